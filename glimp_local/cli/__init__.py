@@ -1,0 +1,67 @@
+"""`glimp`: the commands. One module a command, imported only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from glimp_local import __version__
+from glimp_local.errors import GlimpError
+
+_COMMANDS = {"solve": "Solve one problem with a pair of models."}
+"""A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called, and turns errors into messages and exit codes."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"glimp_local.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except GlimpError as error:
+            click.echo(f"glimp: {error}", err=True)
+            if error.hint:
+                click.echo(f"hint: {error.hint}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(130)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of a pipe is gone
+        except OSError as error:
+            click.echo(f"glimp: {error}", err=True)
+            ctx.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="glimp", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Let two local models reason together: each step is written by the model it needs.
+
+    A small model looks at the first token of every step. Where it is sure, it writes the step; where it is not, the
+    large model does. Everything runs on this machine.
+    """
+
+
+def main() -> None:
+    """Run `glimp`."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="replace")
+    cli()

@@ -1,0 +1,187 @@
+"""What a run shows on stderr: a status line while it works, the steps if asked for, the figures at its end.
+
+A pure consumer of events. On a terminal the status line is redrawn in place; elsewhere there is none, and steps and
+figures are plain lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.text import Text as Line
+
+from glimp_local.events import (
+    AnyEvent,
+    Finished,
+    FinishReason,
+    ModelStats,
+    Notice,
+    Rewound,
+    Started,
+    Stats,
+    StepEnded,
+    StepStarted,
+    Text,
+    ThoughtEnd,
+    ThoughtEnded,
+)
+from glimp_local.routing import Model
+
+# Blue and orange are told apart by nearly everybody; the letters by everybody.
+_LETTERS = {"small": "S", "large": "L"}
+_COLOURS = {"small": "dodger_blue2", "large": "dark_orange"}
+_TAIL_LINES = 3
+"""Lines of the step being written that are shown above the status line."""
+
+_THOUGHT_ENDS: dict[ThoughtEnd, str] = {
+    "budget": "the tokens for the thought are spent (--max-thought): the thought was closed and the answer written",
+    "context_full": "the context is nearly full (--ctx): the thought was closed and the answer written",
+    "loop": "the thought went in circles: it was closed and the answer written",
+    "end_of_generation": "the model ended its text inside the thought: the thought was closed and the answer written",
+}
+_FINISHES: dict[FinishReason, str] = {
+    "answer_budget": "the tokens for the answer are spent before it was finished: raise --max-answer",
+    "context_full": "the context is full before the answer was finished: raise --ctx",
+    "loop": "the reply went in circles and was stopped",
+    "failed": "the run could not go on; what was written so far is kept",
+    "cancelled": "interrupted; what was written so far is kept",
+}
+
+
+class Display:
+    """Shows a run on stderr."""
+
+    def __init__(self, *, thoughts: bool, quiet: bool) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._thoughts = thoughts
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._what = "loading"
+        self._step: StepStarted | None = None
+        self._text = ""
+        self._steps = self._large = self._tokens = 0
+        self._began = monotonic()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Show the status line inside the block, where stderr is a terminal."""
+        if self._console.is_terminal and not self._quiet:
+            self._live = Live(
+                get_renderable=self._draw,
+                console=self._console,
+                transient=True,
+                refresh_per_second=8,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._live.start()
+        try:
+            yield
+        finally:
+            self.pause()
+
+    def pause(self) -> None:
+        """Take the status line away for good: the answer needs the terminal."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def loading(self, model: Model, path: Path, fraction: float) -> None:
+        """Tell how much of a model is loaded."""
+        self._what = f"loading {model} {path.name} {fraction:.0%}"
+
+    def loaded(self, descriptions: dict[Model, str]) -> None:
+        """Tell what was loaded, and where it runs."""
+        if self._thoughts and not self._quiet:
+            for model, description in descriptions.items():
+                self._console.print(Line(f"{model}: {description}", style="dim"))
+        self._what = "reading the problem"
+
+    def show(self, event: AnyEvent) -> None:  # noqa: C901 - one short case an event
+        """Take note of an event and show what there is to show of it."""
+        match event:
+            case Started():
+                self._began = monotonic()
+            case StepStarted():
+                self._step, self._text = event, ""
+                self._what = {"thought": "thinking", "reply": "writing", "answer": "answering"}[event.part]
+            case Text(text=text):
+                self._tokens += 1
+                self._text += text
+            case StepEnded(step):
+                self._steps += step.part != "answer"
+                self._large += step.part != "answer" and step.model == "large"
+                if self._thoughts and step.part != "answer" and self._step is not None:
+                    self._print_step(self._step, step.text)
+                self._step = None
+            case Rewound(index):
+                self._steps = index
+            case ThoughtEnded(reason) if reason in _THOUGHT_ENDS:
+                self.say(_THOUGHT_ENDS[reason])
+            case Notice(message):
+                self.say(message)
+            case Finished(finish_reason, _, stats):
+                self.pause()
+                if finish_reason in _FINISHES:
+                    self.say(_FINISHES[finish_reason])
+                if not self._quiet:
+                    self._console.print(Line(summary(stats), style="dim"))
+            case _:
+                pass
+
+    def say(self, message: str) -> None:
+        """Show a sentence of our own."""
+        self._console.print(Line(f"glimp: {message}"))
+
+    def _print_step(self, step: StepStarted, text: str) -> None:
+        self._console.print(_heading(step), Line(text.strip()), sep="")
+
+    def _draw(self) -> RenderableType:
+        status = Line(self._status(), style="dim", no_wrap=True, overflow="ellipsis")
+        if not (self._thoughts and self._step is not None and self._step.part != "answer"):
+            return status
+        tail = "\n".join(self._text.strip().splitlines()[-_TAIL_LINES:])
+        return Group(_heading(self._step).append(tail), status)
+
+    def _status(self) -> str:
+        parts = [self._what]
+        if self._tokens:
+            seconds = max(monotonic() - self._began, 1e-3)
+            share = self._large / self._steps if self._steps else 0
+            parts += [
+                f"{self._steps} steps",
+                f"{share:.0%} large",
+                f"{self._tokens:,} tokens",
+                f"{self._tokens / seconds:.1f} tokens/s",
+            ]
+            if self._step is not None:
+                parts[0] += f" ({_LETTERS[self._step.model]})"
+        return " · ".join(parts)
+
+
+def _heading(step: StepStarted) -> Line:
+    entropy = "" if step.entropy_nats is None else f" {step.entropy_nats:.2f}"
+    why = "" if step.reason in {"confident", "uncertain", "policy"} else f" {step.reason}"
+    return Line(f"{_LETTERS[step.model]}{entropy}{why} ", style=f"bold {_COLOURS[step.model]}", end="").append(
+        "│ ", style=_COLOURS[step.model]
+    )
+
+
+def summary(stats: Stats) -> str:
+    """Put the figures of a run into one line."""
+    parts = [
+        f"{stats.steps} steps, {stats.share_steps:.0%} large",
+        f"{stats.tokens:,} tokens, {stats.share_tokens:.0%} large",
+        *(_speed(name, model) for name, model in (("small", stats.small), ("large", stats.large)) if model),
+        f"{stats.seconds:.1f} s",
+    ]
+    return " · ".join(parts)
+
+
+def _speed(name: str, model: ModelStats) -> str:
+    return f"{name} {model.tokens_per_second:.1f} tokens/s" if model.tokens else f"{name} wrote nothing"

@@ -1,0 +1,254 @@
+"""models.toml, the packaged one and the user's, as typed pairs; and the settings of a run.
+
+Knows nothing about llama.cpp's functions. A value comes from, in rising order: the default in the classes below, the
+packaged models.toml, the user's models.toml, the environment (GLIMP_*), a flag. Every setting has its one home and its
+explanation here, in `SamplingSettings` or in `EngineOptions`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import platformdirs
+
+from glimp_local.errors import ConfigError, UsageError
+from glimp_local.routing import PolicyName
+
+Nats = Annotated[float, msgspec.Meta(ge=0)]
+Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A table whose unknown keys are errors: a misspelt key must not be silently ignored."""
+
+
+class SamplingSettings(Strict, frozen=True):
+    """How a token is drawn from the logits. The defaults are the paper's, with Qwen's advice for top_k."""
+
+    temperature: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0.6
+    """Divides the logits; 0 always takes the likeliest token."""
+    top_k: Natural = 20
+    """Keep the k likeliest tokens; 0 keeps all."""
+    top_p: Fraction = 0.95
+    """Keep the likeliest tokens that together reach this probability; 1 keeps all."""
+    min_p: Fraction = 0.0
+    """Drop tokens less likely than this share of the likeliest one."""
+    repeat_penalty: Annotated[float, msgspec.Meta(gt=0)] = 1.0
+    """Divides the logits of recent tokens; 1 is off."""
+    presence_penalty: float = 0.0
+    """Subtracted from the logits of recent tokens; 0 is off."""
+    penalty_tokens: Natural = 64
+    """How many tokens are recent."""
+
+    @property
+    def penalises(self) -> bool:
+        """Does sampling depend on the tokens before?"""
+        return self.repeat_penalty != 1.0 or self.presence_penalty != 0.0
+
+
+class EngineOptions(Strict, frozen=True):
+    """How a model is loaded."""
+
+    gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
+    """Layers on the GPU; -1 is all, 0 is none."""
+    main_gpu: Natural = 0
+    """The GPU that holds the whole model when `split` is "none"."""
+    split: Literal["none", "layer", "row"] = "layer"
+    """How a model is spread over several GPUs."""
+    tensor_split: tuple[float, ...] = ()
+    """Proportion of the model on each GPU; empty lets llama.cpp choose."""
+    context: Natural = 16384
+    """Tokens of context; 0 takes what the model was trained for, and more than that is never taken."""
+    batch: Natural = 0
+    """Most tokens of a prompt computed at once; a cancel waits for one batch. 0 takes 512 on a GPU and 128 on a CPU."""
+    threads: Natural = 0
+    """CPU threads; 0 takes the physical cores, and one thread for a tiny model."""
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+    """Compute attention in one fused pass; "auto" does where the backend can."""
+    cache_type: Literal["f16", "q8_0", "q4_0"] = "f16"
+    """Number type of the KV cache."""
+    load_mode: Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"] = "auto"
+    """How the file gets into memory: read, mapped, and locked there or not."""
+    swa_full: bool = False
+    """Keep the whole cache of sliding-window layers: more memory, but going back needs no second prefill."""
+
+
+class ModelSource(Strict, frozen=True):
+    """Where one model's GGUF is: a local `path`, or a `file` of a Hugging Face `repo`."""
+
+    path: str | None = None
+    """A GGUF on this machine; relative to the models.toml it stands in. `~` is your home."""
+    repo: str | None = None
+    """Repository on the Hugging Face hub."""
+    revision: str | None = None
+    """Full commit hash of the repository (a branch name works too); without it, "main"."""
+    file: str | None = None
+    """File in the repository."""
+    size_bytes: Positive | None = None
+    """Size of the file."""
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    """Hash of the file."""
+    options: EngineOptions = EngineOptions()
+    """How this model is loaded."""
+
+
+class ThinkingMarkers(Strict, frozen=True):
+    """The text that opens and closes a model's thought."""
+
+    open: str
+    close: str
+
+
+class PairConfig(Strict, frozen=True):
+    """A small and a large model, and how they work together."""
+
+    small: ModelSource | None = None
+    large: ModelSource | None = None
+    description: str = ""
+    licence: str = ""
+    policy: PolicyName = "threshold"
+    """Who writes a step: "threshold", "share", "small", "large" or "random"."""
+    threshold: Nats = 1.0
+    """Entropy in nats above which the large model writes the step (policy "threshold"). The paper uses 0.9 to 1.0."""
+    share: Fraction = 0.25
+    """Share of steps for the large model (policies "share" and "random"). The paper recommends 0.2 to 0.3."""
+    top_k: Annotated[int, msgspec.Meta(ge=2)] | None = None
+    """Measure the entropy over the k likeliest tokens, renormalised, instead of the whole vocabulary."""
+    answer_by: Literal["large", "small", "route"] = "large"
+    """Who writes the answer behind the thought."""
+    max_step: Positive = 512
+    """Tokens of a step; a longer one is cut there, and the next glimpse comes in mid-sentence."""
+    max_thought: Positive = 8192
+    """Tokens of the thought; then it is closed and the answer written."""
+    max_answer: Positive = 2048
+    """Tokens of the answer (of the whole reply, for a pair that does not think)."""
+    sampling: SamplingSettings = SamplingSettings()
+    """How tokens are drawn, for both models."""
+    thinking: ThinkingMarkers | Literal["auto", "none"] = "auto"
+    """Markers of the thought; "auto" finds them in the chat templates, "none" treats the pair as plain."""
+    chat_template: str | None = None
+    """A Jinja file used for both models in place of their own templates; relative to the models.toml it stands in."""
+
+
+class Catalogue(msgspec.Struct, frozen=True):
+    """All pairs known, and which is used when none is named."""
+
+    pairs: dict[str, PairConfig]
+    default: str
+
+    def pair(self, name: str | None = None) -> tuple[str, PairConfig]:
+        """Find a pair by name, or the default one; raises UsageError with the names that are close."""
+        name = name or self.default
+        if name in self.pairs:
+            return name, self.pairs[name]
+        raise UsageError(
+            f"there is no pair {name!r}{_did_you_mean(name, self.pairs)}",
+            hint="known pairs: " + ", ".join(sorted(self.pairs)),
+        )
+
+
+def user_file() -> Path:
+    """Give the place of the user's models.toml; it need not exist."""
+    return platformdirs.user_config_path("glimp", appauthor=False) / "models.toml"
+
+
+def packaged_file() -> Path:
+    """Give the packaged models.toml: inside the package when installed, above it in a checkout."""
+    inside = Path(__file__).with_name("models.toml")
+    return inside if inside.exists() else Path(__file__).parents[1] / "models.toml"
+
+
+def load_catalogue(extra: Path | None = None) -> Catalogue:
+    """Read the packaged models.toml and over it `extra`, or the user's own where there is one.
+
+    Raises ConfigError naming the file, the key and what was expected.
+    """
+    if extra is not None and not extra.exists():
+        raise ConfigError(f"{extra}: no such file", hint="--models wants the path of a models.toml")
+    files = [packaged_file(), extra or user_file()]
+    merged: dict[str, Any] = {}
+    default = ""
+    for file in files:
+        if file.exists():
+            tables, named = _read(file)
+            default = named or default
+            for name, table in tables.items():
+                merged[name] = merge(merged.get(name, {}), table)
+    pairs = {}
+    for name, table in merged.items():
+        pairs[name] = pair = _convert(table, PairConfig, files[-1], f"pairs.{name}")
+        for role, source in (("small", pair.small), ("large", pair.large)):
+            if source is None or not (source.path or (source.repo and source.file)):
+                raise ConfigError(
+                    f"{files[-1]}: pairs.{name}.{role} names no model: expected `path`, or `repo` and `file`"
+                )
+    if default not in pairs:
+        raise ConfigError(f"{files[-1]}: default = {default!r} is no pair{_did_you_mean(default, pairs)}")
+    return Catalogue(pairs, default)
+
+
+def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
+    """Read one models.toml, every key and type in it checked, its paths made absolute."""
+    try:
+        raw = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}") from error
+    if unknown := raw.keys() - {"default", "pairs"}:
+        key = min(unknown)
+        raise ConfigError(
+            f"{file}: unknown key `{key}`{_did_you_mean(key, ['default', 'pairs'])}; expected `default` or [pairs.NAME]"
+        )
+    default = _convert(raw.get("default"), str | None, file, "default")
+    tables = _convert(raw.get("pairs", {}), dict[str, dict[str, Any]], file, "pairs")
+    for name, table in tables.items():
+        _convert(table, PairConfig, file, f"pairs.{name}")
+        for holder, key in (
+            (table.get("small", {}), "path"),
+            (table.get("large", {}), "path"),
+            (table, "chat_template"),
+        ):
+            if key in holder:
+                holder[key] = str(file.parent / Path(holder[key]).expanduser())
+    return tables, default
+
+
+def _convert(value: Any, kind: Any, file: Path, where: str) -> Any:
+    """Check a TOML value against a type; raise ConfigError with the file, the key and what was expected."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$")
+        key = where + path.rstrip("`")
+        if message.startswith("Object contains unknown field `"):
+            unknown = message.split("`")[1]
+            raise ConfigError(f"{file}: {key}: unknown key `{unknown}`{_did_you_mean(unknown, _KEYS)}") from error
+        raise ConfigError(f"{file}: {key}: {message[:1].lower()}{message[1:]}") from error
+
+
+_KEYS = [key for table in (PairConfig, ModelSource, EngineOptions, SamplingSettings) for key in table.__struct_fields__]
+
+
+def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Lay one table over another, key by key."""
+    merged = dict(below)
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(merged.get(key), dict):
+            # A model named by a path replaces one named by a repository, and the other way round.
+            base = {} if key in {"small", "large"} and value.keys() & {"path", "repo", "file"} else merged[key]
+            merged[key] = merge(base, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

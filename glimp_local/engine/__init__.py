@@ -1,0 +1,10 @@
+"""One GGUF in memory: tokens in, logits out, rewind.
+
+The only package that imports `llama_cpp`, on its ctypes functions. It knows nothing about steps, routing or prompts.
+"""
+
+from glimp_local.engine.engine import Engine
+from glimp_local.engine.template import ChatTemplate
+from glimp_local.engine.vocabulary import Vocabulary
+
+__all__ = ["ChatTemplate", "Engine", "Vocabulary"]

@@ -1,0 +1,363 @@
+"""One GGUF, one context, one sequence of tokens.
+
+The engine holds `ids`, the tokens its cache was computed for, and keeps one promise: whatever happens (cancel, full
+context, failed computation), `ids` and the cache agree, so that work can go on from there. One thread at a time may
+use it; only the cancel event may be set from another.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import llama_cpp as lib
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from glimp_local.config import EngineOptions, SamplingSettings
+from glimp_local.engine import binding
+from glimp_local.engine.sampler import Sampler
+from glimp_local.engine.template import ChatTemplate
+from glimp_local.engine.vocabulary import Vocabulary
+from glimp_local.errors import (
+    CancelledError,
+    ContextFullError,
+    DecodeError,
+    GlimpError,
+    ModelMissingError,
+    ModelUnreadableError,
+)
+
+_LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
+_SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
+_FLASH = {"auto": -1, "off": 0, "on": 1}
+_CACHE_TYPES = {"f16": lib.GGML_TYPE_F16, "q8_0": lib.GGML_TYPE_Q8_0, "q4_0": lib.GGML_TYPE_Q4_0}
+
+_TINY_BYTES = 64_000_000
+"""Below this size a model decodes a token in less time than two threads need to meet at their barriers."""
+
+_SNAPSHOTS = 2
+"""How many snapshots an engine keeps: the start of this turn and of the one before."""
+
+
+class Engine:
+    """One GGUF in memory.
+
+    Raises ModelMissingError or ModelUnreadableError where the file cannot be loaded, CancelledError when `cancel` is
+    set while it loads, and GlimpError where there is no memory for the context. `on_progress` hears the loaded
+    fraction (0 to 1).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        options: EngineOptions | None = None,
+        *,
+        cancel: threading.Event | None = None,
+        on_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.path = path
+        self.options = options or EngineOptions()
+        self.cancel = cancel or threading.Event()
+        self.ids: list[int] = []
+        self.gpus = binding.gpus() if self.options.gpu_layers else []
+        self._context: Any = None
+        self._model: Any = None
+        self._batch: Any = None
+        self._sampler: Sampler | None = None
+        self._has_logits = False
+        self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
+        check_file(path)
+        _open_engines.add(self)
+        try:
+            self._load_model(on_progress)
+            self._make_context()
+        except BaseException:
+            self.close()
+            raise
+
+    def _load_model(self, on_progress: Callable[[float], None] | None) -> None:
+        options, params = self.options, lib.llama_model_default_params()
+        params.n_gpu_layers = options.gpu_layers
+        params.split_mode = _SPLIT_MODES[options.split]
+        params.main_gpu = options.main_gpu
+        params.load_mode = _LOAD_MODES[options.load_mode]
+        if options.tensor_split:
+            split = (ctypes.c_float * lib.llama_max_devices())(*options.tensor_split)
+            params.tensor_split = split
+
+        def progress(fraction: float, _user_data: object) -> bool:
+            if on_progress is not None:
+                on_progress(fraction)
+            return not self.cancel.is_set()
+
+        params.progress_callback = lib.llama_progress_callback(progress)
+        with binding.collected_errors() as errors:
+            self._model = lib.llama_model_load_from_file(str(self.path).encode(), params)
+        if not self._model:
+            if self.cancel.is_set():
+                raise CancelledError(f"cancelled while loading {self.path.name}")
+            reason = next((line for line in errors if "error loading model" in line), "llama.cpp gives no reason")
+            raise ModelUnreadableError(
+                f"{self.path} cannot be loaded: {reason.split('error loading model: ')[-1]}",
+                hint="the file may be cut short or damaged: download it again",
+            )
+        self.vocabulary = Vocabulary(self._model)
+        self.name = self.metadata("general.name") or self.path.stem
+        self.trained_context: int = lib.llama_model_n_ctx_train(self._model)
+        if not lib.llama_model_has_decoder(self._model) or self.vocabulary.size == 0:
+            raise ModelUnreadableError(f"{self.path} is no model that writes text")
+
+    def _make_context(self) -> None:
+        options, params = self.options, lib.llama_context_default_params()
+        context = min(options.context or self.trained_context, self.trained_context)
+        params.n_ctx = context
+        params.n_batch = min(options.batch or (512 if self.gpus else 128), context)
+        params.n_ubatch = min(params.n_batch, 512)
+        params.n_outputs_max = 1  # only the last row of a batch is ever read
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = self.threads
+        params.flash_attn_type = _FLASH[options.flash_attention]
+        params.type_k = params.type_v = _CACHE_TYPES[options.cache_type]
+        params.swa_full = options.swa_full
+        with binding.collected_errors() as errors:
+            self._context = lib.llama_init_from_model(self._model, params)
+        if not self._context:
+            raise GlimpError(
+                f"no context of {context:,} tokens for {self.name}: {errors[-1] if errors else 'no reason given'}",
+                hint="there may be too little memory: try a smaller --ctx, or fewer layers on the GPU",
+            )
+        self._memory: Any = lib.llama_get_memory(self._context)
+        self.context: int = lib.llama_n_ctx(self._context)
+        size: int = lib.llama_n_batch(self._context)
+        self._window: int = 0 if options.swa_full else lib.llama_model_n_swa(self._model)
+        self.keeps_past = not (
+            self._window or lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model)
+        )
+        """Can the engine go back to any length? If not, only to a snapshot."""
+        self._batch = lib.llama_batch_init(size, 0, 1)
+        batch = self._batch
+        # Views on the batch's C arrays, made once: filling them allocates nothing.
+        self._tokens = np.ctypeslib.as_array(batch.token, (size,))
+        self._positions = np.ctypeslib.as_array(batch.pos, (size,))
+        self._wanted = np.ctypeslib.as_array(batch.logits, (size,))
+        self._wanted[:] = 0
+        np.ctypeslib.as_array(batch.n_seq_id, (size,))[:] = 1
+        for i in range(size):
+            batch.seq_id[i][0] = 0
+        self._batch_size = size
+
+    @property
+    def threads(self) -> int:
+        """CPU threads this engine computes with."""
+        if self.options.threads:
+            return self.options.threads
+        return 1 if self.path.stat().st_size < _TINY_BYTES else (psutil.cpu_count(logical=False) or 1)
+
+    @property
+    def device(self) -> str:
+        """Where the model's layers are, in words."""
+        if not self.gpus:
+            return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}"
+        layers = "all layers" if self.options.gpu_layers < 0 else f"{self.options.gpu_layers} layers"
+        return f"{layers} on {', '.join(self.gpus)}"
+
+    def metadata(self, key: str) -> str | None:
+        """Read one string of the GGUF's metadata."""
+        buffer = ctypes.create_string_buffer(512)
+        count = lib.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if count >= 0 else None
+
+    def template(self, source: str | None = None) -> ChatTemplate:
+        """Give the model's chat template, or `source` in its place.
+
+        Raises ModelUnreadableError where there is none or it is no valid Jinja.
+        """
+        if source is None:
+            raw = lib.llama_model_chat_template(self._model, None)
+            if not raw:
+                raise ModelUnreadableError(
+                    f"{self.path} carries no chat template, so there is no way to put a question to it",
+                    hint="give one with --chat-template FILE, or chat_template in models.toml",
+                )
+            source = raw.decode("utf-8", "replace")
+        spelled = self.vocabulary.spelled
+        return ChatTemplate(source, bos=spelled(self.vocabulary.bos), eos=spelled(self.vocabulary.eos))
+
+    def set_sampling(self, settings: SamplingSettings, seed: int) -> None:
+        """Choose how `sample` draws, beginning a new stream of random numbers."""
+        if self._sampler is not None:
+            self._sampler.close()
+        self._sampler = Sampler(settings, seed=seed, vocabulary_size=self.vocabulary.size)
+
+    def sample(self) -> int:
+        """Draw the token behind `ids` from the logits; it is not fed."""
+        if self._sampler is None or not self._has_logits:
+            raise RuntimeError("sampling needs set_sampling() first, and logits of the last token")
+        return self._sampler.sample(self._context, self.ids)
+
+    def logits(self) -> npt.NDArray[np.float32]:
+        """View the raw logits behind the last token, shape (vocabulary.size,). Valid until the next feed or decode."""
+        if not self._has_logits:
+            raise RuntimeError("there are no logits: feed a token first")
+        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, -1), (self.vocabulary.size,))
+
+    def decode(self, token: int) -> None:
+        """Feed one token.
+
+        Raises ContextFullError where it has no room and DecodeError where llama.cpp fails.
+        """
+        self._tokens[0] = token
+        self._positions[0] = len(self.ids)
+        self._wanted[0] = 1
+        self._compute(1)
+        self.ids.append(token)
+
+    def feed(self, ids: Sequence[int]) -> None:
+        """Feed tokens in batches; a cancel stops between two of them.
+
+        Raises CancelledError, ContextFullError or DecodeError; what was fed before it stays fed.
+        """
+        if len(self.ids) + len(ids) > self.context:
+            raise self._full()
+        for start in range(0, len(ids), self._batch_size):
+            if self.cancel.is_set():
+                raise CancelledError("cancelled while reading the prompt")
+            part = ids[start : start + self._batch_size]
+            count, position = len(part), len(self.ids)
+            self._tokens[:count] = part
+            self._positions[:count] = np.arange(position, position + count)
+            self._wanted[:count] = 0
+            self._wanted[count - 1] = start + count == len(ids)
+            self._compute(count)
+            self.ids.extend(part)
+
+    def _compute(self, count: int) -> None:
+        if len(self.ids) + count > self.context:
+            raise self._full()
+        self._batch.n_tokens = count
+        failed = lib.llama_decode(self._context, self._batch)
+        if not failed:
+            lib.llama_synchronize(self._context)  # on a GPU the computation ends here; on a CPU it has ended
+            self._has_logits = bool(self._wanted[count - 1])
+            return
+        # The cache may hold a part of the batch: go back to what `ids` says.
+        kept = self.rewind(len(self.ids))
+        del self.ids[kept:]
+        if failed == 1:
+            raise self._full()
+        raise DecodeError(f"llama.cpp could not compute {count} tokens with {self.name} (llama_decode gave {failed})")
+
+    def _full(self) -> ContextFullError:
+        return ContextFullError(
+            f"the context of {self.name} is full ({self.context:,} tokens)", hint="give it more room with --ctx"
+        )
+
+    def sync(self, target: Sequence[int]) -> int:
+        """Make the engine hold exactly `target`, with the logits behind its last token; return the tokens fed.
+
+        Keeps the longest common prefix of what it holds. This one call is the catch-up, the hand-over, the redo and the
+        next turn. Raises what `feed` raises.
+        """
+        keep = _common_prefix(self.ids, target)
+        if keep == len(target) == len(self.ids) and self._has_logits:
+            return 0
+        if keep < len(self.ids) or keep == len(target):
+            keep = self.rewind(min(keep, len(target) - 1))
+        self.feed(target[keep:])
+        return len(target) - keep
+
+    def rewind(self, length: int) -> int:
+        """Go back to the first `length` tokens, or as few below as the architecture allows; return how many are kept.
+
+        Plain attention goes back to any length. Recurrent, hybrid and sliding-window models go back to the last
+        snapshot, or to the start: `llama_memory_seq_rm` says what worked. Logits have to be computed again.
+        """
+        self._has_logits = False
+        if not self._cut(length):
+            length = self._restore(length)
+        del self.ids[length:]
+        self._snapshots = [snapshot for snapshot in self._snapshots if snapshot[0] <= length]
+        return length
+
+    def _cut(self, length: int) -> bool:
+        if not lib.llama_memory_seq_rm(self._memory, 0, length, -1):
+            return False
+        # A sliding-window cache removes what it is told to, but what the window needs may be gone for long.
+        oldest = lib.llama_memory_seq_pos_min(self._memory, 0)
+        return not self._window or length == 0 or oldest <= max(0, length - self._window - 1)
+
+    def _restore(self, length: int) -> int:
+        for kept, state in reversed(self._snapshots):
+            if kept <= length:
+                done = lib.llama_state_seq_set_data_ext(
+                    self._context, state, len(state), 0, lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+                )
+                if done and self._cut(kept):
+                    return kept
+        lib.llama_memory_clear(self._memory, True)
+        return 0
+
+    def snapshot(self) -> None:
+        """Remember this point, where the architecture could not come back to it by itself; else do nothing."""
+        if self.keeps_past or (self._snapshots and self._snapshots[-1][0] == len(self.ids)):
+            return
+        flags = lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        state = (ctypes.c_uint8 * lib.llama_state_seq_get_size_ext(self._context, 0, flags))()
+        if lib.llama_state_seq_get_data_ext(self._context, state, len(state), 0, flags):
+            self._snapshots = [*self._snapshots[1 - _SNAPSHOTS :], (len(self.ids), state)]
+
+    def close(self) -> None:
+        """Free everything, the context before the model. Safe to call twice."""
+        if self._sampler is not None:
+            self._sampler.close()
+            self._sampler = None
+        if self._batch is not None:
+            lib.llama_batch_free(self._batch)
+            self._batch = None
+        if self._context:
+            lib.llama_free(self._context)
+            self._context = None
+        if self._model:
+            lib.llama_model_free(self._model)
+            self._model = None
+        self._has_logits = False
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no readable GGUF before llama.cpp sees it: its own messages do not say what to do."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError as error:
+        raise ModelMissingError(f"{path}: no such file", hint="check the path") from error
+    except OSError as error:
+        raise ModelUnreadableError(f"{path} cannot be read: {error.strerror}") from error
+    if magic != b"GGUF":
+        raise ModelUnreadableError(
+            f"{path} is no GGUF file (it begins with {magic!r})",
+            hint="glimp runs models in GGUF format; look for a repository whose name ends in -GGUF",
+        )
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    shorter = min(len(one), len(other))
+    if one[:shorter] == other[:shorter]:
+        return shorter
+    return next(i for i in range(shorter) if one[i] != other[i])
+
+
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Free what is still open while Python is whole: leaving it to `__del__` can abort the process on Metal."""
+    for engine in list(_open_engines):
+        engine.close()

@@ -1,0 +1,131 @@
+"""The vocabulary of one GGUF: text to token ids and back, and whether two models share one.
+
+Pieces are bytes, since a token can hold part of a character. Text is tokenised with control tokens off unless the
+caller says that it is the program's own: a user who types `<|im_end|>` means these letters.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+import llama_cpp
+
+from glimp_local.engine.binding import log
+
+_PADDING = 128
+"""So many ids may one of two equal vocabularies have on top: quantisers pad (llama.cpp's own drafting allows it)."""
+
+
+class Vocabulary:
+    """Tokens of one loaded model. Valid as long as the model is."""
+
+    def __init__(self, model: Any) -> None:
+        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.bos: int = llama_cpp.llama_vocab_bos(self._vocab)
+        self.eos: int = llama_cpp.llama_vocab_eos(self._vocab)
+        self.adds_bos: bool = llama_cpp.llama_vocab_get_add_bos(self._vocab)
+        self._buffer = ctypes.create_string_buffer(512)
+        self._pieces: list[bytes | None] = [None] * self.size
+        self._revealed: set[int] = set()
+        self._spaces = self._kind == llama_cpp.LLAMA_VOCAB_TYPE_SPM
+
+    @property
+    def _kind(self) -> int:
+        return int(llama_cpp.llama_vocab_type(self._vocab))
+
+    def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
+        """Turn text into token ids; nothing is added before or behind.
+
+        `control` recognises control tokens (`<|im_end|>`) spelled in the text: for the program's own text only.
+        `continues` says that the text goes on behind other text: a SentencePiece vocabulary would otherwise put a
+        space before it.
+        """
+        data = text.encode() if isinstance(text, str) else text
+        if not (continues and self._spaces):
+            return self._tokenize(data, control)
+        anchor = self._tokenize(b"\n", control=False)
+        ids = self._tokenize(b"\n" + data, control)
+        return ids[len(anchor) :] if ids[: len(anchor)] == anchor else self._tokenize(data, control)
+
+    def _tokenize(self, data: bytes, control: bool) -> list[int]:
+        if not data:
+            return []
+        room = len(data) + 8
+        while True:
+            ids = (llama_cpp.llama_token * room)()
+            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, control)
+            if count >= 0:
+                return list(ids[:count])
+            room = -count
+
+    def piece(self, token: int) -> bytes:
+        """Give a token's text. A control token has none, unless it was revealed."""
+        piece = self._pieces[token]
+        if piece is None:
+            piece = self._pieces[token] = self._read_piece(token, special=token in self._revealed)
+        return piece
+
+    def text(self, ids: Iterable[int]) -> bytes:
+        """Give the text of several tokens."""
+        return b"".join(map(self.piece, ids))
+
+    def reveal(self, marker: str) -> None:
+        """Show the control tokens that spell a marker, so that it can be found in the text."""
+        for token in self.tokenize(marker, control=True):
+            self._revealed.add(token)
+            self._pieces[token] = None
+
+    def _read_piece(self, token: int, *, special: bool) -> bytes:
+        while True:
+            buffer = self._buffer
+            count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
+            if count >= 0:
+                return buffer.raw[:count]
+            self._buffer = ctypes.create_string_buffer(-count)
+
+    def is_control(self, token: int) -> bool:
+        """Is this a control token?"""
+        return bool(llama_cpp.llama_vocab_is_control(self._vocab, token))
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """The tokens that end a generation."""
+        return frozenset(i for i in range(self.size) if llama_cpp.llama_vocab_is_eog(self._vocab, i))
+
+    def spelled(self, token: int) -> str:
+        """Give a token as its vocabulary spells it ("" where there is none, as for a missing BOS)."""
+        return self._raw(token).decode("utf-8", "replace") if 0 <= token < self.size else ""
+
+    def _raw(self, token: int) -> bytes:
+        raw: bytes = llama_cpp.llama_vocab_get_text(self._vocab, token)
+        return raw
+
+    def difference(self, other: Vocabulary) -> str | None:  # noqa: PLR0911 - one return a reason
+        """Say why token ids must not be handed from one vocabulary to the other; None where they may.
+
+        Two models share a vocabulary when its type, the BOS and EOS tokens and flags, the text and attributes of every
+        id and the set of ends of generation agree; one may have up to 128 padding ids on top.
+        """
+        if self._kind != other._kind:
+            return "the tokenizers are of different kinds"
+        if abs(self.size - other.size) > _PADDING:
+            return f"{self.size:,} and {other.size:,} tokens"
+        if (self.bos, self.eos, self.adds_bos) != (other.bos, other.eos, other.adds_bos):
+            return "the tokens that begin and end a text differ"
+        for token in range(min(self.size, other.size)):
+            if self._raw(token) != other._raw(token):
+                return f"token {token} is {self.spelled(token)!r} in one and {other.spelled(token)!r} in the other"
+        if self.ends != other.ends:
+            return "the tokens that end a generation differ"
+        for token in range(min(self.size, other.size)):
+            if self._attributes(token) != other._attributes(token):
+                return f"token {token} ({self.spelled(token)!r}) has different attributes"
+        log.debug("one vocabulary: %d and %d tokens", self.size, other.size)
+        return None
+
+    def _attributes(self, token: int) -> int:
+        return int(llama_cpp.llama_vocab_get_attr(self._vocab, token))

@@ -1,0 +1,72 @@
+"""Every error the tool reports, as one tree.
+
+GlimpError                     1
+├── UsageError                 2   a flag, a setting or an input that cannot be used
+│   └── ConfigError            2   models.toml: names the file, the key and what was expected
+├── ModelError                 3   a model that cannot be used
+│   ├── ModelMissingError      3   its file is not on this machine
+│   └── ModelUnreadableError   3   its file is no GGUF, is cut short, or lacks what a chat needs
+├── BindingError               1   the installed llama-cpp-python is not the one this package is written for
+├── ContextFullError           1   the next token has no room; nothing written is lost
+├── PromptTooLongError         1   the question alone leaves no room for an answer
+├── DecodeError                1   llama.cpp could not compute; the engine stands where it stood
+└── CancelledError           130   somebody asked to stop
+
+The number is the exit code of the command. `hint` names the next thing to do.
+"""
+
+
+class GlimpError(Exception):
+    """Any error with a message for the user, an exit code and a hint."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(GlimpError):
+    """A flag, a setting or an input that cannot be used."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A models.toml that cannot be used."""
+
+
+class ModelError(GlimpError):
+    """A model that cannot be used."""
+
+    exit_code = 3
+
+
+class ModelMissingError(ModelError):
+    """A model whose file is not on this machine."""
+
+
+class ModelUnreadableError(ModelError):
+    """A file that is not a usable GGUF."""
+
+
+class BindingError(GlimpError):
+    """A llama-cpp-python that does not fit this package."""
+
+
+class ContextFullError(GlimpError):
+    """No room for the next token in a model's context."""
+
+
+class PromptTooLongError(GlimpError):
+    """A prompt that leaves no room for an answer."""
+
+
+class DecodeError(GlimpError):
+    """llama.cpp failed to compute a batch."""
+
+
+class CancelledError(GlimpError):
+    """The work was cancelled; what was computed so far is kept."""
+
+    exit_code = 130

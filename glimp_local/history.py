@@ -1,0 +1,52 @@
+"""The entropies a pair has shown so far, kept between runs: what the `share` policy starts from.
+
+One JSON file of numbers for each pair, in the platform's data folder; no text of anybody's problem is in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import platformdirs
+
+log = logging.getLogger(__name__)
+
+LIMIT = 2000
+"""How many of the latest entropies are kept."""
+
+
+class EntropyHistory:
+    """The entropies of one pair, told from others by its two files' names and sizes."""
+
+    def __init__(self, small: Path, large: Path, *, folder: Path | None = None) -> None:
+        identity = "|".join(f"{path.name}:{path.stat().st_size}" for path in (small, large))
+        key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        folder = folder or platformdirs.user_data_path("glimp", appauthor=False) / "entropies"
+        self.path = folder / f"{key}.json"
+
+    def read(self) -> list[float]:
+        """Give the stored entropies in nats, oldest first; none where nothing readable is stored."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=list[float])
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("the entropies stored in %s cannot be read and are begun anew: %s", self.path, error)
+            return []
+
+    def add(self, entropies_nats: Sequence[float]) -> None:
+        """Store a run's entropies behind the others. Where that fails, they are lost with a log line."""
+        if not entropies_nats:
+            return
+        kept = [*self.read(), *entropies_nats][-LIMIT:]
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            partial = self.path.with_suffix(".partial")
+            partial.write_bytes(msgspec.json.encode(kept))
+            partial.replace(self.path)
+        except OSError as error:
+            log.warning("the entropies of this run could not be stored: %s", error)

@@ -1,0 +1,108 @@
+"""One model's side of a session: the transcript in its own tokens, and the account of its work."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+import msgspec
+
+from glimp_local.engine import Engine
+from glimp_local.events import ModelStats
+from glimp_local.prompt import PromptBuilder
+from glimp_local.routing import Model
+
+
+class Fed(msgspec.Struct, frozen=True):
+    """What a model was fed to catch up."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Fed) -> Fed:
+        return Fed(self.tokens + other.tokens, self.seconds + other.seconds)
+
+
+class Lane:
+    """A model, and the transcript in its tokens.
+
+    `ids` is what the model should have read, `engine.ids` what it has; `catch_up` closes the gap. The last token a
+    model writes is not computed until it is needed: behind a large step it then goes into one batch with what the
+    small model writes next.
+    """
+
+    def __init__(self, model: Model, engine: Engine, prompts: PromptBuilder) -> None:
+        self.model = model
+        self.engine = engine
+        self.prompts = prompts
+        self.ids: list[int] = []
+        self.begin([], stable=0)
+
+    def begin(self, prompt: list[int], *, stable: int) -> None:
+        """Begin a turn with a prompt, of which the first `stable` tokens will begin the next turn's prompt too."""
+        self.ids = prompt
+        self._stable = stable
+        self._prompt_tokens = len(prompt)
+        self.owes = False  # is the last token one this model wrote and has not computed?
+        self.tokens = self.steps = self._prefill_tokens = self._catch_up_tokens = 0
+        self._prefill_seconds = self._catch_up_seconds = self.decode_seconds = self.sample_seconds = 0.0
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit into the context."""
+        return self.engine.context - len(self.ids)
+
+    def catch_up(self) -> Fed:
+        """Bring the model up to the transcript's end, in one prefill; its logits are there afterwards.
+
+        Returns what it was fed that was neither the prompt nor its own last token. Raises what `Engine.feed` raises.
+        """
+        start = perf_counter()
+        fed = 0
+        if self._stable and not self.engine.keeps_past:
+            fed += self.engine.sync(self.ids[: self._stable])
+            self.engine.snapshot()
+            self._stable = 0
+        fed += self.engine.sync(self.ids)
+        seconds = perf_counter() - start
+        if fed == 0:
+            return Fed()
+        own = int(self.owes)
+        self.owes = False
+        prompt = min(fed, max(0, self._prompt_tokens - (len(self.ids) - fed)))
+        missed = fed - prompt - own
+        if missed == prompt == 0:
+            self.decode_seconds += seconds
+            return Fed()
+        per_token = seconds / (prompt + missed)
+        self._prefill_tokens += prompt
+        self._prefill_seconds += per_token * prompt
+        self._catch_up_tokens += missed
+        self._catch_up_seconds += per_token * missed
+        return Fed(missed, per_token * missed)
+
+    def write(self, token: int) -> None:
+        """Add a token this model wrote."""
+        self.ids.append(token)
+        self.tokens += 1
+        self.owes = True
+
+    def cut(self, length: int) -> None:
+        """Go back to the first `length` tokens of the transcript."""
+        del self.ids[length:]
+        self.owes = False
+
+    def stats(self) -> ModelStats:
+        """Give the account of this turn."""
+        busy = self.decode_seconds + self.sample_seconds
+        return ModelStats(
+            name=self.engine.name,
+            steps=self.steps,
+            tokens=self.tokens,
+            prefill_tokens=self._prefill_tokens,
+            prefill_seconds=self._prefill_seconds,
+            catch_up_tokens=self._catch_up_tokens,
+            catch_up_seconds=self._catch_up_seconds,
+            decode_seconds=self.decode_seconds,
+            sample_seconds=self.sample_seconds,
+            tokens_per_second=self.tokens / busy if busy else 0.0,
+        )

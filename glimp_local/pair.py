@@ -1,0 +1,187 @@
+"""A pair of models in memory: loaded, compared, ready for a session."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from glimp_local import model_files
+from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, load_catalogue, merge
+from glimp_local.engine import Engine
+from glimp_local.errors import ConfigError, UsageError
+from glimp_local.history import EntropyHistory
+from glimp_local.prompt import PromptBuilder, find_markers
+from glimp_local.routing import Alone, Model, Policy, Random, Share, Threshold
+
+OnProgress = Callable[[Model, Path, float], None]
+"""Hears the loaded fraction of a model's file, from 0 to 1."""
+
+
+class Pair:
+    """The engines of one pair and what joins them. A context manager: leaving it frees both models.
+
+    Under the policies `small` and `large` only that model is loaded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: PairConfig,
+        *,
+        cancel: threading.Event | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> None:
+        self.name = name
+        self.config = config
+        self.cancel = cancel or threading.Event()
+        self.engines: dict[Model, Engine] = {}
+        self.prompts: dict[Model, PromptBuilder] = {}
+        self.notices: list[str] = []
+        # Both files are found before the first is loaded: a missing one is said at once.
+        paths = {model: model_files.find(_source(name, config, model)) for model in _models(config)}
+        try:
+            for model, path in paths.items():
+                self.engines[model] = self._load(model, path, on_progress)
+            self._join()
+        except BaseException:
+            self.close()
+            raise
+
+    def _load(self, model: Model, path: Path, on_progress: OnProgress | None) -> Engine:
+        options = _source(self.name, self.config, model).options
+        report = None if on_progress is None else lambda fraction: on_progress(model, path, fraction)
+        engine = Engine(path, options, cancel=self.cancel, on_progress=report)
+        if options.gpu_layers > 0 and not engine.gpus:
+            self.notices.append(
+                f"{options.gpu_layers} layers of {engine.name} were to go to the GPU, but llama.cpp sees none: all "
+                "of it is on the CPU. If there is one, llama-cpp-python was built without it; for NVIDIA rebuild with "
+                'CMAKE_ARGS="-DGGML_CUDA=on" pip install --force-reinstall --no-cache-dir llama-cpp-python'
+            )
+        return engine
+
+    def _join(self) -> None:
+        template = Path(self.config.chat_template).read_text(encoding="utf-8") if self.config.chat_template else None
+        templates = {model: engine.template(template) for model, engine in self.engines.items()}
+        found = {model: find_markers(template.source) for model, template in templates.items()}
+        self.markers = self._choose_markers(found)
+        for model, engine in self.engines.items():
+            self.prompts[model] = PromptBuilder(templates[model], engine.vocabulary, self.markers)
+        self.shares_vocabulary = True
+        if len(self.engines) > 1:
+            difference = self.engines["small"].vocabulary.difference(self.engines["large"].vocabulary)
+            if difference is not None:
+                self.shares_vocabulary = False
+                self.notices.append(
+                    f"the two models are not of one vocabulary ({difference}): steps are handed over as text, and "
+                    "pairs of one family work better together"
+                )
+
+    def _choose_markers(self, found: dict[Model, ThinkingMarkers | None]) -> ThinkingMarkers | None:
+        if isinstance(self.config.thinking, ThinkingMarkers):
+            return self.config.thinking
+        if self.config.thinking == "none":
+            return None
+        chosen = found.get("large") or found.get("small")
+        if chosen is not None and any(markers != chosen for markers in found.values()):
+            self.notices.append(
+                f"only one of the two chat templates marks its thought with {chosen.close}: the other model is shown "
+                "the markers as text"
+            )
+        return chosen
+
+    @property
+    def history(self) -> EntropyHistory | None:
+        """The entropies this pair has shown; None where only one model is loaded."""
+        if len(self.engines) < len(("small", "large")):
+            return None
+        return EntropyHistory(self.engines["small"].path, self.engines["large"].path)
+
+    def policy(self, seed: int) -> Policy:
+        """Make the policy the configuration asks for."""
+        config = self.config
+        match config.policy:
+            case "threshold":
+                return Threshold(config.threshold)
+            case "share":
+                seen = self.history.read() if self.history else []
+                return Share(config.share, threshold_nats=config.threshold, history=seen)
+            case "random":
+                return Random(config.share, seed)
+            case "small" | "large":
+                return Alone(config.policy)
+
+    def close(self) -> None:
+        """Free both models. Safe to call twice."""
+        for engine in self.engines.values():
+            engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def load_pair(
+    name: str | None = None,
+    *,
+    small: str | Path | None = None,
+    large: str | Path | None = None,
+    models_file: str | Path | None = None,
+    cancel: threading.Event | None = None,
+    on_progress: OnProgress | None = None,
+    engine_options: dict[Model, dict[str, Any]] | None = None,
+    **settings: Any,
+) -> Pair:
+    """Load a pair: one of models.toml by its name (the default one without), or any two GGUFs by their paths.
+
+    `settings` override keys of the pair: policy, threshold, share, sampling, max_thought and so on (`PairConfig`);
+    `engine_options` override how each model is loaded (`EngineOptions`).
+    Raises UsageError for an unknown name or setting, ConfigError for a broken models.toml, and ModelError where a
+    model is missing or unreadable.
+    """
+    if small is None and large is None:
+        name, config = load_catalogue(Path(models_file) if models_file else None).pair(name)
+    elif name is not None:
+        raise UsageError("a pair is given by its name or by two paths, not by both")
+    else:
+        name = " + ".join(Path(path).stem for path in (small, large) if path is not None)
+        config = PairConfig(small=_local(small), large=_local(large))
+        if "policy" not in settings and (small is None or large is None):
+            settings["policy"] = "large" if small is None else "small"
+    for model, options in (engine_options or {}).items():
+        if getattr(config, model) is not None:
+            settings[model] = {"options": options}
+    return Pair(name, override(config, settings), cancel=cancel, on_progress=on_progress)
+
+
+def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
+    """Give the configuration with some keys changed, checked like models.toml; raises UsageError."""
+    known = merge(msgspec.to_builtins(config), msgspec.to_builtins(settings))
+    try:
+        return msgspec.convert(known, PairConfig)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"settings: {error}") from error
+
+
+def _models(config: PairConfig) -> tuple[Model, ...]:
+    """Give the models a configuration needs, the large one first: where memory is short, it has to say so early."""
+    return (config.policy,) if config.policy in {"small", "large"} else ("large", "small")
+
+
+def _source(name: str, config: PairConfig, model: Model) -> ModelSource:
+    source = config.large if model == "large" else config.small
+    if source is None:
+        raise ConfigError(f"{name} has no {model} model", hint=f"give one with --{model} PATH, or use --policy")
+    return source
+
+
+def _local(path: str | Path | None) -> ModelSource | None:
+    return None if path is None else ModelSource(path=str(path))

@@ -1,0 +1,139 @@
+"""Which model writes the next step, and why.
+
+A policy turns one glimpse into a decision. Policies know nothing about models, text or terminals; the session adds
+what no policy can know: steps forced by the user, by a loop, or by a redo.
+"""
+
+from __future__ import annotations
+
+import random
+from bisect import insort
+from collections.abc import Iterable
+from typing import Literal, Protocol, get_args
+
+import msgspec
+
+from glimp_local.entropy import Glimpse
+
+Model = Literal["small", "large"]
+MODELS: tuple[Model, ...] = get_args(Model)
+
+PolicyName = Literal["threshold", "share", "small", "large", "random"]
+
+Reason = Literal[
+    "confident",  # the entropy is at or below the threshold: the small model writes
+    "uncertain",  # the entropy is above the threshold: the large model writes
+    "policy",  # the policy knows only one model
+    "random",  # the random policy drew it
+    "loop",  # the thought went in circles
+    "user",  # the user forced the step
+    "redo",  # the step is being written again
+    "answer",  # the setting says who writes the answer
+]
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """Who writes a step, and why."""
+
+    model: Model
+    reason: Reason
+    threshold_nats: float | None = None
+    """The threshold the entropy was held against; None where none was."""
+
+
+class Policy(Protocol):
+    """Decides who writes a step."""
+
+    name: PolicyName
+    models: tuple[Model, ...]
+    """The models the policy can choose; the others need not be loaded."""
+
+    def decide(self, glimpse: Glimpse | None) -> Decision:
+        """Choose the writer of a step from the small model's glimpse (None where no small model is loaded)."""
+        ...
+
+
+def by_threshold(glimpse: Glimpse | None, threshold_nats: float) -> Decision:
+    """Apply GlimpRouter's rule (arXiv 2601.05110): small if H <= threshold, else large. Equality goes to small."""
+    if glimpse is None:
+        raise ValueError("a threshold needs a glimpse to be held against")
+    if glimpse.entropy_nats > threshold_nats:
+        return Decision("large", "uncertain", threshold_nats)
+    return Decision("small", "confident", threshold_nats)
+
+
+class Threshold:
+    """The paper's rule: a fixed threshold in nats."""
+
+    name: PolicyName = "threshold"
+    models = MODELS
+
+    def __init__(self, threshold_nats: float) -> None:
+        self.threshold_nats = threshold_nats
+
+    def decide(self, glimpse: Glimpse | None) -> Decision:
+        """Hold the entropy against the threshold."""
+        return by_threshold(glimpse, self.threshold_nats)
+
+
+class Share:
+    """Aims at a share of steps on the large model.
+
+    The threshold is the (1 - share) quantile of the entropies seen so far: the pair's stored history first, then
+    this session's own. Until there are MINIMUM of them, `threshold_nats` stands in. A step's own entropy counts
+    only for the steps behind it.
+    """
+
+    name: PolicyName = "share"
+    models = MODELS
+    MINIMUM = 10
+
+    def __init__(self, share: float, *, threshold_nats: float, history: Iterable[float] = ()) -> None:
+        self.share = share
+        self._first_threshold_nats = threshold_nats
+        self._seen = sorted(history)
+
+    @property
+    def threshold_nats(self) -> float:
+        """The threshold the next step will meet, in nats."""
+        if len(self._seen) < self.MINIMUM:
+            return self._first_threshold_nats
+        # The quantile without interpolation that leaves at most `share` of the entropies seen above it.
+        above = int(self.share * len(self._seen))
+        if above >= len(self._seen):
+            return -1.0  # below every entropy: all steps go to the large model
+        return self._seen[len(self._seen) - 1 - above]
+
+    def decide(self, glimpse: Glimpse | None) -> Decision:
+        """Hold the entropy against the running quantile, then let it count."""
+        decision = by_threshold(glimpse, self.threshold_nats)
+        if glimpse is not None:
+            insort(self._seen, glimpse.entropy_nats)
+        return decision
+
+
+class Alone:
+    """One model writes everything; the other is not loaded."""
+
+    def __init__(self, model: Model) -> None:
+        self.name: PolicyName = model
+        self.models: tuple[Model, ...] = (model,)
+
+    def decide(self, glimpse: Glimpse | None) -> Decision:  # noqa: ARG002 - nothing a glimpse shows can change it
+        """Choose the one model there is."""
+        return Decision(self.models[0], "policy")
+
+
+class Random:
+    """Draws the writer: the control every other policy has to beat at the same share."""
+
+    name: PolicyName = "random"
+    models = MODELS
+
+    def __init__(self, share: float, seed: int) -> None:
+        self.share = share
+        self._random = random.Random(seed)  # noqa: S311 - a reproducible draw is the point
+
+    def decide(self, glimpse: Glimpse | None) -> Decision:  # noqa: ARG002 - a control must not look
+        """Draw the large model with the probability `share`."""
+        return Decision("large" if self._random.random() < self.share else "small", "random")

@@ -1,0 +1,403 @@
+"""Two engines, one transcript: glimpse, route, write the step, again.
+
+A session takes questions and yields typed events (`events.py`). It knows nothing about terminals or files. One thread
+at a time reads its events; `cancel`, `force` and `answer_now` may be called from any thread, and take effect before the
+next token.
+"""
+
+from __future__ import annotations
+
+import codecs
+import secrets
+import threading
+from collections.abc import Iterator
+from time import perf_counter
+
+from glimp_local.entropy import Glimpse, glimpse
+from glimp_local.errors import CancelledError, ContextFullError, DecodeError, PromptTooLongError, UsageError
+from glimp_local.events import (
+    Answer,
+    AnyEvent,
+    Finished,
+    FinishReason,
+    Notice,
+    Rewound,
+    Started,
+    Step,
+    StepEnd,
+    StepEnded,
+    Text,
+    ThoughtEnd,
+    ThoughtEnded,
+    last_boxed,
+)
+from glimp_local.lane import Fed, Lane
+from glimp_local.pair import Pair
+from glimp_local.prompt import Message
+from glimp_local.routing import Decision, Model, Policy
+from glimp_local.steps import Slice, StepMachine
+from glimp_local.turn import Draft, Position, Turn
+
+_MINIMUM_ROOM = 16
+"""A prompt must leave room for so many tokens."""
+
+_STRIKES = 2
+"""So many steps in a row that close a circle end the thought; before that the large model gets its chance."""
+
+_FINISHES: dict[StepEnd, FinishReason] = {
+    "end_of_generation": "done",
+    "budget": "answer_budget",
+    "context_full": "context_full",
+}
+"""What the end of a step means for the whole run, once the thought is over."""
+
+
+class Session:
+    """A conversation with a pair of models.
+
+        with load_pair("qwen3-0.6b-4b") as pair:
+            session = Session(pair)
+            for event in session.ask("How many primes are there below 30?"):
+                print(event)
+
+    The pair stays its owner's: the session does not close it. `seed` makes sampling and random routing reproducible;
+    without it one is drawn and told in the Started event. `policy` replaces the one the pair's configuration asks for;
+    of the pair's models the session uses those the policy can choose.
+    """
+
+    def __init__(self, pair: Pair, *, seed: int | None = None, policy: Policy | None = None) -> None:
+        self.pair = pair
+        self.seed = secrets.randbits(31) if seed is None else seed
+        self.policy = policy or pair.policy(self.seed)
+        self._lanes = {
+            model: Lane(model, engine, pair.prompts[model])
+            for model, engine in pair.engines.items()
+            if model in self.policy.models
+        }
+        for lane in self._lanes.values():
+            lane.engine.set_sampling(pair.config.sampling, self.seed)
+        self._messages: list[Message] = []  # of finished turns: questions and answers, without thoughts
+        self._turn: Turn | None = None
+        self._notices = list(pair.notices)
+        self._cancel = pair.cancel
+        self._answer_now = threading.Event()
+        self._forced: Model | None = None
+
+    # What a user can ask for.
+
+    def ask(self, question: str) -> Iterator[AnyEvent]:
+        """Answer a question; yields events from Started to Finished.
+
+        What both caches hold of the conversation is used again; earlier thoughts are left out. Raises
+        PromptTooLongError where the conversation leaves no room for an answer.
+        """
+        self._close_turn()
+        messages = [*self._messages, {"role": "user", "content": question}]
+        prompts = {model: lane.prompts.prompt(messages) for model, lane in self._lanes.items()}
+        for model, lane in self._lanes.items():
+            if len(prompts[model]) + _MINIMUM_ROOM > lane.engine.context:
+                raise PromptTooLongError(
+                    f"the question takes {len(prompts[model]):,} tokens, and the context of {lane.engine.name} holds "
+                    f"{lane.engine.context:,}",
+                    hint=f"give it more with --ctx (the model was trained for {lane.engine.trained_context:,})",
+                )
+        for model, lane in self._lanes.items():
+            lane.begin(prompts[model], stable=lane.prompts.stable_length(messages, prompts[model]))
+        markers = self.pair.markers
+        machine = StepMachine(None if markers is None else markers.close.encode())
+        turn = self._turn = Turn(question, Position("reply" if markers is None else "thought", machine))
+        self._cancel.clear()
+        yield Started(
+            pair=self.pair.name,
+            policy=self.policy.name,
+            seed=self.seed,
+            small=self._lanes["small"].engine.name if "small" in self._lanes else None,
+            large=self._lanes["large"].engine.name if "large" in self._lanes else None,
+            thinks=markers is not None,
+            prompt_tokens=len(next(reversed(prompts.values()))),
+        )
+        yield from map(Notice, self._notices)
+        self._notices.clear()
+        yield from self._run(turn)
+
+    def redo(self, index: int, model: Model | None = None) -> Iterator[AnyEvent]:
+        """Write step `index` of the last turn again, with the other model (or `model`), and go on from there.
+
+        Yields Rewound, then events like `ask`. Raises UsageError where there is no such step or model.
+        """
+        turn = self._last_turn()
+        if not 0 <= index < len(turn.steps):
+            raise UsageError(f"there is no step {index} to write again: the last turn has {len(turn.steps)}")
+        model = model or ("small" if turn.steps[index].model == "large" else "large")
+        if model not in self._lanes:
+            raise UsageError(f"the {model} model is not loaded (policy {self.policy.name})")
+        turn.position = turn.marks[index].copy()
+        del turn.steps[index:], turn.marks[index:]
+        for name, lane in self._lanes.items():
+            lane.cut(turn.position.lengths[name])
+        turn.forced = Decision(model, "redo")
+        yield Rewound(index)
+        yield from self.resume()
+
+    def resume(self) -> Iterator[AnyEvent]:
+        """Go on with a turn that was cancelled; yields events like `ask`, without Started."""
+        turn = self._last_turn()
+        turn.finish = None
+        self._cancel.clear()
+        yield from self._run(turn)
+
+    def cancel(self) -> None:
+        """Stop before the next token, keeping everything. Callable from any thread."""
+        self._cancel.set()
+
+    def answer_now(self) -> None:
+        """End the thought before its next token and write the answer. Callable from any thread."""
+        self._answer_now.set()
+
+    def force(self, model: Model | None) -> None:
+        """Let `model` write the next step, whatever the policy says (None takes it back). Callable from any thread."""
+        self._forced = model
+
+    # How a turn goes.
+
+    def _run(self, turn: Turn) -> Iterator[AnyEvent]:
+        self._answer_now.clear()
+        while turn.finish is None:
+            try:
+                if turn.position.part == "thought" and (reason := self._thought_is_over(turn)):
+                    yield self._close_thought(turn, reason)
+                else:
+                    yield from self._step(turn)
+            except CancelledError:
+                turn.finish = "cancelled"
+            except ContextFullError:
+                if turn.position.part == "thought":
+                    yield self._close_thought(turn, "context_full")
+                else:
+                    turn.finish = "context_full"
+            except DecodeError as error:
+                turn.finish = "failed"
+                yield Notice(str(error))
+        answer = turn.position.answer.rstrip()
+        yield Answer(answer, last_boxed(answer))
+        yield Finished(turn.finish, turn.position.thought_end, turn.stats(self._lanes.values()))
+
+    def _thought_is_over(self, turn: Turn) -> ThoughtEnd | None:
+        if self._answer_now.is_set():
+            return "user"
+        if turn.position.written >= self.pair.config.max_thought:
+            return "budget"
+        return "context_full" if self._thought_room() <= 0 else None
+
+    def _thought_room(self) -> int:
+        """Count the tokens left for the thought when the answer's room is set aside."""
+        lanes, wanted = self._lanes.values(), self.pair.config.max_answer
+        return min(lane.room - min(wanted, lane.engine.context // 4) for lane in lanes)
+
+    def _close_thought(self, turn: Turn, reason: ThoughtEnd) -> AnyEvent:
+        """Close a thought that the model did not close itself."""
+        for lane in self._lanes.values():
+            lane.ids.extend(lane.prompts.close(turn.position.tail))
+        turn.position.machine, turn.position.carry = StepMachine(), b""
+        return self._begin_answer(turn.position, reason)
+
+    def _begin_answer(self, position: Position, reason: ThoughtEnd) -> AnyEvent:
+        position.part, position.thought_end = "answer", reason
+        position.loops = type(position.loops)()
+        position.written = position.strikes = 0
+        self._answer_now.clear()
+        return ThoughtEnded(reason)
+
+    def _step(self, turn: Turn) -> Iterator[AnyEvent]:
+        """Decide who writes the next step, and write it."""
+        position = turn.position
+        position.lengths = {model: len(lane.ids) for model, lane in self._lanes.items()}
+        mark = position.copy()
+        began = perf_counter()
+        decision, seen, fed = self._decide(turn)
+        lane = self._lanes[decision.model]
+        draft = turn.begin_step(decision, seen, began, fed)
+        turn.marks.append(mark)
+        consequences: list[AnyEvent] = []
+        try:
+            yield draft.started
+            yield from self._write(turn, lane, draft)
+        finally:
+            # Also when the reader walks away in mid-step: what was written is kept, and both models get to know it.
+            self._hand_over(lane, draft)
+            lane.steps += bool(draft.tokens)
+            position.written += len(draft.tokens)
+            position.tail = bytes(draft.raw[-1:]) or position.tail
+            step = draft.finish()
+            turn.steps.append(step)
+            consequences.extend(self._advance(turn, step))
+        yield StepEnded(step)
+        yield from consequences
+
+    def _decide(self, turn: Turn) -> tuple[Decision, Glimpse | None, Fed]:
+        """Glimpse and route. Where the small model is asked, it is in sync afterwards."""
+        config, position = self.pair.config, turn.position
+        forced = turn.forced
+        if position.part == "answer" and config.answer_by != "route":
+            writer: Model = config.answer_by if config.answer_by in self._lanes else next(iter(self._lanes))
+            turn.forced = None
+            return forced or Decision(writer, "answer"), None, Fed()
+        small, seen, fed = self._lanes.get("small"), None, Fed()
+        if small is not None:
+            fed = small.catch_up()
+            start = perf_counter()
+            seen = glimpse(small.engine.logits(), top_k=config.top_k)
+            turn.glimpse_seconds += perf_counter() - start
+        decision = self.policy.decide(seen)
+        asked, self._forced, turn.forced = self._forced, None, None
+        if forced is not None:
+            decision = forced
+        elif asked in self._lanes:
+            decision = Decision(asked, "user")
+        elif position.strikes and "large" in self._lanes:
+            decision = Decision("large", "loop")
+        return decision, seen, fed
+
+    def _limit(self, position: Position, lane: Lane) -> tuple[int, StepEnd]:
+        """Give the most tokens the step may have, and what its end is then."""
+        config = self.pair.config
+        if position.part == "thought":
+            budget, room = config.max_thought, self._thought_room()
+        else:
+            budget, room = config.max_answer, lane.room
+        limits: list[tuple[int, StepEnd]] = [(budget - position.written, "budget"), (room, "context_full")]
+        if self._splits(position):
+            limits.append((config.max_step, "cap"))
+        return min(limits)
+
+    def _splits(self, position: Position) -> bool:
+        """Is this part written step by step? The answer is one step, unless it is routed."""
+        return position.part != "answer" or self.pair.config.answer_by == "route"
+
+    def _write(self, turn: Turn, lane: Lane, draft: Draft) -> Iterator[AnyEvent]:
+        """Write one step and tell its text. `draft` holds what was written, whenever it stops."""
+        position = turn.position
+        limit, limit_end = self._limit(position, lane)
+        machine = position.machine if self._splits(position) else None
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        carried, position.carry = decoder.decode(position.carry), b""
+        for piece in self._generate(turn, lane, draft):
+            inside, boundary = piece, None
+            if machine is not None:
+                inside, boundary, position.carry = _split(machine.feed(piece))
+            text, carried = carried + decoder.decode(inside), ""
+            if boundary is not None:
+                draft.end = boundary
+            elif len(draft.tokens) >= limit and not decoder.getstate()[0]:
+                # Not before: a character that takes several tokens is not cut in two.
+                boundary = draft.end = limit_end
+            if event := self._tell(position, draft, text):
+                yield event
+            if boundary is not None:
+                return
+        if draft.end == "cancelled":
+            # The text may go on here: half a character is kept.
+            position.carry += carried.encode() + decoder.getstate()[0]
+        else:
+            held = position.machine.flush()
+            if event := self._tell(position, draft, carried + decoder.decode(held, final=True)):
+                yield event
+
+    def _generate(self, turn: Turn, lane: Lane, draft: Draft) -> Iterator[bytes]:
+        """Sample tokens into `draft` and yield the text of each: the token loop. `draft.end` says why it stops."""
+        engine, thinking = lane.engine, turn.position.part == "thought"
+        ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
+        try:
+            draft.fed += lane.catch_up()
+            while not (self._cancel.is_set() or (thinking and self._answer_now.is_set())):
+                before = perf_counter()
+                if draft.tokens:
+                    engine.decode(draft.tokens[-1])
+                    lane.owes = False
+                decoded = perf_counter()
+                token = engine.sample()
+                sampled = perf_counter()
+                lane.decode_seconds += decoded - before
+                lane.sample_seconds += sampled - decoded
+                if token in ends:
+                    draft.end = "end_of_generation"
+                    return
+                lane.write(token)
+                draft.tokens.append(token)
+                if turn.first_token is None:
+                    turn.first_token = sampled
+                piece = piece_of(token)
+                draft.raw += piece
+                yield piece
+            draft.end = "cancelled" if self._cancel.is_set() else "user"
+        except CancelledError:
+            draft.end = "cancelled"
+        except ContextFullError:
+            draft.end = "context_full"
+
+    def _tell(self, position: Position, draft: Draft, text: str) -> Text | None:
+        """Take note of new text; give the event that tells it, if there is anything to tell."""
+        if position.part != "thought":
+            text = text if position.answer else text.lstrip()
+            position.answer += text
+        if not text:
+            return None
+        draft.text += text
+        return Text(draft.started.index, position.part, text)
+
+    def _hand_over(self, writer: Lane, draft: Draft) -> None:
+        """Put what was written into the other model's transcript: token ids where it knows them, else text."""
+        for lane in self._lanes.values():
+            if lane is not writer:
+                shared = self.pair.shares_vocabulary
+                lane.ids.extend(draft.tokens if shared else lane.prompts.handed_over(bytes(draft.raw)))
+
+    def _advance(self, turn: Turn, step: Step) -> list[AnyEvent]:
+        """Draw the consequences of a step's end; give the events that tell them."""
+        position, end = turn.position, step.end
+        thinking = position.part == "thought"
+        if end == "blank_line" or end == "cap":  # noqa: PLR1714 - the type checker follows only this form
+            if end == "cap":
+                position.machine.cap()
+            position.strikes = position.strikes + 1 if position.loops.add(step.text) else 0
+            if position.strikes >= _STRIKES and thinking:
+                return [self._close_thought(turn, "loop")]
+            if position.strikes >= _STRIKES:
+                turn.finish = "loop"
+        elif end == "thought_end":
+            return [self._begin_answer(position, "closed")]
+        elif end == "cancelled":
+            turn.finish = "cancelled"
+        elif thinking:
+            return [self._close_thought(turn, end)]
+        else:
+            turn.finish = _FINISHES[end]
+        return []
+
+    def _last_turn(self) -> Turn:
+        if self._turn is None:
+            raise UsageError("nothing was asked yet")
+        return self._turn
+
+    def _close_turn(self) -> None:
+        """Put the last turn into the conversation, its thought left out."""
+        if self._turn is not None and self._turn.position.answer:
+            self._messages += [
+                {"role": "user", "content": self._turn.question},
+                {"role": "assistant", "content": self._turn.position.answer.rstrip()},
+            ]
+        self._turn = None
+
+
+def _split(slices: list[Slice]) -> tuple[bytes, StepEnd | None, bytes]:
+    """Give the text before a token's last boundary (the end of the thought wins), the boundary, and the text behind.
+
+    A decision can only be taken between two tokens: steps that end within one are one step.
+    """
+    at = next((i for i, part in enumerate(slices) if part.boundary == "thought_end"), None)
+    if at is None:
+        at = next((i for i in reversed(range(len(slices))) if slices[i].boundary), None)
+    if at is None:
+        return b"".join(part.text for part in slices), None, b""
+    texts = [part.text for part in slices]
+    return b"".join(texts[: at + 1]), slices[at].boundary, b"".join(texts[at + 1 :])

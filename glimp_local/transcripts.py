@@ -1,0 +1,68 @@
+"""A run on the disk: one event a line, written as it happens.
+
+Each line is handed to the system at once, so that a killed process loses nothing it has shown.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from glimp_local.errors import UsageError
+from glimp_local.events import AnyEvent, decode_events, encode
+
+
+class EventLog:
+    """Writes events to a file as JSON lines.
+
+    The file is opened at once, so that one that cannot be written is known before a model is loaded; what stands in it
+    is replaced at the first event. When writing fails later (a full disk), `error` says why and the run goes on. Raises
+    UsageError where the file cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: OSError | None = None
+        self._is_new = not path.exists()
+        self._begun = False
+        try:
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise UsageError(
+                f"--save {path}: cannot be written: {error.strerror}", hint="choose a file in a folder you may write to"
+            ) from error
+
+    def write(self, event: AnyEvent) -> None:
+        """Add an event."""
+        if self.error is not None:
+            return
+        try:
+            if not self._begun:
+                self._file.truncate(0)
+                self._begun = True
+            line = encode(event) + b"\n"
+            while line:
+                line = line[self._file.write(line) :]
+        except OSError as error:
+            self.error = error
+
+    def close(self) -> None:
+        """Close the file; a new one that no event was written to is taken away."""
+        self._file.close()
+        if self._is_new and not self._begun:
+            self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_events(path: Path) -> list[AnyEvent]:
+    """Read a saved run; a last line cut short by a killed process is left out."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    return decode_events([line for line in lines if line.endswith(b"\n")])
