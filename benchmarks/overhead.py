@@ -45,7 +45,8 @@ def bare_loop(engine: Engine, prompt: list[int], count: int) -> tuple[list[int],
     """Write with llama.cpp alone; give the tokens, and the seconds from the first to the last."""
     engine.rewind(0)
     engine.feed(prompt)
-    context, tokens = engine._context, []  # noqa: SLF001 - the very context the session uses
+    tokens: list[int] = []
+    context = engine._context  # noqa: SLF001 - the very context the session uses
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
     llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
     batch = llama_cpp.llama_batch_init(1, 0, 1)
@@ -107,7 +108,7 @@ def main(model: Path, rounds: int, tokens: int) -> None:
         print(f"  bare llama.cpp loop  {statistics.median(bare):8.1f} tokens/s")
         print(f"  session              {statistics.median(ours):8.1f} tokens/s")
         print(
-            f"  ratio                {statistics.median(ratios):8.3f}   (middle half {quarters[0]:.3f}-{quarters[1]:.3f})"
+            f"  ratio                {statistics.median(ratios):8.3f}   middle half {quarters[0]:.3f}-{quarters[1]:.3f}"
         )
         print(f"  glimpse              {glimpse_seconds(engine) * 1e6:8.0f} us at {engine.vocabulary.size:,} tokens")
 

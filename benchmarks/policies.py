@@ -1,8 +1,8 @@
 """Does routing pay on a pair? Small alone, large alone, threshold, and random at the same share, on real problems.
 
 The policies take turns problem by problem on the same two loaded models, each run beginning with empty caches.
-`random` draws at the share the threshold gave on the same problem. Problems are JSON lines with `question` and `answer`,
-whose last number is the result (GSM8K's own form).
+`random` draws at the share the threshold gave on the same problem. Problems are JSON lines with `question` and
+`answer`, whose last number is the result (GSM8K's own form).
 
     python -m benchmarks.policies PROBLEMS.jsonl --small A.gguf --large B.gguf --limit 20
 """
@@ -56,7 +56,7 @@ def run(pair: Pair, policy: Policy, question: str, seed: int) -> tuple[Solution,
 @click.option("--threshold", default=1.0, show_default=True, help="nats")
 @click.option("--temperature", default=0.6, show_default=True)
 @click.option("--max-answer", default=512, show_default=True, help="tokens")
-def main(  # noqa: D103 - the help is the module's
+def main(  # noqa: D103, PLR0917 - the help is the module's, the arguments are flags
     problems: Path, small: Path, large: Path, limit: int, threshold: float, temperature: float, max_answer: int
 ) -> None:
     lines = [json.loads(line) for line in problems.read_text(encoding="utf-8").splitlines()[:limit]]
@@ -66,9 +66,12 @@ def main(  # noqa: D103 - the help is the module's
     steps: dict[str, int] = defaultdict(int)
     steps_large: dict[str, int] = defaultdict(int)
     tokens: dict[str, list[float]] = defaultdict(list)
-    settings = {"sampling": {"temperature": temperature}, "max_answer": max_answer}
     with load_pair(
-        small=small, large=large, engine_options={m: {"context": 4096} for m in ("small", "large")}, **settings
+        small=small,
+        large=large,
+        engine_options={"small": {"context": 4096}, "large": {"context": 4096}},
+        sampling={"temperature": temperature},
+        max_answer=max_answer,
     ) as pair:
         for number, line in enumerate(lines):
             share = 0.0
