@@ -46,7 +46,8 @@ def glimpse(logits: npt.NDArray[np.float32], *, top_k: int | None = None) -> Gli
     peak = logits[best]
     if not math.isfinite(peak):
         raise ValueError("the logits form no distribution: their maximum is not a finite number")
-    z = np.maximum(logits - peak, _FLOOR)
+    with np.errstate(over="ignore"):  # a difference beyond float32 is -inf, and the floor catches it
+        z = np.maximum(logits - peak, _FLOOR)
     # Every element but the best one, without a copy: the second likeliest is the larger of two slices' maxima.
     second = max((float(part.max()) for part in (z[:best], z[best + 1 :]) if part.size), default=-math.inf)
     weights = np.exp(z)

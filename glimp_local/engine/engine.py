@@ -289,9 +289,10 @@ class Engine:
     def _cut(self, length: int) -> bool:
         if not lib.llama_memory_seq_rm(self._memory, 0, length, -1):
             return False
-        # A sliding-window cache removes what it is told to, but what the window needs may be gone for long.
+        # A sliding-window cache removes what it is told to, but what the window needs may have been dropped long ago:
+        # then the oldest position it holds comes too late, or it holds none (-1).
         oldest = lib.llama_memory_seq_pos_min(self._memory, 0)
-        return not self._window or length == 0 or oldest <= max(0, length - self._window - 1)
+        return not self._window or length == 0 or 0 <= oldest <= max(0, length - self._window)
 
     def _restore(self, length: int) -> int:
         for kept, state in reversed(self._snapshots):

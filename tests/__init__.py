@@ -1,0 +1,1 @@
+"""The tests. Most run on small GGUF files that `tests/tiny_models.py` writes, through the real llama.cpp."""

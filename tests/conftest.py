@@ -1,0 +1,91 @@
+"""Fixtures: a home of our own, tiny models, the real pair, llama.cpp's vocabularies and templates."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from glimp_local.engine.binding import RELEASE
+from tests import tiny_models
+from tests.tiny_models import LARGE, SMALL, write_story
+
+REAL_SMALL = "smollm2-135m-instruct-q4_1.gguf"
+REAL_LARGE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test its own configuration, data and hub cache: none reads or writes the user's."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    for name in list(os.environ):
+        if name.startswith(("GLIMP_", "HF_")) and name != "GLIMP_REAL_PAIR":
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    monkeypatch.setenv("HF_HOME", str(folder / "hub"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the tiny models once; give their folder."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_story(folder / "large.gguf", LARGE, seed=1)
+    write_story(folder / "small.gguf", SMALL, seed=2)
+    write_story(folder / "looping.gguf", tiny_models.LOOPING)
+    write_story(folder / "endless.gguf", tiny_models.ENDLESS)
+    write_story(folder / "silent.gguf", tiny_models.SILENT)
+    write_story(folder / "plain.gguf", SMALL, template=tiny_models.CHATML)
+    write_story(folder / "no-template.gguf", SMALL, template=None)
+    write_story(folder / "other-vocabulary.gguf", LARGE, vocabulary=tiny_models.Vocabulary(first="<zero>"), seed=3)
+    write_story(folder / "padded.gguf", LARGE, vocabulary=tiny_models.Vocabulary(extra=40))
+    tiny_models.write_attention(folder / "attention.gguf")
+    tiny_models.write_sliding_window(folder / "sliding-window.gguf")
+    tiny_models.write_recurrent(folder / "recurrent.gguf")
+    tiny_models.write_hybrid(folder / "hybrid.gguf")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_pair() -> tuple[Path, Path]:
+    """Give the paths of two published models; skip, saying so, where they are not."""
+    folder = Path(os.environ.get("GLIMP_REAL_PAIR", ""))
+    paths = folder / REAL_SMALL, folder / REAL_LARGE
+    if not os.environ.get("GLIMP_REAL_PAIR") or not all(path.exists() for path in paths):
+        pytest.skip(f"GLIMP_REAL_PAIR names no folder with {REAL_SMALL} and {REAL_LARGE}")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def llama_cpp_models(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Give llama.cpp's own folder of vocabularies and templates, out of the binding's source distribution.
+
+    It is downloaded once with pip and kept in pytest's cache; where that fails the tests on it are skipped, but never in
+    continuous integration.
+    """
+    cache = request.config.cache
+    assert cache is not None
+    folder = cache.mkdir("llama-cpp-source")
+    models = folder / f"llama_cpp_python-{RELEASE}" / "vendor" / "llama.cpp" / "models"
+    if not models.exists():
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
+        done = subprocess.run(
+            [*command, "--dest", folder, f"llama-cpp-python=={RELEASE}"], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            reason = f"llama-cpp-python's source distribution could not be downloaded: {done.stderr[-300:]}"
+            (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+        (archive,) = folder.glob("*.tar.gz")
+        with tarfile.open(archive) as tar:
+            wanted = [member for member in tar if "/vendor/llama.cpp/models/" in member.name]
+            tar.extractall(folder, wanted, filter="data")
+        archive.unlink()
+    yield models
