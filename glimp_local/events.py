@@ -25,6 +25,7 @@ StepEnd = Literal[
     "budget",  # the tokens for the thought or the answer are spent
     "context_full",
     "user",  # the user asked for the answer now
+    "failed",  # llama.cpp could not go on
     "cancelled",
 ]
 

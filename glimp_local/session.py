@@ -334,6 +334,8 @@ class Session:
             draft.end = "cancelled"
         except ContextFullError:
             draft.end = "context_full"
+        except DecodeError as error:
+            draft.end, turn.failure = "failed", str(error)
 
     def _tell(self, position: Position, draft: Draft, text: str) -> Text | None:
         """Take note of new text; give the event that tells it, if there is anything to tell."""
@@ -368,6 +370,9 @@ class Session:
             return [self._begin_answer(position, "closed")]
         elif end == "cancelled":
             turn.finish = "cancelled"
+        elif end == "failed":
+            turn.finish = "failed"
+            return [Notice(turn.failure)]
         elif thinking:
             return [self._close_thought(turn, end)]
         else:

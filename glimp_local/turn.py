@@ -87,6 +87,8 @@ class Turn:
     forced: Decision | None = None
     """The decision for the next step, taken already (a redo)."""
     finish: FinishReason | None = None
+    failure: str = ""
+    """What llama.cpp said when it could not go on."""
     first_token: float | None = None
     glimpse_seconds: float = 0.0
 

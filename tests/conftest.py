@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +41,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_story(folder / "small.gguf", SMALL, seed=2)
     write_story(folder / "looping.gguf", tiny_models.LOOPING)
     write_story(folder / "endless.gguf", tiny_models.ENDLESS)
+    write_story(folder / "patient.gguf", tiny_models.ENDLESS, context=16384)
     write_story(folder / "silent.gguf", tiny_models.SILENT)
     write_story(folder / "plain.gguf", SMALL, template=tiny_models.CHATML)
     write_story(folder / "no-template.gguf", SMALL, template=None)
@@ -65,11 +65,11 @@ def real_pair() -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="session")
-def llama_cpp_models(request: pytest.FixtureRequest) -> Iterator[Path]:
+def llama_cpp_models(request: pytest.FixtureRequest) -> Path:
     """Give llama.cpp's own folder of vocabularies and templates, out of the binding's source distribution.
 
-    It is downloaded once with pip and kept in pytest's cache; where that fails the tests on it are skipped, but never in
-    continuous integration.
+    It is downloaded once with pip and kept in pytest's cache; where that fails the tests on it are skipped, but never
+    in continuous integration.
     """
     cache = request.config.cache
     assert cache is not None
@@ -88,4 +88,4 @@ def llama_cpp_models(request: pytest.FixtureRequest) -> Iterator[Path]:
             wanted = [member for member in tar if "/vendor/llama.cpp/models/" in member.name]
             tar.extractall(folder, wanted, filter="data")
         archive.unlink()
-    yield models
+    return models

@@ -120,12 +120,16 @@ def test_settings_are_checked_like_the_file() -> None:
         override(PairConfig(), {"threshold": float("nan")})
 
 
-tables = st.recursive(st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8)
+tables = st.recursive(
+    st.integers(), lambda inner: st.dictionaries(st.sampled_from("abc"), inner, max_size=3), max_leaves=8
+)
 table = st.dictionaries(st.sampled_from("abc"), tables, max_size=3)
 
 
 @given(table, table)
-def test_merging_keeps_what_is_above_and_adds_what_is_only_below(below: dict[str, object], above: dict[str, object]) -> None:
+def test_merging_keeps_what_is_above_and_adds_what_is_only_below(
+    below: dict[str, object], above: dict[str, object]
+) -> None:
     merged = merge(below, above)
     assert merged.keys() == below.keys() | above.keys()
     assert merge(merged, above) == merged

@@ -312,12 +312,15 @@ def test_closing_twice_is_safe(tiny: Path) -> None:
 
 
 def test_an_engine_left_open_does_not_disturb_the_end_of_the_process(tiny: Path) -> None:
-    code = f"from glimp_local.engine import Engine; from pathlib import Path; e = Engine(Path({str(tiny / 'attention.gguf')!r}))"
+    path = str(tiny / "attention.gguf")
+    code = f"from glimp_local.engine import Engine; from pathlib import Path; e = Engine(Path({path!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_native_log_lines_go_to_logging(tiny: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+def test_native_log_lines_go_to_logging(
+    tiny: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     with caplog.at_level(logging.DEBUG, logger="glimp_local.llama"):
         Engine(tiny / "attention.gguf").close()
     assert any("general.architecture" in record.message for record in caplog.records)
@@ -333,7 +336,7 @@ def test_another_release_of_the_binding_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_structs_that_moved_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Moved(ctypes.Structure):
-        _fields_ = [("n_batch", ctypes.c_uint32), ("n_ubatch", ctypes.c_uint32)]  # noqa: RUF012 - ctypes wants it so
+        _fields_ = [("n_batch", ctypes.c_uint32), ("n_ubatch", ctypes.c_uint32)]
 
     monkeypatch.setattr(llama_cpp, "llama_context_default_params", lambda: Moved(16384, 1))
     with pytest.raises(BindingError):
@@ -341,7 +344,7 @@ def test_structs_that_moved_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_tiny_model_runs_on_one_thread(tiny: Path, tmp_path: Path) -> None:
-    copy = shutil.copy(tiny / "attention.gguf", tmp_path / "x.gguf")
+    copy = Path(shutil.copy(tiny / "attention.gguf", tmp_path / "x.gguf"))
     for options, expected in ((EngineOptions(), 1), (EngineOptions(threads=2), 2)):
         engine = Engine(copy, options)
         assert engine.threads == expected

@@ -12,7 +12,11 @@ from glimp_local.prompt import Message, PromptBuilder, find_markers
 from tests.vocabularies import vocabulary
 
 QUESTION: list[Message] = [{"role": "user", "content": "How many primes are below 30?"}]
-CONVERSATION: list[Message] = [*QUESTION, {"role": "assistant", "content": "Ten."}, {"role": "user", "content": "Which?"}]
+CONVERSATION: list[Message] = [
+    *QUESTION,
+    {"role": "assistant", "content": "Ten."},
+    {"role": "user", "content": "Which?"},
+]
 
 THINKERS = {
     "Qwen-Qwen3-0.6B": "</think>",
@@ -24,7 +28,12 @@ THINKERS = {
     "google-gemma-4-31B-it": "<channel|>",
     "GLM-4.6": "</think>",
 }
-PLAIN = ["Qwen-Qwen2.5-7B-Instruct", "meta-llama-Llama-3.1-8B-Instruct", "google-gemma-2-2b-it", "microsoft-Phi-3.5-mini-instruct"]
+PLAIN = [
+    "Qwen-Qwen2.5-7B-Instruct",
+    "meta-llama-Llama-3.1-8B-Instruct",
+    "google-gemma-2-2b-it",
+    "microsoft-Phi-3.5-mini-instruct",
+]
 NEEDS_TOOLS = [
     "CohereForAI-c4ai-command-r-plus-tool_use",
     "NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use",
@@ -102,7 +111,9 @@ def test_a_template_that_hides_the_question_is_an_error(qwen: Vocabulary) -> Non
 
 
 @pytest.mark.parametrize("name", ["Qwen-Qwen3-0.6B", "Qwen-Qwen2.5-7B-Instruct"])
-def test_ordinary_questions_give_the_tokens_llama_cpp_would(llama_cpp_models: Path, qwen: Vocabulary, name: str) -> None:
+def test_ordinary_questions_give_the_tokens_llama_cpp_would(
+    llama_cpp_models: Path, qwen: Vocabulary, name: str
+) -> None:
     chosen = template(llama_cpp_models, name)
     whole = qwen.tokenize(chosen.render(CONVERSATION), control=True)
     assert PromptBuilder(chosen, qwen, None).prompt(CONVERSATION) == whole
@@ -119,7 +130,12 @@ def test_control_tokens_in_the_question_stay_letters(llama_cpp_models: Path, qwe
 
 
 def test_the_next_turn_shares_the_stable_beginning(llama_cpp_models: Path, qwen: Vocabulary) -> None:
-    for name in ("Qwen-Qwen3-0.6B", "Qwen3.5-4B", "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B", "Qwen-Qwen2.5-7B-Instruct"):
+    for name in (
+        "Qwen-Qwen3-0.6B",
+        "Qwen3.5-4B",
+        "deepseek-ai-DeepSeek-R1-Distill-Qwen-32B",
+        "Qwen-Qwen2.5-7B-Instruct",
+    ):
         chosen = template(llama_cpp_models, name)
         builder = PromptBuilder(chosen, qwen, find_markers(chosen.source))
         first, second = builder.prompt(QUESTION), builder.prompt(CONVERSATION)
@@ -131,7 +147,10 @@ def test_the_next_turn_shares_the_stable_beginning(llama_cpp_models: Path, qwen:
 def test_a_beginning_of_text_is_put_once(llama_cpp_models: Path) -> None:
     with vocabulary(llama_cpp_models / "ggml-vocab-llama-spm.gguf") as llama:
         assert llama.adds_bos
-        for source in ("{{ bos_token }}[INST] {{ messages[0].content }} [/INST]", "[INST] {{ messages[0].content }} [/INST]"):
+        for source in (
+            "{{ bos_token }}[INST] {{ messages[0].content }} [/INST]",
+            "[INST] {{ messages[0].content }} [/INST]",
+        ):
             ids = PromptBuilder(ChatTemplate(source, bos="<s>", eos="</s>"), llama, None).prompt(QUESTION)
             assert [ids[0], ids.count(llama.bos)] == [llama.bos, 1]
 

@@ -26,12 +26,39 @@ def steps_of(text: str, marker: bytes | None = MARKER) -> list[str]:
     return [step.decode() for step, _ in cut([text.encode()], marker)]
 
 
+AWKWARD = [
+    "\n",
+    "\n\n",
+    "\r\n",
+    " ",
+    "a",
+    "word. ",
+    "```",
+    "~~~",
+    "````",
+    "```py\n",
+    "$",
+    "$$",
+    "\\[",
+    "\\]",
+    "\\",
+    "[",
+    "]",
+    "</think>",
+    "</th",
+    "<",
+    "é",
+    "😀",
+    "x\n",
+    "`a`",
+    "\t",
+    "\\\\",
+    "\\$",
+]
+
 # Text made of what matters to the machine, so that every state is reached often.
 awkward = st.lists(
-    st.sampled_from(
-        ["\n", "\n\n", "\r\n", " ", "a", "word. ", "```", "~~~", "````", "```py\n", "$", "$$", "\\[", "\\]", "\\", "[", "]"]
-        + ["</think>", "</th", "<", "é", "😀", "x\n", "`a`", "\t", "\\\\", "\\$"]
-    ),
+    st.sampled_from(AWKWARD),
     max_size=40,
 ).map("".join)
 
@@ -171,7 +198,9 @@ def test_long_steps_that_nearly_agree_are_a_circle() -> None:
 
 
 def test_an_enumeration_is_no_circle() -> None:
-    lines = [f"For n = {n} the value is {n * n}, which is still smaller than one hundred and so we go on." for n in range(6)]
+    lines = [
+        f"For n = {n} the value is {n * n}, which is still smaller than one hundred and so we go on." for n in range(6)
+    ]
     assert not any(circles(*lines))
 
 

@@ -23,10 +23,8 @@ THINKING = CHATML.replace("assistant\n", "assistant\n<think>\n")
 
 CONTROL = ["<|im_start|>", "<|im_end|>"]
 MARKERS = ["<think>", "</think>"]
-WORDS = (
-    "First| one.\n\n|Second| two:\n\n|Third|Fourth|Wrong|Hm| three.\n\n| way.\n\n|\n\n|Answer| \\boxed{3}|Loop| again.\n\n|"
-    "é|Never| ends| here"
-).split("|")
+_STORY = ["First", " one.\n\n", "Second", " two:\n\n", "Third", "Fourth", "Wrong", "Hm", " three.\n\n", " way.\n\n"]
+WORDS = [*_STORY, "\n\n", "Answer", " \\boxed{3}", "Loop", " again.\n\n", "é", "Never", " ends", " here"]
 
 Table = Mapping[str, Mapping[str, float]]
 
@@ -36,6 +34,7 @@ LARGE: Table = {
     " one.\n\n": {"Second": 9},
     "Second": {" two:\n\n": 9},
     " two:\n\n": {"Third": 9},
+    " again.\n\n": {"</think>": 9},
     "Third": {" three.\n\n": 9},
     "Fourth": {" three.\n\n": 9},
     "Hm": {" way.\n\n": 9},
@@ -81,7 +80,11 @@ class Vocabulary:
         padding = [f"<pad{i}>" for i in range(extra)]
         self.tokens = [*([first] if first else []), *bytes_, *CONTROL, *MARKERS, *map(spell, WORDS), *padding]
         normal, control, user = gguf.TokenType.NORMAL, gguf.TokenType.CONTROL, gguf.TokenType.USER_DEFINED
-        kinds = dict.fromkeys(CONTROL, control) | dict.fromkeys(MARKERS, user) | dict.fromkeys(padding, gguf.TokenType.UNUSED)
+        kinds = (
+            dict.fromkeys(CONTROL, control)
+            | dict.fromkeys(MARKERS, user)
+            | dict.fromkeys(padding, gguf.TokenType.UNUSED)
+        )
         self.types = [kinds.get(token, normal) for token in self.tokens]
 
     def id(self, text: str) -> int:
@@ -102,7 +105,7 @@ VOCABULARY = Vocabulary()
 Array = npt.NDArray[np.float32]
 
 
-def _save(path: Path, writer: Any, tensors: Mapping[str, Array]) -> Path:
+def _save(path: Path, writer: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Path:
     for name, tensor in tensors.items():
         writer.add_tensor(name, np.ascontiguousarray(tensor, dtype=np.float32))
     writer.write_header_to_file()
@@ -129,7 +132,10 @@ def write_story(
         for after, logit in following.items():
             logits[vocabulary.id(after), vocabulary.id(before)] = logit
     random = np.random.default_rng(seed)
-    small = lambda *shape: random.normal(size=shape) * 0.03  # noqa: E731
+
+    def small(*shape: int) -> Array:
+        return np.asarray(random.normal(size=shape) * 0.03, dtype=np.float32)
+
     embeddings = np.zeros((size, width))
     embeddings[np.arange(size), np.arange(size)] = 1
     tensors = {
@@ -173,7 +179,7 @@ class _Random:
 
     def __call__(self, *shape: int) -> Array:
         # Of a size at which sums neither fade nor explode: rounding stays small, another past shows.
-        return self._random.normal(size=shape).astype(np.float32) / np.sqrt(np.float32(shape[-1]))
+        return np.asarray(self._random.normal(size=shape) / np.sqrt(shape[-1]), dtype=np.float32)
 
     def norm(self, size: int) -> Array:
         return 1 + self(size) * 0.1
@@ -248,7 +254,7 @@ def write_recurrent(path: Path, *, context: int = 512) -> Path:
             f"blk.{i}.ssm_x.weight": make(rank + 2 * state, inner),
             f"blk.{i}.ssm_dt.weight": make(inner, rank),
             f"blk.{i}.ssm_dt.bias": make(inner),
-            f"blk.{i}.ssm_a": -np.abs(make(inner, state)) - 0.1,
+            f"blk.{i}.ssm_a": np.asarray(-np.abs(make(inner, state)) - 0.1, np.float32),
             f"blk.{i}.ssm_d": make(inner),
             f"blk.{i}.ssm_out.weight": make(width, inner),
         }

@@ -134,7 +134,7 @@ class Engine:
                 hint="there may be too little memory: try a smaller --ctx, or fewer layers on the GPU",
             )
         self._memory: Any = lib.llama_get_memory(self._context)
-        self.context: int = lib.llama_n_ctx(self._context)
+        self.context: int = min(context, lib.llama_n_ctx(self._context))  # llama.cpp rounds up; a limit is a limit
         size: int = lib.llama_n_batch(self._context)
         self._window: int = 0 if options.swa_full else lib.llama_model_n_swa(self._model)
         self.keeps_past = not (
