@@ -1,5 +1,13 @@
-"""Finding a model's file without asking any network."""
+"""Finding a model's file without asking any network, and that the command in the hint puts it where it is found."""
 
+import hashlib
+import os
+import shlex
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -62,6 +70,52 @@ def test_a_file_of_another_size_is_not_the_model(home: Path, source: ModelSource
     cache(home, "b" * 40, b"GGUF, but longer")
     with pytest.raises(ModelMissingError):
         model_files.find(source)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub's protocol as the download of one file takes."""
+
+    content = b"GGUF"
+
+    def do_HEAD(self) -> None:
+        known = self.path == f"/maker/model-GGUF/resolve/{PINNED}/model.gguf"
+        self.send_response(200 if known else 404)
+        self.send_header("X-Repo-Commit", PINNED)
+        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        self.do_HEAD()
+        self.wfile.write(self.content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_command_in_the_hint_puts_the_file_where_it_is_found(source: ModelSource, hub: str) -> None:
+    command = shlex.split(model_files.download_command(source))
+    assert command[0] == "hf"
+    program = Path(sys.executable).with_name("hf")
+    done = subprocess.run(
+        [program, *command[1:]],
+        env={**os.environ, "HF_ENDPOINT": hub, "HF_HUB_DISABLE_XET": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert model_files.find(source).read_bytes() == Hub.content
 
 
 @pytest.fixture

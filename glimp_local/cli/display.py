@@ -6,6 +6,7 @@ figures are plain lines.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,8 @@ class Display:
     """Shows a run on stderr."""
 
     def __init__(self, *, thoughts: bool, quiet: bool) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        # A terminal gets lines wrapped between words; a file gets them whole.
+        self._console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
         self._thoughts = thoughts
         self._quiet = quiet
         self._live: Live | None = None
@@ -139,7 +141,7 @@ class Display:
         self._console.print(Line(f"glimp: {message}"))
 
     def _print_step(self, step: StepStarted, text: str) -> None:
-        self._console.print(_heading(step), Line(text.strip()), sep="")
+        self._console.print(_heading(step).append(text.strip()))
 
     def _draw(self) -> RenderableType:
         status = Line(self._status(), style="dim", no_wrap=True, overflow="ellipsis")
@@ -167,9 +169,8 @@ class Display:
 def _heading(step: StepStarted) -> Line:
     entropy = "" if step.entropy_nats is None else f" {step.entropy_nats:.2f}"
     why = "" if step.reason in {"confident", "uncertain", "policy"} else f" {step.reason}"
-    return Line(f"{_LETTERS[step.model]}{entropy}{why} ", style=f"bold {_COLOURS[step.model]}", end="").append(
-        "│ ", style=_COLOURS[step.model]
-    )
+    colour = _COLOURS[step.model]
+    return Line.assemble((f"{_LETTERS[step.model]}{entropy}{why} ", f"bold {colour}"), ("│ ", colour))
 
 
 def summary(stats: Stats) -> str:
