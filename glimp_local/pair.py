@@ -65,8 +65,8 @@ class Pair:
         return engine
 
     def _join(self) -> None:
-        template = Path(self.config.chat_template).read_text(encoding="utf-8") if self.config.chat_template else None
-        templates = {model: engine.template(template) for model, engine in self.engines.items()}
+        own = self._own_template()
+        templates = {model: engine.template(own) for model, engine in self.engines.items()}
         found = {model: find_markers(template.source) for model, template in templates.items()}
         self.markers = self._choose_markers(found)
         for model, engine in self.engines.items():
@@ -80,6 +80,14 @@ class Pair:
                     f"the two models are not of one vocabulary ({difference}): steps are handed over as text, and "
                     "pairs of one family work better together"
                 )
+
+    def _own_template(self) -> str | None:
+        if self.config.chat_template is None:
+            return None
+        try:
+            return Path(self.config.chat_template).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the chat template {self.config.chat_template} cannot be read: {error}") from error
 
     def _choose_markers(self, found: dict[Model, ThinkingMarkers | None]) -> ThinkingMarkers | None:
         if isinstance(self.config.thinking, ThinkingMarkers):

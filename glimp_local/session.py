@@ -35,7 +35,7 @@ from glimp_local.lane import Fed, Lane
 from glimp_local.pair import Pair
 from glimp_local.prompt import Message
 from glimp_local.routing import Decision, Model, Policy
-from glimp_local.steps import Slice, StepMachine
+from glimp_local.steps import LoopDetector, Slice, StepMachine
 from glimp_local.turn import Draft, Position, Turn
 
 _MINIMUM_ROOM = 16
@@ -91,6 +91,8 @@ class Session:
         What both caches hold of the conversation is used again; earlier thoughts are left out. Raises
         PromptTooLongError where the conversation leaves no room for an answer.
         """
+        if self._turn is not None:
+            self._cancel.clear()  # but one that came while the models were loading counts for the first question
         self._close_turn()
         messages = [*self._messages, {"role": "user", "content": question}]
         prompts = {model: lane.prompts.prompt(messages) for model, lane in self._lanes.items()}
@@ -106,7 +108,6 @@ class Session:
         markers = self.pair.markers
         machine = StepMachine(None if markers is None else markers.close.encode())
         turn = self._turn = Turn(question, Position("reply" if markers is None else "thought", machine))
-        self._cancel.clear()
         yield Started(
             pair=self.pair.name,
             policy=self.policy.name,
@@ -114,7 +115,7 @@ class Session:
             small=self._lanes["small"].engine.name if "small" in self._lanes else None,
             large=self._lanes["large"].engine.name if "large" in self._lanes else None,
             thinks=markers is not None,
-            prompt_tokens=len(next(reversed(prompts.values()))),
+            prompt_tokens=len(prompts.get("small") or prompts["large"]),
         )
         yield from map(Notice, self._notices)
         self._notices.clear()
@@ -143,7 +144,6 @@ class Session:
         """Go on with a turn that was cancelled; yields events like `ask`, without Started."""
         turn = self._last_turn()
         turn.finish = None
-        self._cancel.clear()
         yield from self._run(turn)
 
     def cancel(self) -> None:
@@ -162,6 +162,7 @@ class Session:
 
     def _run(self, turn: Turn) -> Iterator[AnyEvent]:
         self._answer_now.clear()
+        turn.began = perf_counter()
         while turn.finish is None:
             try:
                 if turn.position.part == "thought" and (reason := self._thought_is_over(turn)):
@@ -178,6 +179,8 @@ class Session:
             except DecodeError as error:
                 turn.finish = "failed"
                 yield Notice(str(error))
+        turn.seconds += perf_counter() - turn.began
+        self._cancel.clear()
         answer = turn.position.answer.rstrip()
         yield Answer(answer, last_boxed(answer))
         yield Finished(turn.finish, turn.position.thought_end, turn.stats(self._lanes.values()))
@@ -203,7 +206,7 @@ class Session:
 
     def _begin_answer(self, position: Position, reason: ThoughtEnd) -> AnyEvent:
         position.part, position.thought_end = "answer", reason
-        position.loops = type(position.loops)()
+        position.loops = LoopDetector()
         position.written = position.strikes = 0
         self._answer_now.clear()
         return ThoughtEnded(reason)
@@ -324,8 +327,8 @@ class Session:
                     return
                 lane.write(token)
                 draft.tokens.append(token)
-                if turn.first_token is None:
-                    turn.first_token = sampled
+                if turn.seconds_to_first_token is None:
+                    turn.seconds_to_first_token = sampled - turn.began
                 piece = piece_of(token)
                 draft.raw += piece
                 yield piece

@@ -80,7 +80,10 @@ class Turn:
 
     question: str
     position: Position
-    began: float = field(default_factory=perf_counter)
+    began: float = 0.0
+    """When the run began that is under way (a turn is run again by resume and redo)."""
+    seconds: float = 0.0
+    """Of the runs that are over."""
     steps: list[Step] = field(default_factory=list)
     marks: list[Position] = field(default_factory=list)
     """Where each step began."""
@@ -89,7 +92,7 @@ class Turn:
     finish: FinishReason | None = None
     failure: str = ""
     """What llama.cpp said when it could not go on."""
-    first_token: float | None = None
+    seconds_to_first_token: float | None = None
     glimpse_seconds: float = 0.0
 
     def begin_step(self, decision: Decision, seen: Glimpse | None, began: float, fed: Fed) -> Draft:
@@ -121,8 +124,8 @@ class Turn:
             tokens_large=tokens_large,
             share_tokens=tokens_large / tokens if tokens else 0.0,
             switches=sum(a.model != b.model for a, b in pairwise(self.steps)),
-            seconds=perf_counter() - self.began,
-            time_to_first_token_seconds=None if self.first_token is None else self.first_token - self.began,
+            seconds=self.seconds,
+            time_to_first_token_seconds=self.seconds_to_first_token,
             glimpse_seconds=self.glimpse_seconds,
             entropies_nats=tuple(step.entropy_nats for step in self.steps if step.entropy_nats is not None),
             small=by_model.get("small"),

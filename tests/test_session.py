@@ -421,6 +421,16 @@ def test_a_cancel_stops_before_the_next_token_and_keeps_the_text(open_pair: Open
     assert_caches_equal_fresh_runs(session)
 
 
+def test_a_cancel_that_came_while_loading_counts_for_the_first_question_only(open_pair: Open) -> None:
+    pair = open_pair()
+    pair.cancel.set()
+    session = Session(pair, seed=1)
+    assert fold(session.ask(QUESTION)).finish_reason == "cancelled"
+    assert fold(session.ask(QUESTION)).finish_reason == "done"
+    session.cancel()  # nothing is running: nothing is to be stopped
+    assert fold(session.ask(QUESTION)).finish_reason == "done"
+
+
 def test_a_cancelled_turn_goes_on_where_it_stopped(open_pair: Open) -> None:
     session = Session(open_pair(), seed=1)
     events: list[AnyEvent] = []

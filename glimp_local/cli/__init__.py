@@ -43,7 +43,7 @@ class _Commands(click.Group):
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe is gone
         except OSError as error:
-            click.echo(f"glimp: {error}", err=True)
+            click.echo(f"glimp: {error.filename or 'writing the output'}: {error.strerror}", err=True)
             ctx.exit(1)
 
 

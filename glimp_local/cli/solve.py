@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,7 +118,8 @@ def _read_problem(file: str | None, text: str | None) -> str:
     if text is not None:
         if file is not None:
             raise UsageError("the problem is given by FILE or by --text, not by both")
-        where, problem = "--text", text
+        # The bytes that were typed: in a locale that is not UTF-8, Python cannot have understood them.
+        where, raw = "--text", os.fsencode(text)
     elif file is None and sys.stdin.isatty():
         raise UsageError("there is no problem to solve", hint="name a FILE, give - and type it, or use --text")
     else:
@@ -126,13 +128,13 @@ def _read_problem(file: str | None, text: str | None) -> str:
             raw = sys.stdin.buffer.read() if file in {None, "-"} else Path(str(file)).read_bytes()
         except OSError as error:
             raise UsageError(f"{where} cannot be read: {error.strerror}") from error
-        try:
-            problem = raw.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"{where} is not UTF-8 text (byte {raw[error.start]:#04x} at offset {error.start:,})",
-                hint="convert it, for example with: iconv -f latin1 -t utf-8",
-            ) from error
+    try:
+        problem = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{where} is not UTF-8 text (byte {raw[error.start]:#04x} at offset {error.start:,})",
+            hint="convert it, for example with: iconv -f latin1 -t utf-8",
+        ) from error
     if not problem.strip():
         raise UsageError(f"{where} is empty")
     return problem.strip()

@@ -20,6 +20,7 @@ from glimp_local.errors import BindingError
 RELEASE = "0.3.36"
 
 log = logging.getLogger("glimp_local.llama")
+log.addHandler(logging.NullHandler())  # without any handler, logging itself would write warnings to the terminal
 
 _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.WARNING}
 """llama.cpp's levels, one lower than their names: its "info" is a page a model, its "warn" is for its own developers,

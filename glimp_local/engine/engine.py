@@ -111,8 +111,10 @@ class Engine:
         self.vocabulary = Vocabulary(self._model)
         self.name = self.metadata("general.name") or self.path.stem
         self.trained_context: int = lib.llama_model_n_ctx_train(self._model)
-        if not lib.llama_model_has_decoder(self._model) or self.vocabulary.size == 0:
-            raise ModelUnreadableError(f"{self.path} is no model that writes text")
+        if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
+            raise ModelUnreadableError(
+                f"{self.path} is no model that continues a text", hint="glimp needs a chat or reasoning model"
+            )
 
     def _make_context(self) -> None:
         options, params = self.options, lib.llama_context_default_params()
