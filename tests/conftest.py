@@ -9,10 +9,15 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from glimp_local.engine.binding import RELEASE
 from tests import tiny_models
 from tests.tiny_models import LARGE, SMALL, write_story
+
+# How long an example takes says nothing on a machine that does other things, too.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 REAL_SMALL = "smollm2-135m-instruct-q4_1.gguf"
 REAL_LARGE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"

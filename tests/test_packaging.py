@@ -1,11 +1,37 @@
-"""The wheel: what is in it, and that what it names as the public interface is there."""
+"""The wheel and the documents: what they promise is there, and what is there is described."""
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
+from typing import get_args
+
+import msgspec
 
 import glimp_local
+from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings, load_catalogue
+from glimp_local.events import (
+    Answer,
+    Finished,
+    FinishReason,
+    ModelStats,
+    Notice,
+    Part,
+    Rewound,
+    Solution,
+    Started,
+    Stats,
+    Step,
+    StepEnd,
+    StepEnded,
+    StepStarted,
+    Text,
+    ThoughtEnd,
+    ThoughtEnded,
+)
+from glimp_local.model_files import download_command
+from glimp_local.routing import PolicyName, Reason
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,11 +64,6 @@ def test_importing_the_package_imports_no_llama_cpp() -> None:
     assert done.stdout == "False\n"
 
 
-def test_no_file_is_named_by_more_than_one_commit_hash() -> None:
-    text = (ROOT / "models.toml").read_text()
-    assert text.count("[pairs.") == 3 * text.count("description = ")
-
-
 def test_only_the_engine_imports_llama_cpp() -> None:
     users = {
         path.relative_to(ROOT).parts[:2]
@@ -50,3 +71,54 @@ def test_only_the_engine_imports_llama_cpp() -> None:
         if "import llama_cpp" in path.read_text() or "from llama_cpp" in path.read_text()
     }
     assert users == {("glimp_local", "engine")}
+
+
+def test_every_field_of_the_public_json_is_documented() -> None:
+    text = (ROOT / "docs" / "json.md").read_text()
+    events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
+    for struct in (Solution, Step, Stats, ModelStats, *events_):
+        for field in struct.__struct_fields__:
+            assert f"`{field}`" in text, f"{struct.__name__}.{field}"
+    for event in events_:
+        assert f"`{event.__struct_config__.tag}`" in text
+    for words in (FinishReason, ThoughtEnd, StepEnd, Reason, Part, PolicyName):
+        for word in get_args(words):
+            assert f"`{word}`" in text, word
+
+
+def test_every_key_of_models_toml_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text()
+    for table in (PairConfig, ModelSource, EngineOptions, SamplingSettings):
+        for key in table.__struct_fields__:
+            assert (
+                f"{key} =" in text
+                or f"[pairs.mine.{key}" in text
+                or f".{key}]" in text
+                or f"{key}," in text
+                or f"{key})" in text
+            ), key
+    (example,) = [block for block in text.split("```toml\n")[1:] if block.startswith("default")]
+    pairs = tomllib.loads(example.split("```")[0])["pairs"]
+    assert msgspec.convert(pairs["mine"], PairConfig).policy == "share"
+
+
+def test_the_readme_s_python_runs_as_it_stands(tiny: Path) -> None:
+    text = (ROOT / "README.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    named = 'load_pair("qwen3-0.6b-4b", threshold=0.9)'
+    assert named in code
+    ours = f"load_pair(small={str(tiny / 'small.gguf')!r}, large={str(tiny / 'large.gguf')!r}, threshold=0.9)"
+    done = subprocess.run(
+        [sys.executable, "-c", code.replace(named, ours)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "[small: " in done.stdout
+    assert "\\boxed{3}" in done.stdout
+
+
+def test_the_readme_s_downloads_are_the_default_pair_s() -> None:
+    text = (ROOT / "README.md").read_text()
+    _, pair = load_catalogue().pair()
+    for source in (pair.small, pair.large):
+        assert source is not None
+        assert download_command(source) in text

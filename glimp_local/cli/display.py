@@ -55,11 +55,11 @@ _FINISHES: dict[FinishReason, str] = {
 
 
 class Display:
-    """Shows a run on stderr."""
+    """Shows a run on stderr, or on a console given."""
 
-    def __init__(self, *, thoughts: bool, quiet: bool) -> None:
+    def __init__(self, *, thoughts: bool, quiet: bool, console: Console | None = None) -> None:
         # A terminal gets lines wrapped between words; a file gets them whole.
-        self._console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
         self._thoughts = thoughts
         self._quiet = quiet
         self._live: Live | None = None

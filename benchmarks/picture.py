@@ -1,0 +1,33 @@
+"""Draw a saved run as `glimp solve --thoughts` shows it on a terminal.
+
+glimp solve problem.txt --thoughts --save run.jsonl
+python -m benchmarks.picture run.jsonl docs/solve.svg
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from glimp_local.cli.display import Display
+from glimp_local.transcripts import read_events
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, path_type=Path))
+@click.argument("picture", type=click.Path(path_type=Path))
+@click.option("--width", default=100, show_default=True, help="columns")
+def main(run: Path, picture: Path, width: int) -> None:
+    """Draw the saved RUN into PICTURE, an SVG."""
+    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, highlight=False)
+    display = Display(thoughts=True, quiet=False, console=console)
+    for event in read_events(run):
+        display.show(event)
+    console.save_svg(str(picture), title="glimp solve --thoughts")
+
+
+if __name__ == "__main__":
+    main()
