@@ -7,6 +7,7 @@ python -m benchmarks.picture run.jsonl docs/solve.svg
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 
 import click
@@ -26,7 +27,9 @@ def main(run: Path, picture: Path, width: int) -> None:
     display = Display(thoughts=True, quiet=False, console=console)
     for event in read_events(run):
         display.show(event)
-    console.save_svg(str(picture), title="glimp solve --thoughts")
+    drawn = console.export_svg(title="glimp solve --thoughts")
+    # Without the fonts it would fetch from elsewhere: any monospaced one will do.
+    picture.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL), encoding="utf-8")
 
 
 if __name__ == "__main__":

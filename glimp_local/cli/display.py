@@ -14,6 +14,7 @@ from time import monotonic
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text as Line
 
 from glimp_local.events import (
@@ -141,14 +142,24 @@ class Display:
         self._console.print(Line(f"glimp: {message}"))
 
     def _print_step(self, step: StepStarted, text: str) -> None:
-        self._console.print(_heading(step).append(text.strip()))
+        self._console.print(self._row(step, text.strip()))
 
     def _draw(self) -> RenderableType:
         status = Line(self._status(), style="dim", no_wrap=True, overflow="ellipsis")
         if not (self._thoughts and self._step is not None and self._step.part != "answer"):
             return status
         tail = "\n".join(self._text.strip().splitlines()[-_TAIL_LINES:])
-        return Group(_heading(self._step).append(tail), status)
+        return Group(self._row(self._step, tail), status)
+
+    def _row(self, step: StepStarted, text: str) -> RenderableType:
+        """Put a step's text beside its heading; in a file, where nothing is wrapped, behind it."""
+        if not self._console.is_terminal:
+            return _heading(step).append(text)
+        row = Table.grid()
+        row.add_column(no_wrap=True)
+        row.add_column()
+        row.add_row(_heading(step), Line(text))
+        return row
 
     def _status(self) -> str:
         parts = [self._what]
