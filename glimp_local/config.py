@@ -41,7 +41,7 @@ class SamplingSettings(Strict, frozen=True):
     """Drop tokens less likely than this share of the likeliest one."""
     repeat_penalty: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     """Divides the logits of recent tokens; 1 is off."""
-    presence_penalty: float = 0.0
+    presence_penalty: Annotated[float, msgspec.Meta(ge=-100, le=100)] = 0.0
     """Subtracted from the logits of recent tokens; 0 is off."""
     penalty_tokens: Natural = 64
     """How many tokens are recent."""
@@ -87,7 +87,7 @@ class ModelSource(Strict, frozen=True):
     repo: str | None = None
     """Repository on the Hugging Face hub."""
     revision: str | None = None
-    """Full commit hash of the repository (a branch name works too); without it, "main"."""
+    """Full commit hash of the repository; without it, whatever revision is on this machine."""
     file: str | None = None
     """File in the repository."""
     size_bytes: Positive | None = None
@@ -101,8 +101,8 @@ class ModelSource(Strict, frozen=True):
 class ThinkingMarkers(Strict, frozen=True):
     """The text that opens and closes a model's thought."""
 
-    open: str
-    close: str
+    open: Annotated[str, msgspec.Meta(min_length=1)]
+    close: Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class PairConfig(Strict, frozen=True):
@@ -216,7 +216,10 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
             (table, "chat_template"),
         ):
             if key in holder:
-                holder[key] = str(file.parent / Path(holder[key]).expanduser())
+                try:
+                    holder[key] = str(file.parent / Path(holder[key]).expanduser())
+                except RuntimeError as error:  # `~nobody`
+                    raise ConfigError(f"{file}: pairs.{name}: {key} = {holder[key]!r}: {error}") from error
     return tables, default
 
 
@@ -236,14 +239,22 @@ def _convert(value: Any, kind: Any, file: Path, where: str) -> Any:
 _KEYS = [key for table in (PairConfig, ModelSource, EngineOptions, SamplingSettings) for key in table.__struct_fields__]
 
 
+_VOID = {
+    "path": ("repo", "revision", "file", "size_bytes", "sha256"),
+    "repo": ("path", "revision", "file", "size_bytes", "sha256"),
+    "file": ("size_bytes", "sha256"),
+}
+"""Keys of a model that another `path`, `repo` or `file` above them makes void."""
+
+
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     """Lay one table over another, key by key."""
     merged = dict(below)
     for key, value in above.items():
         if isinstance(value, dict) and isinstance(merged.get(key), dict):
-            # A model named by a path replaces one named by a repository, and the other way round.
-            base = {} if key in {"small", "large"} and value.keys() & {"path", "repo", "file"} else merged[key]
-            merged[key] = merge(base, value)
+            # Another file makes what is pinned of the first one void.
+            void = next((keys for named, keys in _VOID.items() if named in value), ())
+            merged[key] = merge({k: v for k, v in merged[key].items() if k not in void}, value)
         else:
             merged[key] = value
     return merged

@@ -20,12 +20,12 @@ LIMIT = 2000
 
 
 class EntropyHistory:
-    """The entropies of one pair, told from others by its two files' names and sizes."""
+    """The entropies of one pair, told from others by its two files' names and sizes, and by how they are measured."""
 
-    def __init__(self, small: Path, large: Path, *, folder: Path | None = None) -> None:
-        identity = "|".join(f"{path.name}:{path.stat().st_size}" for path in (small, large))
+    def __init__(self, small: Path, large: Path, *, top_k: int | None = None) -> None:
+        identity = "|".join(f"{path.name}:{path.stat().st_size}" for path in (small, large)) + f"|{top_k}"
         key = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        folder = folder or platformdirs.user_data_path("glimp", appauthor=False) / "entropies"
+        folder = platformdirs.user_data_path("glimp", appauthor=False) / "entropies"
         self.path = folder / f"{key}.json"
 
     def read(self) -> list[float]:

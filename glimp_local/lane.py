@@ -56,19 +56,24 @@ class Lane:
 
         Returns what it was fed that was neither the prompt nor its own last token. Raises what `Engine.feed` raises.
         """
-        start = perf_counter()
-        fed = 0
-        if self._stable and not self.engine.keeps_past:
-            fed += self.engine.sync(self.ids[: self._stable])
-            self.engine.snapshot()
-            self._stable = 0
-        fed += self.engine.sync(self.ids)
-        seconds = perf_counter() - start
+        start, before = perf_counter(), self.engine.fed
+        try:
+            if self._stable and not self.engine.keeps_past:
+                self.engine.sync(self.ids[: self._stable])
+                self.engine.snapshot()
+                self._stable = 0
+            self.engine.sync(self.ids)
+        finally:
+            fed = self._account(self.engine.fed - before, perf_counter() - start)
+        return fed
+
+    def _account(self, fed: int, seconds: float) -> Fed:
+        """Tell the prompt, the model's own last token and what it missed apart."""
         if fed == 0:
             return Fed()
         own = int(self.owes)
         self.owes = False
-        prompt = min(fed, max(0, self._prompt_tokens - (len(self.ids) - fed)))
+        prompt = min(fed, max(0, self._prompt_tokens - (len(self.engine.ids) - fed)))
         missed = fed - prompt - own
         if missed == prompt == 0:
             self.decode_seconds += seconds
@@ -85,6 +90,11 @@ class Lane:
         self.ids.append(token)
         self.tokens += 1
         self.owes = True
+
+    def take_back(self) -> None:
+        """Take back the last token this model wrote."""
+        self.cut(len(self.ids) - 1)
+        self.tokens -= 1
 
     def cut(self, length: int) -> None:
         """Go back to the first `length` tokens of the transcript."""

@@ -42,6 +42,7 @@ class Pair:
         self.engines: dict[Model, Engine] = {}
         self.prompts: dict[Model, PromptBuilder] = {}
         self.notices: list[str] = []
+        self.closed = False
         # Both files are found before the first is loaded: a missing one is said at once.
         paths = {model: model_files.find(_source(name, config, model)) for model in _models(config)}
         try:
@@ -107,7 +108,7 @@ class Pair:
         """The entropies this pair has shown; None where only one model is loaded."""
         if len(self.engines) < len(("small", "large")):
             return None
-        return EntropyHistory(self.engines["small"].path, self.engines["large"].path)
+        return EntropyHistory(self.engines["small"].path, self.engines["large"].path, top_k=self.config.top_k)
 
     def policy(self, seed: int) -> Policy:
         """Make the policy the configuration asks for."""
@@ -125,6 +126,7 @@ class Pair:
 
     def close(self) -> None:
         """Free both models. Safe to call twice."""
+        self.closed = True
         for engine in self.engines.values():
             engine.close()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from time import perf_counter
 
 from glimp_local.entropy import Glimpse, glimpse
@@ -37,6 +37,9 @@ from glimp_local.prompt import Message
 from glimp_local.routing import Decision, Model, Policy
 from glimp_local.steps import LoopDetector, Slice, StepMachine
 from glimp_local.turn import Draft, Position, Turn
+
+Events = Generator[AnyEvent, None, None]
+"""The events of a run, as they happen. Closing it keeps what was written; `resume` goes on."""
 
 _MINIMUM_ROOM = 16
 """A prompt must leave room for so many tokens."""
@@ -68,12 +71,13 @@ class Session:
     def __init__(self, pair: Pair, *, seed: int | None = None, policy: Policy | None = None) -> None:
         self.pair = pair
         self.seed = secrets.randbits(31) if seed is None else seed
-        self.policy = policy or pair.policy(self.seed)
+        self._policy = policy = policy or pair.policy(self.seed)
         self._lanes = {
             model: Lane(model, engine, pair.prompts[model])
             for model, engine in pair.engines.items()
-            if model in self.policy.models
+            if model in policy.models
         }
+        self.policy = policy
         for lane in self._lanes.values():
             lane.engine.set_sampling(pair.config.sampling, self.seed)
         self._messages: list[Message] = []  # of finished turns: questions and answers, without thoughts
@@ -83,9 +87,20 @@ class Session:
         self._answer_now = threading.Event()
         self._forced: Model | None = None
 
+    @property
+    def policy(self) -> Policy:
+        """Who decides. A new one counts from the next step; raises UsageError where it wants a model not loaded."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        if missing := set(policy.models) - set(self._lanes):
+            raise UsageError(f"the policy {policy.name!r} needs the {missing.pop()} model, which is not loaded")
+        self._policy = policy
+
     # What a user can ask for.
 
-    def ask(self, question: str) -> Iterator[AnyEvent]:
+    def ask(self, question: str) -> Events:
         """Answer a question; yields events from Started to Finished.
 
         What both caches hold of the conversation is used again; earlier thoughts are left out. Raises
@@ -93,6 +108,7 @@ class Session:
         """
         if self._turn is not None:
             self._cancel.clear()  # but one that came while the models were loading counts for the first question
+        self._answer_now.clear()
         self._close_turn()
         messages = [*self._messages, {"role": "user", "content": question}]
         prompts = {model: lane.prompts.prompt(messages) for model, lane in self._lanes.items()}
@@ -108,7 +124,7 @@ class Session:
         markers = self.pair.markers
         machine = StepMachine(None if markers is None else markers.close.encode())
         turn = self._turn = Turn(question, Position("reply" if markers is None else "thought", machine))
-        yield Started(
+        started = Started(
             pair=self.pair.name,
             policy=self.policy.name,
             seed=self.seed,
@@ -117,11 +133,10 @@ class Session:
             thinks=markers is not None,
             prompt_tokens=len(prompts.get("small") or prompts["large"]),
         )
-        yield from map(Notice, self._notices)
-        self._notices.clear()
-        yield from self._run(turn)
+        notices, self._notices = self._notices, []
+        return self._run(turn, [started, *map(Notice, notices)])
 
-    def redo(self, index: int, model: Model | None = None) -> Iterator[AnyEvent]:
+    def redo(self, index: int, model: Model | None = None) -> Events:
         """Write step `index` of the last turn again, with the other model (or `model`), and go on from there.
 
         Yields Rewound, then events like `ask`. Raises UsageError where there is no such step or model.
@@ -137,14 +152,17 @@ class Session:
         for name, lane in self._lanes.items():
             lane.cut(turn.position.lengths[name])
         turn.forced = Decision(model, "redo")
-        yield Rewound(index)
-        yield from self.resume()
+        return self._run_again(turn, [Rewound(index)])
 
-    def resume(self) -> Iterator[AnyEvent]:
-        """Go on with a turn that was cancelled; yields events like `ask`, without Started."""
+    def resume(self) -> Events:
+        """Go on with a turn that was cancelled; yields events like `ask`, without Started.
+
+        Raises UsageError where the turn has come to its end.
+        """
         turn = self._last_turn()
-        turn.finish = None
-        yield from self._run(turn)
+        if turn.finish not in {None, "cancelled", "failed"}:
+            raise UsageError(f"there is nothing to go on with: the last turn is over ({turn.finish})")
+        return self._run_again(turn, [])
 
     def cancel(self) -> None:
         """Stop before the next token, keeping everything. Callable from any thread."""
@@ -160,13 +178,33 @@ class Session:
 
     # How a turn goes.
 
-    def _run(self, turn: Turn) -> Iterator[AnyEvent]:
+    def _run_again(self, turn: Turn, first: list[AnyEvent]) -> Events:
+        turn.finish = None
+        self._cancel.clear()
         self._answer_now.clear()
+        return self._run(turn, first)
+
+    def _run(self, turn: Turn, first: list[AnyEvent]) -> Events:
         turn.began = perf_counter()
+        try:
+            yield from first
+            yield from self._write_all(turn)
+        finally:
+            turn.seconds += perf_counter() - turn.began
+            self._cancel.clear()
+            self._forced = None
+        answer = turn.position.answer.rstrip()
+        yield Answer(answer, last_boxed(answer))
+        assert turn.finish is not None
+        yield Finished(turn.finish, turn.position.thought_end, turn.stats(self._lanes.values()))
+
+    def _write_all(self, turn: Turn) -> Iterator[AnyEvent]:
         while turn.finish is None:
             try:
                 if turn.position.part == "thought" and (reason := self._thought_is_over(turn)):
                     yield self._close_thought(turn, reason)
+                elif turn.position.part != "thought" and turn.position.written >= self.pair.config.max_answer:
+                    turn.finish = "answer_budget"
                 else:
                     yield from self._step(turn)
             except CancelledError:
@@ -179,11 +217,6 @@ class Session:
             except DecodeError as error:
                 turn.finish = "failed"
                 yield Notice(str(error))
-        turn.seconds += perf_counter() - turn.began
-        self._cancel.clear()
-        answer = turn.position.answer.rstrip()
-        yield Answer(answer, last_boxed(answer))
-        yield Finished(turn.finish, turn.position.thought_end, turn.stats(self._lanes.values()))
 
     def _thought_is_over(self, turn: Turn) -> ThoughtEnd | None:
         if self._answer_now.is_set():
@@ -249,9 +282,12 @@ class Session:
         if small is not None:
             fed = small.catch_up()
             start = perf_counter()
-            seen = glimpse(small.engine.logits(), top_k=config.top_k)
+            try:
+                seen = glimpse(small.engine.logits(), top_k=config.top_k)
+            except ValueError as error:
+                raise DecodeError(f"{small.engine.name}: {error}; its file or its quantisation is damaged") from error
             turn.glimpse_seconds += perf_counter() - start
-        decision = self.policy.decide(seen)
+        decision = self._policy.decide(seen)
         asked, self._forced, turn.forced = self._forced, None, None
         if forced is not None:
             decision = forced
@@ -281,29 +317,28 @@ class Session:
         """Write one step and tell its text. `draft` holds what was written, whenever it stops."""
         position = turn.position
         limit, limit_end = self._limit(position, lane)
-        machine = position.machine if self._splits(position) else None
+        machine = position.machine if self._splits(position) else StepMachine()
+        splits = machine is position.machine
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         carried, position.carry = decoder.decode(position.carry), b""
+        ending: StepEnd | None = None
         for piece in self._generate(turn, lane, draft):
             inside, boundary = piece, None
-            if machine is not None:
+            if splits:
                 inside, boundary, position.carry = _split(machine.feed(piece))
             text, carried = carried + decoder.decode(inside), ""
-            if boundary is not None:
-                draft.end = boundary
-            elif len(draft.tokens) >= limit and not decoder.getstate()[0]:
-                # Not before: a character that takes several tokens is not cut in two.
-                boundary = draft.end = limit_end
+            ending = boundary or ending or (limit_end if len(draft.tokens) >= limit else None)
+            draft.whole = not (decoder.getstate()[0] or machine.holds)
+            if ending is not None and draft.whole:
+                draft.end = ending
             if event := self._tell(position, draft, text):
                 yield event
-            if boundary is not None:
+            if ending is not None and draft.whole:
+                # Not before: neither a character nor what may become the closing marker is cut in two.
                 return
-        if draft.end == "cancelled":
-            # The text may go on here: half a character is kept.
-            position.carry += carried.encode() + decoder.getstate()[0]
-        else:
-            held = position.machine.flush()
-            if event := self._tell(position, draft, carried + decoder.decode(held, final=True)):
+        if draft.end != "cancelled":
+            text = carried + decoder.decode(machine.flush(), final=True)
+            if event := self._tell(position, draft, text):
                 yield event
 
     def _generate(self, turn: Turn, lane: Lane, draft: Draft) -> Iterator[bytes]:
@@ -352,9 +387,15 @@ class Session:
 
     def _hand_over(self, writer: Lane, draft: Draft) -> None:
         """Put what was written into the other model's transcript: token ids where it knows them, else text."""
+        if draft.end == "cancelled" and not draft.whole:
+            draft.drop_half_a_character(writer)
+        if self.pair.closed:
+            return
         for lane in self._lanes.values():
             if lane is not writer:
-                shared = self.pair.shares_vocabulary
+                # Of two vocabularies that count as one, the larger may have padding on top.
+                known = max(draft.tokens, default=0) < lane.engine.vocabulary.size
+                shared = self.pair.shares_vocabulary and known
                 lane.ids.extend(draft.tokens if shared else lane.prompts.handed_over(bytes(draft.raw)))
 
     def _advance(self, turn: Turn, step: Step) -> list[AnyEvent]:
@@ -398,14 +439,12 @@ class Session:
 
 
 def _split(slices: list[Slice]) -> tuple[bytes, StepEnd | None, bytes]:
-    """Give the text before a token's last boundary (the end of the thought wins), the boundary, and the text behind.
+    """Give a token's text in this step, the boundary in it, and the text it has behind the end of the thought.
 
-    A decision can only be taken between two tokens: steps that end within one are one step.
+    A decision can only be taken between two tokens: what a token has behind a blank line still belongs to the step.
     """
-    at = next((i for i, part in enumerate(slices) if part.boundary == "thought_end"), None)
-    if at is None:
-        at = next((i for i in reversed(range(len(slices))) if slices[i].boundary), None)
-    if at is None:
-        return b"".join(part.text for part in slices), None, b""
     texts = [part.text for part in slices]
-    return b"".join(texts[: at + 1]), slices[at].boundary, b"".join(texts[at + 1 :])
+    for i, part in enumerate(slices):
+        if part.boundary == "thought_end":
+            return b"".join(texts[: i + 1]), "thought_end", b"".join(texts[i + 1 :])
+    return b"".join(texts), next((part.boundary for part in slices if part.boundary), None), b""

@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import copy
 import re
+from collections import Counter
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
 Boundary = Literal["blank_line", "thought_end"]
 
 _NEWLINE, _BACKSLASH, _DOLLAR = b"\n"[0], b"\\"[0], b"$"[0]
-_FENCE = re.compile(rb"\s*(`{3,}|~{3,})([^\n]*)")
+# A fence at the start of a line (in a list or a quotation, too), or behind text at its end, with at most one word.
+_OPENER = re.compile(rb"\s*(?:(?:[-*+>]|\d+[.)])\s+)*(`{3,}|~{3,})[^`]*$|[^`]*?(`{3,})[\w+#.-]*\s*$")
+_CLOSER = re.compile(rb"[\s>]*(`{3,}|~{3,})\s*$")
 
 
 class Slice(NamedTuple):
@@ -49,6 +52,7 @@ class StepMachine:
         self._line = b""  # the current line so far
         self._has_content = False  # has the current step a visible character yet?
         self._fence: bytes | None = None  # the characters that opened the code block we are in
+        self._fence_was_capped = False  # was a step in this code block capped before?
         self._math: Literal["$$", "["] | None = None  # the block of mathematics we are in
         self._escaped = False  # was the last byte a backslash that escapes the next one?
         self._dollar = False  # was the last byte a single unescaped dollar?
@@ -91,11 +95,19 @@ class StepMachine:
     def cap(self) -> None:
         """Begin a new step here, in mid-sentence.
 
-        A code block stays open (its closing fence is still to come), a block of mathematics does not: none is as
-        long as a whole step, so its end was forgotten, and waiting for it would swallow every boundary from here on.
+        A code block stays open once (its closing fence is still to come), a block of mathematics does not: none is
+        as long as a whole step, so its end was forgotten, and waiting for it would swallow every boundary to come.
         """
         self._has_content = False
         self._math = None
+        if self._fence_was_capped:
+            self._fence = None
+        self._fence_was_capped = self._fence is not None
+
+    @property
+    def holds(self) -> bool:
+        """Are bytes held back that may be the beginning of the marker?"""
+        return bool(self._held)
 
     def _ends_like_marker(self, text: bytes, n: int) -> bool:
         assert self._marker is not None
@@ -126,19 +138,18 @@ class StepMachine:
             over = self._has_content and self._fence is None and self._math is None
             self._has_content = self._has_content and not over
             return over
-        if self._math is None and (match := _FENCE.match(line)):
-            opened, rest = match.groups()
-            if self._fence is None:
-                # `` ```a``` `` on one line is a code span, not the opening of a block.
-                self._fence = opened if b"`" not in rest or opened[:1] == b"~" else None
-            elif opened.startswith(self._fence) and not rest.strip():
-                self._fence = None
+        if self._fence is not None:
+            if (match := _CLOSER.match(line)) and match[1].startswith(self._fence):
+                self._fence, self._fence_was_capped = None, False
+        elif self._math is None and (match := _OPENER.match(line)):
+            self._fence = match[1] or match[2]
         return False
 
     def _track_math(self, byte: int) -> None:
+        in_span = self._line.count(b"`") % 2 == 1
         if self._escaped:
             self._escaped = False
-            if byte == b"["[0] and self._math is None:
+            if byte == b"["[0] and self._math is None and not in_span:
                 self._math = "["
             elif byte == b"]"[0] and self._math == "[":
                 self._math = None
@@ -146,7 +157,7 @@ class StepMachine:
             self._escaped, self._dollar = True, False
         elif byte == _DOLLAR and self._dollar:
             self._dollar = False
-            if self._math != "[":
+            if self._math != "[" and not in_span:
                 self._math = None if self._math else "$$"
         else:
             self._dollar = byte == _DOLLAR
@@ -156,8 +167,9 @@ class LoopDetector:
     """Notices a thought that goes in circles: equal, alternating or near-equal steps.
 
     A circle is the last p steps repeating the p before them, for p from 1 (equal steps) through 2 (alternating ones)
-    to 4. Two steps are alike when their words agree, or when, in long steps, at least 90% of the words do and all
-    numbers agree in order: "n = 3: ..." after "n = 2: ..." is an enumeration, not a circle.
+    to 4. Two steps are alike when their words agree, or when, in long steps, at least 90% of the words do and those
+    that differ are ordinary ones: with another number, letter or name ("n = 3: ..." after "n = 2: ...", "option B ..."
+    after "option A ...") it is an enumeration, not a circle.
     """
 
     _LONGEST = 4
@@ -173,7 +185,7 @@ class LoopDetector:
 
     def add(self, step: str) -> bool:
         """Take a finished step's text; does it close a circle?"""
-        words = re.findall(r"\w+|[^\w\s]", step.casefold())
+        words = re.findall(r"\w+|[^\w\s]", step)
         if not words:
             return False
         steps = self._recent = (*self._recent, words)[-2 * self._LONGEST :]
@@ -183,13 +195,18 @@ class LoopDetector:
         )
 
     def _alike(self, one: list[str], other: list[str]) -> bool:
-        if one == other:
+        folded, other_folded = ([word.casefold() for word in words] for words in (one, other))
+        if folded == other_folded:
             return True
-        if min(len(one), len(other)) < self._LONG or _numbers(one) != _numbers(other):
+        if min(len(one), len(other)) < self._LONG:
             return False
-        matcher = SequenceMatcher(None, one, other, autojunk=False)
+        counts = Counter(one), Counter(other)
+        if not all(map(_is_ordinary, (counts[0] - counts[1]) + (counts[1] - counts[0]))):
+            return False
+        matcher = SequenceMatcher(None, folded, other_folded, autojunk=False)
         return matcher.quick_ratio() >= self._SIMILAR and matcher.ratio() >= self._SIMILAR
 
 
-def _numbers(words: list[str]) -> list[str]:
-    return [word for word in words if any(character.isdigit() for character in word)]
+def _is_ordinary(word: str) -> bool:
+    """Is this a word that carries no distinction: no number, no single letter, no name?"""
+    return len(word) > 1 and word.islower() and word.isalpha()

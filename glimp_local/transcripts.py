@@ -5,6 +5,8 @@ Each line is handed to the system at once, so that a killed process loses nothin
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -39,7 +41,8 @@ class EventLog:
             return
         try:
             if not self._begun:
-                self._file.truncate(0)
+                if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
+                    self._file.truncate(0)
                 self._begun = True
             line = encode(event) + b"\n"
             while line:

@@ -29,7 +29,7 @@ class Position:
     """Steps in a row that closed a circle."""
     answer: str = ""
     carry: bytes = b""
-    """Text behind a step's end that came in the same token, or the beginning of a character."""
+    """Text behind the end of the thought that came in the same token."""
     tail: bytes = b"\n"
     """The last byte of the transcript."""
     thought_end: ThoughtEnd | None = None
@@ -49,9 +49,21 @@ class Draft:
     tokens: list[int] = field(default_factory=list)
     raw: bytearray = field(default_factory=bytearray)
     """The text of the tokens: what the other model is handed."""
+    whole: bool = True
+    """Does the text end with a whole character?"""
     text: str = ""
     """The text of the step: without the marker that closes the thought."""
     end: StepEnd = "cancelled"
+
+    def drop_half_a_character(self, writer: Lane) -> None:
+        """Take back the last tokens where they hold nothing but the beginning of a character: nobody can read it."""
+        piece = writer.engine.vocabulary.piece
+        begun = len(self.raw) - len(self.raw.decode("utf-8", "ignore").encode())
+        while self.tokens and 0 < len(piece(self.tokens[-1])) <= begun:
+            size = len(piece(self.tokens.pop()))
+            begun -= size
+            del self.raw[len(self.raw) - size :]
+            writer.take_back()
 
     def finish(self) -> Step:
         """Make it a record."""
@@ -123,7 +135,7 @@ class Turn:
             tokens=tokens,
             tokens_large=tokens_large,
             share_tokens=tokens_large / tokens if tokens else 0.0,
-            switches=sum(a.model != b.model for a, b in pairwise(self.steps)),
+            switches=sum(a.model != b.model for a, b in pairwise(step for step in self.steps if step.tokens)),
             seconds=self.seconds,
             time_to_first_token_seconds=self.seconds_to_first_token,
             glimpse_seconds=self.glimpse_seconds,

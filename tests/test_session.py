@@ -451,7 +451,7 @@ def test_a_reader_that_walks_away_loses_nothing(open_pair: Open) -> None:
     for event in events:
         if isinstance(event, Text) and event.text == "Second":
             break
-    events.close()  # type: ignore[attr-defined]  # a generator, seen here as the iterator it is declared to be
+    events.close()
     assert session._turn is not None
     assert "".join(step.text for step in session._turn.steps) == "First one.\n\nSecond"
     assert fold([*fake_start(), *session.resume()]).boxed == "3"

@@ -67,7 +67,7 @@ class Display:
         self._what = "loading"
         self._step: StepStarted | None = None
         self._text = ""
-        self._steps = self._large = self._tokens = 0
+        self._steps = self._large = self._tokens = self._tokens_before = 0
         self._began = monotonic()
 
     @contextmanager
@@ -114,9 +114,11 @@ class Display:
                 self._step, self._text = event, ""
                 self._what = {"thought": "thinking", "reply": "writing", "answer": "answering"}[event.part]
             case Text(text=text):
-                self._tokens += 1
+                self._tokens += 1  # as good as one a token; put right when the step ends
                 self._text += text
             case StepEnded(step):
+                self._tokens_before += step.tokens
+                self._tokens = self._tokens_before
                 self._steps += step.part != "answer"
                 self._large += step.part != "answer" and step.model == "large"
                 if self._thoughts and step.part != "answer" and self._step is not None:

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from glimp_local.cli.display import Display
+from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.pair import load_pair
 from glimp_local.routing import Model
@@ -28,12 +29,27 @@ _EXIT_CODES: dict[FinishReason, int] = {
 
 def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, int]], flags: dict[str, Any]) -> int:
     """Solve a problem the way the flags say; give the exit code."""
+    signals: list[int] = []
+    try:
+        return _solve(problem, settings, options, flags, signals)
+    except CancelledError as error:  # while the models were loading
+        sys.stderr.write(f"glimp: {error}\n")
+        return 128 + signals[0]
+
+
+def _solve(
+    problem: str,
+    settings: dict[str, Any],
+    options: dict[Model, dict[str, int]],
+    flags: dict[str, Any],
+    signals: list[int],
+) -> int:
     display = Display(thoughts=flags["thoughts"], quiet=flags["quiet"])
     cancel = threading.Event()
     events: list[AnyEvent] = []
     with ExitStack() as stack:
         log = stack.enter_context(EventLog(flags["save"])) if flags["save"] else None
-        interrupted_by = stack.enter_context(_interrupts(cancel))
+        stack.enter_context(_interrupts(cancel, signals))
         stack.enter_context(display.running())
         pair = stack.enter_context(
             load_pair(
@@ -49,6 +65,8 @@ def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, i
         )
         display.loaded({model: f"{engine.name} ({engine.device})" for model, engine in pair.engines.items()})
         session = Session(pair, seed=flags["seed"])
+        if flags["as_jsonl"] and sys.stdout.isatty():
+            display.pause()
         answer = _AnswerStream(display, hold=flags["thoughts"] and pair.markers is None)
         for event in session.ask(problem):
             if log is not None:
@@ -56,8 +74,7 @@ def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, i
             if not isinstance(event, Text):
                 events.append(event)
             if flags["as_jsonl"]:
-                sys.stdout.buffer.write(encode(event) + b"\n")
-                sys.stdout.buffer.flush()
+                _write_line(encode(event))
             elif not flags["as_json"]:
                 answer.take(event)
             display.show(event)
@@ -66,10 +83,18 @@ def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, i
     if pair.history is not None:
         pair.history.add(finished.stats.entropies_nats)
     if flags["as_json"]:
-        sys.stdout.buffer.write(encode(fold(events)) + b"\n")
-        sys.stdout.buffer.flush()
+        _write_line(encode(fold(events)))
+    return _exit_code(finished, log, display, signals)
+
+
+def _write_line(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _exit_code(finished: Finished, log: EventLog | None, display: Display, signals: list[int]) -> int:
     if finished.finish_reason == "cancelled":
-        return 128 + (interrupted_by[0] if interrupted_by else signal.SIGINT)
+        return 128 + signals[0]
     if log is not None and log.error is not None:
         display.say(f"--save {log.path} is incomplete: {log.error.strerror}")
         return 1
@@ -108,18 +133,17 @@ class _AnswerStream:
 
 
 @contextmanager
-def _interrupts(cancel: threading.Event) -> Iterator[list[int]]:
-    """Turn Ctrl-C and a polite kill into a cancel; a second one ends the process. Yields the signals received."""
-    received: list[int] = []
+def _interrupts(cancel: threading.Event, signals: list[int]) -> Iterator[None]:
+    """Turn Ctrl-C and a polite kill into a cancel, noted in `signals`; a second one ends the process."""
 
     def stop(number: int, _frame: object) -> None:
-        received.append(number)
+        signals.append(number)
         cancel.set()
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield received
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -32,6 +33,7 @@ from glimp_local.errors import (
     GlimpError,
     ModelMissingError,
     ModelUnreadableError,
+    UsageError,
 )
 
 _LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
@@ -66,10 +68,12 @@ class Engine:
         self.options = options or EngineOptions()
         self.cancel = cancel or threading.Event()
         self.ids: list[int] = []
+        self.fed = 0  # tokens fed in all, for the account
         self.gpus = binding.gpus() if self.options.gpu_layers else []
         self._context: Any = None
         self._model: Any = None
         self._batch: Any = None
+        self._vocabulary: Vocabulary | None = None
         self._sampler: Sampler | None = None
         self._has_logits = False
         self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
@@ -88,18 +92,28 @@ class Engine:
         params.split_mode = _SPLIT_MODES[options.split]
         params.main_gpu = options.main_gpu
         params.load_mode = _LOAD_MODES[options.load_mode]
+        if len(options.tensor_split) > lib.llama_max_devices():
+            raise UsageError(f"tensor_split is for {lib.llama_max_devices()} GPUs at most")
         if options.tensor_split:
             split = (ctypes.c_float * lib.llama_max_devices())(*options.tensor_split)
             params.tensor_split = split
 
+        raised: list[BaseException] = []
+
         def progress(fraction: float, _user_data: object) -> bool:
-            if on_progress is not None:
-                on_progress(fraction)
-            return not self.cancel.is_set()
+            # An exception (Ctrl-C may come here) cannot pass through llama.cpp: it is raised when loading has stopped.
+            try:
+                if on_progress is not None:
+                    on_progress(fraction)
+            except BaseException as error:  # noqa: BLE001 - it is raised again
+                raised.append(error)
+            return not (raised or self.cancel.is_set())
 
         params.progress_callback = lib.llama_progress_callback(progress)
         with binding.collected_errors() as errors:
-            self._model = lib.llama_model_load_from_file(str(self.path).encode(), params)
+            self._model = lib.llama_model_load_from_file(os.fsencode(self.path), params)
+        if raised:
+            raise raised[0]
         if not self._model:
             if self.cancel.is_set():
                 raise CancelledError(f"cancelled while loading {self.path.name}")
@@ -108,7 +122,7 @@ class Engine:
                 f"{self.path} cannot be loaded: {reason.split('error loading model: ')[-1]}",
                 hint="the file may be cut short or damaged: download it again",
             )
-        self.vocabulary = Vocabulary(self._model)
+        self._vocabulary = self.vocabulary = Vocabulary(self._model)
         self.name = self.metadata("general.name") or self.path.stem
         self.trained_context: int = lib.llama_model_n_ctx_train(self._model)
         if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
@@ -200,12 +214,14 @@ class Engine:
 
     def sample(self) -> int:
         """Draw the token behind `ids` from the logits; it is not fed."""
+        self._check_open()
         if self._sampler is None or not self._has_logits:
             raise RuntimeError("sampling needs set_sampling() first, and logits of the last token")
         return self._sampler.sample(self._context, self.ids)
 
     def logits(self) -> npt.NDArray[np.float32]:
         """View the raw logits behind the last token, shape (vocabulary.size,). Valid until the next feed or decode."""
+        self._check_open()
         if not self._has_logits:
             raise RuntimeError("there are no logits: feed a token first")
         return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, -1), (self.vocabulary.size,))
@@ -228,6 +244,8 @@ class Engine:
         """
         if len(self.ids) + len(ids) > self.context:
             raise self._full()
+        if self._sampler is not None:
+            self._sampler.forget()
         for start in range(0, len(ids), self._batch_size):
             if self.cancel.is_set():
                 raise CancelledError("cancelled while reading the prompt")
@@ -239,8 +257,14 @@ class Engine:
             self._wanted[count - 1] = start + count == len(ids)
             self._compute(count)
             self.ids.extend(part)
+            self.fed += count
+
+    def _check_open(self) -> None:
+        if not self._context:
+            raise GlimpError(f"{self.path.name} is closed: the pair it belongs to was left")
 
     def _compute(self, count: int) -> None:
+        self._check_open()
         if len(self.ids) + count > self.context:
             raise self._full()
         self._batch.n_tokens = count
@@ -281,7 +305,10 @@ class Engine:
         Plain attention goes back to any length. Recurrent, hybrid and sliding-window models go back to the last
         snapshot, or to the start: `llama_memory_seq_rm` says what worked. Logits have to be computed again.
         """
+        self._check_open()
         self._has_logits = False
+        if self._sampler is not None:
+            self._sampler.forget()
         if not self._cut(length):
             length = self._restore(length)
         del self.ids[length:]
@@ -328,6 +355,8 @@ class Engine:
             lib.llama_free(self._context)
             self._context = None
         if self._model:
+            if self._vocabulary is not None:
+                self._vocabulary.close()
             lib.llama_model_free(self._model)
             self._model = None
         self._has_logits = False

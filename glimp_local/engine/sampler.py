@@ -31,7 +31,11 @@ class Sampler:
                 self._add(lib.llama_sampler_init_min_p(settings.min_p, 1))
             self._add(lib.llama_sampler_init_temp(settings.temperature))
             self._add(lib.llama_sampler_init_dist(seed))
-        self._accepted = 0
+        self._accepted: int | None = None  # tokens the penalties know of; None after a feed or a rewind
+
+    def forget(self) -> None:
+        """Take note that the context was fed or rewound: what is recent has to be told anew."""
+        self._accepted = None
 
     def _add(self, sampler: Any) -> None:
         llama_cpp.llama_sampler_chain_add(self._chain, sampler)
@@ -39,7 +43,6 @@ class Sampler:
     def sample(self, context: Any, ids: list[int]) -> int:
         """Draw the next token from the last row of logits of a context that holds `ids`."""
         if self._penalties is not None and self._accepted != len(ids):
-            # The context was fed or rewound since the last draw: tell the penalties what is recent now.
             llama_cpp.llama_sampler_reset(self._penalties)
             for token in ids[-self._settings.penalty_tokens :]:
                 llama_cpp.llama_sampler_accept(self._penalties, token)

@@ -14,6 +14,7 @@ from typing import Any
 import llama_cpp
 
 from glimp_local.engine.binding import log
+from glimp_local.errors import GlimpError
 
 _PADDING = 128
 """So many ids may one of two equal vocabularies have on top: quantisers pad (llama.cpp's own drafting allows it)."""
@@ -23,7 +24,7 @@ class Vocabulary:
     """Tokens of one loaded model. Valid as long as the model is."""
 
     def __init__(self, model: Any) -> None:
-        self._vocab = llama_cpp.llama_model_get_vocab(model)
+        self._vocab: Any = llama_cpp.llama_model_get_vocab(model)
         self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
         self.bos: int = llama_cpp.llama_vocab_bos(self._vocab)
         self.eos: int = llama_cpp.llama_vocab_eos(self._vocab)
@@ -54,6 +55,8 @@ class Vocabulary:
     def _tokenize(self, data: bytes, control: bool) -> list[int]:
         if not data:
             return []
+        if self._vocab is None:
+            raise GlimpError("this vocabulary is closed: the pair it belongs to was left")
         room = len(data) + 8
         while True:
             ids = (llama_cpp.llama_token * room)()
@@ -86,6 +89,10 @@ class Vocabulary:
             if count >= 0:
                 return buffer.raw[:count]
             self._buffer = ctypes.create_string_buffer(-count)
+
+    def close(self) -> None:
+        """Forget the model, which is about to be freed; the pieces read so far stay."""
+        self._vocab = None
 
     def is_control(self, token: int) -> bool:
         """Is this a control token?"""
