@@ -62,6 +62,14 @@ def test_a_path_takes_the_place_of_a_repository(toml: Path) -> None:
     assert (pair.small.repo, pair.small.path) == (None, str(toml.parent / "x.gguf"))
 
 
+def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> None:
+    toml.write_text('[pairs."qwen3-0.6b-4b".large]\nfile = "Qwen3-4B-Q8_0.gguf"\noptions = {threads = 3}')
+    _, pair = load_catalogue(toml).pair("qwen3-0.6b-4b")
+    assert pair.large is not None
+    assert (pair.large.repo, pair.large.file) == ("Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q8_0.gguf")
+    assert (pair.large.size_bytes, pair.large.sha256, pair.large.options.threads) == (None, None, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -73,6 +81,12 @@ def test_a_path_takes_the_place_of_a_repository(toml: Path) -> None:
         ("[pairs.a.small.options]\ngpu_layer = 3", "pairs.a.small.options: unknown key `gpu_layer`"),
         ('[pairs.a]\nsmall = {path = "x"}', "pairs.a.large names no model: expected `path`, or `repo` and `file`"),
         ('[pairs.a]\npolicy = "smal"', "pairs.a.policy: invalid enum value 'smal'"),
+        ('[pairs.a]\nthinking = {open = "", close = ""}', "pairs.a.thinking.open: expected `str` of length >= 1"),
+        (
+            "[pairs.a]\nsampling = {presence_penalty = nan}",
+            "a.sampling.presence_penalty: expected `float` >= -100",
+        ),
+        ('[pairs.a.small]\npath = "~nobody-here/x.gguf"', "pairs.a: path = '~nobody-here/x.gguf'"),
         ("default = 3", "default: expected `str | null`, got `int`"),
         ('default = "qwen3-0.6b-4"', "default = 'qwen3-0.6b-4' is no pair (did you mean 'qwen3-0.6b-4b'?)"),
         ("pair = 3", "unknown key `pair` (did you mean 'pairs'?)"),

@@ -2,11 +2,13 @@
 
 import ctypes
 import logging
+import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +28,7 @@ from glimp_local.errors import (
     GlimpError,
     ModelMissingError,
     ModelUnreadableError,
+    UsageError,
 )
 
 ARCHITECTURES = ["attention", "sliding-window", "recurrent", "hybrid"]
@@ -349,3 +352,54 @@ def test_a_tiny_model_runs_on_one_thread(tiny: Path, tmp_path: Path) -> None:
         engine = Engine(copy, options)
         assert engine.threads == expected
         engine.close()
+
+
+def test_penalties_are_told_anew_after_a_rewind_to_the_same_length(engine: Engine) -> None:
+    engine.set_sampling(SamplingSettings(temperature=0, presence_penalty=100.0, penalty_tokens=4), seed=1)
+    engine.feed([7] * 20)
+    likeliest = engine.sample()
+    engine.decode(likeliest)
+    engine.rewind(20)
+    engine.feed([7])
+    expected = fresh_logits(engine.path, [7] * 21)
+    expected[7] = -np.inf
+    assert engine.sample() == int(expected.argmax())
+
+
+def test_a_closed_engine_says_so(tiny: Path) -> None:
+    engine = Engine(tiny / "attention.gguf")
+    engine.feed(IDS[:5])
+    engine.close()
+    uses: list[Callable[[], object]] = [
+        engine.logits,
+        engine.sample,
+        partial(engine.feed, [1]),
+        partial(engine.decode, 1),
+        partial(engine.rewind, 0),
+    ]
+    for use in uses:
+        with pytest.raises(GlimpError, match="closed"):
+            use()
+    with pytest.raises(GlimpError, match="closed"):
+        engine.vocabulary.tokenize("a")
+
+
+def test_what_the_progress_raises_comes_out_of_the_loading(tiny: Path) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Engine(tiny / "attention.gguf", on_progress=interrupt)
+
+
+def test_too_many_proportions_of_gpus_are_refused(tiny: Path) -> None:
+    with pytest.raises(UsageError, match="GPUs at most"):
+        Engine(tiny / "attention.gguf", EngineOptions(tensor_split=(1.0,) * 1000))
+
+
+def test_a_path_that_is_no_text_is_loaded(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.gguf")
+    shutil.copy(tiny / "attention.gguf", path)
+    engine = Engine(path)
+    engine.feed(IDS[:3])
+    engine.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from glimp_local import Session, load_pair
 from glimp_local.config import EngineOptions
 from glimp_local.engine import Engine
 from glimp_local.entropy import glimpse
-from glimp_local.errors import DecodeError, PromptTooLongError, UsageError
+from glimp_local.errors import DecodeError, GlimpError, PromptTooLongError, UsageError
 from glimp_local.events import (
     Answer,
     AnyEvent,
@@ -30,8 +31,10 @@ from glimp_local.events import (
     ThoughtEnded,
     fold,
 )
+from glimp_local.lane import Lane
 from glimp_local.pair import Pair
 from glimp_local.routing import Model, Threshold
+from tests.tiny_models import VOCABULARY, byte_alphabet, write_story
 
 QUESTION = "How many steps are there?"
 GREEDY = {"temperature": 0}
@@ -172,7 +175,23 @@ def test_random_routing_is_repeatable_and_share_is_aimed_at(open_pair: Open) -> 
     pair = open_pair(policy="random", share=0.5)
     assert writers(run(pair, seed=4).steps) == writers(run(pair, seed=4).steps)
     assert {writers(run(pair, seed=seed).steps) for seed in range(8)} != {writers(run(pair, seed=4).steps)}
-    assert run(open_pair(policy="share", share=1.0)).stats.steps > 0
+
+
+def test_the_extreme_shares_are_reached_once_there_is_a_history(open_pair: Open) -> None:
+    for share, expected in ((0.0, "SSSS"), (1.0, "LLLL")):
+        pair = open_pair(policy="share", share=share)
+        assert pair.history is not None
+        pair.history.add([0.0, 0.5, 1.4] * 10)
+        assert writers(step for step in run(pair).steps if step.part == "thought")[:3] == expected[:3]
+
+
+def test_a_policy_that_wants_a_model_not_loaded_is_refused(open_pair: Open) -> None:
+    pair = open_pair(policy="small")
+    with pytest.raises(UsageError, match="needs the large model"):
+        Session(pair, policy=Threshold(1.0))
+    session = Session(pair)
+    with pytest.raises(UsageError, match="needs the large model"):
+        session.policy = Threshold(1.0)
 
 
 def test_the_share_policy_starts_from_the_pair_s_history(open_pair: Open) -> None:
@@ -321,6 +340,24 @@ def test_a_spent_answer_is_cut_and_said(open_pair: Open) -> None:
     assert run(open_pair(max_answer=2)).answer == "Answer"
 
 
+def test_no_part_gets_a_token_more_than_its_budget(open_pair: Open) -> None:
+    for budget in range(1, 8):
+        session = Session(open_pair("plain", "plain", max_answer=budget), seed=1)
+        solution = fold(session.ask(QUESTION))
+        assert solution.stats.tokens == budget
+        assert solution.finish_reason == "answer_budget"
+        assert all(step.tokens for step in solution.steps)
+        thinking = fold(Session(open_pair(max_thought=budget), seed=1).ask(QUESTION))
+        assert sum(step.tokens for step in thinking.steps if step.part == "thought") <= budget
+
+
+def test_a_turn_that_is_over_cannot_go_on(open_pair: Open) -> None:
+    session = Session(open_pair(max_answer=2), seed=1)
+    fold(session.ask(QUESTION))
+    with pytest.raises(UsageError, match=r"is over \(answer_budget\)"):
+        session.resume()
+
+
 def test_a_long_step_is_cut_without_touching_the_text(open_pair: Open) -> None:
     solution = run(open_pair("endless", "endless", max_step=7, max_thought=21, max_answer=4))
     thought = [step for step in solution.steps if step.part == "thought"]
@@ -429,6 +466,54 @@ def test_a_cancel_that_came_while_loading_counts_for_the_first_question_only(ope
     assert fold(session.ask(QUESTION)).finish_reason == "done"
     session.cancel()  # nothing is running: nothing is to be stopped
     assert fold(session.ask(QUESTION)).finish_reason == "done"
+
+
+def test_a_cancel_before_the_first_event_is_read_counts(open_pair: Open) -> None:
+    session = Session(open_pair(), seed=1)
+    fold(session.ask(QUESTION))
+    events = session.ask(QUESTION)
+    session.cancel()
+    assert fold(events).finish_reason == "cancelled"
+
+
+def test_a_cancel_while_nothing_runs_stops_no_redo(open_pair: Open) -> None:
+    session = Session(open_pair(), seed=1)
+    before = list(session.ask(QUESTION))
+    session.cancel()
+    assert fold([*before, *session.redo(0)]).finish_reason == "done"
+
+
+def test_a_step_forced_in_vain_is_forgotten_at_the_end(open_pair: Open) -> None:
+    session = Session(open_pair(), seed=1)
+    for event in session.ask(QUESTION):
+        if isinstance(event, StepStarted) and event.part == "answer":
+            session.force("large")
+    assert fold(session.ask(QUESTION)).steps[0].reason == "confident"
+
+
+@pytest.mark.parametrize("large", ["large", "other-vocabulary"])
+def test_a_session_outlives_its_pair_without_harm(open_pair: Open, large: str) -> None:
+    pair = open_pair(large=large)
+    session = Session(pair, seed=1)
+    events = session.ask(QUESTION)
+    while not isinstance(next(events), Text):
+        pass
+    pair.close()
+    events.close()
+    with pytest.raises(GlimpError, match="closed"):
+        list(session.resume())
+    with pytest.raises(GlimpError, match="closed"):
+        list(session.redo(0))
+    with pytest.raises(GlimpError, match="closed"):
+        session.ask(QUESTION)
+
+
+def test_logits_that_are_no_numbers_end_the_run_with_a_notice(open_pair: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = open_pair()
+    monkeypatch.setattr(Engine, "logits", lambda _: np.full(10, np.nan, np.float32))
+    solution = run(pair)
+    assert solution.finish_reason == "failed"
+    assert "form no distribution" in solution.notices[0]
 
 
 def test_a_cancelled_turn_goes_on_where_it_stopped(open_pair: Open) -> None:
@@ -554,14 +639,70 @@ def test_a_failing_llama_cpp_ends_the_run_with_what_there_is(open_pair: Open, mo
     assert any(isinstance(event, Notice) for event in events)
 
 
-def test_characters_come_whole_though_their_tokens_do_not(open_pair: Open) -> None:
-    pair = open_pair(
-        policy="random", share=0.5, sampling={"temperature": 30.0, "top_k": 0, "top_p": 1.0}, max_thought=200
-    )
-    for seed in range(3):
-        for event in Session(pair, seed=seed).ask(QUESTION):
-            if isinstance(event, Text):
-                assert event.text
+@pytest.fixture
+def in_bytes(tmp_path: Path) -> Iterator[Callable[..., Pair]]:
+    """Open a pair whose model writes a text byte by byte, so that characters and markers take several tokens."""
+    opened: list[Pair] = []
+
+    def open_(text: str, other: Path | None = None, **settings: Any) -> Pair:
+        # Every byte of the text occurs once, or a table of single tokens could not tell what follows.
+        spelled = [VOCABULARY.tokens[VOCABULARY.tokens.index(byte_alphabet()[byte])] for byte in text.encode()]
+        assert len(set(spelled)) == len(spelled)
+        table: dict[str, dict[str, float]] = {"\n": {spelled[0]: 9.0}}
+        for before, after in pairwise(spelled):
+            table[before] = {after: 9.0}
+        table[spelled[-1]] = {"<|im_end|>": 9.0}
+        path = write_story(tmp_path / "bytes.gguf", table, spelled=True)
+        pair = load_pair(small=path, large=other or path, sampling=GREEDY, **settings)
+        opened.append(pair)
+        return pair
+
+    yield open_
+    for pair in opened:
+        pair.close()
+
+
+def test_a_character_of_several_tokens_is_told_whole(in_bytes: Callable[..., Pair]) -> None:
+    events = list(Session(in_bytes("a😀b"), seed=1).ask(QUESTION))
+    assert [event.text for event in events if isinstance(event, Text)][:3] == ["a", "😀", "b"]
+
+
+def test_no_limit_cuts_a_character_in_two(in_bytes: Callable[..., Pair]) -> None:
+    for limit in range(1, 6):
+        pair = in_bytes("a😀b", max_step=limit)
+        thought = [step.text for step in run(pair).steps if step.part == "thought"]
+        assert "".join(thought) == "a😀b"
+        assert not any("\ufffd" in text for text in thought)
+
+
+def test_no_limit_cuts_the_closing_marker_in_two(in_bytes: Callable[..., Pair]) -> None:
+    for limit in range(1, 9):
+        pair = in_bytes("a</think>", max_step=limit, thinking={"open": "<think>\n", "close": "</think>"})
+        solution = run(pair)
+        assert (solution.thought, solution.thought_end) == ("a", "closed")
+
+
+@pytest.mark.parametrize("other", [None, "other-vocabulary.gguf"])
+def test_a_cancel_in_mid_character_leaves_no_half_of_it(
+    in_bytes: Callable[..., Pair], tiny: Path, other: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Session(in_bytes("a😀b", other and tiny / other, threshold=50), seed=1)
+    write, written = Lane.write, iter(range(100))
+
+    def write_and_cancel(lane: Lane, token: int) -> None:
+        write(lane, token)
+        if next(written) == 2:
+            session.cancel()
+
+    monkeypatch.setattr(Lane, "write", write_and_cancel)
+    events = list(session.ask(QUESTION))
+    monkeypatch.undo()
+    assert fold(events).thought == "a"
+    texts = [lane.engine.vocabulary.text(lane.ids) for lane in session._lanes.values()]
+    assert texts[0].endswith(b"a")
+    assert texts[0] == texts[1]
+    assert_caches_equal_fresh_runs(session)
+    assert fold([*events, *session.resume()]).thought.startswith("a😀b")
 
 
 def test_the_share_of_tokens_counts_all_and_the_share_of_steps_the_thought(open_pair: Open) -> None:

@@ -352,6 +352,13 @@ def test_a_full_disk_costs_the_save_but_not_the_answer(glimp: Glimp) -> None:
 # Budgets and interrupts.
 
 
+def test_a_save_into_a_pipe_works(glimp: Glimp) -> None:
+    result = glimp.solve("--text", QUESTION, "--save", "/dev/stdout", "--json")
+    *events, solution = result.out.splitlines()
+    assert result.code == 0
+    assert fold(decode_events([line.encode() for line in events])).answer == json.loads(solution)["answer"]
+
+
 def test_a_spent_answer_is_exit_code_4_with_the_text_so_far(glimp: Glimp) -> None:
     result = glimp.solve("--text", QUESTION, "--max-answer", "2")
     assert (result.code, result.out) == (4, "Answer\n")

@@ -1,5 +1,7 @@
 """Where steps end, whatever the tokens; and which thoughts go in circles."""
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -133,6 +135,11 @@ def test_a_thought_may_close_inside_an_open_code_block() -> None:
         "$$\nx\n\ny\n$$",
         "\\[\nx\n\ny\n\\]",
         "\\[ a \\\\[2pt]\n\n b \\]",
+        "- ```py\n  a\n\n  b\n  ```",
+        "1. ```\n   a\n\n   b\n   ```",
+        "> ```\n> a\n\n> b\n> ```",
+        "So code: ```py\na\n\nb\n```",
+        "```python title=x\na\n\nb\n```",
         "$$ \\$$ \n\n $$",
     ],
 )
@@ -149,6 +156,9 @@ def test_blank_lines_inside_a_block_end_nothing(block: str) -> None:
         "a span ```code``` here",
         "```span``` on its own line",
         "a \\] alone",
+        "the span `$$` opens mathematics",
+        "the regex `\\[a-z` is short",
+        "~~struck~~ out",
     ],
 )
 def test_what_opens_no_block_does_not_hide_the_boundary(line: str) -> None:
@@ -163,6 +173,17 @@ def test_a_cap_forgets_open_mathematics_but_not_open_code() -> None:
     code.feed(b"```\nlong")
     code.cap()
     assert [part.boundary for part in code.feed(b" code\n\nmore")] == [None]
+    # A second cap in the same block: it was never one, or its end was forgotten.
+    code.cap()
+    assert [part.boundary for part in code.feed(b" text\n\n")] == ["blank_line"]
+
+
+def test_a_machine_says_when_it_holds_bytes_back() -> None:
+    machine = StepMachine(MARKER)
+    machine.feed(b"a </th")
+    assert machine.holds
+    machine.feed(b"e")
+    assert not machine.holds
 
 
 def circles(*steps: str) -> list[bool]:
@@ -202,6 +223,12 @@ def test_an_enumeration_is_no_circle() -> None:
         f"For n = {n} the value is {n * n}, which is still smaller than one hundred and so we go on." for n in range(6)
     ]
     assert not any(circles(*lines))
+
+
+@pytest.mark.parametrize("names", ["ABC", ["Alice", "Bob", "Carol"], ["x", "y", "z"]])
+def test_cases_gone_through_one_by_one_are_no_circle(names: Iterable[str]) -> None:
+    line = "Let me check the case of {} against the condition that no two of them may sit at one table."
+    assert not any(circles(*map(line.format, names)))
 
 
 def test_other_signs_are_another_step() -> None:

@@ -123,14 +123,21 @@ def write_story(
     template: str | None = THINKING,
     context: int = 512,
     seed: int = 0,
+    spelled: bool = False,
 ) -> Path:
-    """Write a llama whose next token follows `table` (logits; what is not listed gets -20)."""
+    """Write a llama whose next token follows `table` (logits; what is not listed gets -20).
+
+    `spelled` says that the table's tokens stand in the vocabulary's own spelling, as single bytes do.
+    """
     size = len(vocabulary.tokens)
     width = -(-size // 32) * 32
     logits = np.full((size, width), -20.0)
     for before, following in table.items():
         for after, logit in following.items():
-            logits[vocabulary.id(after), vocabulary.id(before)] = logit
+            if spelled and before in vocabulary.tokens and after in vocabulary.tokens:
+                logits[vocabulary.tokens.index(after), vocabulary.tokens.index(before)] = logit
+            else:
+                logits[vocabulary.id(after), vocabulary.id(before)] = logit
     random = np.random.default_rng(seed)
 
     def small(*shape: int) -> Array:

@@ -231,6 +231,7 @@ class Engine:
 
         Raises ContextFullError where it has no room and DecodeError where llama.cpp fails.
         """
+        self._check_open()
         self._tokens[0] = token
         self._positions[0] = len(self.ids)
         self._wanted[0] = 1
@@ -242,6 +243,7 @@ class Engine:
 
         Raises CancelledError, ContextFullError or DecodeError; what was fed before it stays fed.
         """
+        self._check_open()
         if len(self.ids) + len(ids) > self.context:
             raise self._full()
         if self._sampler is not None:
@@ -264,7 +266,6 @@ class Engine:
             raise GlimpError(f"{self.path.name} is closed: the pair it belongs to was left")
 
     def _compute(self, count: int) -> None:
-        self._check_open()
         if len(self.ids) + count > self.context:
             raise self._full()
         self._batch.n_tokens = count
