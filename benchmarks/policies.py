@@ -69,7 +69,7 @@ def main(  # noqa: D103, PLR0917 - the help is the module's, the arguments are f
     with load_pair(
         small=small,
         large=large,
-        engine_options={"small": {"context": 4096}, "large": {"context": 4096}},
+        context=4096,
         sampling={"temperature": temperature},
         max_answer=max_answer,
     ) as pair:

@@ -63,8 +63,6 @@ class EngineOptions(Strict, frozen=True):
     """How a model is spread over several GPUs."""
     tensor_split: tuple[float, ...] = ()
     """Proportion of the model on each GPU; empty lets llama.cpp choose."""
-    context: Natural = 16384
-    """Tokens of context; 0 takes what the model was trained for, and more than that is never taken."""
     batch: Natural = 0
     """Most tokens of a prompt computed at once; a cancel waits for one batch. 0 takes 512 on a GPU and 128 on a CPU."""
     threads: Natural = 0
@@ -130,6 +128,8 @@ class PairConfig(Strict, frozen=True):
     """Tokens of the answer (of the whole reply, for a pair that does not think)."""
     sampling: SamplingSettings = SamplingSettings()
     """How tokens are drawn, for both models."""
+    context: Natural = 16384
+    """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken."""
     thinking: ThinkingMarkers | Literal["auto", "none"] = "auto"
     """Markers of the thought; "auto" finds them in the chat templates, "none" treats the pair as plain."""
     chat_template: str | None = None

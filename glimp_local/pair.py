@@ -56,7 +56,7 @@ class Pair:
     def _load(self, model: Model, path: Path, on_progress: OnProgress | None) -> Engine:
         options = _source(self.name, self.config, model).options
         report = None if on_progress is None else lambda fraction: on_progress(model, path, fraction)
-        engine = Engine(path, options, cancel=self.cancel, on_progress=report)
+        engine = Engine(path, options, context=self.config.context, cancel=self.cancel, on_progress=report)
         if options.gpu_layers > 0 and not engine.gpus:
             self.notices.append(
                 f"{options.gpu_layers} layers of {engine.name} were to go to the GPU, but llama.cpp sees none: all "

@@ -41,14 +41,14 @@ otherwise; those of other tokens differ by five times as much and more (a test b
 
 @pytest.fixture
 def engine(tiny: Path) -> Iterator[Engine]:
-    engine = Engine(tiny / "attention.gguf", EngineOptions(context=256, batch=32))
+    engine = Engine(tiny / "attention.gguf", EngineOptions(batch=32), context=256)
     engine.set_sampling(SamplingSettings(temperature=0), seed=1)
     yield engine
     engine.close()
 
 
 def fresh_logits(path: Path, ids: list[int]) -> np.ndarray:
-    fresh = Engine(path, EngineOptions(context=512))
+    fresh = Engine(path, context=512)
     fresh.feed(ids)
     logits = fresh.logits().copy()
     fresh.close()
@@ -64,7 +64,7 @@ def test_another_past_gives_clearly_other_logits(tiny: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_feeding_in_pieces_equals_feeding_at_once(tiny: Path, name: str) -> None:
-    engine = Engine(tiny / f"{name}.gguf", EngineOptions(context=512, batch=16))
+    engine = Engine(tiny / f"{name}.gguf", EngineOptions(batch=16), context=512)
     for start in range(0, 90, 7):
         engine.feed(IDS[start : min(start + 7, 90)])
     assert engine.ids == IDS[:90]
@@ -75,7 +75,7 @@ def test_feeding_in_pieces_equals_feeding_at_once(tiny: Path, name: str) -> None
 @pytest.mark.parametrize("name", ARCHITECTURES)
 @pytest.mark.parametrize("lengths", [(300, 250), (300, 120), (300, 40), (300, 300), (300, 1), (150, 149, 290, 10)])
 def test_going_back_and_on_equals_a_fresh_run(tiny: Path, name: str, lengths: tuple[int, ...]) -> None:
-    engine = Engine(tiny / f"{name}.gguf", EngineOptions(context=512))
+    engine = Engine(tiny / f"{name}.gguf", context=512)
     engine.feed(IDS[:100])
     engine.snapshot()
     for turn, length in enumerate(lengths):
@@ -90,7 +90,7 @@ def test_going_back_and_on_equals_a_fresh_run(tiny: Path, name: str, lengths: tu
 @settings(max_examples=30, deadline=None)
 @given(lengths=st.lists(st.integers(1, 200), min_size=1, max_size=6), which=st.sampled_from(ARCHITECTURES))
 def test_ids_and_cache_always_agree(tiny: Path, lengths: list[int], which: str) -> None:
-    engine = Engine(tiny / f"{which}.gguf", EngineOptions(context=256))
+    engine = Engine(tiny / f"{which}.gguf", context=256)
     for turn, length in enumerate(lengths):
         engine.sync([(token + turn * (i > length // 2)) % 256 for i, token in enumerate(IDS[:length])])
         if turn % 2:
@@ -103,7 +103,7 @@ def test_ids_and_cache_always_agree(tiny: Path, lengths: list[int], which: str) 
 def test_only_plain_attention_goes_back_to_any_length(tiny: Path) -> None:
     kept = {}
     for name in ARCHITECTURES:
-        engine = Engine(tiny / f"{name}.gguf", EngineOptions(context=512))
+        engine = Engine(tiny / f"{name}.gguf", context=512)
         engine.feed(IDS[:100])
         engine.snapshot()
         engine.feed(IDS[100:400])
@@ -118,7 +118,7 @@ def test_only_plain_attention_goes_back_to_any_length(tiny: Path) -> None:
 
 
 def test_a_whole_sliding_window_cache_needs_no_snapshot(tiny: Path) -> None:
-    engine = Engine(tiny / "sliding-window.gguf", EngineOptions(context=512, swa_full=True))
+    engine = Engine(tiny / "sliding-window.gguf", EngineOptions(swa_full=True), context=512)
     engine.feed(IDS)
     assert engine.keeps_past
     assert engine.rewind(40) == 40
@@ -169,7 +169,7 @@ def test_penalties_follow_what_the_engine_holds(engine: Engine) -> None:
 
 
 def test_min_p_and_top_k_leave_only_likely_tokens(tiny: Path) -> None:
-    engine = Engine(tiny / "attention.gguf", EngineOptions(context=256))
+    engine = Engine(tiny / "attention.gguf", context=256)
     engine.feed(IDS[:20])
     for kept, sampling in (
         (4, SamplingSettings(temperature=100, top_k=4, top_p=1)),
@@ -244,14 +244,14 @@ def test_loading_reports_progress_and_can_be_cancelled(tiny: Path) -> None:
 
 
 def test_no_more_context_is_taken_than_the_model_was_trained_for(tiny: Path) -> None:
-    engine = Engine(tiny / "attention.gguf", EngineOptions(context=100_000))
+    engine = Engine(tiny / "attention.gguf", context=100_000)
     assert engine.context == engine.trained_context == 512
     engine.close()
 
 
 @pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
 def test_a_quantised_cache_rounds_but_remembers(tiny: Path, cache_type: Literal["q8_0", "q4_0"]) -> None:
-    engine = Engine(tiny / "attention.gguf", EngineOptions(context=256, flash_attention="on", cache_type=cache_type))
+    engine = Engine(tiny / "attention.gguf", EngineOptions(flash_attention="on", cache_type=cache_type), context=256)
     engine.feed(IDS[:50])
     difference = np.abs(engine.logits() - fresh_logits(engine.path, IDS[:50]))
     assert 0 < difference.max() < {"q8_0": 0.2, "q4_0": 1.5}[cache_type]
@@ -260,13 +260,13 @@ def test_a_quantised_cache_rounds_but_remembers(tiny: Path, cache_type: Literal[
 
 def test_a_context_that_cannot_be_made_is_an_error_with_a_hint(tiny: Path) -> None:
     with pytest.raises(GlimpError, match=r"no context of 256 tokens .*block size 32") as caught:
-        Engine(tiny / "sliding-window.gguf", EngineOptions(context=256, cache_type="q8_0"))
+        Engine(tiny / "sliding-window.gguf", EngineOptions(cache_type="q8_0"), context=256)
     assert "--ctx" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("load_mode", ["read", "mmap"])
 def test_the_way_of_loading_changes_no_logits(tiny: Path, load_mode: Literal["read", "mmap"]) -> None:
-    engine = Engine(tiny / "attention.gguf", EngineOptions(load_mode=load_mode, context=512))
+    engine = Engine(tiny / "attention.gguf", EngineOptions(load_mode=load_mode), context=512)
     engine.feed(IDS[:20])
     assert np.array_equal(engine.logits(), fresh_logits(engine.path, IDS[:20]))
     engine.close()

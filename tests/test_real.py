@@ -39,13 +39,12 @@ are equal to the last bit, and that is the sharper test."""
 @pytest.fixture(scope="module")
 def pair(real_pair: tuple[Path, Path]) -> Iterator[Pair]:
     small, large = real_pair
-    context = {"context": 1024}
     with load_pair(
         small=small,
         large=large,
         sampling={"temperature": 0},
         max_answer=160,
-        engine_options={"small": context, "large": context},
+        context=1024,
     ) as loaded:
         yield loaded
 
@@ -78,7 +77,7 @@ def plain_llama_cpp(path: Path, prompt: list[int], count: int) -> list[int]:
 
 
 def difference_to_a_fresh_run(engine: Engine, ids: list[int]) -> float:
-    fresh = Engine(engine.path, EngineOptions(context=1024, batch=512))
+    fresh = Engine(engine.path, EngineOptions(batch=512), context=1024)
     fresh.feed(ids)
     difference = float(np.sqrt(np.mean((fresh.logits() - engine.logits()) ** 2)))
     fresh.close()
@@ -140,7 +139,7 @@ def test_the_transcript_fed_afresh_in_the_same_batches_gives_the_very_logits_the
     assert turn is not None
     for model, lane in routed.session._lanes.items():
         glimpses = {mark.lengths[model]: step for mark, step in zip(turn.marks, routed.solution.steps, strict=True)}
-        fresh = Engine(lane.engine.path, lane.engine.options)
+        fresh = Engine(lane.engine.path, lane.engine.options, context=lane.engine.context)
         seen = 0
         for count in routed.batches[lane.engine]:
             fresh.feed(lane.ids[len(fresh.ids) : len(fresh.ids) + count])

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from glimp_local import Session, load_pair
-from glimp_local.config import EngineOptions
 from glimp_local.engine import Engine
 from glimp_local.entropy import glimpse
 from glimp_local.errors import DecodeError, GlimpError, PromptTooLongError, UsageError
@@ -71,7 +70,7 @@ def writers(steps: Iterable[Step]) -> str:
 
 
 def held_by_a_fresh_engine(engine: Engine, ids: list[int]) -> np.ndarray:
-    fresh = Engine(engine.path, EngineOptions(context=engine.context))
+    fresh = Engine(engine.path, context=engine.context)
     fresh.feed(ids)
     logits = fresh.logits().copy()
     fresh.close()
@@ -366,15 +365,13 @@ def test_a_long_step_is_cut_without_touching_the_text(open_pair: Open) -> None:
 
 
 def test_a_full_context_leaves_room_for_the_answer(open_pair: Open) -> None:
-    options = {"small": {"context": 160}, "large": {"context": 160}}
-    solution = run(open_pair("endless", "large", engine_options=options, threshold=50))
+    solution = run(open_pair("endless", "large", context=160, threshold=50))
     assert solution.thought_end == "context_full"
     assert (solution.finish_reason, solution.boxed) == ("done", "3")
 
 
 def test_a_full_context_ends_the_answer_and_loses_nothing(open_pair: Open) -> None:
-    options = {"small": {"context": 96}}
-    pair = open_pair("endless", None, engine_options=options, thinking="none", max_answer=500)
+    pair = open_pair("endless", None, context=96, thinking="none", max_answer=500)
     session = Session(pair, seed=1)
     solution = fold(session.ask(QUESTION))
     assert solution.finish_reason == "context_full"

@@ -157,6 +157,7 @@ def _settings(flags: dict[str, Any]) -> dict[str, Any]:
         flags["name"] = None
     settings = {
         "policy": policy,
+        "context": flags["ctx"],
         "chat_template": flags["chat_template"] and str(flags["chat_template"]),
         **{key: flags[key] for key in ("threshold", "share", "answer_by", "max_thought", "max_answer")},
     }
@@ -178,7 +179,6 @@ def _engine_options(flags: dict[str, Any]) -> dict[Model, dict[str, int]]:
     for model, given in options.items():
         own = flags[f"gpu_layers_{model}"]
         values = {
-            "context": flags["ctx"],
             "threads": flags["threads"],
             "gpu_layers": flags["gpu_layers"] if own is None else own,
         }

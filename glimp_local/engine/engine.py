@@ -51,9 +51,10 @@ _SNAPSHOTS = 2
 class Engine:
     """One GGUF in memory.
 
-    Raises ModelMissingError or ModelUnreadableError where the file cannot be loaded, CancelledError when `cancel` is
-    set while it loads, and GlimpError where there is no memory for the context. `on_progress` hears the loaded
-    fraction (0 to 1).
+    `context` is the most tokens it can hold: 0 takes what the model was trained for, and more is never taken.
+    `on_progress` hears the loaded fraction (0 to 1). Raises ModelMissingError or ModelUnreadableError where the file
+    cannot be loaded, CancelledError when `cancel` is set while it loads, and GlimpError where there is no memory for
+    the context.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Engine:
         path: Path,
         options: EngineOptions | None = None,
         *,
+        context: int = 0,
         cancel: threading.Event | None = None,
         on_progress: Callable[[float], None] | None = None,
     ) -> None:
@@ -81,7 +83,7 @@ class Engine:
         _open_engines.add(self)
         try:
             self._load_model(on_progress)
-            self._make_context()
+            self._make_context(context)
         except BaseException:
             self.close()
             raise
@@ -130,9 +132,9 @@ class Engine:
                 f"{self.path} is no model that continues a text", hint="glimp needs a chat or reasoning model"
             )
 
-    def _make_context(self) -> None:
+    def _make_context(self, wanted: int) -> None:
         options, params = self.options, lib.llama_context_default_params()
-        context = min(options.context or self.trained_context, self.trained_context)
+        context = min(wanted or self.trained_context, self.trained_context)
         params.n_ctx = context
         params.n_batch = min(options.batch or (512 if self.gpus else 128), context)
         params.n_ubatch = min(params.n_batch, 512)
