@@ -10,13 +10,17 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 import platformdirs
 
 from glimp_local.errors import ConfigError, UsageError
 from glimp_local.routing import PolicyName
+
+MAX_THREADS = 512  # llama.cpp aborts the process beyond
+MAX_LAYERS = 10_000
+MAX_CONTEXT = 2**24
 
 Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -55,7 +59,7 @@ class SamplingSettings(Strict, frozen=True):
 class EngineOptions(Strict, frozen=True):
     """How a model is loaded."""
 
-    gpu_layers: Annotated[int, msgspec.Meta(ge=-1)] = -1
+    gpu_layers: Annotated[int, msgspec.Meta(ge=-1, le=MAX_LAYERS)] = -1
     """Layers on the GPU; -1 is all, 0 is none."""
     main_gpu: Natural = 0
     """The GPU that holds the whole model when `split` is "none"."""
@@ -63,9 +67,9 @@ class EngineOptions(Strict, frozen=True):
     """How a model is spread over several GPUs."""
     tensor_split: tuple[float, ...] = ()
     """Proportion of the model on each GPU; empty lets llama.cpp choose."""
-    batch: Natural = 0
+    batch: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     """Most tokens of a prompt computed at once; a cancel waits for one batch. 0 takes 512 on a GPU and 128 on a CPU."""
-    threads: Natural = 0
+    threads: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
     """CPU threads; 0 takes the physical cores, and one thread for a tiny model."""
     flash_attention: Literal["auto", "on", "off"] = "auto"
     """Compute attention in one fused pass; "auto" does where the backend can."""
@@ -80,7 +84,7 @@ class EngineOptions(Strict, frozen=True):
 class ModelSource(Strict, frozen=True):
     """Where one model's GGUF is: a local `path`, or a `file` of a Hugging Face `repo`."""
 
-    path: str | None = None
+    path: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """A GGUF on this machine; relative to the models.toml it stands in. `~` is your home."""
     repo: str | None = None
     """Repository on the Hugging Face hub."""
@@ -128,7 +132,7 @@ class PairConfig(Strict, frozen=True):
     """Tokens of the answer (of the whole reply, for a pair that does not think)."""
     sampling: SamplingSettings = SamplingSettings()
     """How tokens are drawn, for both models."""
-    context: Natural = 16384
+    context: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTEXT)] = 16384
     """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken."""
     thinking: ThinkingMarkers | Literal["auto", "none"] = "auto"
     """Markers of the thought; "auto" finds them in the chat templates, "none" treats the pair as plain."""
@@ -170,7 +174,7 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     Raises ConfigError naming the file, the key and what was expected.
     """
     if extra is not None and not extra.exists():
-        raise ConfigError(f"{extra}: no such file", hint="--models wants the path of a models.toml")
+        raise ConfigError(f"{extra}: no such file", hint="--models and GLIMP_MODELS want the path of a models.toml")
     files = [packaged_file(), extra or user_file()]
     merged: dict[str, Any] = {}
     default = ""
@@ -184,6 +188,8 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     for name, table in merged.items():
         pairs[name] = pair = _convert(table, PairConfig, files[-1], f"pairs.{name}")
         for role, source in (("small", pair.small), ("large", pair.large)):
+            if source is None and pair.policy in {"small", "large"} - {role}:
+                continue  # the one model is used alone
             if source is None or not (source.path or (source.repo and source.file)):
                 raise ConfigError(
                     f"{files[-1]}: pairs.{name}.{role} names no model: expected `path`, or `repo` and `file`"
@@ -223,6 +229,28 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
     return tables, default
 
 
+def check_settings(settings: dict[str, Any]) -> PairConfig:
+    """Check settings of a pair given by a program; raises ConfigError like a models.toml."""
+    checked: PairConfig = _convert(settings, PairConfig, Path("settings"), "pair")
+    return checked
+
+
+def _choices(message: str, key: str) -> str:
+    """List what a key with a fixed set of words may be."""
+    if not message.startswith("Invalid enum value"):
+        return ""
+    name = key.rpartition(".")[2]
+    kinds = (get_type_hints(table).get(name) for table in _TABLES)
+    return f"; expected one of: {', '.join(next(filter(None, map(_words, kinds)), []))}"
+
+
+def _words(kind: Any) -> list[str]:
+    """Collect the words of the literals in a type."""
+    if get_origin(kind) is Literal:
+        return list(get_args(kind))
+    return [word for inner in get_args(kind) for word in _words(inner)]
+
+
 def _convert(value: Any, kind: Any, file: Path, where: str) -> Any:
     """Check a TOML value against a type; raise ConfigError with the file, the key and what was expected."""
     try:
@@ -233,10 +261,11 @@ def _convert(value: Any, kind: Any, file: Path, where: str) -> Any:
         if message.startswith("Object contains unknown field `"):
             unknown = message.split("`")[1]
             raise ConfigError(f"{file}: {key}: unknown key `{unknown}`{_did_you_mean(unknown, _KEYS)}") from error
-        raise ConfigError(f"{file}: {key}: {message[:1].lower()}{message[1:]}") from error
+        raise ConfigError(f"{file}: {key}: {message[:1].lower()}{message[1:]}{_choices(message, key)}") from error
 
 
-_KEYS = [key for table in (PairConfig, ModelSource, EngineOptions, SamplingSettings) for key in table.__struct_fields__]
+_TABLES = (PairConfig, ModelSource, EngineOptions, SamplingSettings)
+_KEYS = [key for table in _TABLES for key in table.__struct_fields__]
 
 
 _VOID = {

@@ -2,13 +2,13 @@
 
 GlimpError                     1
 ├── UsageError                 2   a flag, a setting or an input that cannot be used
-│   └── ConfigError            2   models.toml: names the file, the key and what was expected
+│   ├── ConfigError            2   models.toml: names the file, the key and what was expected
+│   └── PromptTooLongError     2   the conversation alone leaves no room for an answer
 ├── ModelError                 3   a model that cannot be used
 │   ├── ModelMissingError      3   its file is not on this machine
 │   └── ModelUnreadableError   3   its file is no GGUF, is cut short, or lacks what a chat needs
 ├── BindingError               1   the installed llama-cpp-python is not the one this package is written for
 ├── ContextFullError           1   the next token has no room; nothing written is lost
-├── PromptTooLongError         1   the question alone leaves no room for an answer
 ├── DecodeError                1   llama.cpp could not compute; the engine stands where it stood
 └── CancelledError           130   somebody asked to stop
 
@@ -24,6 +24,8 @@ class GlimpError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # a traceback shows it, too
 
 
 class UsageError(GlimpError):
@@ -58,7 +60,7 @@ class ContextFullError(GlimpError):
     """No room for the next token in a model's context."""
 
 
-class PromptTooLongError(GlimpError):
+class PromptTooLongError(UsageError):
     """A prompt that leaves no room for an answer."""
 
 

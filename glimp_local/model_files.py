@@ -5,10 +5,26 @@ Never touches the network.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from glimp_local.config import ModelSource
 from glimp_local.errors import ModelMissingError
+from glimp_local.routing import Model
+
+
+def find_all(sources: Mapping[Model, ModelSource]) -> dict[Model, Path]:
+    """Give the paths of several models; what is missing is said together, with the commands that download it."""
+    found, missing = {}, []
+    for model, source in sources.items():
+        try:
+            found[model] = find(source)
+        except ModelMissingError as error:
+            missing.append(error)
+    if missing:
+        hints = [error.hint or "" for error in missing]
+        raise ModelMissingError("; ".join(map(str, missing)), hint=" && ".join(dict.fromkeys(hints)))
+    return found
 
 
 def find(source: ModelSource) -> Path:
@@ -29,7 +45,7 @@ def find(source: ModelSource) -> Path:
     if not found:
         raise ModelMissingError(
             f"{source.repo}/{source.file} ({_size(source)}) is not on this machine",
-            hint=f"download it with: {download_command(source)}",
+            hint=download_command(source),
         )
     return (pinned or found)[0]
 

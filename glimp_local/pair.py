@@ -11,9 +11,9 @@ from typing import Any, Self
 import msgspec
 
 from glimp_local import model_files
-from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, load_catalogue, merge
-from glimp_local.engine import Engine
-from glimp_local.errors import ConfigError, UsageError
+from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, check_settings, load_catalogue, merge
+from glimp_local.engine import REBUILD_FOR_CUDA, Engine
+from glimp_local.errors import ConfigError, ModelUnreadableError, UsageError
 from glimp_local.history import EntropyHistory
 from glimp_local.prompt import PromptBuilder, find_markers
 from glimp_local.routing import Alone, Model, Policy, Random, Share, Threshold
@@ -43,12 +43,13 @@ class Pair:
         self.prompts: dict[Model, PromptBuilder] = {}
         self.notices: list[str] = []
         self.closed = False
-        # Both files are found before the first is loaded: a missing one is said at once.
-        paths = {model: model_files.find(_source(name, config, model)) for model in _models(config)}
+        # Both files are found before the first is loaded: what is missing is said at once.
+        paths = model_files.find_all({model: _source(name, config, model) for model in _models(config)})
         try:
             for model, path in paths.items():
                 self.engines[model] = self._load(model, path, on_progress)
             self._join()
+            self._check_offload()
         except BaseException:
             self.close()
             raise
@@ -56,22 +57,24 @@ class Pair:
     def _load(self, model: Model, path: Path, on_progress: OnProgress | None) -> Engine:
         options = _source(self.name, self.config, model).options
         report = None if on_progress is None else lambda fraction: on_progress(model, path, fraction)
-        engine = Engine(path, options, context=self.config.context, cancel=self.cancel, on_progress=report)
-        if options.gpu_layers > 0 and not engine.gpus:
-            self.notices.append(
-                f"{options.gpu_layers} layers of {engine.name} were to go to the GPU, but llama.cpp sees none: all "
-                "of it is on the CPU. If there is one, llama-cpp-python was built without it; for NVIDIA rebuild with "
-                'CMAKE_ARGS="-DGGML_CUDA=on" pip install --force-reinstall --no-cache-dir llama-cpp-python'
-            )
-        return engine
+        return Engine(path, options, context=self.config.context, cancel=self.cancel, on_progress=report)
 
     def _join(self) -> None:
         own = self._own_template()
-        templates = {model: engine.template(own) for model, engine in self.engines.items()}
+        try:
+            templates = {model: engine.template(own) for model, engine in self.engines.items()}
+        except ModelUnreadableError as error:
+            raise (error if own is None else UsageError(f"{self.config.chat_template}: {error}")) from error
         found = {model: find_markers(template.source) for model, template in templates.items()}
         self.markers = self._choose_markers(found)
         for model, engine in self.engines.items():
             self.prompts[model] = PromptBuilder(templates[model], engine.vocabulary, self.markers)
+            try:
+                self.prompts[model].prompt([{"role": "user", "content": "?"}])
+            except ModelUnreadableError as error:
+                if own is not None:
+                    raise UsageError(f"{self.config.chat_template}: {error}", hint=error.hint) from error
+                raise
         self.shares_vocabulary = True
         if len(self.engines) > 1:
             difference = self.engines["small"].vocabulary.difference(self.engines["large"].vocabulary)
@@ -82,13 +85,23 @@ class Pair:
                     "pairs of one family work better together"
                 )
 
+    def _check_offload(self) -> None:
+        """Say it where layers were asked onto a GPU that llama.cpp does not see."""
+        if any(engine.options.gpu_layers > 0 and not engine.gpus for engine in self.engines.values()):
+            self.notices.append(
+                "layers were to go to the GPU, but llama.cpp sees none: everything is on the CPU. If there is one, "
+                f"llama-cpp-python was built without it; for NVIDIA rebuild with: {REBUILD_FOR_CUDA}"
+            )
+
     def _own_template(self) -> str | None:
         if self.config.chat_template is None:
             return None
         try:
             return Path(self.config.chat_template).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the chat template {self.config.chat_template} cannot be read: {error}") from error
+        except OSError as error:
+            raise ConfigError(f"{self.config.chat_template} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self.config.chat_template} is not UTF-8 text") from error
 
     def _choose_markers(self, found: dict[Model, ThinkingMarkers | None]) -> ThinkingMarkers | None:
         if isinstance(self.config.thinking, ThinkingMarkers):
@@ -164,8 +177,9 @@ def load_pair(
     else:
         name = " + ".join(Path(path).stem for path in (small, large) if path is not None)
         config = PairConfig(small=_local(small), large=_local(large))
-        if "policy" not in settings and (small is None or large is None):
-            settings["policy"] = "large" if small is None else "small"
+        alone = "large" if small is None else "small"
+        if (small is None or large is None) and settings.get("policy") != alone:
+            raise UsageError(f"there is only a {alone} model", hint=f"give the other one, too, or the policy {alone!r}")
     for model, options in (engine_options or {}).items():
         if getattr(config, model) is not None:
             settings[model] = {"options": options}
@@ -173,12 +187,9 @@ def load_pair(
 
 
 def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
-    """Give the configuration with some keys changed, checked like models.toml; raises UsageError."""
+    """Give the configuration with some keys changed, checked like models.toml; raises ConfigError."""
     known = merge(msgspec.to_builtins(config), msgspec.to_builtins(settings))
-    try:
-        return msgspec.convert(known, PairConfig)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"settings: {error}") from error
+    return check_settings(known)
 
 
 def _models(config: PairConfig) -> tuple[Model, ...]:

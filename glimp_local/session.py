@@ -44,6 +44,9 @@ Events = Generator[AnyEvent, None, None]
 _MINIMUM_ROOM = 16
 """A prompt must leave room for so many tokens."""
 
+_SEEDS = 2**32
+"""So many seeds llama.cpp's sampler knows."""
+
 _STRIKES = 2
 """So many steps in a row that close a circle end the thought; before that the large model gets its chance."""
 
@@ -63,7 +66,8 @@ class Session:
             for event in session.ask("How many primes are there below 30?"):
                 print(event)
 
-    The pair stays its owner's: the session does not close it. `seed` makes sampling and random routing reproducible;
+    The pair stays its owner's: the session does not close it. Sessions of one pair share its caches, so only one of
+    them may work at a time. `seed` makes sampling and random routing reproducible;
     without it one is drawn and told in the Started event. `policy` replaces the one the pair's configuration asks for;
     of the pair's models the session uses those the policy can choose.
     """
@@ -71,6 +75,8 @@ class Session:
     def __init__(self, pair: Pair, *, seed: int | None = None, policy: Policy | None = None) -> None:
         self.pair = pair
         self.seed = secrets.randbits(31) if seed is None else seed
+        if not 0 <= self.seed < _SEEDS:
+            raise UsageError(f"a seed is a number from 0 to {_SEEDS - 1}, not {seed}")
         self._policy = policy = policy or pair.policy(self.seed)
         self._lanes = {
             model: Lane(model, engine, pair.prompts[model])
@@ -86,6 +92,7 @@ class Session:
         self._cancel = pair.cancel
         self._answer_now = threading.Event()
         self._forced: Model | None = None
+        self._busy = False  # are the events of a run being read?
 
     @property
     def policy(self) -> Policy:
@@ -106,6 +113,9 @@ class Session:
         What both caches hold of the conversation is used again; earlier thoughts are left out. Raises
         PromptTooLongError where the conversation leaves no room for an answer.
         """
+        if not question.strip():
+            raise UsageError("there is no question to answer")
+        self._check_idle()
         if self._turn is not None:
             self._cancel.clear()  # but one that came while the models were loading counts for the first question
         self._answer_now.clear()
@@ -114,10 +124,13 @@ class Session:
         prompts = {model: lane.prompts.prompt(messages) for model, lane in self._lanes.items()}
         for model, lane in self._lanes.items():
             if len(prompts[model]) + _MINIMUM_ROOM > lane.engine.context:
+                more = lane.engine.context < lane.engine.trained_context
                 raise PromptTooLongError(
-                    f"the question takes {len(prompts[model]):,} tokens, and the context of {lane.engine.name} holds "
-                    f"{lane.engine.context:,}",
-                    hint=f"give it more with --ctx (the model was trained for {lane.engine.trained_context:,})",
+                    f"the conversation takes {len(prompts[model]):,} tokens: with {_MINIMUM_ROOM} for an answer, more "
+                    f"than the context of {lane.engine.name} holds ({lane.engine.context:,})",
+                    hint=f"give it more with --ctx, up to {lane.engine.trained_context:,}"
+                    if more
+                    else "shorten the question, or begin a new session",
                 )
         for model, lane in self._lanes.items():
             lane.begin(prompts[model], stable=lane.prompts.stable_length(messages, prompts[model]))
@@ -141,6 +154,7 @@ class Session:
 
         Yields Rewound, then events like `ask`. Raises UsageError where there is no such step or model.
         """
+        self._check_idle()
         turn = self._last_turn()
         if not 0 <= index < len(turn.steps):
             raise UsageError(f"there is no step {index} to write again: the last turn has {len(turn.steps)}")
@@ -159,14 +173,16 @@ class Session:
 
         Raises UsageError where the turn has come to its end.
         """
+        self._check_idle()
         turn = self._last_turn()
         if turn.finish not in {None, "cancelled", "failed"}:
             raise UsageError(f"there is nothing to go on with: the last turn is over ({turn.finish})")
         return self._run_again(turn, [])
 
     def cancel(self) -> None:
-        """Stop before the next token, keeping everything. Callable from any thread."""
-        self._cancel.set()
+        """Stop the run before its next token, keeping everything. Callable from any thread."""
+        if self._turn is not None and self._turn.finish is None:
+            self._cancel.set()
 
     def answer_now(self) -> None:
         """End the thought before its next token and write the answer. Callable from any thread."""
@@ -174,6 +190,8 @@ class Session:
 
     def force(self, model: Model | None) -> None:
         """Let `model` write the next step, whatever the policy says (None takes it back). Callable from any thread."""
+        if model is not None and model not in self._lanes:
+            raise UsageError(f"there is no model {model!r} to force a step on")
         self._forced = model
 
     # How a turn goes.
@@ -184,12 +202,21 @@ class Session:
         self._answer_now.clear()
         return self._run(turn, first)
 
+    def _check_idle(self) -> None:
+        if self._busy:
+            raise UsageError("a question is still being answered: read its events to the end, or close them")
+
     def _run(self, turn: Turn, first: list[AnyEvent]) -> Events:
+        self._check_idle()
+        if turn is not self._turn:
+            raise UsageError("another question was asked before these events were read")
+        self._busy = True
         turn.began = perf_counter()
         try:
             yield from first
             yield from self._write_all(turn)
         finally:
+            self._busy = False
             turn.seconds += perf_counter() - turn.began
             self._cancel.clear()
             self._forced = None
@@ -324,7 +351,9 @@ class Session:
         ending: StepEnd | None = None
         for piece in self._generate(turn, lane, draft):
             inside, boundary = piece, None
-            if splits:
+            if position.part == "answer" and self.pair.markers and piece == self.pair.markers.close.encode():
+                inside = b""  # the thought is closed: a second marker is no part of the answer
+            elif splits:
                 inside, boundary, position.carry = _split(machine.feed(piece))
             text, carried = carried + decoder.decode(inside), ""
             ending = boundary or ending or (limit_end if len(draft.tokens) >= limit else None)

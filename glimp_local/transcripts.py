@@ -5,8 +5,6 @@ Each line is handed to the system at once, so that a killed process loses nothin
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,9 +16,9 @@ from glimp_local.events import AnyEvent, decode_events, encode
 class EventLog:
     """Writes events to a file as JSON lines.
 
-    The file is opened at once, so that one that cannot be written is known before a model is loaded; what stands in it
-    is replaced at the first event. When writing fails later (a full disk), `error` says why and the run goes on. Raises
-    UsageError where the file cannot be opened.
+    The file is opened at once, so that one that cannot be written is known before a model is loaded. What stands in a
+    file is never replaced. When writing fails later (a full disk), `error` says why and the run goes on. Raises
+    UsageError where the file cannot be opened or holds something.
     """
 
     def __init__(self, path: Path) -> None:
@@ -28,6 +26,8 @@ class EventLog:
         self.error: OSError | None = None
         self._is_new = not path.exists()
         self._begun = False
+        if path.is_file() and path.stat().st_size:
+            raise UsageError(f"--save {path}: the file holds something", hint="choose another name, or remove it first")
         try:
             self._file = path.open("ab", buffering=0)
         except OSError as error:
@@ -40,10 +40,7 @@ class EventLog:
         if self.error is not None:
             return
         try:
-            if not self._begun:
-                if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode):
-                    self._file.truncate(0)
-                self._begun = True
+            self._begun = True
             line = encode(event) + b"\n"
             while line:
                 line = line[self._file.write(line) :]
@@ -65,7 +62,7 @@ class EventLog:
         self.close()
 
 
-def read_events(path: Path) -> list[AnyEvent]:
+def read_events(path: str | Path) -> list[AnyEvent]:
     """Read a saved run; a last line cut short by a killed process is left out."""
-    lines = path.read_bytes().splitlines(keepends=True)
+    lines = Path(path).read_bytes().splitlines(keepends=True)
     return decode_events([line for line in lines if line.endswith(b"\n")])

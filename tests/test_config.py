@@ -62,6 +62,11 @@ def test_a_path_takes_the_place_of_a_repository(toml: Path) -> None:
     assert (pair.small.repo, pair.small.path) == (None, str(toml.parent / "x.gguf"))
 
 
+def test_a_pair_of_one_model_is_enough_for_the_policy_that_uses_it_alone(toml: Path) -> None:
+    toml.write_text('[pairs.a]\npolicy = "small"\nsmall = {path = "x.gguf"}')
+    assert load_catalogue(toml).pair("a")[1].large is None
+
+
 def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> None:
     toml.write_text('[pairs."qwen3-0.6b-4b".large]\nfile = "Qwen3-4B-Q8_0.gguf"\noptions = {threads = 3}')
     _, pair = load_catalogue(toml).pair("qwen3-0.6b-4b")
@@ -87,6 +92,9 @@ def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> 
             "a.sampling.presence_penalty: expected `float` >= -100",
         ),
         ('[pairs.a.small]\npath = "~nobody-here/x.gguf"', "pairs.a: path = '~nobody-here/x.gguf'"),
+        ('[pairs.a]\nthinking = "yes"', "pairs.a.thinking: invalid enum value 'yes'; expected one of: auto, none"),
+        ('[pairs.a.small.options]\nload_mode = "fast"', "'fast'; expected one of: auto, read, mmap, mlock"),
+        ("[pairs.a.small.options]\nthreads = 100000", "pairs.a.small.options.threads: expected `int` <= 512"),
         ("default = 3", "default: expected `str | null`, got `int`"),
         ('default = "qwen3-0.6b-4"', "default = 'qwen3-0.6b-4' is no pair (did you mean 'qwen3-0.6b-4b'?)"),
         ("pair = 3", "unknown key `pair` (did you mean 'pairs'?)"),

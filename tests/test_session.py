@@ -33,7 +33,7 @@ from glimp_local.events import (
 from glimp_local.lane import Lane
 from glimp_local.pair import Pair
 from glimp_local.routing import Model, Threshold
-from tests.tiny_models import VOCABULARY, byte_alphabet, write_story
+from tests.tiny_models import LARGE, VOCABULARY, byte_alphabet, write_story
 
 QUESTION = "How many steps are there?"
 GREEDY = {"temperature": 0}
@@ -116,9 +116,10 @@ def test_one_model_alone_is_loaded_alone_and_writes_the_answer_too(open_pair: Op
         assert {step.reason for step in solution.steps} == {"policy", "answer"}
 
 
-def test_a_lone_path_means_that_model_alone(tiny: Path) -> None:
-    with load_pair(large=tiny / "large.gguf", sampling=GREEDY) as pair:
-        assert pair.config.policy == "large"
+def test_a_lone_path_wants_the_policy_that_needs_no_other(tiny: Path) -> None:
+    with pytest.raises(UsageError, match="only a large model"):
+        load_pair(large=tiny / "large.gguf")
+    with load_pair(large=tiny / "large.gguf", policy="large", sampling=GREEDY) as pair:
         assert run(pair).stats.small is None
 
 
@@ -371,7 +372,7 @@ def test_a_full_context_leaves_room_for_the_answer(open_pair: Open) -> None:
 
 
 def test_a_full_context_ends_the_answer_and_loses_nothing(open_pair: Open) -> None:
-    pair = open_pair("endless", None, context=96, thinking="none", max_answer=500)
+    pair = open_pair("endless", None, context=96, policy="small", thinking="none", max_answer=500)
     session = Session(pair, seed=1)
     solution = fold(session.ask(QUESTION))
     assert solution.finish_reason == "context_full"
@@ -409,10 +410,15 @@ def test_a_text_that_ends_inside_the_thought_is_still_answered(open_pair: Open) 
 
 def test_a_question_that_fills_the_context_is_refused_before_anything_is_computed(open_pair: Open) -> None:
     pair = open_pair()
-    with pytest.raises(PromptTooLongError, match=r"takes [\d,]+ tokens, and the context of \w+ holds 512") as caught:
+    with pytest.raises(
+        PromptTooLongError, match=r"takes [\d,]+ tokens: .* than the context of \w+ holds \(512\)"
+    ) as caught:
         fold(Session(pair, seed=1).ask("word " * 600))
-    assert "--ctx" in str(caught.value.hint)
+    assert "shorten the question" in str(caught.value.hint)
     assert pair.engines["small"].ids == []
+    with pytest.raises(PromptTooLongError) as caught:
+        Session(open_pair(context=80), seed=1).ask("word " * 100)
+    assert "--ctx, up to 512" in str(caught.value.hint)
 
 
 # Pairs that do not think.
@@ -478,6 +484,45 @@ def test_a_cancel_while_nothing_runs_stops_no_redo(open_pair: Open) -> None:
     before = list(session.ask(QUESTION))
     session.cancel()
     assert fold([*before, *session.redo(0)]).finish_reason == "done"
+
+
+def test_one_question_at_a_time(open_pair: Open) -> None:
+    session = Session(open_pair(), seed=1)
+    first = session.ask(QUESTION)
+    next(first)
+    with pytest.raises(UsageError, match="still being answered"):
+        session.ask("And?")
+    with pytest.raises(UsageError, match="still being answered"):
+        session.redo(0)
+    with pytest.raises(UsageError, match="still being answered"):
+        session.resume()
+    first.close()
+    stale = session.ask("One?")
+    assert fold(session.ask(QUESTION)).boxed == "3"
+    with pytest.raises(UsageError, match="another question was asked"):
+        next(stale)
+
+
+@pytest.mark.parametrize("question", ["", " \n"])
+def test_no_question_is_no_question(open_pair: Open, question: str) -> None:
+    with pytest.raises(UsageError, match="no question"):
+        Session(open_pair(), seed=1).ask(question)
+
+
+def test_seeds_and_models_that_do_not_exist_are_refused(open_pair: Open) -> None:
+    for seed in (-1, 2**32):
+        with pytest.raises(UsageError, match="a seed is a number"):
+            Session(open_pair(), seed=seed)
+    with pytest.raises(UsageError, match="no model 'large'"):
+        Session(open_pair(policy="small"), seed=1).force("large")
+
+
+def test_a_second_closing_marker_is_no_part_of_the_answer(tmp_path: Path) -> None:
+    path = write_story(tmp_path / "closes-twice.gguf", {**LARGE, "Answer": {"</think>": 9}})
+    with load_pair(small=path, large=path, sampling=GREEDY, max_answer=7) as pair:
+        solution = run(pair)
+    assert solution.answer == "Answer\n\nAnswer"
+    assert solution.thought_end == "closed"
 
 
 def test_a_step_forced_in_vain_is_forgotten_at_the_end(open_pair: Open) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import dedent
 from time import monotonic
 
 from rich.console import Console, Group, RenderableType
@@ -40,6 +41,9 @@ _COLOURS = {"small": "dodger_blue2", "large": "dark_orange"}
 _TAIL_LINES = 3
 """Lines of the step being written that are shown above the status line."""
 
+_FAST = 100
+"""From so many tokens a second on, decimals say nothing."""
+
 _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
     "budget": "the tokens for the thought are spent (--max-thought): the thought was closed and the answer written",
     "context_full": "the context is nearly full (--ctx): the thought was closed and the answer written",
@@ -69,6 +73,7 @@ class Display:
         self._text = ""
         self._steps = self._large = self._tokens = self._tokens_before = 0
         self._began = monotonic()
+        self._seed = 0
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -110,6 +115,7 @@ class Display:
         match event:
             case Started():
                 self._began = monotonic()
+                self._seed = event.seed
             case StepStarted():
                 self._step, self._text = event, ""
                 self._what = {"thought": "thinking", "reply": "writing", "answer": "answering"}[event.part]
@@ -135,16 +141,21 @@ class Display:
                 if finish_reason in _FINISHES:
                     self.say(_FINISHES[finish_reason])
                 if not self._quiet:
-                    self._console.print(Line(summary(stats), style="dim"))
+                    self._console.print(Line(f"{summary(stats)} · seed {self._seed}", style="dim"))
             case _:
                 pass
+
+    def space(self) -> None:
+        """Leave a line free."""
+        self._console.print()
 
     def say(self, message: str) -> None:
         """Show a sentence of our own."""
         self._console.print(Line(f"glimp: {message}"))
 
     def _print_step(self, step: StepStarted, text: str) -> None:
-        self._console.print(self._row(step, text.strip()))
+        # Dedented: the first line keeps its place beside the others.
+        self._console.print(self._row(step, dedent(text.strip("\r\n")).rstrip()))
 
     def _draw(self) -> RenderableType:
         status = Line(self._status(), style="dim", no_wrap=True, overflow="ellipsis")
@@ -189,7 +200,7 @@ def _heading(step: StepStarted) -> Line:
 def summary(stats: Stats) -> str:
     """Put the figures of a run into one line."""
     parts = [
-        f"{stats.steps} steps, {stats.share_steps:.0%} large",
+        f"{stats.steps} step{'s' if stats.steps != 1 else ''}, {stats.share_steps:.0%} large",
         f"{stats.tokens:,} tokens, {stats.share_tokens:.0%} large",
         *(_speed(name, model) for name, model in (("small", stats.small), ("large", stats.large)) if model),
         f"{stats.seconds:.1f} s",
@@ -198,4 +209,6 @@ def summary(stats: Stats) -> str:
 
 
 def _speed(name: str, model: ModelStats) -> str:
-    return f"{name} {model.tokens_per_second:.1f} tokens/s" if model.tokens else f"{name} wrote nothing"
+    if not model.tokens:
+        return f"{name} wrote nothing"
+    return f"{name} {model.tokens_per_second:,.{0 if model.tokens_per_second >= _FAST else 1}f} tokens/s"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 from glimp_local.cli.display import Display
@@ -17,6 +17,7 @@ from glimp_local.routing import Model
 from glimp_local.session import Session
 from glimp_local.transcripts import EventLog
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SPENT = 4
 _EXIT_CODES: dict[FinishReason, int] = {
     "done": 0,
@@ -35,6 +36,9 @@ def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, i
     except CancelledError as error:  # while the models were loading
         sys.stderr.write(f"glimp: {error}\n")
         return 128 + signals[0]
+    finally:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # all is done: what is pressed now must not change the exit code
 
 
 def _solve(
@@ -46,10 +50,10 @@ def _solve(
 ) -> int:
     display = Display(thoughts=flags["thoughts"], quiet=flags["quiet"])
     cancel = threading.Event()
+    _catch_interrupts(cancel, signals)
     events: list[AnyEvent] = []
     with ExitStack() as stack:
         log = stack.enter_context(EventLog(flags["save"])) if flags["save"] else None
-        stack.enter_context(_interrupts(cancel, signals))
         stack.enter_context(display.running())
         pair = stack.enter_context(
             load_pair(
@@ -120,6 +124,7 @@ class _AnswerStream:
             self._write(event.text)
         elif isinstance(event, Answer):
             if self._hold:
+                self._display.space()
                 self._write(event.text)
             if self._written and not self._written.endswith("\n"):
                 self._write("\n")
@@ -132,18 +137,20 @@ class _AnswerStream:
         sys.stdout.flush()
 
 
-@contextmanager
-def _interrupts(cancel: threading.Event, signals: list[int]) -> Iterator[None]:
-    """Turn Ctrl-C and a polite kill into a cancel, noted in `signals`; a second one ends the process."""
+def _catch_interrupts(cancel: threading.Event, signals: list[int]) -> None:
+    """Turn Ctrl-C and a polite kill into a cancel, noted in `signals`; a second one ends the process at once.
+
+    At once, without freeing anything: what was written is on the disk, and the first signal may be at the freeing now.
+    The handlers stay to the end of the run, which is the last thing the process does.
+    """
 
     def stop(number: int, _frame: object) -> None:
+        if signals:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the status line hides the cursor
+            os._exit(128 + number)
         signals.append(number)
         cancel.set()
-        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    for number in _SIGNALS:
+        signal.signal(number, stop)

@@ -31,7 +31,7 @@ Exit codes:
   2    a flag, an input or a models.toml that cannot be used
   3    a model is missing or unreadable
   4    a budget (tokens, context) was spent before the answer was complete
-  130  interrupted; what was written so far is on stdout and in --save
+  130  interrupted (143 by SIGTERM); what was written is on stdout and in --save
 """
 
 
@@ -56,13 +56,16 @@ class _Number(click.ParamType[float]):
 
 
 _FILE = click.Path(path_type=Path)
+_LAYERS = click.IntRange(-1, 10_000)
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("file", required=False, metavar="[FILE|-]")
 @click.option("--text", help="The problem itself, instead of a file.")
 @click.option("--pair", "name", envvar="GLIMP_PAIR", show_envvar=True, help="A pair of models.toml (else its default).")
-@click.option("--small", type=_FILE, metavar="PATH", help="A GGUF as the small model; with --large, any two.")
+@click.option(
+    "--small", type=_FILE, metavar="PATH", help="A GGUF as the small model, with --large (or --policy small)."
+)
 @click.option("--large", type=_FILE, metavar="PATH", help="A GGUF as the large model.")
 @click.option(
     "--models",
@@ -78,7 +81,12 @@ _FILE = click.Path(path_type=Path)
     type=click.Choice(["threshold", "share", "small", "large", "random"]),
     help="Who writes a step. `small` and `large` load one model only; `random` draws at --share.",
 )
-@click.option("--threshold", type=_Number(0), metavar="NATS", help="Entropy above which the large model writes a step.")
+@click.option(
+    "--threshold",
+    type=_Number(0),
+    metavar="NATS",
+    help="Entropy above which the large model writes a step (under `share`: at first).",
+)
 @click.option("--share", type=_Number(0, 1), metavar="0..1", help="Aim at this share of steps on the large model.")
 @click.option("--answer-by", type=click.Choice(["large", "small", "route"]), help="Who writes the answer.")
 @click.option("--max-thought", type=click.IntRange(1), metavar="TOKENS", help="Then the thought is closed.")
@@ -86,17 +94,22 @@ _FILE = click.Path(path_type=Path)
 @click.option("--temperature", type=_Number(0, 100), help="Of sampling; 0 takes the likeliest token.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Makes a run repeatable.")
 @click.option(
-    "--ctx", type=click.IntRange(0), metavar="TOKENS", help="Context of each model; 0 is what it was trained for."
+    "--ctx",
+    type=click.IntRange(0, 2**24),
+    metavar="TOKENS",
+    help="Context of each model; 0 is what it was trained for.",
 )
-@click.option("--gpu-layers", type=click.IntRange(-1), metavar="N", help="Layers of each model on the GPU; -1 is all.")
-@click.option("--gpu-layers-small", type=click.IntRange(-1), metavar="N", help="The same for the small model alone.")
-@click.option("--gpu-layers-large", type=click.IntRange(-1), metavar="N", help="The same for the large model alone.")
-@click.option("--threads", type=click.IntRange(0), metavar="N", help="CPU threads of each model; 0 lets glimp choose.")
+@click.option("--gpu-layers", type=_LAYERS, metavar="N", help="Layers of each model on the GPU; -1 is all.")
+@click.option("--gpu-layers-small", type=_LAYERS, metavar="N", help="The same for the small model alone.")
+@click.option("--gpu-layers-large", type=_LAYERS, metavar="N", help="The same for the large model alone.")
+@click.option(
+    "--threads", type=click.IntRange(0, 512), metavar="N", help="CPU threads of each model; 0 lets glimp choose."
+)
 @click.option("--chat-template", type=_FILE, metavar="FILE", help="A Jinja chat template in place of the models' own.")
 @click.option("--thoughts", is_flag=True, help="Show each step on stderr: letter, colour, entropy, text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the answer.")
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one JSON event a line, as it happens.")
-@click.option("--save", type=_FILE, metavar="FILE", help="Write every event to this file, as with --jsonl.")
+@click.option("--save", type=_FILE, metavar="FILE", help="Write every event to this new file, as with --jsonl.")
 @click.option("-q", "--quiet", is_flag=True, help="No status line and no figures on stderr.")
 def solve(**flags: Any) -> None:
     """Solve the problem in FILE (- is stdin) and print the answer.
@@ -106,6 +119,7 @@ def solve(**flags: Any) -> None:
     """
     problem = _read_problem(flags["file"], flags["text"])
     settings = _settings(flags)
+    _check_save(flags["save"], flags["file"])
     if flags["as_json"] and flags["as_jsonl"]:
         raise UsageError("--json and --jsonl exclude each other")
     from glimp_local.cli.run import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
@@ -133,11 +147,21 @@ def _read_problem(file: str | None, text: str | None) -> str:
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{where} is not UTF-8 text (byte {raw[error.start]:#04x} at offset {error.start:,})",
-            hint="convert it, for example with: iconv -f latin1 -t utf-8",
+            hint="convert it to UTF-8, for example with iconv",
         ) from error
     if not problem.strip():
         raise UsageError(f"{where} is empty")
     return problem.strip()
+
+
+def _check_save(save: Path | None, file: str | None) -> None:
+    """Refuse to write a run over its own problem, or into a file called "-"."""
+    if save is None:
+        return
+    if str(save) == "-":
+        raise UsageError("--save wants a file", hint="--jsonl writes the events to stdout")
+    if file not in {None, "-"} and save.exists() and save.samefile(str(file)):
+        raise UsageError(f"--save {save} is the problem itself", hint="choose another file")
 
 
 def _settings(flags: dict[str, Any]) -> dict[str, Any]:
@@ -148,9 +172,8 @@ def _settings(flags: dict[str, Any]) -> dict[str, Any]:
             raise UsageError(f"--{flag} has no effect under the policy {policy!r}", hint="leave one of the two out")
     if (flags["small"] is None) != (flags["large"] is None):
         alone = "small" if flags["large"] is None else "large"
-        if policy not in {None, alone}:
-            raise UsageError(f"the policy {policy!r} needs two models", hint="give both --small and --large")
-        policy = alone
+        if policy != alone:
+            raise UsageError(f"there is only a {alone} model", hint=f"give both models, or --policy {alone}")
     if flags["name"] and (flags["small"] or flags["large"]):
         if click.get_current_context().get_parameter_source("name") is not click.core.ParameterSource.ENVIRONMENT:
             raise UsageError("a pair is given by --pair or by --small and --large, not by both")

@@ -3,8 +3,9 @@
 The only package that imports `llama_cpp`, on its ctypes functions. It knows nothing about steps, routing or prompts.
 """
 
+from glimp_local.engine.binding import REBUILD_FOR_CUDA
 from glimp_local.engine.engine import Engine
 from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
 
-__all__ = ["ChatTemplate", "Engine", "Vocabulary"]
+__all__ = ["REBUILD_FOR_CUDA", "ChatTemplate", "Engine", "Vocabulary"]

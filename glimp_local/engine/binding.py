@@ -18,6 +18,9 @@ import llama_cpp._ggml
 from glimp_local.errors import BindingError
 
 RELEASE = "0.3.36"
+REBUILD_FOR_CUDA = (
+    f'CMAKE_ARGS="-DGGML_CUDA=on" pip install --no-cache-dir --force-reinstall "llama-cpp-python=={RELEASE}"'
+)
 
 log = logging.getLogger("glimp_local.llama")
 log.addHandler(logging.NullHandler())  # without any handler, logging itself would write warnings to the terminal

@@ -149,7 +149,7 @@ class Engine:
         if not self._context:
             raise GlimpError(
                 f"no context of {context:,} tokens for {self.name}: {errors[-1] if errors else 'no reason given'}",
-                hint="there may be too little memory: try a smaller --ctx, or fewer layers on the GPU",
+                hint="for want of memory, try a smaller --ctx or fewer layers on the GPU; else change the option named",
             )
         self._memory: Any = lib.llama_get_memory(self._context)
         self.context: int = min(context, lib.llama_n_ctx(self._context))  # llama.cpp rounds up; a limit is a limit
@@ -351,18 +351,19 @@ class Engine:
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None
-        if self._batch is not None:
-            lib.llama_batch_free(self._batch)
-            self._batch = None
-        if self._context:
-            lib.llama_free(self._context)
-            self._context = None
-        if self._model:
-            if self._vocabulary is not None:
-                self._vocabulary.close()
-            lib.llama_model_free(self._model)
-            self._model = None
         self._has_logits = False
+        if self._vocabulary is not None:
+            self._vocabulary.close()
+        # Forgotten first, freed then: an interrupt between the two must not lead to freeing twice.
+        batch, self._batch = self._batch, None
+        context, self._context = self._context, None
+        model, self._model = self._model, None
+        if batch is not None:
+            lib.llama_batch_free(batch)
+        if context:
+            lib.llama_free(context)
+        if model:
+            lib.llama_model_free(model)
 
 
 def check_file(path: Path) -> None:
