@@ -17,6 +17,7 @@ from pathlib import Path
 from time import perf_counter
 
 import click
+from scipy.stats import fisher_exact
 
 from benchmarks.machine import describe
 from glimp_local.events import Solution, fold
@@ -104,6 +105,11 @@ def main(  # noqa: D103, PLR0917 - the help is the module's, the arguments are f
             f"{statistics.mean(seconds[name]):.1f} | {statistics.mean(tokens[name]):.0f} | "
             f"{steps_large[name] / max(steps[name], 1):.0%} of {steps[name]} |"
         )
+
+    print()
+    for other in ("random", "large"):
+        table = [[sum(right[name]), len(lines) - sum(right[name])] for name in ("threshold", other)]
+        print(f"threshold against {other}: Fisher's exact test, p = {fisher_exact(table).pvalue:.2f}")
 
 
 if __name__ == "__main__":
