@@ -49,8 +49,8 @@ class Draft:
     tokens: list[int] = field(default_factory=list)
     raw: bytearray = field(default_factory=bytearray)
     """The text of the tokens: what the other model is handed."""
-    whole: bool = True
-    """Does the text end with a whole character?"""
+    half: int = 0
+    """Bytes at the end of `raw` that are only the beginning of a character."""
     text: str = ""
     """The text of the step: without the marker that closes the thought."""
     end: StepEnd = "cancelled"
@@ -58,10 +58,9 @@ class Draft:
     def drop_half_a_character(self, writer: Lane) -> None:
         """Take back the last tokens where they hold nothing but the beginning of a character: nobody can read it."""
         piece = writer.engine.vocabulary.piece
-        begun = len(self.raw) - len(self.raw.decode("utf-8", "ignore").encode())
-        while self.tokens and 0 < len(piece(self.tokens[-1])) <= begun:
+        while self.tokens and 0 < len(piece(self.tokens[-1])) <= self.half:
             size = len(piece(self.tokens.pop()))
-            begun -= size
+            self.half -= size
             del self.raw[len(self.raw) - size :]
             writer.take_back()
 

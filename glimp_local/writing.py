@@ -47,15 +47,16 @@ class StepWriter:
             inside, boundary = b"" if piece == unwanted else piece, None
             if splits and inside:
                 inside, boundary, position.carry = _split(machine.feed(piece))
-            text, carried = carried + decoder.decode(inside), ""
+            text, carried = carried + decoder.decode(inside, final=boundary == "thought_end"), ""
             ending = boundary or ending or (limit_end if len(draft.tokens) >= limit else None)
-            draft.whole = not (decoder.getstate()[0] or machine.holds)
-            if ending is not None and draft.whole:
+            draft.half = len(decoder.getstate()[0])
+            # Neither a character nor what may become the closing marker is cut in two.
+            over = ending is not None and not (draft.half or machine.holds)
+            if ending is not None and over:
                 draft.end = ending
             if event := self._tell(position, draft, text):
                 yield event
-            if ending is not None and draft.whole:
-                # Not before: neither a character nor what may become the closing marker is cut in two.
+            if over:
                 return
         if draft.end != "cancelled":
             text = carried + decoder.decode(machine.flush())
@@ -108,8 +109,7 @@ class StepWriter:
 
     def hand_over(self, writer: Lane, draft: Draft) -> None:
         """Put what was written into the other model's transcript: token ids where it knows them, else text."""
-        if not draft.whole:
-            draft.drop_half_a_character(writer)
+        draft.drop_half_a_character(writer)
         if self._pair.closed:
             return
         for lane in self._lanes.values():

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from glimp_local import Session, load_pair
 from glimp_local.engine import Engine
@@ -753,3 +755,52 @@ def test_the_share_of_tokens_counts_all_and_the_share_of_steps_the_thought(open_
     assert stats.time_to_first_token_seconds is not None
     assert 0 < stats.time_to_first_token_seconds < stats.seconds
     assert len(stats.entropies_nats) == 4
+
+
+ACTIONS = st.sampled_from(["cancel", "walk away", "answer now", "force small", "force large", "redo", "read on"])
+
+
+@settings(max_examples=60)
+@given(plan=st.lists(st.tuples(ACTIONS, st.integers(1, 15)), max_size=6), seed=st.integers(0, 1000))
+def test_whatever_is_done_to_a_turn_both_transcripts_and_the_text_agree(
+    tiny: Path, plan: list[tuple[str, int]], seed: int
+) -> None:
+    sampling = {"temperature": 3.0, "top_k": 0, "top_p": 1.0}
+    small, large = tiny / "small.gguf", tiny / "large.gguf"
+    with load_pair(small=small, large=large, sampling=sampling, max_thought=60, max_answer=20, max_step=9) as pair:
+        session = Session(pair, seed=seed)
+        events = session.ask(QUESTION)
+        for action, count in plan:
+            for _ in zip(range(count), events, strict=False):
+                pass
+            assert session._turn is not None
+            match action:
+                case "cancel":
+                    session.cancel()
+                case "walk away":
+                    events.close()
+                case "answer now":
+                    session.answer_now()
+                case "force small":
+                    session.force("small")
+                case "force large":
+                    session.force("large")
+                case "redo" if session._turn.steps:
+                    events.close()
+                    events = session.redo(count % len(session._turn.steps))
+                case _:
+                    pass
+            if session._turn.finish in {"cancelled", "failed"}:
+                list(events)
+                events = session.resume()
+        list(events)
+        turn, lanes = session._turn, session._lanes
+        assert turn is not None
+        assert lanes["small"].ids == lanes["large"].ids
+        assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
+        written = lanes["small"].ids[turn.marks[0].lengths["small"] :] if turn.marks else []
+        raw = lanes["small"].engine.vocabulary.text(written).decode("utf-8", "replace")
+        told = "".join(step.text for step in turn.steps)
+        # The markers are not told, nor the blanks around them: all else is, to the letter.
+        assert "".join(told.split()) == "".join(raw.replace("</think>", "").split())
+        assert_caches_equal_fresh_runs(session)
