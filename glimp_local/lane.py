@@ -38,7 +38,10 @@ class Lane:
         self.begin([], stable=0)
 
     def begin(self, prompt: list[int], *, stable: int) -> None:
-        """Begin a turn with a prompt, of which the first `stable` tokens will begin the next turn's prompt too."""
+        """Begin a turn with a prompt.
+
+        Its first `stable` tokens will begin the next turn's prompt, too: a snapshot is taken there (0 takes none).
+        """
         self.ids = prompt
         self._stable = stable
         self._prompt_tokens = len(prompt)
@@ -58,7 +61,7 @@ class Lane:
         """
         start, before = perf_counter(), self.engine.fed
         try:
-            if self._stable and not self.engine.keeps_past:
+            if self._stable:
                 self.engine.sync(self.ids[: self._stable])
                 self.engine.snapshot()
                 self._stable = 0

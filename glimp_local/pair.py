@@ -16,7 +16,7 @@ from glimp_local.engine import REBUILD_FOR_CUDA, Engine
 from glimp_local.errors import ConfigError, ModelUnreadableError, UsageError
 from glimp_local.history import EntropyHistory
 from glimp_local.prompt import PromptBuilder, find_markers
-from glimp_local.routing import Alone, Model, Policy, Random, Share, Threshold
+from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Threshold
 
 OnProgress = Callable[[Model, Path, float], None]
 """Hears the loaded fraction of a model's file, from 0 to 1."""
@@ -62,19 +62,11 @@ class Pair:
     def _join(self) -> None:
         own = self._own_template()
         try:
-            templates = {model: engine.template(own) for model, engine in self.engines.items()}
+            self._build_prompts(own)
         except ModelUnreadableError as error:
-            raise (error if own is None else UsageError(f"{self.config.chat_template}: {error}")) from error
-        found = {model: find_markers(template.source) for model, template in templates.items()}
-        self.markers = self._choose_markers(found)
-        for model, engine in self.engines.items():
-            self.prompts[model] = PromptBuilder(templates[model], engine.vocabulary, self.markers)
-            try:
-                self.prompts[model].prompt([{"role": "user", "content": "?"}])
-            except ModelUnreadableError as error:
-                if own is not None:
-                    raise UsageError(f"{self.config.chat_template}: {error}", hint=error.hint) from error
+            if own is None:
                 raise
+            raise UsageError(f"{self.config.chat_template}: {error}", hint=error.hint) from error
         self.shares_vocabulary = True
         if len(self.engines) > 1:
             difference = self.engines["small"].vocabulary.difference(self.engines["large"].vocabulary)
@@ -84,6 +76,14 @@ class Pair:
                     f"the two models are not of one vocabulary ({difference}): steps are handed over as text, and "
                     "pairs of one family work better together"
                 )
+
+    def _build_prompts(self, template: str | None) -> None:
+        templates = {model: engine.template(template) for model, engine in self.engines.items()}
+        self.markers = self._choose_markers({model: find_markers(found.source) for model, found in templates.items()})
+        for model, engine in self.engines.items():
+            self.prompts[model] = PromptBuilder(templates[model], engine.vocabulary, self.markers)
+            # A template that cannot take a question is known now, not when one is asked.
+            self.prompts[model].prompt([{"role": "user", "content": "?"}])
 
     def _check_offload(self) -> None:
         """Say it where layers were asked onto a GPU that llama.cpp does not see."""
@@ -119,7 +119,7 @@ class Pair:
     @property
     def history(self) -> EntropyHistory | None:
         """The entropies this pair has shown; None where only one model is loaded."""
-        if len(self.engines) < len(("small", "large")):
+        if len(self.engines) < len(MODELS):
             return None
         return EntropyHistory(self.engines["small"].path, self.engines["large"].path, top_k=self.config.top_k)
 
@@ -167,8 +167,8 @@ def load_pair(
 
     `settings` override keys of the pair: policy, threshold, share, sampling, max_thought and so on (`PairConfig`);
     `engine_options` override how each model is loaded (`EngineOptions`).
-    Raises UsageError for an unknown name or setting, ConfigError for a broken models.toml, and ModelError where a
-    model is missing or unreadable.
+    Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
+    ModelError where a model is missing or unreadable.
     """
     if small is None and large is None:
         name, config = load_catalogue(Path(models_file) if models_file else None).pair(name)
@@ -188,8 +188,7 @@ def load_pair(
 
 def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
     """Give the configuration with some keys changed, checked like models.toml; raises ConfigError."""
-    known = merge(msgspec.to_builtins(config), msgspec.to_builtins(settings))
-    return check_settings(known)
+    return check_settings(merge(msgspec.to_builtins(config), msgspec.to_builtins(settings)))
 
 
 def _models(config: PairConfig) -> tuple[Model, ...]:

@@ -66,9 +66,9 @@ class Session:
                 print(event)
 
     The pair stays its owner's: the session does not close it. Sessions of one pair share its caches, so only one of
-    them may work at a time. `seed` makes sampling and random routing reproducible;
-    without it one is drawn and told in the Started event. `policy` replaces the one the pair's configuration asks for;
-    of the pair's models the session uses those the policy can choose.
+    them may work at a time. `seed` makes sampling and random routing reproducible; without it one is drawn and told in
+    the Started event. `policy` replaces the one the pair's configuration asks for; of the pair's models the session
+    uses those the policy can choose.
     """
 
     def __init__(self, pair: Pair, *, seed: int | None = None, policy: Policy | None = None) -> None:
@@ -76,7 +76,7 @@ class Session:
         self.seed = secrets.randbits(31) if seed is None else seed
         if not 0 <= self.seed < _SEEDS:
             raise UsageError(f"a seed is a number from 0 to {_SEEDS - 1}, not {seed}")
-        self._policy = policy = policy or pair.policy(self.seed)
+        policy = policy or pair.policy(self.seed)
         self._lanes = {
             model: Lane(model, engine, pair.prompts[model])
             for model, engine in pair.engines.items()
@@ -133,7 +133,9 @@ class Session:
                     else "shorten the question, or begin a new session",
                 )
         for model, lane in self._lanes.items():
-            lane.begin(prompts[model], stable=lane.prompts.stable_length(messages, prompts[model]))
+            # Only a model that cannot go back to any length has to know where the next turn will branch off.
+            branches = not lane.engine.keeps_past
+            lane.begin(prompts[model], stable=lane.prompts.stable_length(messages, prompts[model]) if branches else 0)
         markers = self.pair.markers
         machine = StepMachine(None if markers is None else markers.close.encode())
         turn = self._turn = Turn(question, Position("reply" if markers is None else "thought", machine))

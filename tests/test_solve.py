@@ -457,6 +457,16 @@ def test_the_reader_of_a_pipe_may_leave(glimp: Glimp) -> None:
     assert b"Traceback" not in err
 
 
+def test_no_connection_is_opened(glimp: Glimp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # Python reads this at every start: the process has no sockets.
+    blocked = "import socket\n\ndef refuse(*_):\n    raise SystemExit('a socket')\n\nsocket.socket = refuse\n"
+    (tmp_path / "sitecustomize.py").write_text(blocked)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert glimp.solve("--text", QUESTION).out == ANSWER
+    missing = glimp("solve", "--text", QUESTION)
+    assert (missing.code, "a socket" in missing.err) == (3, False)
+
+
 # Help and start.
 
 

@@ -28,7 +28,7 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"glimp_local.cli.{cmd_name}"), cmd_name)
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - and here
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 

@@ -116,7 +116,7 @@ class _AnswerStream:
         self._display = display
         self._on_terminal = sys.stdout.isatty()
         self._hold = hold and self._on_terminal
-        self._written = ""
+        self._last = ""
 
     def take(self, event: AnyEvent) -> None:
         """Take an event and write what it adds to the answer."""
@@ -126,13 +126,13 @@ class _AnswerStream:
             if self._hold:
                 self._display.space()
                 self._write(event.text)
-            if self._written and not self._written.endswith("\n"):
+            if self._last and not self._last.endswith("\n"):
                 self._write("\n")
 
     def _write(self, text: str) -> None:
         if self._on_terminal:
             self._display.pause()
-        self._written = text
+        self._last = text
         sys.stdout.write(text)
         sys.stdout.flush()
 

@@ -35,7 +35,7 @@ _errors: deque[str] = deque(maxlen=20)  # the last error lines, for the message 
 _line, _level = "", logging.DEBUG
 
 
-@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]  # ctypes declares none
 def _receive(level: int, text: bytes, _user_data: object) -> None:
     """Collect llama.cpp's log into lines (it sends fragments) and pass them on."""
     global _line, _level  # noqa: PLW0603 - llama.cpp has one log for the whole process
