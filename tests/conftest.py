@@ -6,14 +6,20 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
+from glimp_local import load_pair
 from glimp_local.engine.binding import RELEASE
+from glimp_local.pair import Pair
 from tests import tiny_models
-from tests.tiny_models import LARGE, SMALL, write_story
+from tests.sessions import GREEDY, Open
+from tests.tiny_models import LARGE, SMALL, byte_alphabet, write_story
 
 # How long an example takes says nothing on a machine that does other things, too.
 settings.register_profile("untimed", deadline=None)
@@ -94,3 +100,44 @@ def llama_cpp_models(request: pytest.FixtureRequest) -> Path:
             tar.extractall(folder, wanted, filter="data")
         archive.unlink()
     return models
+
+
+@pytest.fixture
+def open_pair(tiny: Path) -> Iterator[Open]:
+    opened: list[Pair] = []
+
+    def open_(small: str | None = "small", large: str | None = "large", **settings: Any) -> Pair:
+        pair = load_pair(
+            small=small and tiny / f"{small}.gguf",
+            large=large and tiny / f"{large}.gguf",
+            **{"sampling": GREEDY, **settings},
+        )
+        opened.append(pair)
+        return pair
+
+    yield open_
+    for pair in opened:
+        pair.close()
+
+
+@pytest.fixture
+def in_bytes(tmp_path: Path) -> Iterator[Callable[..., Pair]]:
+    """Open a pair whose model writes a text byte by byte, so that characters and markers take several tokens."""
+    opened: list[Pair] = []
+
+    def open_(text: str, other: Path | None = None, **settings: Any) -> Pair:
+        # Every byte of the text occurs once, or a table of single tokens could not tell what follows.
+        spelled = [byte_alphabet()[byte] for byte in text.encode()]
+        assert len(set(spelled)) == len(spelled)
+        table: dict[str, dict[str, float]] = {"\n": {spelled[0]: 9.0}}
+        for before, after in pairwise(spelled):
+            table[before] = {after: 9.0}
+        table[spelled[-1]] = {"<|im_end|>": 9.0}
+        path = write_story(tmp_path / "bytes.gguf", table, spelled=True)
+        pair = load_pair(small=path, large=other or path, sampling=GREEDY, **settings)
+        opened.append(pair)
+        return pair
+
+    yield open_
+    for pair in opened:
+        pair.close()
