@@ -85,7 +85,8 @@ class ModelSource(Strict, frozen=True):
     """Where one model's GGUF is: a local `path`, or a `file` of a Hugging Face `repo`."""
 
     path: Annotated[str, msgspec.Meta(min_length=1)] | None = None
-    """A GGUF on this machine; relative to the models.toml it stands in. `~` is your home."""
+    """A GGUF on this machine; relative to the models.toml it stands in (in the packaged one, to the package). `~` is
+    your home."""
     repo: str | None = None
     """Repository on the Hugging Face hub."""
     revision: str | None = None
@@ -114,6 +115,10 @@ class PairConfig(Strict, frozen=True):
     large: ModelSource | None = None
     description: str = ""
     licence: str = ""
+    only: Literal["counting stories"] | None = None
+    """The one kind of question a narrow pair was made for: it warns about others."""
+    instead: str | None = None
+    """The pair to name to somebody whose question is of another kind."""
     policy: PolicyName = "threshold"
     """Who writes a step: "threshold", "share", "small", "large" or "random"."""
     threshold: Nats = 1.0
@@ -184,19 +189,25 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
             default = named or default
             for name, table in tables.items():
                 merged[name] = merge(merged.get(name, {}), table)
-    pairs = {}
-    for name, table in merged.items():
-        pairs[name] = pair = _convert(table, PairConfig, files[-1], f"pairs.{name}")
-        for role, source in (("small", pair.small), ("large", pair.large)):
-            if source is None and pair.policy in {"small", "large"} - {role}:
-                continue  # the one model is used alone
-            if source is None or not (source.path or (source.repo and source.file)):
-                raise ConfigError(
-                    f"{files[-1]}: pairs.{name}.{role} names no model: expected `path`, or `repo` and `file`"
-                )
+    pairs = {name: _convert(table, PairConfig, files[-1], f"pairs.{name}") for name, table in merged.items()}
+    for name, pair in pairs.items():
+        _check_pair(name, pair, pairs, files[-1])
     if default not in pairs:
         raise ConfigError(f"{files[-1]}: default = {default!r} is no pair{_did_you_mean(default, pairs)}")
     return Catalogue(pairs, default)
+
+
+def _check_pair(name: str, pair: PairConfig, pairs: dict[str, PairConfig], file: Path) -> None:
+    """Raise ConfigError where a pair's keys, right one by one, are not enough together."""
+    for role, source in (("small", pair.small), ("large", pair.large)):
+        if source is None and pair.policy in {"small", "large"} - {role}:
+            continue  # the one model is used alone
+        if source is None or not (source.path or (source.repo and source.file)):
+            raise ConfigError(f"{file}: pairs.{name}.{role} names no model: expected `path`, or `repo` and `file`")
+    if pair.instead is not None and pair.instead not in pairs:
+        raise ConfigError(
+            f"{file}: pairs.{name}.instead = {pair.instead!r} is no pair{_did_you_mean(pair.instead, pairs)}"
+        )
 
 
 def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
@@ -214,6 +225,7 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
         )
     default = _convert(raw.get("default"), str | None, file, "default")
     tables = _convert(raw.get("pairs", {}), dict[str, dict[str, Any]], file, "pairs")
+    base = Path(__file__).parent if file == packaged_file() else file.parent
     for name, table in tables.items():
         _convert(table, PairConfig, file, f"pairs.{name}")
         for holder, key in (
@@ -223,7 +235,7 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
         ):
             if key in holder:
                 try:
-                    holder[key] = str(file.parent / Path(holder[key]).expanduser())
+                    holder[key] = str(base / Path(holder[key]).expanduser())
                 except RuntimeError as error:  # `~nobody`
                     raise ConfigError(f"{file}: pairs.{name}: {key} = {holder[key]!r}: {error}") from error
     return tables, default

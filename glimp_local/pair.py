@@ -10,10 +10,10 @@ from typing import Any, Self
 
 import msgspec
 
-from glimp_local import model_files
+from glimp_local import domain, model_files
 from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, check_settings, load_catalogue, merge
 from glimp_local.engine import REBUILD_FOR_CUDA, Engine
-from glimp_local.errors import ConfigError, ModelUnreadableError, UsageError
+from glimp_local.errors import ConfigError, ModelMissingError, ModelUnreadableError, UsageError
 from glimp_local.history import EntropyHistory
 from glimp_local.prompt import PromptBuilder, find_markers
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Threshold
@@ -35,9 +35,11 @@ class Pair:
         *,
         cancel: threading.Event | None = None,
         on_progress: OnProgress | None = None,
+        instead: PairConfig | None = None,
     ) -> None:
         self.name = name
         self.config = config
+        self._instead = instead
         self.cancel = cancel or threading.Event()
         self.engines: dict[Model, Engine] = {}
         self.prompts: dict[Model, PromptBuilder] = {}
@@ -92,6 +94,23 @@ class Pair:
                 "layers were to go to the GPU, but llama.cpp sees none: everything is on the CPU. If there is one, "
                 f"llama-cpp-python was built without it; for NVIDIA rebuild with: {REBUILD_FOR_CUDA}"
             )
+
+    def objection(self, question: str) -> str | None:
+        """Say it, and what to do, where a question is clearly not of the one kind the pair was made for."""
+        if self.config.only is None:
+            return None
+        reason = domain.objection(question, next(iter(self.engines.values())).vocabulary)
+        if reason is None:
+            return None
+        message = f"the pair {self.name!r} can do {self.config.only} and nothing else, and this is not one: {reason}"
+        if self._instead is None:
+            return message
+        sources = {model: _source(self.config.instead or "", self._instead, model) for model in _models(self._instead)}
+        try:
+            model_files.find_all(sources)
+        except ModelMissingError as error:
+            return f"{message}. For a pair that reasons about anything: {error.hint}, then --pair {self.config.instead}"
+        return f"{message}. For a pair that reasons about anything: --pair {self.config.instead}"
 
     def _own_template(self) -> str | None:
         if self.config.chat_template is None:
@@ -170,8 +189,11 @@ def load_pair(
     Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
     ModelError where a model is missing or unreadable.
     """
+    instead = None
     if small is None and large is None:
-        name, config = load_catalogue(Path(models_file) if models_file else None).pair(name)
+        catalogue = load_catalogue(Path(models_file) if models_file else None)
+        name, config = catalogue.pair(name)
+        instead = catalogue.pairs[config.instead] if config.instead else None
     elif name is not None:
         raise UsageError("a pair is given by its name or by two paths, not by both")
     else:
@@ -183,7 +205,7 @@ def load_pair(
     for model, options in (engine_options or {}).items():
         if getattr(config, model) is not None:
             settings[model] = {"options": options}
-    return Pair(name, override(config, settings), cancel=cancel, on_progress=on_progress)
+    return Pair(name, override(config, settings), cancel=cancel, on_progress=on_progress, instead=instead)
 
 
 def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:

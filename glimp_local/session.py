@@ -149,6 +149,8 @@ class Session:
             prompt_tokens=len(prompts.get("small") or prompts["large"]),
         )
         notices, self._notices = self._notices, []
+        if objection := self.pair.objection(question):
+            notices.append(objection)
         return self._run(turn, [started, *map(Notice, notices)])
 
     def redo(self, index: int, model: Model | None = None) -> Events:

@@ -20,9 +20,12 @@ def toml(tmp_path: Path) -> Path:
 def test_the_packaged_pairs_are_complete_and_pinned() -> None:
     catalogue = load_catalogue()
     assert {"qwen3-0.6b-4b", "qwen3-1.7b-8b", "qwen3-4b-32b", "qwen3-4b-r1-32b"} < set(catalogue.pairs)
-    for pair in catalogue.pairs.values():
+    for name, pair in catalogue.pairs.items():
         for source in (pair.small, pair.large):
             assert source is not None
+            if name == "builtin":
+                assert Path(str(source.path)).exists()
+                continue
             assert source.revision is not None
             assert len(source.revision) == 40
             assert source.sha256 is not None
@@ -30,7 +33,12 @@ def test_the_packaged_pairs_are_complete_and_pinned() -> None:
 
 
 def test_the_same_file_is_pinned_the_same_in_every_pair() -> None:
-    sources = [source for pair in load_catalogue().pairs.values() for source in (pair.small, pair.large) if source]
+    sources = [
+        source
+        for pair in load_catalogue().pairs.values()
+        for source in (pair.small, pair.large)
+        if source and source.repo
+    ]
     assert len({(source.repo, source.file) for source in sources}) == len({msgspec.json.encode(s) for s in sources})
 
 
@@ -96,6 +104,10 @@ def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> 
         ('[pairs.a.small.options]\nload_mode = "fast"', "'fast'; expected one of: auto, read, mmap, mlock"),
         ("[pairs.a.small.options]\nthreads = 100000", "pairs.a.small.options.threads: expected `int` <= 512"),
         ("default = 3", "default: expected `str | null`, got `int`"),
+        (
+            '[pairs.builtin]\ninstead = "qwen3-0.6b-4"',
+            "pairs.builtin.instead = 'qwen3-0.6b-4' is no pair (did you mean",
+        ),
         ('default = "qwen3-0.6b-4"', "default = 'qwen3-0.6b-4' is no pair (did you mean 'qwen3-0.6b-4b'?)"),
         ("pair = 3", "unknown key `pair` (did you mean 'pairs'?)"),
         ("[pairs.a", "not valid TOML"),

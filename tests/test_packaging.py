@@ -48,7 +48,8 @@ def test_the_wheel_carries_the_catalogue_and_the_types(tmp_path: Path) -> None:
         names = archive.namelist()
         assert archive.read("glimp_local/models.toml") == (ROOT / "models.toml").read_bytes()
     assert "glimp_local/py.typed" in names
-    assert not [name for name in names if name.startswith(("tests/", "benchmarks/"))]
+    assert {f"glimp_local/builtin/{name}" for name in ("small.gguf", "large.gguf", "README.md")} < set(names)
+    assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "training/"))]
     assert f"glimp_local-{glimp_local.__version__}" in wheel.name
 
 
@@ -102,23 +103,20 @@ def test_every_key_of_models_toml_is_in_the_readme() -> None:
     assert msgspec.convert(pairs["mine"], PairConfig).policy == "share"
 
 
-def test_the_readme_s_python_runs_as_it_stands(tiny: Path) -> None:
+def test_the_readme_s_python_runs_as_it_stands() -> None:
     text = (ROOT / "README.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]
-    named = 'load_pair("qwen3-0.6b-4b", threshold=0.9)'
-    assert named in code
-    ours = f"load_pair(small={str(tiny / 'small.gguf')!r}, large={str(tiny / 'large.gguf')!r}, threshold=0.9)"
-    done = subprocess.run(
-        [sys.executable, "-c", code.replace(named, ours)], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "[small: " in done.stdout
-    assert "\\boxed{3}" in done.stdout
+    assert "\\boxed{41}" in done.stdout
 
 
-def test_the_readme_s_downloads_are_the_default_pair_s() -> None:
+def test_the_readme_downloads_the_pair_that_glimp_names_to_who_needs_a_real_one() -> None:
     text = (ROOT / "README.md").read_text()
-    _, pair = load_catalogue().pair()
+    catalogue = load_catalogue()
+    _, builtin = catalogue.pair("builtin")
+    _, pair = catalogue.pair(builtin.instead)
     for source in (pair.small, pair.large):
         assert source is not None
         assert download_command(source) in text

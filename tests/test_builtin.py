@@ -1,0 +1,261 @@
+"""The built-in pair: real models, real routing, on stories they never saw."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from glimp_local import Session, load_pair
+from glimp_local.config import load_catalogue
+from glimp_local.events import Finished, Notice, Solution, StepEnded, decode_events, fold
+from glimp_local.pair import Pair
+from glimp_local.routing import Alone, Policy, Random, Share, Threshold
+from tests.sessions import assert_caches_equal_fresh_runs, run, writers
+from training.stories import Story, held_out
+from training.words import TAUGHT
+
+ROOT = Path(__file__).parents[1]
+BUILTIN = ROOT / "glimp_local" / "builtin"
+EXAMPLE = (ROOT / "examples" / "marbles.txt").read_text(encoding="utf-8")
+SEED = 3
+"""Of stories neither trained on nor in the model card."""
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    with load_pair("builtin") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def stories() -> list[Story]:
+    return held_out(TAUGHT, 60, SEED)
+
+
+def solve(pair: Pair, story: Story, policy: Policy | None = None) -> Solution:
+    return fold(Session(pair, seed=1, policy=policy).ask(story.question))
+
+
+def right(pair: Pair, stories: list[Story], policy: Policy) -> tuple[int, float]:
+    """Give how many stories are solved and the share of steps on the large model."""
+    solutions = [solve(pair, story, policy) for story in stories]
+    steps = sum(solution.stats.steps for solution in solutions)
+    return (
+        sum(solution.boxed == str(story.number) for solution, story in zip(solutions, stories, strict=True)),
+        sum(solution.stats.steps_large for solution in solutions) / steps,
+    )
+
+
+# The files.
+
+
+def test_both_files_take_at_most_8_megabytes() -> None:
+    assert sum(path.stat().st_size for path in BUILTIN.glob("*.gguf")) <= 8_000_000
+
+
+def test_it_is_the_default_until_another_is_chosen() -> None:
+    name, config = load_catalogue().pair()
+    assert (name, config.only, config.licence) == ("builtin", "counting stories", "MIT")
+
+
+def test_the_two_models_are_one_vocabulary_and_think(pair: Pair) -> None:
+    assert pair.shares_vocabulary
+    assert pair.markers is not None
+    assert pair.notices == []
+
+
+def test_numbers_are_one_token_and_a_blank_line_belongs_to_its_full_stop(pair: Pair) -> None:
+    vocabulary = pair.engines["small"].vocabulary
+    assert all(len(vocabulary.tokenize(str(number))) == 1 for number in range(1000))
+    assert len(vocabulary.tokenize(".\n\n")) == 1
+
+
+# What it does.
+
+
+def test_the_example_is_solved_by_both_models_together(pair: Pair) -> None:
+    solution = run(pair, EXAMPLE.strip())
+    assert solution.finish_reason == "done"
+    assert {"S", "L"} == set(writers(step for step in solution.steps if step.part == "thought"))
+    assert solution.notices == ()
+    assert solution.boxed is not None
+
+
+def test_routing_keeps_the_large_model_s_answers_and_chance_does_not(pair: Pair, stories: list[Story]) -> None:
+    small, _ = right(pair, stories, Alone("small"))
+    large, _ = right(pair, stories, Alone("large"))
+    routed, share = right(pair, stories, Threshold(pair.config.threshold))
+    chance, _ = right(pair, stories, Random(share, seed=1))
+    assert large >= 0.9 * len(stories)
+    assert small <= 0.7 * len(stories)
+    assert share <= 0.35
+    assert routed >= large - 0.1 * len(stories)
+    assert chance <= routed - 0.1 * len(stories)
+
+
+def test_the_small_model_is_surer_of_the_steps_it_gets_right(pair: Pair, stories: list[Story]) -> None:
+    """Up to its first mistake in a story, the small model's past is the right one."""
+    entropies: dict[bool, list[float]] = {True: [], False: []}
+    for story in stories:
+        written = solve(pair, story, Threshold(1e9))
+        for step, reference in zip(written.steps, story.steps, strict=False):
+            assert step.entropy_nats is not None
+            good = step.text.strip() == reference
+            entropies[good].append(step.entropy_nats)
+            if not good:
+                break
+    assert len(entropies[False]) >= 10
+    assert sum(entropies[False]) / len(entropies[False]) > 3 * sum(entropies[True]) / len(entropies[True])
+
+
+def test_each_part_of_the_thought_is_a_step(pair: Pair, stories: list[Story]) -> None:
+    story = next(story for story in stories if solve(pair, story, Alone("large")).boxed == str(story.number))
+    solution = solve(pair, story, Alone("large"))
+    thought = [step for step in solution.steps if step.part == "thought"]
+    assert len(thought) == len(story.steps)
+    assert solution.answer == story.answer
+    assert solution.thought_end == "closed"
+
+
+# The session, on real models.
+
+
+def test_the_share_that_is_asked_for_is_kept(pair: Pair, stories: list[Story]) -> None:
+    for share in (0.1, 0.3):
+        policy = Share(share, threshold_nats=pair.config.threshold)
+        _, found = right(pair, stories, policy)
+        assert found == pytest.approx(share, abs=0.05)
+
+
+def test_both_caches_equal_a_fresh_run_after_every_hand_over(pair: Pair) -> None:
+    session = Session(pair, seed=1, policy=Random(0.5, seed=2))
+    solution = fold(session.ask(EXAMPLE))
+    assert solution.stats.switches >= 4
+    assert_caches_equal_fresh_runs(session)
+
+
+def test_catch_up_feeds_each_model_what_the_other_wrote(pair: Pair) -> None:
+    stats = run(pair, EXAMPLE).stats
+    assert stats.small is not None
+    assert stats.large is not None
+    assert 0 < stats.large.catch_up_tokens <= stats.small.tokens
+    assert stats.large.tokens == stats.tokens_large > 0
+
+
+def test_a_redone_step_is_written_by_the_other_model_and_the_rest_follows(pair: Pair) -> None:
+    session = Session(pair, seed=1)
+    first = fold(session.ask(EXAMPLE))
+    index = next(step.index for step in first.steps if step.model == "large" and step.part == "thought")
+    events = list(session.redo(index))
+    steps = [event.step for event in events if isinstance(event, StepEnded)]
+    assert (steps[0].index, steps[0].model, steps[0].reason) == (index, "small", "redo")
+    assert_caches_equal_fresh_runs(session)
+    again = [event.step for event in session.redo(index, "large") if isinstance(event, StepEnded)]
+    assert "".join(step.text for step in again) == "".join(step.text for step in first.steps[index:])
+
+
+def test_a_cancelled_run_goes_on_to_the_same_answer(pair: Pair) -> None:
+    whole = run(pair, EXAMPLE)
+    session = Session(pair, seed=1)
+    steps, events = [], session.ask(EXAMPLE)
+    for event in events:
+        steps += [event.step] if isinstance(event, StepEnded) else []
+        if len(steps) == 3:
+            session.cancel()
+    assert steps[-1].end == "cancelled"
+    resumed = [event.step for event in session.resume() if isinstance(event, StepEnded)]
+    text = "".join(step.text for step in [*steps, *resumed])
+    assert text == "".join(step.text for step in whole.steps)
+    assert_caches_equal_fresh_runs(session)
+
+
+def test_a_second_story_in_the_same_session_is_solved_too(pair: Pair, stories: list[Story]) -> None:
+    short = [story for story in stories if len(story.kinds) <= 3][:6]
+    session = Session(pair, seed=1)
+    answers = [fold(session.ask(story.question)).boxed for story in short[:2]]
+    assert answers[0] == str(short[0].number)
+    assert isinstance(answers[1], str)
+
+
+# `glimp solve`, as it is after install.
+
+
+def glimp(*arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "glimp_local", *arguments]
+    return subprocess.run(command, capture_output=True, timeout=60, check=False, cwd=cwd, env=env)
+
+
+def test_the_example_is_solved_straight_after_install() -> None:
+    done = glimp("solve", "examples/marbles.txt", "--json")
+    assert done.returncode == 0, done.stderr
+    solution = msgspec.json.decode(done.stdout, type=Solution)
+    assert solution.pair == "builtin"
+    assert f"\\boxed{{{solution.boxed}}}" in solution.answer
+    assert b"counting stories" not in done.stderr
+
+
+def test_the_events_of_a_run_fold_into_what_json_prints() -> None:
+    whole = msgspec.json.decode(glimp("solve", "examples/marbles.txt", "--json", "--seed", "1").stdout, type=Solution)
+    events = decode_events(glimp("solve", "examples/marbles.txt", "--jsonl", "--seed", "1").stdout.splitlines())
+    assert fold(events).thought == whole.thought
+    assert isinstance(events[-1], Finished)
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ("What is the capital of France?", "there is no number in it"),
+        ("Write a haiku about 3 frogs in the autumn rain, please.", "words are unknown to it"),
+        ("How many primes are there below 30?", "words are unknown to it"),
+        ("Mia has 1200 marbles. She finds 17 more. How many marbles does Mia have now?", "1200 is not a whole number"),
+        ("Mia has 2.5 apples and buys 3 more. How many apples does she have?", "2.5 is not a whole number"),
+    ],
+)
+def test_a_question_of_another_kind_is_told_where_to_go(question: str, why: str) -> None:
+    done = glimp("solve", "--text", question)
+    said = done.stderr.decode()
+    assert "the pair 'builtin' can do counting stories and nothing else" in said
+    assert why in said
+    assert "hf download Qwen/Qwen3-0.6B-GGUF" in said
+    assert "--pair qwen3-0.6b-4b" in said
+
+
+def test_the_notice_is_an_event_and_comes_with_each_such_question(pair: Pair) -> None:
+    session = Session(pair, seed=1)
+    for question in ("Who are you?", "And who am I?"):
+        notices = [event.message for event in session.ask(question) if isinstance(event, Notice)]
+        assert len(notices) == 1
+
+
+def test_stories_are_taken_as_they_are(pair: Pair, stories: list[Story]) -> None:
+    assert [story.question for story in stories if pair.objection(story.question)] == []
+
+
+def test_the_wheel_solves_the_example_without_a_network(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import socket\n"
+        "def refuse(*_args, **_kwargs): raise OSError('no network')\n"
+        "socket.socket.connect = socket.getaddrinfo = refuse\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{tmp_path}"}
+    problem = tmp_path / "problem.txt"
+    problem.write_text(EXAMPLE)
+    done = glimp("solve", str(problem), "--json", cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert msgspec.json.decode(done.stdout, type=Solution).boxed is not None
+    where = [sys.executable, "-c", "import glimp_local; print(glimp_local.__file__)"]
+    found = subprocess.run(where, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
+    assert str(site) in found.stdout
