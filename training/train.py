@@ -31,7 +31,7 @@ class Plan:
 
     shape: Shape
     batches: int
-    tokens: int = 8192
+    tokens: int = 4096
     """Tokens of a batch, padding included."""
     matrix_rate: float = 0.02
     """Learning rate of Muon, for the matrices."""
