@@ -24,8 +24,8 @@ from training.words import HELD_OUT, TAUGHT
 
 KIND = gguf.GGMLQuantizationType.F16
 PLANS = {
-    "small": Plan(Shape(width=64, layers=2, heads=2, feed_forward=160), batches=1200),
-    "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=7000),
+    "small": Plan(Shape(width=96, layers=3, heads=3, feed_forward=256), batches=1500),
+    "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=8000),
 }
 SETS = (TAUGHT, HELD_OUT)
 HELD_OUT_SEEDS = (evaluate.TEST, evaluate.VALIDATION, 3)

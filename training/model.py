@@ -17,8 +17,6 @@ NORM_EPSILON = 1e-5
 ROPE_BASE = 10_000.0
 PERIODS = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """Periods of the Fourier features of numbers: their digits' cycles."""
-LOOK_BACK = 2
-"""Heads of a layer that begin with a task."""
 
 
 @dataclass(frozen=True)
@@ -130,26 +128,32 @@ class Model(nn.Module):
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def _look_back(self, turns: Tensor) -> None:
-        """Let heads of the first layer begin by looking 1, 2, ... tokens back, and the second layer's by copying.
+        """Let heads of the first layer begin by looking one and two tokens back, and the second layer's by copying.
 
-        Together they find where the present token stood before, and copy what came next: induction heads (arXiv
-        2209.11895), which quoting a sentence needs. Without this start they are not there after 800 batches.
+        Together they find where the present token, or the one before it, stood earlier, and copy what followed there:
+        induction heads (arXiv 2209.11895). Quoting a sentence and finding a person's amount need them, and without this
+        start they are not there after 800 batches.
         """
-        shape = self.shape
         first, second = (block.attention for block in list(self.blocks)[:2])
         self.free.weight[:, -1] = 0.5  # the same for all tokens: a score made of it depends on the distance alone
-        fast, slow = turns > 1 / 20, turns < 1 / 300
-        for head in range(LOOK_BACK):
-            rows = slice(head * shape.size, (head + 1) * shape.size)
-            distance = (head + 1) * turns
-            first.q.weight[rows, -1] = _pairs(distance.cos() * fast, -distance.sin() * fast)
-            first.k.weight[rows, -1] = _pairs(fast.float(), torch.zeros(len(turns)))
-            token, before = self._subspace(), self._subspace(constant=True)
-            first.v.weight[rows], first.o.weight[:, rows] = token.T, 0.1 * before
-            far = 2 * _pairs(slow, slow)[:, None]  # only slow turns tell tokens apart whatever their distance
-            second.q.weight[rows], second.k.weight[rows] = token.T * far, before.T * far
-            copied = self._subspace()
+        near, far = (turns > 1 / 20).float(), (turns < 1 / 300).float()
+        token, back = self._subspace(), [self._subspace(constant=True) for _ in (1, 2)]
+        for head, subspace in enumerate(back):
+            rows, distance = self._rows(head), (head + 1) * turns
+            first.q.weight[rows, -1] = _pairs(distance.cos() * near, -distance.sin() * near)
+            first.k.weight[rows, -1] = _pairs(near, 0 * near)
+            first.v.weight[rows], first.o.weight[:, rows] = token.T, 0.1 * subspace
+        # Only slow turns tell tokens apart whatever their distance.
+        scale = 2 * _pairs(far, far)[:, None]
+        one, two = back
+        for head, (wanted, seen) in enumerate([(token, one), (token, two), (2 * one, 2 * two)]):
+            rows, copied = self._rows(head), self._subspace()
+            second.q.weight[rows], second.k.weight[rows] = wanted.T * scale, seen.T * scale
             second.v.weight[rows], second.o.weight[:, rows] = copied.T, 0.3 * copied
+
+    def _rows(self, head: int) -> slice:
+        """Give the place of a head in its layer's matrices."""
+        return slice(head * self.shape.size, (head + 1) * self.shape.size)
 
     def _subspace(self, *, constant: bool = False) -> Tensor:
         """Give random orthonormal columns (width, size of a head), blind to the constant unless it is asked for."""
