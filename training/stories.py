@@ -32,6 +32,8 @@ _WEIGHTS: dict[Kind, float] = {
 _FACTORS = range(2, 10)
 _SHARES = range(2, 11)
 _ROOM_FOR_PACKS = 20
+_FEWEST = 2
+"""Things are gained and lost in the plural."""
 _NUMBER_AS_WORD, _FACTOR_AS_WORD = 0.15, 0.4
 _COUNTED = 2
 _PEOPLE = 4
@@ -91,8 +93,17 @@ def endless(seed: str, *, events: tuple[int, int] = EVENTS, without: frozenset[s
 
 
 def tell(rng: Random, words: Words, *, events: tuple[int, int] = EVENTS) -> Story:
-    """Make up one story."""
-    return _Teller(rng, words).tell(rng.randint(*events))
+    """Make up one story, whose sentences can be told apart by the words a quote looks ahead."""
+    while True:
+        teller = _Teller(rng, words)
+        story = teller.tell(rng.randint(*events))
+        if len({beginning(sentence) for sentence, _ in teller.parts}) == len(teller.parts):
+            return story
+
+
+def beginning(sentence: str) -> str:
+    """Give the words of a sentence that stand at the end of the quote before it."""
+    return " ".join(sentence.split()[:_AHEAD])
 
 
 @dataclass
@@ -133,7 +144,7 @@ class _Teller:
                 self._event()
         number, answer = self._ask()
         question = " ".join(sentence for sentence, _ in self.parts)
-        following = [" " + " ".join(sentence.split()[:_AHEAD]) for sentence, _ in self.parts[1:]]
+        following = [f" {beginning(sentence)}" for sentence, _ in self.parts[1:]]
         steps = [
             step
             for (sentence, led_to), ahead in zip(self.parts, [*following, ""], strict=True)
@@ -260,7 +271,7 @@ class _Teller:
         self._result(person, x - n)
 
     def _some(self, most: int) -> int:
-        return self.rng.randint(1, min(most, self.rng.choice([20, 60, 60, 300])))
+        return self.rng.randint(_FEWEST, min(most, self.rng.choice([20, 60, 60, 300])))
 
     def _event(self) -> None:
         """Add one event that is possible here."""
@@ -288,11 +299,11 @@ class _Teller:
         room, room_to = LARGEST - x, LARGEST - self.amounts[to] if to else 0
         parts = [m for m in PARTS if x % m == 0 and x > m]
         possible: dict[Kind, bool] = {
-            "gain": room >= 1,
-            "loss": x > 1,
+            "gain": room >= _FEWEST,
+            "loss": x > _FEWEST,
             "times": x + x <= LARGEST,
             "share": any(x % m == 0 for m in _SHARES) and x > max(_SHARES),
-            "give": min(x - 1, room_to) >= 1,
+            "give": min(x - 1, room_to) >= _FEWEST,
             "part": bool(parts),
             "give part": any(x // m <= room_to for m in parts),
             "swap": to is not None,
@@ -369,7 +380,12 @@ class _Teller:
         rng, words, x = self.rng, self.words, self.amounts[known]
         new = self.people[1]
         factors = [m for m in _FACTORS if m * x <= LARGEST]
-        ways = ["more"] * (x < LARGEST) + ["fewer"] * (x > 1) + ["multiple"] * bool(factors) + ["half"] * (x % 2 == 0)
+        ways = (
+            ["more"] * (x + _FEWEST <= LARGEST)
+            + ["fewer"] * (x > _FEWEST)
+            + ["multiple"] * bool(factors)
+            + ["half"] * (x % 2 == 0)
+        )
         way = rng.choice(ways)
         self.last = None
         if way in {"more", "fewer"}:
