@@ -24,7 +24,7 @@ from training.words import HELD_OUT, TAUGHT
 
 KIND = gguf.GGMLQuantizationType.F16
 PLANS = {
-    "small": Plan(Shape(width=96, layers=3, heads=3, feed_forward=256), batches=1500),
+    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=4500),
     "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=8000),
 }
 SETS = (TAUGHT, HELD_OUT)
@@ -71,8 +71,8 @@ def main() -> None:
 
 
 ROWS_HEAD = """\
-| | parameters | layers | width | heads | feed-forward | batches | tokens a batch | minutes |
-|---|---|---|---|---|---|---|---|---|
+| | parameters | layers | width | heads | feed-forward | Fourier features | batches | tokens a batch | minutes |
+|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -81,7 +81,8 @@ def _row(name: str, plan: Plan, millions: float, minutes: float) -> str:
     cells = (
         name,
         f"{millions:.2f} million",
-        *(shape.layers, shape.width, shape.heads, shape.feed_forward, plan.batches, f"{plan.tokens:,}"),
+        *(shape.layers, shape.width, shape.heads, shape.feed_forward, "yes" if shape.periods else "no"),
+        *(f"{plan.batches:,}", f"{plan.tokens:,}"),
         f"{minutes:.0f}",
     )
     return f"| {' | '.join(map(str, cells))} |\n"

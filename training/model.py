@@ -16,7 +16,7 @@ from torch.nn import functional
 NORM_EPSILON = 1e-5
 ROPE_BASE = 10_000.0
 PERIODS = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""Periods of the Fourier features of numbers: their digits' cycles."""
+"""The cycles of digits, and halves and fifths of them."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,8 @@ class Shape:
     layers: int
     heads: int
     feed_forward: int
+    periods: tuple[int, ...] = PERIODS
+    """Periods of the numbers' Fourier features; without any, numbers begin as words do and sums are learnt slowly."""
     context: int = 1024
     """Positions; training sees fewer."""
 
@@ -100,8 +102,8 @@ class Block(nn.Module):
 class Model(nn.Module):
     """A model over `vocabulary` tokens, of which `numbers` are those of 0, 1, 2, ... in order.
 
-    A number's embedding is a free vector plus its Fourier features mapped to the model's width. The map is learnt and
-    the same for all numbers, so what is learnt of one sum helps with its neighbours.
+    A number's embedding is a free vector plus its Fourier features, if the shape has any, mapped to the model's width.
+    The map is learnt and the same for all numbers, so what is learnt of one sum helps with its neighbours.
     """
 
     def __init__(self, shape: Shape, vocabulary: int, numbers: list[int]) -> None:
@@ -115,11 +117,13 @@ class Model(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
         # All embeddings begin with about one length.
         nn.init.normal_(self.free.weight, std=shape.width**-0.5)
-        self.code = nn.Parameter(torch.eye(2 * len(PERIODS), shape.width) / len(PERIODS) ** 0.5)
-        with torch.no_grad():
-            self.free.weight[numbers] *= 0.5
-        features = torch.zeros(vocabulary, 2 * len(PERIODS))
-        features[numbers] = fourier(len(numbers))
+        count = len(shape.periods)
+        self.code = nn.Parameter(torch.eye(2 * count, shape.width) * max(count, 1) ** -0.5)
+        if count:
+            with torch.no_grad():
+                self.free.weight[numbers] *= 0.5
+        features = torch.zeros(vocabulary, 2 * count)
+        features[numbers] = fourier(len(numbers), shape.periods)
         turns = ROPE_BASE ** (-torch.arange(0, shape.size, 2) / shape.size)
         angles = torch.outer(torch.arange(shape.context), turns)
         self._look_back(turns)
@@ -178,12 +182,12 @@ class Model(nn.Module):
         return out
 
 
-def fourier(count: int) -> Tensor:
-    """Give the features (count, 2 * periods) of the numbers 0, 1, ...: cosines and sines of their digits' cycles.
+def fourier(count: int, periods: tuple[int, ...]) -> Tensor:
+    """Give the features (count, 2 * periods) of the numbers 0, 1, ...: cosines and sines of their cycles.
 
     Without them addition is hardly learnt in the time there is: sums become turns of angles.
     """
-    angles = 2 * math.pi * torch.outer(torch.arange(count), 1 / torch.tensor(PERIODS, dtype=torch.float))
+    angles = 2 * math.pi * torch.outer(torch.arange(count), 1 / torch.tensor(periods, dtype=torch.float))
     return torch.stack((angles.cos(), angles.sin()), -1).flatten(1)
 
 
