@@ -14,7 +14,7 @@ import pytest
 
 from glimp_local import Session, load_pair
 from glimp_local.config import load_catalogue
-from glimp_local.events import Finished, Notice, Solution, StepEnded, decode_events, fold
+from glimp_local.events import Finished, Notice, Solution, StepEnded, Text, decode_events, fold
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Policy, Random, Share, Threshold
 from tests.sessions import assert_caches_equal_fresh_runs, run, writers
@@ -77,6 +77,14 @@ def test_numbers_are_one_token_and_a_blank_line_belongs_to_its_full_stop(pair: P
     assert len(vocabulary.tokenize(".\n\n")) == 1
 
 
+def test_the_readme_s_figures_are_the_model_card_s() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    figures = [line for line in lines if line.startswith(("| small alone |", "| large alone |", "| routed"))]
+    assert len(figures) == 3
+    card = (BUILTIN / "README.md").read_text()
+    assert all(line in card for line in figures)
+
+
 # What it does.
 
 
@@ -85,7 +93,7 @@ def test_the_example_is_solved_by_both_models_together(pair: Pair) -> None:
     assert solution.finish_reason == "done"
     assert {"S", "L"} == set(writers(step for step in solution.steps if step.part == "thought"))
     assert solution.notices == ()
-    assert solution.boxed is not None
+    assert solution.boxed == "102"
 
 
 def test_routing_keeps_the_large_model_s_answers_and_chance_does_not(pair: Pair, stories: list[Story]) -> None:
@@ -93,7 +101,7 @@ def test_routing_keeps_the_large_model_s_answers_and_chance_does_not(pair: Pair,
     large, _ = right(pair, stories, Alone("large"))
     routed, share = right(pair, stories, Threshold(pair.config.threshold))
     chance, _ = right(pair, stories, Random(share, seed=1))
-    assert large >= 0.9 * len(stories)
+    assert large >= 0.8 * len(stories)
     assert small <= 0.7 * len(stories)
     assert share <= 0.35
     assert routed >= large - 0.1 * len(stories)
@@ -167,7 +175,7 @@ def test_a_cancelled_run_goes_on_to_the_same_answer(pair: Pair) -> None:
     steps, events = [], session.ask(EXAMPLE)
     for event in events:
         steps += [event.step] if isinstance(event, StepEnded) else []
-        if len(steps) == 3:
+        if len(steps) == 3 and isinstance(event, Text):
             session.cancel()
     assert steps[-1].end == "cancelled"
     resumed = [event.step for event in session.resume() if isinstance(event, StepEnded)]

@@ -463,7 +463,7 @@ def test_no_connection_is_opened(glimp: Glimp, monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "sitecustomize.py").write_text(blocked)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     assert glimp.solve("--text", QUESTION).out == ANSWER
-    missing = glimp("solve", "--text", QUESTION)
+    missing = glimp("solve", "--text", QUESTION, "--pair", "qwen3-0.6b-4b")
     assert (missing.code, "a socket" in missing.err) == (3, False)
 
 
