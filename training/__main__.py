@@ -22,7 +22,7 @@ from training.tokenizer import train_tokenizer
 from training.train import Plan, train
 from training.words import HELD_OUT, TAUGHT
 
-KIND = gguf.GGMLQuantizationType.F16
+KIND = gguf.GGMLQuantizationType.Q8_0
 PLANS = {
     "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=4500),
     "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=8000),

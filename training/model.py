@@ -29,7 +29,7 @@ class Shape:
     feed_forward: int
     periods: tuple[int, ...] = PERIODS
     """Periods of the numbers' Fourier features; without any, numbers begin as words do and sums are learnt slowly."""
-    context: int = 1024
+    context: int = 2048
     """Positions; training sees fewer."""
 
     @property

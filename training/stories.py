@@ -204,10 +204,10 @@ class _Teller:
         if "{rel}" in template:
             relation = rng.choice(self.words.relations).format(her=fill["whose"] if not leads else person.her)
             fill["rel"] = rng.choice(self.people[_COUNTED:]).name if self._chance(0.25) else relation
-        if again and leads and self.joinable and self._chance(0.3):
+        if leads and self.joinable and self._chance(0.3 if again else 0.1):
             joint = rng.choice([" and ", " and ", " and then ", ", then "])
             sentence, steps = self.parts[-1]
-            joined = f"{sentence[:-1]}{joint}{template.removeprefix('{who} ').format(**fill)}."
+            joined = f"{sentence[:-1]}{joint}{(template.removeprefix('{who} ') if again else template).format(**fill)}."
             self.parts[-1] = (joined, steps)
             self.joinable = False
         elif self.kinds and self._chance(0.3):
@@ -265,10 +265,12 @@ class _Teller:
         self._step(f"Add: {person.name} {x} + {n}.")
         self._result(person, x + n)
 
-    def _lose(self, person: Person, n: int) -> None:
+    def _lose(self, person: Person, n: int, to: Person | None = None) -> None:
         x = self.amounts[person]
-        self._step(f"Take: {person.name} {x} - {n}.")
+        self._step(f"{'Give' if to else 'Take'}: {person.name} {x} - {n}.")
         self._result(person, x - n)
+        if to is not None:
+            self._gain(to, n)
 
     def _some(self, most: int) -> int:
         return self.rng.randint(_FEWEST, min(most, self.rng.choice([20, 60, 60, 300])))
@@ -323,9 +325,7 @@ class _Teller:
         if kind == "gain":
             self._gain(person, n)
         else:
-            self._lose(person, n)
-        if kind == "give" and to is not None:
-            self._gain(to, n)
+            self._lose(person, n, to if kind == "give" else None)
 
     def _scale(self, kind: Literal["times", "share"], person: Person) -> None:
         rng, x = self.rng, self.amounts[person]
@@ -352,9 +352,7 @@ class _Teller:
         self._clause(self._wording(kind), person, receiver, part=self.rng.choice(PARTS[m]))
         self._step(f"Part: {person.name} {x} / {m}.")
         self._step(f"{x // m} in it.")
-        self._lose(person, x // m)
-        if receiver is not None:
-            self._gain(receiver, x // m)
+        self._lose(person, x // m, receiver)
 
     def _swap(self, person: Person, to: Person | None) -> None:
         assert to is not None

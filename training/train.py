@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +23,12 @@ RESULT_WEIGHT = 3.0
 """How much more a number counts in the loss than another token of the thought."""
 EARLIER_TURNS = 0.06
 """Share of samples with a finished question before the one to solve, as in a chat."""
+SPELT = 0.25
+"""Share of samples in which some words stand in pieces, so that words nobody taught can be copied."""
+ANSWERS = frozenset({" the", " end", " has", " they", " have", " more", " than"})
+"""Words of the answers' own, never in pieces."""
+LENGTHS = 32
+"""Batches are padded to a multiple of this length: with few different shapes torch keeps its kernels for them."""
 POOL = 1024
 """Stories sorted by length at once, so that a batch holds stories of one length."""
 
@@ -117,18 +125,23 @@ def _batches(
         )
         groups: list[list[tuple[list[int], int]]] = [[]]
         for sample in samples:
-            if (len(groups[-1]) + 1) * len(sample[0]) > plan.tokens:
+            if (len(groups[-1]) + 1) * _padded(sample) > plan.tokens:
                 groups.append([])
             groups[-1].append(sample)
         rng.shuffle(groups)
         for group in groups:
-            longest = max(len(ids) for ids, _ in group)
-            ids, weights = torch.zeros(len(group), longest, dtype=torch.long), torch.zeros(len(group), longest)
+            shape = (len(group), _padded(group[-1]) + 1)
+            ids, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
             for row, (text, prompt) in enumerate(group):
                 ids[row, : len(text)] = torch.tensor(text)
                 weights[row, prompt : len(text)] = 1.0
             weights[is_number[ids] & (weights > 0)] = RESULT_WEIGHT
             yield ids, weights
+
+
+def _padded(sample: tuple[list[int], int]) -> int:
+    """Give the tokens a sample takes in a batch, but for the last, which nothing follows."""
+    return -(-(len(sample[0]) - 1) // LENGTHS) * LENGTHS
 
 
 def _sample(story: Story, earlier: Iterator[Story], rng: Random, tokenizer: Tokenizer) -> tuple[list[int], int]:
@@ -137,5 +150,25 @@ def _sample(story: Story, earlier: Iterator[Story], rng: Random, tokenizer: Toke
     while rng.random() < EARLIER_TURNS:
         before = next(earlier)
         prompt = _asked(before) + f"{before.answer}<|im_end|>\n{prompt}"
-    asked, written = tokenizer.encode(prompt).ids, tokenizer.encode(reply).ids
+    spelt = _spell(story.question, rng, tokenizer) if rng.random() < SPELT else {}
+    asked, written = (_encode(text, spelt, tokenizer) for text in (prompt, reply))
     return asked + written, len(asked)
+
+
+def _spell(question: str, rng: Random, tokenizer: Tokenizer) -> dict[str, list[int]]:
+    """Choose words of a question and cut them at random: their tokens in pieces, as an unknown word comes."""
+    words = sorted(set(re.findall(r" [A-Za-z]{2,}\b", question)) - ANSWERS)
+    spelt = {}
+    for word in rng.sample(words, min(len(words), rng.randint(1, 5))):
+        cuts = sorted({0, *(rng.randint(1, len(word) - 1) for _ in range(rng.randint(1, 3))), len(word)})
+        parts = [word[begin:end] for begin, end in itertools.pairwise(cuts)]
+        spelt[word] = [id_ for part in parts for id_ in tokenizer.encode(part).ids]
+    return spelt
+
+
+def _encode(text: str, spelt: dict[str, list[int]], tokenizer: Tokenizer) -> list[int]:
+    """Give a text's tokens, with the chosen words in pieces."""
+    if not spelt:
+        return list(tokenizer.encode(text).ids)
+    parts = re.split(rf"({'|'.join(spelt)})\b", text)
+    return [id_ for part in parts if part for id_ in spelt.get(part) or tokenizer.encode(part).ids]
