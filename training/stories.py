@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from training.words import NUMBER_WORDS, PARTS, TAUGHT, Kind, Words
+from training.narrator import COUNTED, PEOPLE, Narrator, Person
+from training.words import PARTS, TAUGHT, Kind, Words
 
 LARGEST = 999
 """No amount is larger: three digits are one token."""
@@ -35,14 +36,9 @@ _ROOM_FOR_PACKS = 20
 _FEWEST = 2
 """Things are gained and lost in the plural."""
 _NUMBER_AS_WORD, _FACTOR_AS_WORD = 0.15, 0.4
-_COUNTED = 2
-_PEOPLE = 4
-_SHORTEST_NAME = 3
 _AHEAD = 3
 """Words of the next sentence at the end of a quote: the next quote begins with them."""
 _IDLE = 0.14
-_INVENTED = 0.05
-"""Share of stories with an invented name or thing, so that copying is learnt and not a list of words."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +58,6 @@ class Story:
     def thought(self) -> str:
         """The steps as the model writes them."""
         return "\n\n".join(self.steps)
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody in a story."""
-
-    name: str
-    girl: bool
-
-    @property
-    def her(self) -> str:
-        """The possessive pronoun."""
-        return "her" if self.girl else "his"
 
 
 def held_out(words: Words, count: int, seed: int) -> list[Story]:
@@ -97,7 +80,7 @@ def tell(rng: Random, words: Words, *, events: tuple[int, int] = EVENTS) -> Stor
     while True:
         teller = _Teller(rng, words)
         story = teller.tell(rng.randint(*events))
-        if len({beginning(sentence) for sentence, _ in teller.parts}) == len(teller.parts):
+        if len({beginning(sentence) for sentence, _ in teller.narrator.parts}) == len(teller.narrator.parts):
             return story
 
 
@@ -112,125 +95,42 @@ class _Teller:
 
     rng: Random
     words: Words
-    parts: list[tuple[str, list[str]]] = field(default_factory=list)
-    """Each sentence with the steps it leads to."""
     kinds: list[Kind] = field(default_factory=list)
-    last: Person | None = None
-    """Whom a pronoun would mean."""
-    joinable: bool = False
-    """May the next event be joined to the last sentence with "and"?"""
 
     def __post_init__(self) -> None:
-        rng = self.rng
-        invented = self._chance(_INVENTED)
-        self.things = self._invent(plural=True) if invented and self._chance(0.5) else rng.choice(self.words.things)
-        self.other = rng.choice([thing for thing in self.words.things if thing != self.things])
-        self.people: list[Person] = []
-        while len(self.people) < _PEOPLE:
-            girl = self._chance(0.5)
-            name = self._invent() if invented and self._chance(0.5) else rng.choice(self._names(girl))
-            if name not in {person.name for person in self.people}:
-                self.people.append(Person(name, girl))
-        # The first two are counted (or only the first); the others only pass by.
-        self.couple = self._chance(0.65)
+        self.narrator = Narrator(self.rng, self.words)
+        # Two people are counted, or only one; the others pass by.
+        self.couple = self.narrator.chance(0.65)
         self.amounts: dict[Person, int] = {}
 
     def tell(self, events: int) -> Story:
         self._begin()
         while len(self.kinds) < events:
-            if self._chance(_IDLE):
+            if self.narrator.chance(_IDLE):
                 self._idle()
             else:
                 self._event()
         number, answer = self._ask()
-        question = " ".join(sentence for sentence, _ in self.parts)
-        following = [f" {beginning(sentence)}" for sentence, _ in self.parts[1:]]
+        question = " ".join(sentence for sentence, _ in self.narrator.parts)
+        following = [f" {beginning(sentence)}" for sentence, _ in self.narrator.parts[1:]]
         steps = [
             step
-            for (sentence, led_to), ahead in zip(self.parts, [*following, ""], strict=True)
+            for (sentence, led_to), ahead in zip(self.narrator.parts, [*following, ""], strict=True)
             for step in (f"> {sentence}{ahead}", *led_to)
         ]
         return Story(question, tuple(steps), answer, number, tuple(self.kinds))
 
-    # Words.
-
-    def _names(self, girl: bool) -> tuple[str, ...]:
-        return self.words.girls if girl else self.words.boys
-
-    def _chance(self, probability: float) -> bool:
-        return self.rng.random() < probability
-
-    def _invent(self, *, plural: bool = False) -> str:
-        rng = self.rng
-        onset, vowel = "bcdfghjklmnprstvwz", "aeiou"
-        word = "".join(rng.choice(onset) + rng.choice(vowel) for _ in range(rng.randint(1, 2)))
-        word += rng.choice(["", "n", "r", "l", rng.choice(onset) + rng.choice(vowel), "ck", "ng"])
-        return (
-            word + "s"
-            if plural
-            else word.capitalize() + (rng.choice(["n", "s", "l"]) if len(word) < _SHORTEST_NAME else "")
-        )
-
-    def _say(self, template: str, **values: object) -> str:
-        """Fill a wording and begin it with a capital letter."""
-        text = template.format(**values)
-        return text[0].upper() + text[1:]
-
-    def _sentence(self, text: str) -> None:
-        self.parts.append((text, []))
-
-    def _step(self, text: str) -> None:
-        self.parts[-1][1].append(text)
-
-    def _number(self, n: int, often: float) -> str:
-        return NUMBER_WORDS[n] if n in NUMBER_WORDS and self._chance(often) else str(n)
-
-    def _clause(self, template: str, person: Person, to: Person | None = None, **values: object) -> None:
-        """Add a sentence about a person's event: with a name or a pronoun, alone or joined to the last one."""
-        rng = self.rng
-        leads = template.startswith("{who} ")
-        again = self.last == person
-        pronoun = again and self._chance(0.5)
-        fill: dict[str, object] = {
-            "who": ("she" if person.girl else "he") if pronoun else person.name,
-            "whom": ("her" if person.girl else "him") if pronoun else person.name,
-            "whose": person.her if pronoun else f"{person.name}'s",
-            "her": person.her,
-            "things": self.things,
-            **values,
-        }
-        if to is not None:
-            fill |= {"to": to.name, "tos": f"{to.name}'s"}
-        if "{rel}" in template:
-            relation = rng.choice(self.words.relations).format(her=fill["whose"] if not leads else person.her)
-            fill["rel"] = rng.choice(self.people[_COUNTED:]).name if self._chance(0.25) else relation
-        if leads and self.joinable and self._chance(0.3 if again else 0.1):
-            joint = rng.choice([" and ", " and ", " and then ", ", then "])
-            sentence, steps = self.parts[-1]
-            joined = f"{sentence[:-1]}{joint}{(template.removeprefix('{who} ') if again else template).format(**fill)}."
-            self.parts[-1] = (joined, steps)
-            self.joinable = False
-        elif self.kinds and self._chance(0.3):
-            self._sentence(f"{rng.choice(self.words.when)} {template.format(**fill)}.")
-            self.joinable = leads
-        else:
-            self._sentence(self._say(template, **fill) + ".")
-            self.joinable = leads
-        self.last = person if leads or to is None else to if template.startswith("{to}") else None
-
-    # The course of a story.
-
     def _begin(self) -> None:
-        rng, (one, two) = self.rng, self.people[:_COUNTED]
+        rng, (one, two) = self.rng, self.narrator.people[:COUNTED]
         first, second = self._amount(), self._amount()
-        if not self.couple or self._chance(0.35):  # the second person comes in by a comparison
+        if not self.couple or self.narrator.chance(0.35):  # the second person comes in by a comparison
             self._start(one, first)
-        elif self._chance(0.5):
+        elif self.narrator.chance(0.5):
             text = rng.choice(self.words.start_both)
-            self._sentence(self._say(text, who=one.name, to=two.name, n=first, m=second, things=self.things))
+            self.narrator.sentence(text, who=one.name, to=two.name, n=first, m=second)
             self._result(one, first)
             self._result(two, second)
-            self.last = None
+            self.narrator.last = None
         else:
             self._start(one, first)
             self._start(two, second)
@@ -240,34 +140,36 @@ class _Teller:
 
     def _start(self, person: Person, amount: int) -> None:
         text = self.rng.choice(self.words.start)
-        self._sentence(self._say(text, who=person.name, whose=f"{person.name}'s", n=amount, things=self.things))
+        self.narrator.sentence(text, who=person.name, whose=f"{person.name}'s", n=amount)
         self._result(person, amount)
-        self.last = person
+        self.narrator.last = person
 
     def _idle(self) -> None:
         rng = self.rng
-        someone, friend = rng.sample(self.people[: _COUNTED if self._chance(0.5) and self.couple else _PEOPLE], 2)
+        someone, friend = rng.sample(
+            self.narrator.people[: COUNTED if self.narrator.chance(0.5) and self.couple else PEOPLE], 2
+        )
         values = {"x": someone.name, "x2": friend.name, "n": rng.randint(2, 99), "m": rng.randint(2, 12)}
         template = rng.choice(self.words.idle)
-        self._sentence(self._say(template, **values, other=self.other, things=self.things))
-        self._step("Nothing changes.")
-        self.joinable = False
+        self.narrator.sentence(template, **values)
+        self.narrator.step("Nothing changes.")
+        self.narrator.joinable = False
         if "{x}" in template:
-            self.last = None
+            self.narrator.last = None
 
     def _result(self, person: Person, amount: int) -> None:
         """Let a step say the new amount, and behind it everybody's, so that all amounts stand close by."""
         self.amounts[person] = amount
-        self._step(f"{amount}: " + ", ".join(f"{who.name} {n}" for who, n in self.amounts.items()) + ".")
+        self.narrator.step(f"{amount}: " + ", ".join(f"{who.name} {n}" for who, n in self.amounts.items()) + ".")
 
     def _gain(self, person: Person, n: int) -> None:
         x = self.amounts[person]
-        self._step(f"Add: {person.name} {x} + {n}.")
+        self.narrator.step(f"Add: {person.name} {x} + {n}.")
         self._result(person, x + n)
 
     def _lose(self, person: Person, n: int, to: Person | None = None) -> None:
         x = self.amounts[person]
-        self._step(f"{'Give' if to else 'Take'}: {person.name} {x} - {n}.")
+        self.narrator.step(f"{'Give' if to else 'Take'}: {person.name} {x} - {n}.")
         self._result(person, x - n)
         if to is not None:
             self._gain(to, n)
@@ -321,7 +223,9 @@ class _Teller:
             assert to is not None
             most = min(most, LARGEST - self.amounts[to])
         n = self._some(most)
-        self._clause(self._wording(kind), person, to if kind == "give" else None, n=self._number(n, _NUMBER_AS_WORD))
+        self.narrator.clause(
+            self._wording(kind), person, to if kind == "give" else None, n=self.narrator.number(n, _NUMBER_AS_WORD)
+        )
         if kind == "gain":
             self._gain(person, n)
         else:
@@ -331,17 +235,17 @@ class _Teller:
         rng, x = self.rng, self.amounts[person]
         if kind == "times":
             m = rng.choice([m for m in _FACTORS if m * x <= LARGEST])
-            special = self.words.factors.get(m, ()) if self._chance(0.6) else ()
+            special = self.words.factors.get(m, ()) if self.narrator.chance(0.6) else ()
             template = rng.choice(special or self.words.wordings[kind])
-            self._clause(template, person, m=self._number(m, _FACTOR_AS_WORD))
-            self._step(f"Multiply: {person.name} {x} * {m}.")
+            self.narrator.clause(template, person, m=self.narrator.number(m, _FACTOR_AS_WORD))
+            self.narrator.step(f"Multiply: {person.name} {x} * {m}.")
             self._result(person, m * x)
             return
         m = rng.choice([m for m in _SHARES if x % m == 0])
         wordings = [text for text in self.words.wordings[kind] if "{part}" not in text or m in PARTS]
         part = rng.choice(PARTS.get(m, ("",)))
-        self._clause(rng.choice(wordings), person, m=self._number(m, _FACTOR_AS_WORD), part=part)
-        self._step(f"Divide: {person.name} {x} / {m}.")
+        self.narrator.clause(rng.choice(wordings), person, m=self.narrator.number(m, _FACTOR_AS_WORD), part=part)
+        self.narrator.step(f"Divide: {person.name} {x} / {m}.")
         self._result(person, x // m)
 
     def _part(self, kind: Literal["part", "give part"], person: Person, to: Person | None) -> None:
@@ -349,15 +253,15 @@ class _Teller:
         receiver = to if kind == "give part" else None
         room = LARGEST - self.amounts[receiver] if receiver else x
         m = self.rng.choice([m for m in PARTS if x % m == 0 and x > m and x // m <= room])
-        self._clause(self._wording(kind), person, receiver, part=self.rng.choice(PARTS[m]))
-        self._step(f"Part: {person.name} {x} / {m}.")
-        self._step(f"{x // m} in it.")
+        self.narrator.clause(self._wording(kind), person, receiver, part=self.rng.choice(PARTS[m]))
+        self.narrator.step(f"Part: {person.name} {x} / {m}.")
+        self.narrator.step(f"{x // m} in it.")
         self._lose(person, x // m, receiver)
 
     def _swap(self, person: Person, to: Person | None) -> None:
         assert to is not None
-        self._clause(self._wording("swap"), person, to)
-        self._step("Swap.")
+        self.narrator.clause(self._wording("swap"), person, to)
+        self.narrator.step("Swap.")
         self.amounts[person], self.amounts[to] = self.amounts[to], self.amounts[person]
         first = next(iter(self.amounts))
         self._result(first, self.amounts[first])
@@ -365,9 +269,9 @@ class _Teller:
     def _packs(self, person: Person) -> None:
         m = self.rng.choice(_FACTORS)
         n = self.rng.randint(2, min(60, (LARGEST - self.amounts[person]) // m))
-        self._clause(self._wording("packs"), person, m=self._number(m, _FACTOR_AS_WORD), n=n)
-        self._step(f"Packs: {m} * {n}.")
-        self._step(f"{m * n} in all.")
+        self.narrator.clause(self._wording("packs"), person, m=self.narrator.number(m, _FACTOR_AS_WORD), n=n)
+        self.narrator.step(f"Packs: {m} * {n}.")
+        self.narrator.step(f"{m * n} in all.")
         self._gain(person, m * n)
 
     def _wording(self, kind: Kind) -> str:
@@ -376,7 +280,7 @@ class _Teller:
     def _compare(self, known: Person) -> None:
         """Bring in the second person: with more, fewer, or a multiple of what the first one has."""
         rng, words, x = self.rng, self.words, self.amounts[known]
-        new = self.people[1]
+        new = self.narrator.people[1]
         factors = [m for m in _FACTORS if m * x <= LARGEST]
         ways = (
             ["more"] * (x + _FEWEST <= LARGEST)
@@ -385,27 +289,33 @@ class _Teller:
             + ["half"] * (x % 2 == 0)
         )
         way = rng.choice(ways)
-        self.last = None
+        self.narrator.last = None
         if way in {"more", "fewer"}:
             n = self._some(LARGEST - x if way == "more" else x - 1)
-            self._clause(
-                rng.choice(words.more if way == "more" else words.fewer), new, known, n=self._number(n, _NUMBER_AS_WORD)
+            self.narrator.clause(
+                rng.choice(words.more if way == "more" else words.fewer),
+                new,
+                known,
+                n=self.narrator.number(n, _NUMBER_AS_WORD),
             )
-            self._step(f"{way.capitalize()}: {known.name} {x} {'+' if way == 'more' else '-'} {n}.")
+            self.narrator.step(f"{way.capitalize()}: {known.name} {x} {'+' if way == 'more' else '-'} {n}.")
             amount = x + n if way == "more" else x - n
         elif way == "half":
-            self._clause(rng.choice(words.half), new, known)
-            self._step(f"Half: {known.name} {x} / 2.")
+            self.narrator.clause(rng.choice(words.half), new, known)
+            self.narrator.step(f"Half: {known.name} {x} / 2.")
             amount = x // 2
         else:
             m = rng.choice(factors)
-            twice = m == min(_FACTORS) and self._chance(0.7)
-            self._clause(
-                rng.choice(words.twice if twice else words.multiple), new, known, m=self._number(m, _FACTOR_AS_WORD)
+            twice = m == min(_FACTORS) and self.narrator.chance(0.7)
+            self.narrator.clause(
+                rng.choice(words.twice if twice else words.multiple),
+                new,
+                known,
+                m=self.narrator.number(m, _FACTOR_AS_WORD),
             )
-            self._step(f"Multiple: {known.name} {x} * {m}.")
+            self.narrator.step(f"Multiple: {known.name} {x} * {m}.")
             amount = m * x
-        self.joinable = False
+        self.narrator.joinable = False
         self._result(new, amount)
 
     def _ask(self) -> tuple[int, str]:
@@ -420,22 +330,22 @@ class _Teller:
             ways += ["both"] * (x + y <= LARGEST) + ["difference"] * (x > y)
         way = rng.choice(ways)
         template = rng.choice({"one": words.ask_one, "both": words.ask_both, "difference": words.ask_difference}[way])
-        her = to is None and self.last == person and self._chance(0.4)
+        her = to is None and self.narrator.last == person and self.narrator.chance(0.4)
         who = ("she" if person.girl else "he") if her else person.name
-        values = {"who": who, "whose": person.her if her else f"{person.name}'s", "things": self.things}
+        values = {"who": who, "whose": person.her if her else f"{person.name}'s"}
         if to:
             values |= {"to": to.name, "tos": f"{to.name}'s"}
-        self._sentence(self._say(template, **values))
+        self.narrator.sentence(template, **values)
         if way == "one":
-            self._step(f"Asked: {person.name} {x}.")
-            return x, f"In the end {person.name} has \\boxed{{{x}}} {self.things}."
+            self.narrator.step(f"Asked: {person.name} {x}.")
+            return x, f"In the end {person.name} has \\boxed{{{x}}} {self.narrator.things}."
         if way == "both":
             # In the order of the steps before: the question says nothing about it.
             (person, x), (_, y) = self.amounts.items()
-            self._step(f"Together: {person.name} {x} + {y}.")
-            self._step(f"{x + y} together.")
-            return x + y, f"Together they have \\boxed{{{x + y}}} {self.things}."
+            self.narrator.step(f"Together: {person.name} {x} + {y}.")
+            self.narrator.step(f"{x + y} together.")
+            return x + y, f"Together they have \\boxed{{{x + y}}} {self.narrator.things}."
         assert to is not None
-        self._step(f"Difference: {person.name} {x} - {y}.")
-        self._step(f"{x - y} more.")
-        return x - y, f"In the end {person.name} has \\boxed{{{x - y}}} {self.things} more than {to.name}."
+        self.narrator.step(f"Difference: {person.name} {x} - {y}.")
+        self.narrator.step(f"{x - y} more.")
+        return x - y, f"In the end {person.name} has \\boxed{{{x - y}}} {self.narrator.things} more than {to.name}."

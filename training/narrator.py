@@ -1,0 +1,123 @@
+"""How a story is told: its names and things, its sentences, and the steps each of them leads to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+
+from training.words import NUMBER_WORDS, Words
+
+COUNTED = 2
+"""The first people of a story, whose things are counted."""
+PEOPLE = 4
+_SHORTEST_NAME = 3
+_INVENTED = 0.05
+"""Share of stories with an invented name or thing, so that copying is learnt and not a list of words."""
+_NAMED = 0.4
+"""How often someone who only passes by has a name: whom to count must be looked up."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody in a story."""
+
+    name: str
+    girl: bool
+
+    @property
+    def her(self) -> str:
+        """The possessive pronoun."""
+        return "her" if self.girl else "his"
+
+
+@dataclass
+class Narrator:
+    """The words of one story while it is made up."""
+
+    rng: Random
+    words: Words
+    parts: list[tuple[str, list[str]]] = field(default_factory=list)
+    """Each sentence with the steps it leads to."""
+    last: Person | None = None
+    """Whom a pronoun would mean."""
+    joinable: bool = False
+    """May the next event be joined to the last sentence with "and"?"""
+    eventful: bool = False
+    """Has anything happened yet?"""
+
+    def __post_init__(self) -> None:
+        rng = self.rng
+        invented = self.chance(_INVENTED)
+        self.things = self._invent(plural=True) if invented and self.chance(0.5) else rng.choice(self.words.things)
+        self.other = rng.choice([thing for thing in self.words.things if thing != self.things])
+        self.people: list[Person] = []
+        while len(self.people) < PEOPLE:
+            girl = self.chance(0.5)
+            name = self._invent() if invented and self.chance(0.5) else rng.choice(self._names(girl))
+            if name not in {person.name for person in self.people}:
+                self.people.append(Person(name, girl))
+
+    def chance(self, probability: float) -> bool:
+        """Toss a coin."""
+        return self.rng.random() < probability
+
+    def _names(self, girl: bool) -> tuple[str, ...]:
+        return self.words.girls if girl else self.words.boys
+
+    def _invent(self, *, plural: bool = False) -> str:
+        rng = self.rng
+        onset, vowel = "bcdfghjklmnprstvwz", "aeiou"
+        word = "".join(rng.choice(onset) + rng.choice(vowel) for _ in range(rng.randint(1, 2)))
+        word += rng.choice(["", "n", "r", "l", rng.choice(onset) + rng.choice(vowel), "ck", "ng"])
+        return (
+            word + "s"
+            if plural
+            else word.capitalize() + (rng.choice(["n", "s", "l"]) if len(word) < _SHORTEST_NAME else "")
+        )
+
+    def sentence(self, template: str, **values: object) -> None:
+        """Fill a wording and begin it with a capital letter."""
+        text = template.format(**{"things": self.things, "other": self.other, **values})
+        self.parts.append((text[0].upper() + text[1:], []))
+
+    def step(self, text: str) -> None:
+        """Add a step to those the last sentence leads to."""
+        self.parts[-1][1].append(text)
+
+    def number(self, n: int, often: float) -> str:
+        """Give a number in digits or, with probability `often` if it has one, as a word."""
+        return NUMBER_WORDS[n] if n in NUMBER_WORDS and self.chance(often) else str(n)
+
+    def clause(self, template: str, person: Person, to: Person | None = None, **values: object) -> None:
+        """Add a sentence about a person's event: with a name or a pronoun, alone or joined to the last one."""
+        rng = self.rng
+        leads = template.startswith("{who} ")
+        again = self.last == person
+        pronoun = again and self.chance(0.5)
+        fill: dict[str, object] = {
+            "who": ("she" if person.girl else "he") if pronoun else person.name,
+            "whom": ("her" if person.girl else "him") if pronoun else person.name,
+            "whose": person.her if pronoun else f"{person.name}'s",
+            "her": person.her,
+            "things": self.things,
+            **values,
+        }
+        if to is not None:
+            fill |= {"to": to.name, "tos": f"{to.name}'s"}
+        if "{rel}" in template:
+            relation = rng.choice(self.words.relations).format(her=fill["whose"] if not leads else person.her)
+            fill["rel"] = rng.choice(self.people[COUNTED:]).name if self.chance(_NAMED) else relation
+        if leads and self.joinable and self.chance(0.3 if again else 0.1):
+            joint = rng.choice([" and ", " and ", " and then ", ", then "])
+            sentence, steps = self.parts[-1]
+            joined = f"{sentence[:-1]}{joint}{(template.removeprefix('{who} ') if again else template).format(**fill)}."
+            self.parts[-1] = (joined, steps)
+            self.joinable = False
+        elif self.eventful and self.chance(0.3):
+            self.sentence(f"{rng.choice(self.words.when)} {template}.", **fill)
+            self.joinable = leads
+        else:
+            self.sentence(f"{template}.", **fill)
+            self.joinable = leads
+        self.eventful = True
+        self.last = person if leads or to is None else to if template.startswith("{to}") else None
