@@ -23,8 +23,11 @@ RESULT_WEIGHT = 3.0
 """How much more a number counts in the loss than another token of the thought."""
 EARLIER_TURNS = 0.06
 """Share of samples with a finished question before the one to solve, as in a chat."""
-SPELT = 0.25
-"""Share of samples in which some words stand in pieces, so that words nobody taught can be copied."""
+SPELT = 0.2
+"""Share of samples, at the end, in which some words stand in pieces, so that words nobody taught can be copied.
+
+It grows from nothing: copying whole words is learnt first.
+"""
 ANSWERS = frozenset({" the", " end", " has", " they", " have", " more", " than"})
 """Words of the answers' own, never in pieces."""
 LENGTHS = 32
@@ -119,9 +122,12 @@ def _batches(
     is_number[number_ids(tokenizer)] = True
     stories = endless(f"stories {name} {seed}", without=without)
     earlier = endless(f"earlier {name} {seed}", events=(1, 2), without=without)
+    given = 0
     while True:
+        spelt_share = SPELT * given / plan.batches
         samples = sorted(
-            (_sample(next(stories), earlier, rng, tokenizer) for _ in range(POOL)), key=lambda sample: len(sample[0])
+            (_sample(next(stories), earlier, rng, tokenizer, spelt_share) for _ in range(POOL)),
+            key=lambda sample: len(sample[0]),
         )
         groups: list[list[tuple[list[int], int]]] = [[]]
         for sample in samples:
@@ -137,6 +143,7 @@ def _batches(
                 weights[row, prompt : len(text)] = 1.0
             weights[is_number[ids] & (weights > 0)] = RESULT_WEIGHT
             yield ids, weights
+        given += len(groups)
 
 
 def _padded(sample: tuple[list[int], int]) -> int:
@@ -144,13 +151,15 @@ def _padded(sample: tuple[list[int], int]) -> int:
     return -(-(len(sample[0]) - 1) // LENGTHS) * LENGTHS
 
 
-def _sample(story: Story, earlier: Iterator[Story], rng: Random, tokenizer: Tokenizer) -> tuple[list[int], int]:
+def _sample(
+    story: Story, earlier: Iterator[Story], rng: Random, tokenizer: Tokenizer, spelt_share: float
+) -> tuple[list[int], int]:
     """Give a story's tokens and how many of them are the prompt."""
     prompt, reply = render(story)
     while rng.random() < EARLIER_TURNS:
         before = next(earlier)
         prompt = _asked(before) + f"{before.answer}<|im_end|>\n{prompt}"
-    spelt = _spell(story.question, rng, tokenizer) if rng.random() < SPELT else {}
+    spelt = _spell(story.question, rng, tokenizer) if rng.random() < spelt_share else {}
     asked, written = (_encode(text, spelt, tokenizer) for text in (prompt, reply))
     return asked + written, len(asked)
 
