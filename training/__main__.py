@@ -24,7 +24,7 @@ from training.words import HELD_OUT, TAUGHT
 
 KIND = gguf.GGMLQuantizationType.Q8_0
 PLANS = {
-    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=4500),
+    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=4000),
     "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=8000),
 }
 SETS = (TAUGHT, HELD_OUT)
