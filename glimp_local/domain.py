@@ -15,6 +15,8 @@ _MOST_UNKNOWN = 1 / 3
 _EXAMPLES = 3
 _WORDS = re.compile(r"[^\W\d_]+|[^\w\s.,;:!?'\"()%\u2019-]")
 """Words, and symbols that are not punctuation."""
+_COUNTED = re.compile(r"\d (?:more )?(\w+)")
+"""A thing, where it is counted."""
 
 
 def objection(question: str, vocabulary: Vocabulary) -> str | None:
@@ -27,8 +29,25 @@ def objection(question: str, vocabulary: Vocabulary) -> str | None:
     unknown = [word for word in words if not _is_known(word, vocabulary)]
     if len(unknown) < _MOST_UNKNOWN * len(words):
         return None
-    shown = ", ".join(map(repr, dict.fromkeys(unknown[:_EXAMPLES])))
-    return f"{len(unknown)} of its {len(words)} words are unknown to it, {shown} for example"
+    return f"{len(unknown)} of its {len(words)} words are unknown to it, {_some(unknown)} for example"
+
+
+def doubt(question: str, vocabulary: Vocabulary) -> str | None:
+    """Name the words whose meaning such a pair can only guess; None where there are none.
+
+    Unknown names, and things that are counted, are only copied; what happens to them has to be understood.
+    """
+    counted = set(_COUNTED.findall(question))
+    unknown = [
+        word
+        for word in _WORDS.findall(question)
+        if word.islower() and word not in counted and not _is_known(word, vocabulary)
+    ]
+    return _some(unknown) if unknown else None
+
+
+def _some(words: list[str]) -> str:
+    return ", ".join(map(repr, list(dict.fromkeys(words))[:_EXAMPLES]))
 
 
 def _has_number_word(question: str) -> bool:

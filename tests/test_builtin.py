@@ -242,6 +242,16 @@ def test_the_notice_is_an_event_and_comes_with_each_such_question(pair: Pair) ->
         assert len(notices) == 1
 
 
+def test_words_it_can_only_guess_are_named(pair: Pair) -> None:
+    said = pair.objection("Tom had 12 apples. He bought 4 more. How many apples does Tom have?")
+    assert said is not None
+    assert "it has to guess what 'had', 'bought' may mean. For a pair that reasons about anything: hf download" in said
+
+
+def test_names_and_counted_things_may_be_anything(pair: Pair) -> None:
+    assert pair.objection("Wilhelmina has 12 lanterns. She finds 3 more. How many lanterns does she have now?") is None
+
+
 def test_stories_are_taken_as_they_are(pair: Pair, stories: list[Story]) -> None:
     assert [story.question for story in stories if pair.objection(story.question)] == []
 
