@@ -33,8 +33,10 @@ from training.words import HELD_OUT, TAUGHT
 
 ROOT = Path(__file__).parents[1]
 BUILTIN = ROOT / "glimp_local" / "builtin"
-TEST, VALIDATION = 1, 2
-"""Seeds of the held-out stories: the ones reported, and the ones the threshold was chosen on."""
+SEEDS = TEST, VALIDATION, SUITE = 1, 2, 3
+"""Seeds of the held-out stories: the ones reported, the ones the threshold was chosen on, the test suite's."""
+MOST = 500
+"""So many stories of each seed are never trained on."""
 HARDER = 10
 """One story of the harder set to so many of the other: a model that loses its thread writes until its budget ends."""
 Z = 1.96

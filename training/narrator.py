@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from random import Random
 
@@ -11,8 +12,6 @@ COUNTED = 2
 """The first people of a story, whose things are counted."""
 PEOPLE = 4
 _SHORTEST_NAME = 3
-_INVENTED = 0.05
-"""Share of stories with an invented name or thing, so that copying is learnt and not a list of words."""
 _NAMED = 0.4
 """How often someone who only passes by has a name: whom to count must be looked up."""
 
@@ -42,12 +41,14 @@ class Narrator:
     """Whom a pronoun would mean."""
     joinable: bool = False
     """May the next event be joined to the last sentence with "and"?"""
+    astray: bool = False
+    """Was the last sentence about other things, so that "more" and "of them" would mean those?"""
     eventful: bool = False
     """Has anything happened yet?"""
 
     def __post_init__(self) -> None:
         rng = self.rng
-        invented = self.chance(_INVENTED)
+        invented = self.chance(self.words.invented)
         self.things = self._invent(plural=True) if invented and self.chance(0.5) else rng.choice(self.words.things)
         self.other = rng.choice([thing for thing in self.words.things if thing != self.things])
         self.people: list[Person] = []
@@ -79,6 +80,11 @@ class Narrator:
         """Fill a wording and begin it with a capital letter."""
         text = template.format(**{"things": self.things, "other": self.other, **values})
         self.parts.append((text[0].upper() + text[1:], []))
+        self.astray = "{other}" in template
+
+    def pick(self, templates: tuple[str, ...]) -> str:
+        """Choose a wording that fits here."""
+        return self.rng.choice([text for text in templates if "{things}" in text or not self.astray])
 
     def step(self, text: str) -> None:
         """Add a step to those the last sentence leads to."""
@@ -91,9 +97,10 @@ class Narrator:
     def clause(self, template: str, person: Person, to: Person | None = None, **values: object) -> None:
         """Add a sentence about a person's event: with a name or a pronoun, alone or joined to the last one."""
         rng = self.rng
-        leads = template.startswith("{who} ")
+        leads = template.startswith("{who} ") and not template.startswith("{who} and ")
         again = self.last == person
-        pronoun = again and self.chance(0.5)
+        passing = rng.choice(self.people[COUNTED:]) if "{rel}" in template and self.chance(_NAMED) else None
+        pronoun = self.is_clear(person, to, passing) and self.chance(0.5)
         fill: dict[str, object] = {
             "who": ("she" if person.girl else "he") if pronoun else person.name,
             "whom": ("her" if person.girl else "him") if pronoun else person.name,
@@ -106,7 +113,7 @@ class Narrator:
             fill |= {"to": to.name, "tos": f"{to.name}'s"}
         if "{rel}" in template:
             relation = rng.choice(self.words.relations).format(her=fill["whose"] if not leads else person.her)
-            fill["rel"] = rng.choice(self.people[COUNTED:]).name if self.chance(_NAMED) else relation
+            fill["rel"] = passing.name if passing else relation
         if leads and self.joinable and self.chance(0.3 if again else 0.1):
             joint = rng.choice([" and ", " and ", " and then ", ", then "])
             sentence, steps = self.parts[-1]
@@ -120,4 +127,14 @@ class Narrator:
             self.sentence(f"{template}.", **fill)
             self.joinable = leads
         self.eventful = True
-        self.last = person if leads or to is None else to if template.startswith("{to}") else None
+        if template.startswith("{to}"):
+            self.last = to
+        else:
+            self.last = None if template.startswith("{rel}") else person
+
+    def is_clear(self, person: Person, *others: Person | None) -> bool:
+        """Would a pronoun mean this person, whoever else is named in its sentence and the last one?"""
+        named = [other for other in self.people if other.name in re.findall(r"\w+", self.parts[-1][0])]
+        return self.last == person and not any(
+            other is not None and other != person and other.girl == person.girl for other in (*named, *others)
+        )

@@ -236,15 +236,17 @@ class _Teller:
         if kind == "times":
             m = rng.choice([m for m in _FACTORS if m * x <= LARGEST])
             special = self.words.factors.get(m, ()) if self.narrator.chance(0.6) else ()
-            template = rng.choice(special or self.words.wordings[kind])
+            template = self.narrator.pick(special or self.words.wordings[kind])
             self.narrator.clause(template, person, m=self.narrator.number(m, _FACTOR_AS_WORD))
             self.narrator.step(f"Multiply: {person.name} {x} * {m}.")
             self._result(person, m * x)
             return
         m = rng.choice([m for m in _SHARES if x % m == 0])
-        wordings = [text for text in self.words.wordings[kind] if "{part}" not in text or m in PARTS]
+        wordings = tuple(text for text in self.words.wordings[kind] if "{part}" not in text or m in PARTS)
         part = rng.choice(PARTS.get(m, ("",)))
-        self.narrator.clause(rng.choice(wordings), person, m=self.narrator.number(m, _FACTOR_AS_WORD), part=part)
+        self.narrator.clause(
+            self.narrator.pick(wordings), person, m=self.narrator.number(m, _FACTOR_AS_WORD), part=part
+        )
         self.narrator.step(f"Divide: {person.name} {x} / {m}.")
         self._result(person, x // m)
 
@@ -275,7 +277,7 @@ class _Teller:
         self._gain(person, m * n)
 
     def _wording(self, kind: Kind) -> str:
-        return self.rng.choice(self.words.wordings[kind])
+        return self.narrator.pick(self.words.wordings[kind])
 
     def _compare(self, known: Person) -> None:
         """Bring in the second person: with more, fewer, or a multiple of what the first one has."""
@@ -293,7 +295,7 @@ class _Teller:
         if way in {"more", "fewer"}:
             n = self._some(LARGEST - x if way == "more" else x - 1)
             self.narrator.clause(
-                rng.choice(words.more if way == "more" else words.fewer),
+                self.narrator.pick(words.more if way == "more" else words.fewer),
                 new,
                 known,
                 n=self.narrator.number(n, _NUMBER_AS_WORD),
@@ -301,14 +303,14 @@ class _Teller:
             self.narrator.step(f"{way.capitalize()}: {known.name} {x} {'+' if way == 'more' else '-'} {n}.")
             amount = x + n if way == "more" else x - n
         elif way == "half":
-            self.narrator.clause(rng.choice(words.half), new, known)
+            self.narrator.clause(self.narrator.pick(words.half), new, known)
             self.narrator.step(f"Half: {known.name} {x} / 2.")
             amount = x // 2
         else:
             m = rng.choice(factors)
             twice = m == min(_FACTORS) and self.narrator.chance(0.7)
             self.narrator.clause(
-                rng.choice(words.twice if twice else words.multiple),
+                self.narrator.pick(words.twice if twice else words.multiple),
                 new,
                 known,
                 m=self.narrator.number(m, _FACTOR_AS_WORD),
@@ -329,13 +331,13 @@ class _Teller:
         if to:
             ways += ["both"] * (x + y <= LARGEST) + ["difference"] * (x > y)
         way = rng.choice(ways)
-        template = rng.choice({"one": words.ask_one, "both": words.ask_both, "difference": words.ask_difference}[way])
-        her = to is None and self.narrator.last == person and self.narrator.chance(0.4)
+        templates = {"one": words.ask_one, "both": words.ask_both, "difference": words.ask_difference}[way]
+        her = to is None and self.narrator.is_clear(person) and self.narrator.chance(0.4)
         who = ("she" if person.girl else "he") if her else person.name
         values = {"who": who, "whose": person.her if her else f"{person.name}'s"}
         if to:
             values |= {"to": to.name, "tos": f"{to.name}'s"}
-        self.narrator.sentence(template, **values)
+        self.narrator.sentence(self.narrator.pick(templates), **values)
         if way == "one":
             self.narrator.step(f"Asked: {person.name} {x}.")
             return x, f"In the end {person.name} has \\boxed{{{x}}} {self.narrator.things}."

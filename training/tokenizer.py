@@ -21,8 +21,8 @@ _PIECES = (
 """What BPE never merges across; llama.cpp knows it under the name "llama-bpe"."""
 
 
-def train_tokenizer(seed: int, *, size: int = 2304, stories: int = 30_000) -> Tokenizer:
-    """Learn the vocabulary from stories."""
+def train_tokenizer(seed: int, *, without: frozenset[str], size: int = 2304, stories: int = 30_000) -> Tokenizer:
+    """Learn the vocabulary from stories, but for the questions in `without`."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_PIECES), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -35,7 +35,7 @@ def train_tokenizer(seed: int, *, size: int = 2304, stories: int = 30_000) -> To
         special_tokens=list(SPECIAL),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(seed, stories), trainer)
+    tokenizer.train_from_iterator(_texts(seed, without, stories), trainer)
     return tokenizer
 
 
@@ -46,11 +46,11 @@ def number_ids(tokenizer: Tokenizer) -> list[int]:
     return ids
 
 
-def _texts(seed: int, count: int) -> Iterator[str]:
+def _texts(seed: int, without: frozenset[str], count: int) -> Iterator[str]:
     # The merges of a number's digits must win against those of rare words.
     for _ in range(400):
         yield " ".join(map(str, range(LARGEST + 1)))
-    for story in islice(endless(f"vocabulary {seed}"), count):
+    for story in islice(endless(f"vocabulary {seed}", without=without), count):
         yield f"user\n{story.question}"
         yield f"assistant\n\n{story.thought}\n"
         yield f"\n\n{story.answer}"

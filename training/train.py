@@ -28,8 +28,8 @@ SPELT = 0.2
 
 It grows from nothing: copying whole words is learnt first.
 """
-ANSWERS = frozenset({" the", " end", " has", " they", " have", " more", " than"})
-"""Words of the answers' own, never in pieces."""
+OWN = frozenset({"in", "it", "all", "together", "more", "the", "end", "has", "they", "have", "than"})
+"""Words the models say of their own, never in pieces."""
 LENGTHS = 32
 """Batches are padded to a multiple of this length: with few different shapes torch keeps its kernels for them."""
 POOL = 1024
@@ -166,7 +166,7 @@ def _sample(
 
 def _spell(question: str, rng: Random, tokenizer: Tokenizer) -> dict[str, list[int]]:
     """Choose words of a question and cut them at random: their tokens in pieces, as an unknown word comes."""
-    words = sorted(set(re.findall(r" [A-Za-z]{2,}\b", question)) - ANSWERS)
+    words = sorted({word for word in re.findall(r" [A-Za-z]{2,}\b", question) if word.strip() not in OWN})
     spelt = {}
     for word in rng.sample(words, min(len(words), rng.randint(1, 5))):
         cuts = sorted({0, *(rng.randint(1, len(word) - 1) for _ in range(rng.randint(1, 3))), len(word)})

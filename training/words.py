@@ -48,6 +48,8 @@ class Words:
     ask_one: tuple[str, ...]
     ask_both: tuple[str, ...]
     ask_difference: tuple[str, ...]
+    invented: float = 0.0
+    """Share of stories with an invented name or thing, so that copying is learnt and not a list of words."""
 
 
 NUMBER_WORDS = dict(enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2))
@@ -64,6 +66,7 @@ PARTS: dict[int, tuple[str, ...]] = {
 """How one part in so many is said."""
 
 TAUGHT = Words(
+    invented=0.05,
     girls=tuple(
         "Mia Ana Zoe Eva Ivy Lily Nina Kate Yuki Sara Emma Olga Rosa Leila Maya Clara Ida Julia Amina Grace "
         "Alice Nora Hana Priya Fatima Anna Ella Lucy Sofia Mary Jane Lena Marta Vera".split()
@@ -74,7 +77,7 @@ TAUGHT = Words(
     ),
     things=tuple(
         "marbles coins apples stickers shells cards beads stamps books pencils balls buttons stones cookies nuts "
-        "oranges pears flowers candies eggs balloons toys sweets plums tickets keys leaves crayons bricks cakes "
+        "oranges pears flowers ropes eggs balloons gloves sweets plums tickets keys leaves crayons bricks cakes "
         "pens cars dolls feathers badges photos bottles hats rings cups".split()
     ),
     relations=(
@@ -154,7 +157,7 @@ TAUGHT = Words(
             "{who} gives away {n} {things}",
             "{who} breaks {n} of {her} {things}",
             "{who} uses {n} {things}",
-            "{who} puts {n} {things} away",
+            "{who} spills {n} {things}",
             "{n} of {whose} {things} get lost",
             "{rel} takes {n} of {whose} {things}",
             "{rel} takes {n} {things} from {whom}",
@@ -169,7 +172,7 @@ TAUGHT = Words(
         ),
         "share": (
             "{who} splits the {things} into {m} equal piles and keeps one",
-            "{who} shares the {things} equally among {m} friends and counts one share",
+            "{who} makes {m} equal groups of the {things} and keeps one group",
             "{who} divides {her} {things} into {m} equal parts and keeps only one part",
             "{who} puts the {things} equally into {m} boxes and keeps one box",
             "{who} keeps one of {m} equal parts",
@@ -194,10 +197,9 @@ TAUGHT = Words(
         "part": (
             "{who} loses {part} of the {things}",
             "{who} sells {part} of {her} {things}",
-            "{who} loses {part} of them",
             "{who} gives {part} of {her} {things} to {rel}",
             "{who} gives away {part} of the {things}",
-            "{who} throws away {part} of them",
+            "{who} throws away {part} of the {things}",
             "{part} of {whose} {things} get lost",
         ),
         "give part": (
@@ -319,14 +321,14 @@ HELD_OUT = Words(
         "times": ("{who} makes it {m} times as many {things}", "{whose} pile becomes {m} times as large"),
         "share": (
             "{who} sorts the {things} into {m} equal heaps and takes just one",
-            "{who} deals the {things} out fairly to {m} people and looks at one share",
+            "{who} deals the {things} into {m} fair shares and takes only one",
             "{who} holds on to {part} of the {things}",
         ),
         "give": (
             "{who} passes {n} {things} to {to}",
             "{who} presents {to} with {n} {things}",
             "{to} receives {n} {things} from {whom}",
-            "{who} lends {n} of {her} {things} to {to}",
+            "{who} delivers {n} of {her} {things} to {to}",
         ),
         "part": (
             "{who} uses {part} of {her} {things}",
@@ -334,7 +336,7 @@ HELD_OUT = Words(
             "{part} of {whose} {things} vanish",
         ),
         "give part": ("{who} passes {part} of {her} {things} to {to}", "{to} receives {part} of {whose} {things}"),
-        "swap": ("{who} and {to} trade everything they have", "{who} and {to} exchange their boxes"),
+        "swap": ("{who} and {to} trade everything they have", "{who} and {to} trade every one of their {things}"),
         "packs": ("{who} receives {m} bags with {n} {things} each", "{who} orders {m} boxes of {n} {things}"),
         "compare": (),
     },
@@ -357,11 +359,11 @@ HELD_OUT = Words(
     ask_one=(
         "Count the {things} that {who} has.",
         "What is the number of {things} {who} has in the end?",
-        "How many {things} belong to {who} now?",
+        "How many {things} does {who} possess now?",
     ),
     ask_both=("Count all the {things} of {who} and {to}.", "How many {things} do the two of them own together?"),
     ask_difference=(
         "By how many {things} is {who} ahead of {to}?",
-        "How many {things} does {to} need to have as many as {who}?",
+        "How many more {things} does {to} need to have as many as {who}?",
     ),
 )
