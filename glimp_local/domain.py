@@ -15,21 +15,29 @@ _MOST_UNKNOWN = 1 / 3
 _EXAMPLES = 3
 _WORDS = re.compile(r"[^\W\d_]+|[^\w\s.,;:!?'\"()%\u2019-]")
 """Words, and symbols that are not punctuation."""
-_COUNTED = re.compile(r"\d (?:more )?(\w+)")
+_NUMBERS = re.compile(r"(?<!\w)-?\d[\d.,/]*")
+_NUMBER_WORDS = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+_SIGNS = re.compile(r"[-+*/=\u00d7\u00f7](?=\s)")
+_COUNTED = re.compile(rf"(?:\d|\b(?:{_NUMBER_WORDS})) (?:more )?(\w+)|how many (\w+s)\b", re.IGNORECASE)
 """A thing, where it is counted."""
 
 
 def objection(question: str, vocabulary: Vocabulary) -> str | None:
     """Say why a question is clearly not one for a pair that counts; None where it may be one."""
-    if not any(character.isdigit() for character in question) and not _has_number_word(question):
-        return "there is no number in it"
-    if number := next((n for n in re.findall(r"\d[\d,.]*", question) if not _is_small(n)), None):
-        return f"{number.rstrip('.,')} is not a whole number up to 999"
-    words = _WORDS.findall(question)
+    numbers = [number.rstrip(".,/") for number in _NUMBERS.findall(question)]
+    if not numbers and not re.search(rf"\b({_NUMBER_WORDS})\b", question, re.IGNORECASE):
+        return "it has no number the pair can read (1 to 999, or a word from two to twelve)"
+    if number := next((n for n in numbers if not re.fullmatch(r"[1-9]\d{0,2}", n)), None):
+        return f"{number} is not a whole number from 1 to 999"
+    if sign := _SIGNS.search(question):
+        return f"it has the sign {sign[0]!r} in it, and a story is told in words"
+    if sum(bool(_WORDS.search(sentence)) for sentence in re.split(r"[.!?]\s", question)) <= 1:
+        return "it is one sentence at most, and a story tells what happens before it asks"
+    words = list(dict.fromkeys(_WORDS.findall(question)))
     unknown = [word for word in words if not _is_known(word, vocabulary)]
-    if len(unknown) < _MOST_UNKNOWN * len(words):
-        return None
-    return f"{len(unknown)} of its {len(words)} words are unknown to it, {_some(unknown)} for example"
+    if unknown and len(unknown) >= _MOST_UNKNOWN * len(words):
+        return f"{len(unknown)} of its {len(words)} different words are unknown to it, like {_some(unknown)}"
+    return None
 
 
 def doubt(question: str, vocabulary: Vocabulary) -> str | None:
@@ -37,26 +45,16 @@ def doubt(question: str, vocabulary: Vocabulary) -> str | None:
 
     Unknown names, and things that are counted, are only copied; what happens to them has to be understood.
     """
-    counted = set(_COUNTED.findall(question))
-    unknown = [
-        word
-        for word in _WORDS.findall(question)
-        if word.islower() and word not in counted and not _is_known(word, vocabulary)
-    ]
+    counted = {word for words in _COUNTED.findall(question) for word in words}
+    guessed = [word for word in dict.fromkeys(_WORDS.findall(question)) if word.islower() and word not in counted]
+    unknown = [word for word in guessed if not _is_known(word, vocabulary)]
     return _some(unknown) if unknown else None
 
 
 def _some(words: list[str]) -> str:
-    return ", ".join(map(repr, list(dict.fromkeys(words))[:_EXAMPLES]))
-
-
-def _has_number_word(question: str) -> bool:
-    return bool(re.search(r"\b(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b", question, re.IGNORECASE))
-
-
-def _is_small(number: str) -> bool:
-    return re.fullmatch(r"\d{1,3}[.,]*", number) is not None
+    return ", ".join(map(repr, words[:_EXAMPLES]))
 
 
 def _is_known(word: str, vocabulary: Vocabulary) -> bool:
-    return any(len(vocabulary.tokenize(form)) == 1 for form in (f" {word}", f" {word.lower()}", word))
+    forms = (f" {word}", f" {word.lower()}", f" {word.capitalize()}", word)
+    return any(len(vocabulary.tokenize(form)) == 1 for form in forms)

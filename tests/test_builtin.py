@@ -18,14 +18,13 @@ from glimp_local.events import Finished, Notice, Solution, StepEnded, Text, deco
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Policy, Random, Share, Threshold
 from tests.sessions import assert_caches_equal_fresh_runs, run, writers
+from training.evaluate import SUITE
 from training.stories import Story, held_out
 from training.words import TAUGHT
 
 ROOT = Path(__file__).parents[1]
 BUILTIN = ROOT / "glimp_local" / "builtin"
 EXAMPLE = (ROOT / "examples" / "marbles.txt").read_text(encoding="utf-8")
-SEED = 3
-"""Of stories neither trained on nor in the model card."""
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def pair() -> Iterator[Pair]:
 
 @pytest.fixture(scope="module")
 def stories() -> list[Story]:
-    return held_out(TAUGHT, 60, SEED)
+    return held_out(TAUGHT, 60, SUITE)
 
 
 def solve(pair: Pair, story: Story, policy: Policy | None = None) -> Solution:
@@ -186,10 +185,11 @@ def test_a_cancelled_run_goes_on_to_the_same_answer(pair: Pair) -> None:
 
 def test_a_second_story_in_the_same_session_is_solved_too(pair: Pair, stories: list[Story]) -> None:
     short = [story for story in stories if len(story.kinds) <= 3][:6]
-    session = Session(pair, seed=1)
-    answers = [fold(session.ask(story.question)).boxed for story in short[:2]]
-    assert answers[0] == str(short[0].number)
-    assert isinstance(answers[1], str)
+    solved = 0
+    for first, second in zip(short[::2], short[1::2], strict=True):
+        session = Session(pair, seed=1)
+        solved += all(fold(session.ask(story.question)).boxed == str(story.number) for story in (first, second))
+    assert solved >= 2
 
 
 # `glimp solve`, as it is after install.
@@ -205,7 +205,7 @@ def test_the_example_is_solved_straight_after_install() -> None:
     assert done.returncode == 0, done.stderr
     solution = msgspec.json.decode(done.stdout, type=Solution)
     assert solution.pair == "builtin"
-    assert f"\\boxed{{{solution.boxed}}}" in solution.answer
+    assert "\\boxed{102}" in solution.answer
     assert b"counting stories" not in done.stderr
 
 
@@ -219,18 +219,31 @@ def test_the_events_of_a_run_fold_into_what_json_prints() -> None:
 @pytest.mark.parametrize(
     ("question", "why"),
     [
-        ("What is the capital of France?", "there is no number in it"),
-        ("Write a haiku about 3 frogs in the autumn rain, please.", "words are unknown to it"),
-        ("How many primes are there below 30?", "words are unknown to it"),
-        ("Mia has 1200 marbles. She finds 17 more. How many marbles does Mia have now?", "1200 is not a whole number"),
-        ("Mia has 2.5 apples and buys 3 more. How many apples does she have?", "2.5 is not a whole number"),
+        ("What is the capital of France?", "it has no number the pair can read"),
+        ("Mia has thirteen apples. She finds twenty more. How many now?", "it has no number the pair can read"),
+        (
+            "Write a haiku about 3 frogs. Mention the autumn rain, please.",
+            "different words are unknown to it, like 'Write'",
+        ),
+        ("How many primes are there below 30?", "it is one sentence at most"),
+        ("24 17. 3.", "it is one sentence at most"),
+        ("Mia works on it: 17 + 5. How many is that?", "it has the sign '+' in it"),
+        ("Mia has 1200 marbles. She finds 17 more. How many has Mia now?", "1200 is not a whole number from 1 to 999"),
+        ("Mia has 2.5 apples and buys 3 more. How many apples has she?", "2.5 is not a whole number from 1 to 999"),
+        ("Mia has -3 apples. She buys 3 more. How many apples has she?", "-3 is not a whole number from 1 to 999"),
+        ("Mia has 0 apples. She buys 3 more. How many apples has she?", "0 is not a whole number from 1 to 999"),
     ],
 )
-def test_a_question_of_another_kind_is_told_where_to_go(question: str, why: str) -> None:
-    done = glimp("solve", "--text", question)
-    said = done.stderr.decode()
-    assert "the pair 'builtin' can do counting stories and nothing else" in said
+def test_a_question_of_another_kind_is_not_taken_for_a_story(pair: Pair, question: str, why: str) -> None:
+    said = pair.objection(question)
+    assert said is not None
+    assert said.startswith("the pair 'builtin' can do counting stories and nothing else, and this is not one: ")
     assert why in said
+
+
+def test_another_kind_of_question_is_told_where_to_go() -> None:
+    said = glimp("solve", "--text", "Who are you?").stderr.decode()
+    assert "the pair 'builtin' can do counting stories and nothing else" in said
     assert "hf download Qwen/Qwen3-0.6B-GGUF" in said
     assert "--pair qwen3-0.6b-4b" in said
 
@@ -248,8 +261,10 @@ def test_words_it_can_only_guess_are_named(pair: Pair) -> None:
     assert "it has to guess what 'had', 'bought' may mean. For a pair that reasons about anything: hf download" in said
 
 
-def test_names_and_counted_things_may_be_anything(pair: Pair) -> None:
-    assert pair.objection("Wilhelmina has 12 lanterns. She finds 3 more. How many lanterns does she have now?") is None
+@pytest.mark.parametrize("number", ["12", "twelve"])
+def test_names_and_counted_things_may_be_anything(pair: Pair, number: str) -> None:
+    question = f"Wilhelmina has {number} lanterns. She finds 3 more. How many lanterns does she have now?"
+    assert pair.objection(question) is None
 
 
 def test_stories_are_taken_as_they_are(pair: Pair, stories: list[Story]) -> None:
@@ -273,7 +288,7 @@ def test_the_wheel_solves_the_example_without_a_network(tmp_path: Path) -> None:
     problem.write_text(EXAMPLE)
     done = glimp("solve", str(problem), "--json", cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
-    assert msgspec.json.decode(done.stdout, type=Solution).boxed is not None
+    assert msgspec.json.decode(done.stdout, type=Solution).boxed == "102"
     where = [sys.executable, "-c", "import glimp_local; print(glimp_local.__file__)"]
     found = subprocess.run(where, capture_output=True, text=True, check=True, cwd=tmp_path, env=environment)
     assert str(site) in found.stdout

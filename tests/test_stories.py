@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from itertools import islice
 
@@ -114,3 +115,22 @@ def test_training_leaves_out_the_stories_that_are_kept_for_tests() -> None:
     told = [story.question for story in islice(endless("some seed", without=kept), 5)]
     assert not kept & set(told)
     assert told == [story.question for story in islice(endless("some seed"), 3, 8)]
+
+
+@SETS
+def test_a_pronoun_can_mean_one_person_only(words: Words) -> None:
+    found = 0
+    for story in held_out(words, 400, seed=9):
+        sentences = re.split(r"(?<=[.?]) ", story.question)
+        for before, sentence in itertools.pairwise(sentences):
+            for pronouns, names in ((r"\b([Ss]he)\b", words.girls), (r"\b([Hh]e|him)\b", words.boys)):
+                if re.search(pronouns, sentence):
+                    found += 1
+                    assert len(set(re.findall(r"\w+", f"{before} {sentence}")) & set(names)) <= 1, story.question
+    assert found > 100
+
+
+@SETS
+def test_joined_sentences_have_one_and(words: Words) -> None:
+    for story in held_out(words, 400, seed=9):
+        assert not re.search(r"\b(and|then) and\b", story.question), story.question

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +28,10 @@ from benchmarks.machine import describe
 from glimp_local import Session
 from glimp_local.config import load_catalogue, packaged_file
 from glimp_local.entropy import glimpse
+from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
 from glimp_local.pair import Pair, override
-from glimp_local.routing import Alone, Policy, Random, Threshold
+from glimp_local.routing import Alone, Model, Policy, Random, Threshold
 from training.stories import Story, held_out
 from training.words import HELD_OUT, TAUGHT
 
@@ -39,20 +43,31 @@ MOST = 500
 """So many stories of each seed are never trained on."""
 HARDER = 10
 """One story of the harder set to so many of the other: a model that loses its thread writes until its budget ends."""
+KINDS = ("quotes a sentence", "says what it means", "begins with a result")
 Z = 1.96
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("--problems", type=int, default=500, help="stories (default: 500); of the harder set, a tenth")
+    parser.add_argument(
+        "--problems", type=int, default=MOST, help=f"stories, at most {MOST} (the default); of the harder set, a tenth"
+    )
     parser.add_argument("--folder", type=Path, help="folder of small.gguf and large.gguf (default: the package's)")
-    parser.add_argument("--thresholds", help="only compare thresholds in nats, like 0.5,1,1.5, on other stories")
+    parser.add_argument(
+        "--thresholds", type=float, nargs="+", metavar="NATS", help="only compare thresholds, on other stories"
+    )
     parser.add_argument("--write", action="store_true", help="put the figures into the model card")
     options = parser.parse_args()
-    with open_pair(options.folder) as pair:
+    if not 1 <= options.problems <= MOST:
+        parser.error(f"--problems: from 1 to {MOST}; more were not kept from training")
+    try:
+        pair = open_pair(options.folder)
+    except GlimpError as error:
+        parser.error(str(error))
+    with pair:
         if options.thresholds:
-            print(thresholds(pair, [float(text) for text in options.thresholds.split(",")], options.problems))
+            print(thresholds(pair, options.thresholds, options.problems))
             return
         text = report(pair, options.problems)
     if options.write:
@@ -62,10 +77,13 @@ def main() -> None:
 
 def fill(card: Path, mark: str, text: str) -> None:
     """Put a text between a model card's marks; without a card, do nothing."""
-    if card.exists():
-        before, begin, rest = card.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        card.write_text(f"{before}{begin}{text}\n{end}{after}", encoding="utf-8")
+    if not card.exists():
+        return
+    before, begin, rest = card.read_text(encoding="utf-8").partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    if not begin or not end:
+        raise SystemExit(f"{card} has no place marked {mark!r} for the figures:\n\n{text}")
+    card.write_text(f"{before}{begin}{text}\n{end}{after}", encoding="utf-8")
 
 
 def open_pair(folder: Path | None = None) -> Pair:
@@ -83,15 +101,15 @@ def report(pair: Pair, count: int) -> str:
     lines = [f"{describe()}. Temperature {temperature:g}; 95% intervals in brackets.", ""]
     for title, words, number in (
         ("held-out stories", TAUGHT, count),
-        ("stories of held-out names, things and wordings", HELD_OUT, count // HARDER),
+        ("stories of held-out names, things and wordings", HELD_OUT, max(1, count // HARDER)),
     ):
         stories = held_out(words, number, TEST)
-        lines += [f"### {number} {title}", "", *compare(pair, stories), "", signal(pair, stories), ""]
+        lines += [f"### {number} {title}", "", *compare(pair, stories), "", *signal(pair, stories), ""]
     sizes = {model: engine.path.stat().st_size for model, engine in pair.engines.items()}
     lines += [
         f"Sizes: small {sizes['small'] / 1e6:.2f} MB, large {sizes['large'] / 1e6:.2f} MB.",
         "",
-        first_word(),
+        first_word(pair),
     ]
     return "\n".join(lines)
 
@@ -115,14 +133,14 @@ def compare(pair: Pair, stories: Sequence[Story]) -> list[str]:
         tokens = sum(s.stats.tokens_large for s in solved) / sum(s.stats.tokens for s in solved)
         if name.startswith("routed"):
             share = found
-        seconds = statistics.median(s.stats.seconds for s in solved)
-        table.append(f"| {name} | {_rate(right[name])} | {found:.1%} | {tokens:.1%} | {1000 * seconds:.0f} |")
+        seconds = median(s.stats.seconds for s in solved)
+        table.append(f"| {name} | {rate(right[name])} | {found:.1%} | {tokens:.1%} | {1000 * seconds:.0f} |")
     _, large, routed, chance = right.values()
     return [
         *table,
         "",
-        f"Routed less large alone: {_difference(routed, large)} points.",
-        f"Routed less random: {_difference(routed, chance)} points.",
+        f"Routed less large alone: {difference(routed, large)} points.",
+        f"Routed less random: {difference(routed, chance)} points.",
     ]
 
 
@@ -136,7 +154,7 @@ def thresholds(pair: Pair, nats: Sequence[float], count: int) -> str:
         solved = [solve(pair, story, policy, 0) for story in stories]
         right = np.array([is_right(s, story) for s, story in zip(solved, stories, strict=True)], dtype=float)
         share = sum(s.stats.steps_large for s in solved) / sum(s.stats.steps for s in solved)
-        rows.append(f"| {name} | {_rate(right)} | {share:.1%} |")
+        rows.append(f"| {name} | {rate(right)} | {share:.1%} |")
     return "\n".join(rows)
 
 
@@ -152,77 +170,112 @@ def is_right(solution: Solution, story: Story) -> bool:
     return solution.boxed == str(story.number)
 
 
-def signal(pair: Pair, stories: Sequence[Story]) -> str:
+def signal(pair: Pair, stories: Sequence[Story]) -> list[str]:
     """Say how well the small model's first-token entropy tells the steps it writes wrongly from the others.
 
-    The past is always the right one: the small model reads the reference thought and is asked, at each step, for its
-    likeliest tokens. A step is right when all of them are the reference's.
+    The past is always the right one: a model reads the reference thought and is asked, at each step, for its likeliest
+    tokens. A step is right when all of them are the reference's.
     """
-    entropies: list[list[float]] = []
-    rights: list[list[bool]] = []
-    engine, prompts = pair.engines["small"], pair.prompts["small"]
-    for story in stories:
-        engine.sync(prompts.prompt([{"role": "user", "content": story.question}]))
-        entropies.append([])
-        rights.append([])
-        begins = True
-        tokens = engine.vocabulary.tokenize(f"{story.thought}\n", continues=True)
-        for token in tokens[: engine.context - len(engine.ids)]:  # words in pieces make some thoughts too long
-            logits = engine.logits()
-            if begins:
-                entropies[-1].append(glimpse(logits).entropy_nats)
-                rights[-1].append(True)
-            rights[-1][-1] &= bool(logits.argmax() == token)
-            begins = engine.vocabulary.piece(token).endswith(b"\n\n")
-            engine.decode(token)
-    auroc = _auroc(_flat(entropies), _flat(rights))
+    small = [read(pair, "small", story) for story in stories]
+    large = [read(pair, "large", story) for story in stories]
     rng = np.random.default_rng(0)
     draws = []
     for _ in range(1000):  # whole stories are drawn: steps of one story hang together
         drawn = rng.integers(0, len(stories), len(stories))
-        draws.append(_auroc(_flat([entropies[i] for i in drawn]), _flat([rights[i] for i in drawn])))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    wrong = 1 - float(_flat(rights).mean())
-    return (
-        f"First-token entropy against the step being right, small model on the reference thought: AUROC {auroc:.3f} "
-        f"({low:.3f}-{high:.3f}) over {sum(map(len, rights)):,} steps, {wrong:.1%} of them wrong."
-    )
+        draws.append(auroc([step for i in drawn for step in small[i]]))
+    low, high = np.nanquantile(draws, [0.025, 0.975])
+    steps = [step for story in small for step in story]
+    rows = [
+        (
+            "First-token entropy against the step being right, small model on the reference thought: AUROC "
+            f"{auroc(steps):.3f} ({low:.3f}-{high:.3f}) over {len(steps):,} steps."
+        ),
+        "",
+        f"| step of the thought | how many | small model wrong | large model wrong | H > {pair.config.threshold:g} |",
+        "|---|---|---|---|---|",
+    ]
+    for kind in KINDS:
+        of_small, of_large = ([step for story in one for step in story if step.kind == kind] for one in (small, large))
+        shares = (
+            fmean(not step.right for step in of_small),
+            fmean(not step.right for step in of_large),
+            fmean(step.entropy > pair.config.threshold for step in of_small),
+        )
+        rows.append(f"| {kind} | {len(of_small):,} | {' | '.join(f'{share:.1%}' for share in shares)} |")
+    return rows
 
 
-def first_word() -> str:
+@dataclass
+class Step:
+    """A reference step as a model reads it."""
+
+    kind: str
+    entropy: float
+    """Of its first token, in nats."""
+    right: bool = True
+
+
+def read(pair: Pair, model: Model, story: Story) -> list[Step]:
+    """Let a model read the reference thought and compare its likeliest tokens with it."""
+    engine = pair.engines[model]
+    engine.sync(pair.prompts[model].prompt([{"role": "user", "content": story.question}]))
+    steps: list[Step] = []
+    begins = True
+    for token in engine.vocabulary.tokenize(f"{story.thought}\n", continues=True):
+        if len(engine.ids) == engine.context:  # words in pieces make a thought too long
+            return steps[:-1]
+        logits = engine.logits()
+        if begins:
+            steps.append(Step(_kind(story.steps[len(steps)]), glimpse(logits).entropy_nats))
+        steps[-1].right &= bool(logits.argmax() == token)
+        begins = engine.vocabulary.piece(token).endswith(b"\n\n")
+        engine.decode(token)
+    return steps
+
+
+def _kind(step: str) -> str:
+    quote, meaning, result = KINDS
+    return quote if step.startswith(">") else result if step[0].isdigit() else meaning
+
+
+def first_word(pair: Pair) -> str:
     """Measure the time from `glimp solve` to the first word of the thought."""
-    problem = str(ROOT / "examples" / "marbles.txt")
-    command = [sys.executable, "-m", "glimp_local", "solve", problem, "--pair", "builtin", "--jsonl"]
-    environment = {**os.environ, "GLIMP_MODELS": str(packaged_file())}
+    command = [sys.executable, "-m", "glimp_local", "solve", str(ROOT / "examples" / "marbles.txt"), "--jsonl"]
     seconds = []
-    for _ in range(7):
-        begin = time.perf_counter()
-        with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT, env=environment
-        ) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
-                if json.loads(line)["type"] == "text":
-                    seconds.append(time.perf_counter() - begin)
-                    break
-            process.communicate()
+    with tempfile.TemporaryDirectory() as folder:
+        models = Path(folder) / "models.toml"
+        tables = (f"[pairs.{pair.name}.{model}]\npath = '{engine.path}'\n" for model, engine in pair.engines.items())
+        models.write_text("".join(tables), encoding="utf-8")
+        environment = {**os.environ, "GLIMP_MODELS": str(models), "GLIMP_PAIR": pair.name}
+        for _ in range(7):
+            begin = time.perf_counter()
+            with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    if json.loads(line)["type"] == "text":
+                        seconds.append(time.perf_counter() - begin)
+                        break
+                _, said = process.communicate()
+            if process.returncode:
+                raise SystemExit(said.decode())
     return (
-        f"From `glimp solve` to the first word: {statistics.median(seconds):.2f} s, Python's start and all imports "
-        "included (median of 7)."
+        f"From `glimp solve` to the first word: {median(seconds):.2f} s, Python's start and all imports included "
+        "(median of 7)."
     )
 
 
-def _flat(rows: Sequence[Sequence[float]]) -> npt.NDArray[np.float64]:
-    return np.array([value for row in rows for value in row], dtype=float)
+def auroc(steps: Sequence[Step]) -> float:
+    """Give the probability that a wrong step has the higher entropy of the two (Mann-Whitney's U, ties by halves).
 
-
-def _auroc(entropies: npt.NDArray[np.float64], rights: npt.NDArray[np.float64]) -> float:
-    """Give the probability that a wrong step has the higher entropy of the two (Mann-Whitney's U, ties by halves)."""
-    wrong, right = entropies[rights == 0], entropies[rights == 1]
+    Not a number where all steps are right or all are wrong.
+    """
+    wrong, right = ([step.entropy for step in steps if step.right is kind] for kind in (False, True))
+    if not wrong or not right:
+        return math.nan
     return float(mannwhitneyu(wrong, right).statistic / (len(wrong) * len(right)))
 
 
-def _rate(right: npt.NDArray[np.float64]) -> str:
+def rate(right: npt.NDArray[np.float64]) -> str:
     """Give a rate with Wilson's 95% interval."""
     n, p = len(right), float(right.mean())
     middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
@@ -230,7 +283,7 @@ def _rate(right: npt.NDArray[np.float64]) -> str:
     return f"{p:.1%} ({middle - half:.1%}-{middle + half:.1%})"
 
 
-def _difference(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> str:
+def difference(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> str:
     """Give the difference of two rates on the same stories, in points, with a paired bootstrap's 95% interval."""
     rng = np.random.default_rng(0)
     delta = 100 * (one - other)
