@@ -1,7 +1,7 @@
 """Make the built-in pair anew: `python -m training`.
 
-Vocabulary, small model, large model, both as GGUF files in the package, and the model card's figures. The same seed,
-versions and number of threads give the same models.
+Vocabulary, small model, large model, both as GGUF files in the package, and the model card's figures. On one
+machine the same seed, versions and number of threads give the same models.
 """
 
 from __future__ import annotations
