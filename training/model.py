@@ -175,7 +175,7 @@ class Model(nn.Module):
         """Map token ids (batch, tokens) to normalised hidden states (batch, tokens, width)."""
         x = functional.embedding(ids, table)
         tokens = ids.shape[1]
-        # Like what they turn: with 32-bit angles all of attention would be computed in 32 bits, at half the speed.
+        # In 16 bits, like what they turn, so that attention stays in them; llama.cpp has the angles in 32.
         turn = self.cosines[:tokens].to(torch.bfloat16), self.sines[:tokens].to(torch.bfloat16)
         for block in self.blocks:
             x = block(x, turn)
