@@ -31,7 +31,10 @@ def follow(story: Story) -> int:
     whose: str | None = None
     last = 0
     for step in story.steps:
-        if step.startswith(">") or step == "Nothing changes.":
+        if step.startswith((">", "Count: ")) or step == "Nothing changes.":
+            continue
+        if found := re.fullmatch(r"(Give|To): (\w+), not counted\.", step):
+            assert found[2] not in amounts
             continue
         if step == "Swap.":
             amounts = dict(zip(amounts, reversed(amounts.values()), strict=True))

@@ -22,8 +22,8 @@ from training.train import Plan, train
 from training.words import HELD_OUT, TAUGHT
 
 PLANS = {
-    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=4500),
-    "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=10_000),
+    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=4000),
+    "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=8000),
 }
 SETS = (TAUGHT, HELD_OUT)
 

@@ -12,7 +12,7 @@ COUNTED = 2
 """The first people of a story, whose things are counted."""
 PEOPLE = 4
 _SHORTEST_NAME = 3
-_NAMED = 0.4
+_NAMED = 0.3
 """How often someone who only passes by has a name: whom to count must be looked up."""
 
 
@@ -67,9 +67,9 @@ class Narrator:
 
     def _invent(self, *, plural: bool = False) -> str:
         rng = self.rng
-        onset, vowel = "bcdfghjklmnprstvwz", "aeiou"
+        onset, vowel = "bcdfhjklmnprstvwz", "aeiou"
         word = "".join(rng.choice(onset) + rng.choice(vowel) for _ in range(rng.randint(1, 2)))
-        word += rng.choice(["", "n", "r", "l", rng.choice(onset) + rng.choice(vowel), "ck", "ng"])
+        word += rng.choice(["", "n", "r", "l", rng.choice(onset) + rng.choice(vowel), "ng"])
         return (
             word + "s"
             if plural
@@ -94,8 +94,11 @@ class Narrator:
         """Give a number in digits or, with probability `often` if it has one, as a word."""
         return NUMBER_WORDS[n] if n in NUMBER_WORDS and self.chance(often) else str(n)
 
-    def clause(self, template: str, person: Person, to: Person | None = None, **values: object) -> None:
-        """Add a sentence about a person's event: with a name or a pronoun, alone or joined to the last one."""
+    def clause(self, template: str, person: Person, to: Person | None = None, **values: object) -> Person | None:
+        """Add a sentence about a person's event: with a name or a pronoun, alone or joined to the last one.
+
+        Gives the person in it who only passes by, if there is one and has a name.
+        """
         rng = self.rng
         leads = template.startswith("{who} ") and not template.startswith("{who} and ")
         again = self.last == person
@@ -131,6 +134,7 @@ class Narrator:
             self.last = to
         else:
             self.last = None if template.startswith("{rel}") else person
+        return passing
 
     def is_clear(self, person: Person, *others: Person | None) -> bool:
         """Would a pronoun mean this person, whoever else is named in its sentence and the last one?"""

@@ -113,12 +113,13 @@ class _Teller:
         number, answer = self._ask()
         question = " ".join(sentence for sentence, _ in self.narrator.parts)
         following = [f" {beginning(sentence)}" for sentence, _ in self.narrator.parts[1:]]
-        steps = [
+        read = [
             step
             for (sentence, led_to), ahead in zip(self.narrator.parts, [*following, ""], strict=True)
             for step in (f"> {sentence}{ahead}", *led_to)
         ]
-        return Story(question, tuple(steps), answer, number, tuple(self.kinds))
+        steps = (f"Count: {self.narrator.things}.", *read)
+        return Story(question, steps, answer, number, tuple(self.kinds))
 
     def _begin(self) -> None:
         rng, (one, two) = self.rng, self.narrator.people[:COUNTED]
@@ -162,17 +163,18 @@ class _Teller:
         self.amounts[person] = amount
         self.narrator.step(f"{amount}: " + ", ".join(f"{who.name} {n}" for who, n in self.amounts.items()) + ".")
 
-    def _gain(self, person: Person, n: int) -> None:
-        x = self.amounts[person]
-        self.narrator.step(f"Add: {person.name} {x} + {n}.")
-        self._result(person, x + n)
-
-    def _lose(self, person: Person, n: int, to: Person | None = None) -> None:
-        x = self.amounts[person]
-        self.narrator.step(f"{'Give' if to else 'Take'}: {person.name} {x} - {n}.")
-        self._result(person, x - n)
-        if to is not None:
-            self._gain(to, n)
+    def _transfer(self, giver: Person | None, to: Person | None, n: int) -> None:
+        """Take things from one and add them to the other, who may be nobody or not counted."""
+        for person, sign, alone, both in ((giver, -1, "Take", "Give"), (to, 1, "Add", "To")):
+            if person is None:
+                continue
+            word = both if giver and to else alone
+            if person not in self.amounts:
+                self.narrator.step(f"{word}: {person.name}, not counted.")
+                continue
+            x = self.amounts[person]
+            self.narrator.step(f"{word}: {person.name} {x} {'+' if sign > 0 else '-'} {n}.")
+            self._result(person, x + sign * n)
 
     def _some(self, most: int) -> int:
         return self.rng.randint(_FEWEST, min(most, self.rng.choice([20, 60, 60, 300])))
@@ -223,13 +225,14 @@ class _Teller:
             assert to is not None
             most = min(most, LARGEST - self.amounts[to])
         n = self._some(most)
-        self.narrator.clause(
-            self._wording(kind), person, to if kind == "give" else None, n=self.narrator.number(n, _NUMBER_AS_WORD)
+        receiver = to if kind == "give" else None
+        passing = self.narrator.clause(
+            self._wording(kind), person, receiver, n=self.narrator.number(n, _NUMBER_AS_WORD)
         )
         if kind == "gain":
-            self._gain(person, n)
+            self._transfer(passing, person, n)
         else:
-            self._lose(person, n, to if kind == "give" else None)
+            self._transfer(person, receiver or passing, n)
 
     def _scale(self, kind: Literal["times", "share"], person: Person) -> None:
         rng, x = self.rng, self.amounts[person]
@@ -255,10 +258,10 @@ class _Teller:
         receiver = to if kind == "give part" else None
         room = LARGEST - self.amounts[receiver] if receiver else x
         m = self.rng.choice([m for m in PARTS if x % m == 0 and x > m and x // m <= room])
-        self.narrator.clause(self._wording(kind), person, receiver, part=self.rng.choice(PARTS[m]))
+        passing = self.narrator.clause(self._wording(kind), person, receiver, part=self.rng.choice(PARTS[m]))
         self.narrator.step(f"Part: {person.name} {x} / {m}.")
         self.narrator.step(f"{x // m} in it.")
-        self._lose(person, x // m, receiver)
+        self._transfer(person, receiver or passing, x // m)
 
     def _swap(self, person: Person, to: Person | None) -> None:
         assert to is not None
@@ -271,10 +274,10 @@ class _Teller:
     def _packs(self, person: Person) -> None:
         m = self.rng.choice(_FACTORS)
         n = self.rng.randint(2, min(60, (LARGEST - self.amounts[person]) // m))
-        self.narrator.clause(self._wording("packs"), person, m=self.narrator.number(m, _FACTOR_AS_WORD), n=n)
+        passing = self.narrator.clause(self._wording("packs"), person, m=self.narrator.number(m, _FACTOR_AS_WORD), n=n)
         self.narrator.step(f"Packs: {m} * {n}.")
         self.narrator.step(f"{m * n} in all.")
-        self._gain(person, m * n)
+        self._transfer(passing, person, m * n)
 
     def _wording(self, kind: Kind) -> str:
         return self.narrator.pick(self.words.wordings[kind])

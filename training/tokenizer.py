@@ -21,7 +21,7 @@ _PIECES = (
 """What BPE never merges across; llama.cpp knows it under the name "llama-bpe"."""
 
 
-def train_tokenizer(seed: int, *, without: frozenset[str], size: int = 2304, stories: int = 30_000) -> Tokenizer:
+def train_tokenizer(seed: int, *, without: frozenset[str], size: int = 3072, stories: int = 30_000) -> Tokenizer:
     """Learn the vocabulary from stories, but for the questions in `without`."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_PIECES), "isolated")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,13 +21,6 @@ RESULT_WEIGHT = 3.0
 """How much more a number counts in the loss than another token of the thought."""
 EARLIER_TURNS = 0.06
 """Share of samples with a finished question before the one to solve, as in a chat."""
-SPELT = 0.2
-"""Share of samples, at the end, in which some words stand in pieces, so that words nobody taught can be copied.
-
-It grows from nothing: copying whole words is learnt first.
-"""
-OWN = frozenset({"in", "it", "all", "together", "more", "the", "end", "has", "they", "have", "than"})
-"""Words the models say of their own, never in pieces."""
 LENGTHS = 32
 """Batches are padded to a multiple of this length: with few different shapes torch keeps its kernels for them."""
 POOL = 1024
@@ -122,12 +113,9 @@ def _batches(
     is_number[number_ids(tokenizer)] = True
     stories = endless(f"stories {name} {seed}", without=without)
     earlier = endless(f"earlier {name} {seed}", events=(1, 2), without=without)
-    given = 0
     while True:
-        spelt_share = SPELT * given / plan.batches
         samples = sorted(
-            (_sample(next(stories), earlier, rng, tokenizer, spelt_share) for _ in range(POOL)),
-            key=lambda sample: len(sample[0]),
+            (_sample(next(stories), earlier, rng, tokenizer) for _ in range(POOL)), key=lambda sample: len(sample[0])
         )
         groups: list[list[tuple[list[int], int]]] = [[]]
         for sample in samples:
@@ -143,7 +131,6 @@ def _batches(
                 weights[row, prompt : len(text)] = 1.0
             weights[is_number[ids] & (weights > 0)] = RESULT_WEIGHT
             yield ids, weights
-        given += len(groups)
 
 
 def _padded(sample: tuple[list[int], int]) -> int:
@@ -151,33 +138,11 @@ def _padded(sample: tuple[list[int], int]) -> int:
     return -(-(len(sample[0]) - 1) // LENGTHS) * LENGTHS
 
 
-def _sample(
-    story: Story, earlier: Iterator[Story], rng: Random, tokenizer: Tokenizer, spelt_share: float
-) -> tuple[list[int], int]:
+def _sample(story: Story, earlier: Iterator[Story], rng: Random, tokenizer: Tokenizer) -> tuple[list[int], int]:
     """Give a story's tokens and how many of them are the prompt."""
     prompt, reply = render(story)
     while rng.random() < EARLIER_TURNS:
         before = next(earlier)
         prompt = _asked(before) + f"{before.answer}<|im_end|>\n{prompt}"
-    spelt = _spell(story.question, rng, tokenizer) if rng.random() < spelt_share else {}
-    asked, written = (_encode(text, spelt, tokenizer) for text in (prompt, reply))
+    asked, written = (tokenizer.encode(text).ids for text in (prompt, reply))
     return asked + written, len(asked)
-
-
-def _spell(question: str, rng: Random, tokenizer: Tokenizer) -> dict[str, list[int]]:
-    """Choose words of a question and cut them at random: their tokens in pieces, as an unknown word comes."""
-    words = sorted({word for word in re.findall(r" [A-Za-z]{2,}\b", question) if word.strip() not in OWN})
-    spelt = {}
-    for word in rng.sample(words, min(len(words), rng.randint(1, 5))):
-        cuts = sorted({0, *(rng.randint(1, len(word) - 1) for _ in range(rng.randint(1, 3))), len(word)})
-        parts = [word[begin:end] for begin, end in itertools.pairwise(cuts)]
-        spelt[word] = [id_ for part in parts for id_ in tokenizer.encode(part).ids]
-    return spelt
-
-
-def _encode(text: str, spelt: dict[str, list[int]], tokenizer: Tokenizer) -> list[int]:
-    """Give a text's tokens, with the chosen words in pieces."""
-    if not spelt:
-        return list(tokenizer.encode(text).ids)
-    parts = re.split(rf"({'|'.join(spelt)})\b", text)
-    return [id_ for part in parts if part for id_ in spelt.get(part) or tokenizer.encode(part).ids]

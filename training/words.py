@@ -69,16 +69,24 @@ TAUGHT = Words(
     invented=0.05,
     girls=tuple(
         "Mia Ana Zoe Eva Ivy Lily Nina Kate Yuki Sara Emma Olga Rosa Leila Maya Clara Ida Julia Amina Grace "
+        "Sarah Anne Laura Lisa Maria Linda Susan Karen Helen Elena Irene Paula Carla Diana Emily Chloe Sophie "
+        "Hannah Leah Ruth Rachel Amy Eve Jenny Molly Ruby Daisy Mei Aisha Noor Tina Wendy Betty Martha "
         "Alice Nora Hana Priya Fatima Anna Ella Lucy Sofia Mary Jane Lena Marta Vera".split()
     ),
     boys=tuple(
         "Leo Tom Max Sam Ben Omar Raj Hugo Paul Dan Adam Felix Ivan Jack Karl Luis Milo Noah Oscar Peter "
+        "James Michael Robert Daniel Thomas George Henry William Joe Jim Tim Nick Alex Andrew Chris Eric Kevin "
+        "Lucas Ethan Finn Carlos Pedro Diego Marco Ahmed Hassan Chen Kenji Jan Lars Sven Tony Steve Ryan "
         "Ravi Theo Victor Liam Ali Bob John Mark Erik Jonas Kofi Mateo Simon David".split()
     ),
     things=tuple(
         "marbles coins apples stickers shells cards beads stamps books pencils balls buttons stones cookies nuts "
         "oranges pears flowers ropes eggs balloons gloves sweets plums tickets keys leaves crayons bricks cakes "
-        "pens cars dolls feathers badges photos bottles hats rings cups".split()
+        "pens cars dolls feathers badges photos bottles hats rings cups "
+        "tomatoes potatoes carrots onions lemons bananas cherries peaches melons fish birds chairs lamps plates "
+        "forks bowls stars kites drums bells flags masks socks shirts shoes scarves clocks phones rulers brushes "
+        "candles planks nails screws wheels seeds trees ducks hens sheep goats horses rabbits frogs songs puzzles "
+        "games tokens points medals prizes".split()
     ),
     relations=(
         "a friend",
