@@ -16,16 +16,27 @@ _EXAMPLES = 3
 _WORDS = re.compile(r"[^\W\d_]+|[^\w\s.,;:!?'\"()%\u2019-]")
 """Words, and symbols that are not punctuation."""
 _NUMBERS = re.compile(r"(?<!\w)-?\d[\d.,/]*")
-_NUMBER_WORDS = "two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+_NUMBER_WORDS = re.compile(r"\b(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)\b", re.IGNORECASE)
 _SIGNS = re.compile(r"[-+*/=\u00d7\u00f7](?=\s)")
-_COUNTED = re.compile(rf"(?:\d|\b(?:{_NUMBER_WORDS})) (?:more )?(\w+)|how many (\w+s)\b", re.IGNORECASE)
-"""A thing, where it is counted."""
 
 
 def objection(question: str, vocabulary: Vocabulary) -> str | None:
-    """Say why a question is clearly not one for a pair that counts; None where it may be one."""
+    """Say why a question is not one for a pair that counts, or hardly; None where it is."""
+    if reason := _other_kind(question):
+        return f"this is not one: {reason}"
+    words = list(dict.fromkeys(_WORDS.findall(question)))
+    unknown = [word for word in words if not _is_known(word, vocabulary)]
+    if not unknown:
+        return None
+    verdict = "this is not one" if len(unknown) >= _MOST_UNKNOWN * len(words) else "it may well get this one wrong"
+    examples = ", ".join(map(repr, unknown[:_EXAMPLES]))
+    return f"{verdict}: {len(unknown)} of its {len(words)} different words are unknown to it, like {examples}"
+
+
+def _other_kind(question: str) -> str | None:
+    """Say what keeps a question from being a counting story, whatever its words."""
     numbers = [number.rstrip(".,/") for number in _NUMBERS.findall(question)]
-    if not numbers and not re.search(rf"\b({_NUMBER_WORDS})\b", question, re.IGNORECASE):
+    if not numbers and not _NUMBER_WORDS.search(question):
         return "it has no number the pair can read (1 to 999, or a word from two to twelve)"
     if number := next((n for n in numbers if not re.fullmatch(r"[1-9]\d{0,2}", n)), None):
         return f"{number} is not a whole number from 1 to 999"
@@ -33,26 +44,7 @@ def objection(question: str, vocabulary: Vocabulary) -> str | None:
         return f"it has the sign {sign[0]!r} in it, and a story is told in words"
     if sum(bool(_WORDS.search(sentence)) for sentence in re.split(r"[.!?]\s", question)) <= 1:
         return "it is one sentence at most, and a story tells what happens before it asks"
-    words = list(dict.fromkeys(_WORDS.findall(question)))
-    unknown = [word for word in words if not _is_known(word, vocabulary)]
-    if unknown and len(unknown) >= _MOST_UNKNOWN * len(words):
-        return f"{len(unknown)} of its {len(words)} different words are unknown to it, like {_some(unknown)}"
     return None
-
-
-def doubt(question: str, vocabulary: Vocabulary) -> str | None:
-    """Name the words whose meaning such a pair can only guess; None where there are none.
-
-    Unknown names, and things that are counted, are only copied; what happens to them has to be understood.
-    """
-    counted = {word for words in _COUNTED.findall(question) for word in words}
-    guessed = [word for word in dict.fromkeys(_WORDS.findall(question)) if word.islower() and word not in counted]
-    unknown = [word for word in guessed if not _is_known(word, vocabulary)]
-    return _some(unknown) if unknown else None
-
-
-def _some(words: list[str]) -> str:
-    return ", ".join(map(repr, words[:_EXAMPLES]))
 
 
 def _is_known(word: str, vocabulary: Vocabulary) -> bool:

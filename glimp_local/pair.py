@@ -96,17 +96,13 @@ class Pair:
             )
 
     def objection(self, question: str) -> str | None:
-        """Say it, and what to do, where a question is not, or not quite, of the one kind the pair was made for."""
+        """Say it, and what to do, where a question is not, or hardly, of the one kind the pair was made for."""
         if self.config.only is None:
             return None
-        vocabulary = next(iter(self.engines.values())).vocabulary
-        limits = f"the pair {self.name!r} can do {self.config.only} and nothing else"
-        if reason := domain.objection(question, vocabulary):
-            message = f"{limits}, and this is not one: {reason}"
-        elif words := domain.doubt(question, vocabulary):
-            message = f"{limits}, and only in words it was taught: it has to guess what {words} may mean"
-        else:
+        reason = domain.objection(question, next(iter(self.engines.values())).vocabulary)
+        if reason is None:
             return None
+        message = f"the pair {self.name!r} can do {self.config.only} and nothing else, and {reason}"
         if self._instead is None:
             return message
         sources = {model: _source(self.config.instead or "", self._instead, model) for model in _models(self._instead)}
