@@ -23,6 +23,7 @@ from training.train import Plan, train
 from training.words import HELD_OUT, TAUGHT
 
 KIND = gguf.GGMLQuantizationType.F16
+"""Of the matrices in the files."""
 PLANS = {
     "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=4500),
     "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=8000),
