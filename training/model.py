@@ -55,7 +55,7 @@ class Attention(nn.Module):
         return out
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch is `Any` to the checker
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Mix values (batch, heads, tokens, size) causally.
 
@@ -130,7 +130,7 @@ class Model(nn.Module):
         for name, value in (("features", features), ("cosines", angles.cos()), ("sines", angles.sin())):
             self.register_buffer(name, value, persistent=False)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
+    @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is `Any` to the checker
     def _look_back(self, turns: Tensor) -> None:
         """Let heads of the first layer begin by looking one and two tokens back, and the second layer's by copying.
 
