@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -78,11 +79,25 @@ def test_numbers_are_one_token_and_a_blank_line_belongs_to_its_full_stop(pair: P
 
 
 def test_the_readme_s_figures_are_the_model_card_s() -> None:
-    lines = (ROOT / "README.md").read_text().splitlines()
-    figures = [line for line in lines if line.startswith(("| small alone |", "| large alone |", "| routed"))]
-    assert len(figures) == 3
-    card = (BUILTIN / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    card = (BUILTIN / "README.md").read_text(encoding="utf-8")
+    kinds = (
+        "| small alone |",
+        "| large alone |",
+        "| routed",
+        "| random",
+        "Routed less",
+        "| quotes",
+        "| says",
+        "| begins",
+    )
+    figures = [line for line in readme.splitlines() if line.startswith(kinds)]
+    assert len(figures) == 9
     assert all(line in card for line in figures)
+    (auroc,) = re.findall(r"an AUROC of (\S+ \(\S+\))", readme)
+    assert f"AUROC {auroc} over" in card
+    size = sum(path.stat().st_size for path in BUILTIN.glob("*.gguf"))
+    assert f"({size / 1e6:.1f} MB together)" in readme
 
 
 # What it does.
@@ -101,7 +116,7 @@ def test_routing_keeps_the_large_model_s_answers_and_chance_does_not(pair: Pair,
     large, _ = right(pair, stories, Alone("large"))
     routed, share = right(pair, stories, Threshold(pair.config.threshold))
     chance, _ = right(pair, stories, Random(share, seed=1))
-    assert large >= 0.8 * len(stories)
+    assert large >= 0.9 * len(stories)
     assert small <= 0.7 * len(stories)
     assert share <= 0.35
     assert routed >= large - 0.1 * len(stories)

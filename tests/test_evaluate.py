@@ -21,6 +21,7 @@ def test_a_rate_has_wilson_s_interval() -> None:
 
 def test_an_interval_stays_within_0_and_100_percent() -> None:
     assert rate(np.ones(10)) == "100.0% (72.2%-100.0%)"
+    assert rate(np.zeros(15)) == "0.0% (0.0%-20.4%)"
 
 
 def test_a_difference_is_taken_story_by_story() -> None:

@@ -280,7 +280,7 @@ def rate(right: npt.NDArray[np.float64]) -> str:
     n, p = len(right), float(right.mean())
     middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return f"{p:.1%} ({middle - half:.1%}-{middle + half:.1%})"
+    return f"{p:.1%} ({max(0, middle - half):.1%}-{middle + half:.1%})"  # never -0.0%
 
 
 def difference(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> str:
