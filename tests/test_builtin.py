@@ -27,7 +27,10 @@ from training.words import TAUGHT
 ROOT = Path(__file__).parents[1]
 BUILTIN = ROOT / "glimp_local" / "builtin"
 Q8_0_TOLERANCE = 1.0
-"""Q8_0 rounds activations too: in other batches the logits differ by up to 0.7, with a token less nearby by 1.4."""
+"""Q8_0 rounds activations too: in other batches logits differ by up to 0.7; with a token less three places back by 1.4.
+
+Farther back such a token drowns in the rounding: the strict check is the one on models that the tests write themselves.
+"""
 EXAMPLE = (ROOT / "examples" / "marbles.txt").read_text(encoding="utf-8")
 
 
