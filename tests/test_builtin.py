@@ -292,6 +292,14 @@ def test_words_it_was_not_taught_are_named(pair: Pair, question: str, unknown: s
     assert "For a pair that reasons about anything: hf download" in said
 
 
+def test_a_missing_question_mark_is_said(pair: Pair) -> None:
+    question = "Mia has 24 marbles. Mia finds 17 more. How many marbles does Mia have now"
+    said = pair.objection(question)
+    assert said is not None
+    assert "it may well get this one wrong: the question does not end with a question mark" in said
+    assert pair.objection(f"{question}?\n") is None
+
+
 def test_stories_are_taken_as_they_are(pair: Pair) -> None:
     stories = held_out(dataclasses.replace(TAUGHT, invented=0.0), 500, SUITE)
     assert [story.question for story in stories if pair.objection(story.question)] == []
