@@ -35,10 +35,10 @@ def held_by_a_fresh_engine(engine: Engine, ids: list[int]) -> np.ndarray:
     return logits
 
 
-def assert_caches_equal_fresh_runs(session: Session, tolerance: float = TOLERANCE) -> None:
+def assert_caches_equal_fresh_runs(session: Session) -> None:
     """Both models, caught up with the transcript, must compute what a fresh engine does."""
     session._cancel.clear()
     for lane in session._lanes.values():
         lane.catch_up()
         assert lane.engine.ids == lane.ids
-        assert np.allclose(lane.engine.logits(), held_by_a_fresh_engine(lane.engine, lane.ids), atol=tolerance)
+        assert np.allclose(lane.engine.logits(), held_by_a_fresh_engine(lane.engine, lane.ids), atol=TOLERANCE)

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import gguf
+import numpy as np
 from tokenizers import Tokenizer
 
 from training.model import NORM_EPSILON, ROPE_BASE, Model
 
-KIND = gguf.GGMLQuantizationType.Q8_0
 TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
@@ -19,13 +19,13 @@ TEMPLATE = (
 
 
 def export(model: Model, tokenizer: Tokenizer, path: Path, name: str) -> None:
-    """Write a model with its vocabulary; matrices as Q8_0, norms as 32-bit numbers."""
+    """Write a model with its vocabulary; matrices as F16, norms as 32-bit numbers."""
     shape = model.shape
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
     writer.add_description("Counting stories only: one of the built-in pair of glimp-local")
     writer.add_license("MIT")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.width)
     writer.add_block_count(shape.layers)
@@ -40,10 +40,7 @@ def export(model: Model, tokenizer: Tokenizer, path: Path, name: str) -> None:
     del state["free.weight"], state["code"]  # the two parts of the embeddings
     for key, tensor in state.items():
         weights = tensor.detach().float().numpy()
-        if weights.ndim > 1:
-            writer.add_tensor(_name(key), gguf.quants.quantize(weights, KIND), raw_dtype=KIND)
-        else:
-            writer.add_tensor(_name(key), weights)
+        writer.add_tensor(_name(key), weights.astype(np.float16) if weights.ndim > 1 else weights)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -11,7 +11,6 @@ from training.words import NUMBER_WORDS, Words
 COUNTED = 2
 """The first people of a story, whose things are counted."""
 PEOPLE = 4
-_SHORTEST_NAME = 3
 _NAMED = 0.3
 """How often someone who only passes by has a name: whom to count must be looked up."""
 
@@ -48,33 +47,18 @@ class Narrator:
 
     def __post_init__(self) -> None:
         rng = self.rng
-        invented = self.chance(self.words.invented)
-        self.things = self._invent(plural=True) if invented and self.chance(0.5) else rng.choice(self.words.things)
+        self.things = rng.choice(self.words.things)
         self.other = rng.choice([thing for thing in self.words.things if thing != self.things])
         self.people: list[Person] = []
         while len(self.people) < PEOPLE:
             girl = self.chance(0.5)
-            name = self._invent() if invented and self.chance(0.5) else rng.choice(self._names(girl))
+            name = rng.choice(self.words.girls if girl else self.words.boys)
             if name not in {person.name for person in self.people}:
                 self.people.append(Person(name, girl))
 
     def chance(self, probability: float) -> bool:
         """Toss a coin."""
         return self.rng.random() < probability
-
-    def _names(self, girl: bool) -> tuple[str, ...]:
-        return self.words.girls if girl else self.words.boys
-
-    def _invent(self, *, plural: bool = False) -> str:
-        rng = self.rng
-        onset, vowel = "bcdfhjklmnprstvwz", "aeiou"
-        word = "".join(rng.choice(onset) + rng.choice(vowel) for _ in range(rng.randint(1, 2)))
-        word += rng.choice(["", "n", "r", "l", rng.choice(onset) + rng.choice(vowel), "ng"])
-        return (
-            word + "s"
-            if plural
-            else word.capitalize() + (rng.choice(["n", "s", "l"]) if len(word) < _SHORTEST_NAME else "")
-        )
 
     def sentence(self, template: str, **values: object) -> None:
         """Fill a wording and begin it with a capital letter."""

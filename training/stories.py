@@ -7,7 +7,7 @@ for. Knows nothing of tokens or models. The same seed gives the same stories eve
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal
 
@@ -38,7 +38,10 @@ _FEWEST = 2
 _NUMBER_AS_WORD, _FACTOR_AS_WORD = 0.15, 0.4
 _AHEAD = 3
 """Words of the next sentence at the end of a quote: the next quote begins with them."""
-_IDLE = 0.14
+_UNMARKED = 0.04
+"""Share of training stories that lack the question mark."""
+_IDLE, _IDLE_TAUGHT = 0.14, 0.2
+"""Share of sentences that change nothing, in the test stories and in training: telling them is learnt slowly."""
 
 
 @dataclass(frozen=True)
@@ -70,16 +73,23 @@ def endless(seed: str, *, events: tuple[int, int] = EVENTS, without: frozenset[s
     """Give training stories without end, but for those whose question is in `without`."""
     rng = Random(seed)
     while True:
-        story = tell(rng, TAUGHT, events=events)
+        story = tell(rng, TAUGHT, events=events, idle=_IDLE_TAUGHT)
+        unmarked = rng.random() < _UNMARKED
         if story.question not in without:
-            yield story
+            yield _unmarked(story) if unmarked else story
 
 
-def tell(rng: Random, words: Words, *, events: tuple[int, int] = EVENTS) -> Story:
+def _unmarked(story: Story) -> Story:
+    """Leave the question mark out, as people do."""
+    steps = tuple(step.removesuffix("?") for step in story.steps)
+    return replace(story, question=story.question.removesuffix("?"), steps=steps)
+
+
+def tell(rng: Random, words: Words, *, events: tuple[int, int] = EVENTS, idle: float = _IDLE) -> Story:
     """Make up one story, whose sentences can be told apart by the words a quote looks ahead."""
     while True:
         teller = _Teller(rng, words)
-        story = teller.tell(rng.randint(*events))
+        story = teller.tell(rng.randint(*events), idle)
         if len({beginning(sentence) for sentence, _ in teller.narrator.parts}) == len(teller.narrator.parts):
             return story
 
@@ -103,10 +113,10 @@ class _Teller:
         self.couple = self.narrator.chance(0.65)
         self.amounts: dict[Person, int] = {}
 
-    def tell(self, events: int) -> Story:
+    def tell(self, events: int, idle: float) -> Story:
         self._begin()
         while len(self.kinds) < events:
-            if self.narrator.chance(_IDLE):
+            if self.narrator.chance(idle):
                 self._idle()
             else:
                 self._event()
@@ -159,22 +169,23 @@ class _Teller:
             self.narrator.last = None
 
     def _result(self, person: Person, amount: int) -> None:
-        """Let a step say the new amount, and behind it everybody's, so that all amounts stand close by."""
+        """Let a step say the new amount, and behind it everybody's, so that all amounts stand close by.
+
+        A name leads a line, as it does in the sums: elsewhere it is another token, which is hardly found again.
+        """
         self.amounts[person] = amount
-        self.narrator.step(f"{amount}: " + ", ".join(f"{who.name} {n}" for who, n in self.amounts.items()) + ".")
+        self.narrator.step(f"{amount}:\n" + ",\n".join(f"{who.name} {n}" for who, n in self.amounts.items()) + ".")
 
     def _transfer(self, giver: Person | None, to: Person | None, n: int) -> None:
         """Take things from one and add them to the other, who may be nobody or not counted."""
-        for person, sign, alone, both in ((giver, -1, "Take", "Give"), (to, 1, "Add", "To")):
-            if person is None:
-                continue
-            word = both if giver and to else alone
-            if person not in self.amounts:
-                self.narrator.step(f"{word}: {person.name}, not counted.")
-                continue
-            x = self.amounts[person]
-            self.narrator.step(f"{word}: {person.name} {x} {'+' if sign > 0 else '-'} {n}.")
-            self._result(person, x + sign * n)
+        self.narrator.step("Give." if giver and to else "Take." if giver else "Add.")
+        for person, sign in ((giver, -1), (to, 1)):
+            if person in self.amounts:
+                x = self.amounts[person]
+                self.narrator.step(f"{person.name} {x} {'+' if sign > 0 else '-'} {n}.")
+                self._result(person, x + sign * n)
+            elif person:
+                self.narrator.step("Not counted.")
 
     def _some(self, most: int) -> int:
         return self.rng.randint(_FEWEST, min(most, self.rng.choice([20, 60, 60, 300])))
@@ -241,7 +252,8 @@ class _Teller:
             special = self.words.factors.get(m, ()) if self.narrator.chance(0.6) else ()
             template = self.narrator.pick(special or self.words.wordings[kind])
             self.narrator.clause(template, person, m=self.narrator.number(m, _FACTOR_AS_WORD))
-            self.narrator.step(f"Multiply: {person.name} {x} * {m}.")
+            self.narrator.step("Multiply.")
+            self.narrator.step(f"{person.name} {x} * {m}.")
             self._result(person, m * x)
             return
         m = rng.choice([m for m in _SHARES if x % m == 0])
@@ -250,7 +262,8 @@ class _Teller:
         self.narrator.clause(
             self.narrator.pick(wordings), person, m=self.narrator.number(m, _FACTOR_AS_WORD), part=part
         )
-        self.narrator.step(f"Divide: {person.name} {x} / {m}.")
+        self.narrator.step("Divide.")
+        self.narrator.step(f"{person.name} {x} / {m}.")
         self._result(person, x // m)
 
     def _part(self, kind: Literal["part", "give part"], person: Person, to: Person | None) -> None:
@@ -259,7 +272,8 @@ class _Teller:
         room = LARGEST - self.amounts[receiver] if receiver else x
         m = self.rng.choice([m for m in PARTS if x % m == 0 and x > m and x // m <= room])
         passing = self.narrator.clause(self._wording(kind), person, receiver, part=self.rng.choice(PARTS[m]))
-        self.narrator.step(f"Part: {person.name} {x} / {m}.")
+        self.narrator.step("Part.")
+        self.narrator.step(f"{person.name} {x} / {m}.")
         self.narrator.step(f"{x // m} in it.")
         self._transfer(person, receiver or passing, x // m)
 
@@ -267,15 +281,18 @@ class _Teller:
         assert to is not None
         self.narrator.clause(self._wording("swap"), person, to)
         self.narrator.step("Swap.")
-        self.amounts[person], self.amounts[to] = self.amounts[to], self.amounts[person]
-        first = next(iter(self.amounts))
-        self._result(first, self.amounts[first])
+        # Each of the two amounts leads a step of its own.
+        (one, x), (two, y) = self.amounts.items()
+        self.narrator.step(f"{y} for {one.name}.")
+        self.amounts[one] = y
+        self._result(two, x)
 
     def _packs(self, person: Person) -> None:
         m = self.rng.choice(_FACTORS)
         n = self.rng.randint(2, min(60, (LARGEST - self.amounts[person]) // m))
         passing = self.narrator.clause(self._wording("packs"), person, m=self.narrator.number(m, _FACTOR_AS_WORD), n=n)
-        self.narrator.step(f"Packs: {m} * {n}.")
+        self.narrator.step("Packs.")
+        self.narrator.step(f"{m} * {n}.")
         self.narrator.step(f"{m * n} in all.")
         self._transfer(passing, person, m * n)
 
@@ -303,11 +320,13 @@ class _Teller:
                 known,
                 n=self.narrator.number(n, _NUMBER_AS_WORD),
             )
-            self.narrator.step(f"{way.capitalize()}: {known.name} {x} {'+' if way == 'more' else '-'} {n}.")
+            self.narrator.step(f"{way.capitalize()}.")
+            self.narrator.step(f"{known.name} {x} {'+' if way == 'more' else '-'} {n}.")
             amount = x + n if way == "more" else x - n
         elif way == "half":
             self.narrator.clause(self.narrator.pick(words.half), new, known)
-            self.narrator.step(f"Half: {known.name} {x} / 2.")
+            self.narrator.step("Half.")
+            self.narrator.step(f"{known.name} {x} / 2.")
             amount = x // 2
         else:
             m = rng.choice(factors)
@@ -318,7 +337,8 @@ class _Teller:
                 known,
                 m=self.narrator.number(m, _FACTOR_AS_WORD),
             )
-            self.narrator.step(f"Multiple: {known.name} {x} * {m}.")
+            self.narrator.step("Multiple.")
+            self.narrator.step(f"{known.name} {x} * {m}.")
             amount = m * x
         self.narrator.joinable = False
         self._result(new, amount)
@@ -342,15 +362,18 @@ class _Teller:
             values |= {"to": to.name, "tos": f"{to.name}'s"}
         self.narrator.sentence(self.narrator.pick(templates), **values)
         if way == "one":
-            self.narrator.step(f"Asked: {person.name} {x}.")
+            self.narrator.step("Asked.")
+            self.narrator.step(f"{person.name} {x}.")
             return x, f"In the end {person.name} has \\boxed{{{x}}} {self.narrator.things}."
         if way == "both":
             # In the order of the steps before: the question says nothing about it.
             (person, x), (_, y) = self.amounts.items()
-            self.narrator.step(f"Together: {person.name} {x} + {y}.")
+            self.narrator.step("Together.")
+            self.narrator.step(f"{person.name} {x} + {y}.")
             self.narrator.step(f"{x + y} together.")
             return x + y, f"Together they have \\boxed{{{x + y}}} {self.narrator.things}."
         assert to is not None
-        self.narrator.step(f"Difference: {person.name} {x} - {y}.")
+        self.narrator.step("Difference.")
+        self.narrator.step(f"{person.name} {x} - {y}.")
         self.narrator.step(f"{x - y} more.")
         return x - y, f"In the end {person.name} has \\boxed{{{x - y}}} {self.narrator.things} more than {to.name}."

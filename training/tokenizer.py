@@ -21,8 +21,8 @@ _PIECES = (
 """What BPE never merges across; llama.cpp knows it under the name "llama-bpe"."""
 
 
-def train_tokenizer(seed: int, *, without: frozenset[str], size: int = 3072, stories: int = 30_000) -> Tokenizer:
-    """Learn the vocabulary from stories, but for the questions in `without`."""
+def train_tokenizer(seed: int, *, without: frozenset[str], size: int = 4096, stories: int = 30_000) -> Tokenizer:
+    """Learn the vocabulary from stories, but for the questions in `without`: their words, and `size` tokens at most."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_PIECES), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -44,6 +44,13 @@ def number_ids(tokenizer: Tokenizer) -> list[int]:
     ids = [tokenizer.token_to_id(str(number)) for number in range(LARGEST + 1)]
     assert None not in ids, "a number is not one token: the vocabulary is too small"
     return ids
+
+
+def twins(tokenizer: Tokenizer) -> list[tuple[int, int]]:
+    """Give the two tokens of every word that has one at the start of a line and another one after a space."""
+    vocabulary = tokenizer.get_vocab()
+    pairs = ((token, vocabulary.get(f"Ġ{text}")) for text, token in sorted(vocabulary.items()) if text.isalpha())
+    return [(token, spaced) for token, spaced in pairs if spaced is not None]
 
 
 def _texts(seed: int, without: frozenset[str], count: int) -> Iterator[str]:

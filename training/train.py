@@ -1,4 +1,4 @@
-"""Training of one model: batches of stories of like length, with most weight on numbers."""
+"""Training of one model: batches of stories of like length, with most weight on what decides."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch.nn import functional
 
 from training.model import Model, Shape
 from training.stories import Story, endless
-from training.tokenizer import number_ids
+from training.tokenizer import number_ids, twins
 
-RESULT_WEIGHT = 3.0
-"""How much more a number counts in the loss than another token of the thought."""
+EMPHASIS = 3.0
+"""How much more a number, and the first token of a step, count in the loss than another: they carry the decisions."""
 EARLIER_TURNS = 0.06
 """Share of samples with a finished question before the one to solve, as in a chat."""
 LENGTHS = 32
@@ -55,7 +55,7 @@ def train(
 ) -> Model:
     """Train a model from nothing; prints its progress and gives it back on the CPU."""
     torch.manual_seed(seed)
-    model = Model(plan.shape, tokenizer.get_vocab_size(), number_ids(tokenizer)).to(device)
+    model = Model(plan.shape, tokenizer.get_vocab_size(), number_ids(tokenizer), twins(tokenizer)).to(device)
     matrices = [p for block in model.blocks for p in block.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if not any(p is m for m in matrices)]
     optimizers = [
@@ -64,6 +64,9 @@ def train(
     ]
     rates = [plan.matrix_rate, plan.embedding_rate]
     batches = _batches(plan, tokenizer, seed, without, name)
+    is_number = torch.zeros(tokenizer.get_vocab_size(), dtype=torch.bool)
+    is_number[number_ids(tokenizer)] = True
+    ends_step = torch.tensor([tokenizer.decode([i]).endswith("\n\n") for i in range(tokenizer.get_vocab_size())])
     count = sum(p.numel() for p in model.parameters())
     print(f"{name}: {count / 1e6:.2f} million parameters, {plan.batches} batches", flush=True)
     hidden_of = torch.compile(model, dynamic=True)
@@ -74,6 +77,7 @@ def train(
         for optimizer, rate in zip(optimizers, rates, strict=True):
             optimizer.param_groups[0]["lr"] = rate * factor
         ids, weights = next(batches)
+        weights[(is_number[ids] | ends_step[ids.roll(1, dims=1)]) & (weights > 0)] = EMPHASIS
         loss = _loss(hidden_of, model.embeddings(), ids.to(device), weights.to(device))
         for optimizer in optimizers:
             optimizer.zero_grad()
@@ -107,10 +111,8 @@ def _loss(hidden_of: Callable[[Tensor, Tensor], Tensor], table: Tensor, ids: Ten
 def _batches(
     plan: Plan, tokenizer: Tokenizer, seed: int, without: frozenset[str], name: str
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give token ids and loss weights, each (stories, tokens), padded at the end."""
+    """Give token ids and loss weights (1 for what the model is to write), each (stories, tokens), padded at the end."""
     rng = Random(f"batches {name} {seed}")
-    is_number = torch.zeros(tokenizer.get_vocab_size(), dtype=torch.bool)
-    is_number[number_ids(tokenizer)] = True
     stories = endless(f"stories {name} {seed}", without=without)
     earlier = endless(f"earlier {name} {seed}", events=(1, 2), without=without)
     while True:
@@ -129,7 +131,6 @@ def _batches(
             for row, (text, prompt) in enumerate(group):
                 ids[row, : len(text)] = torch.tensor(text)
                 weights[row, prompt : len(text)] = 1.0
-            weights[is_number[ids] & (weights > 0)] = RESULT_WEIGHT
             yield ids, weights
 
 

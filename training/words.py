@@ -48,8 +48,6 @@ class Words:
     ask_one: tuple[str, ...]
     ask_both: tuple[str, ...]
     ask_difference: tuple[str, ...]
-    invented: float = 0.0
-    """Share of stories with an invented name or thing, so that copying is learnt and not a list of words."""
 
 
 NUMBER_WORDS = dict(enumerate("two three four five six seven eight nine ten eleven twelve".split(), start=2))
@@ -66,7 +64,6 @@ PARTS: dict[int, tuple[str, ...]] = {
 """How one part in so many is said."""
 
 TAUGHT = Words(
-    invented=0.05,
     girls=tuple(
         "Mia Ana Zoe Eva Ivy Lily Nina Kate Yuki Sara Emma Olga Rosa Leila Maya Clara Ida Julia Amina Grace "
         "Sarah Anne Laura Lisa Maria Linda Susan Karen Helen Elena Irene Paula Carla Diana Emily Chloe Sophie "
@@ -254,6 +251,7 @@ TAUGHT = Words(
         "It is raining today.",
         "It is a sunny day.",
         "The wind blows.",
+        "{x} has {n} {other}.",
         "{x} has {n} {other}.",
         "{x} also has {n} {other}.",
         "{x} is {n} years old.",
