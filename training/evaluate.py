@@ -11,6 +11,7 @@ import argparse
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ MOST = 500
 """So many stories of each seed are never trained on."""
 HARDER = 10
 """One story of the harder set to so many of the other: a model that loses its thread writes until its budget ends."""
-KINDS = ("quotes a sentence", "says what it means", "begins with a result")
+KINDS = ("quotes a sentence", "says what happens", "says what to reckon", "begins with a result")
 Z = 1.96
 
 
@@ -234,8 +235,12 @@ def read(pair: Pair, model: Model, story: Story) -> list[Step]:
 
 
 def _kind(step: str) -> str:
-    quote, meaning, result = KINDS
-    return quote if step.startswith(">") else result if step[0].isdigit() else meaning
+    quote, event, sum_, result = KINDS
+    if step.startswith(">"):
+        return quote
+    if not re.search(r"\d", step):
+        return event
+    return result if re.match(r"\d+(:| [a-z])", step) else sum_
 
 
 def first_word(pair: Pair) -> str:
