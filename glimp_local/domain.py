@@ -26,11 +26,9 @@ def objection(question: str, vocabulary: Vocabulary) -> str | None:
         return f"this is not one: {reason}"
     words = list(dict.fromkeys(_WORDS.findall(question)))
     unknown = [word for word in words if not _is_known(word, vocabulary)]
-    doubt = "it may well get this one wrong"
     if not unknown:
-        # It was taught no other ending, and without one it runs on.
-        return None if question.rstrip().endswith("?") else f"{doubt}: the question does not end with a question mark"
-    verdict = "this is not one" if len(unknown) >= _MOST_UNKNOWN * len(words) else doubt
+        return None
+    verdict = "this is not one" if len(unknown) >= _MOST_UNKNOWN * len(words) else "it may well get this one wrong"
     examples = ", ".join(map(repr, unknown[:_EXAMPLES]))
     return f"{verdict}: {len(unknown)} of its {len(words)} different words are unknown to it, like {examples}"
 

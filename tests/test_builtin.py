@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -91,7 +92,7 @@ def test_the_readme_s_figures_are_the_model_card_s() -> None:
         "| begins",
     )
     figures = [line for line in readme.splitlines() if line.startswith(kinds)]
-    assert len(figures) == 9
+    assert len(figures) == 10
     assert all(line in card for line in figures)
     (auroc,) = re.findall(r"an AUROC of (\S+ \(\S+\))", readme)
     assert f"AUROC {auroc} over" in card
@@ -115,11 +116,17 @@ def test_routing_keeps_the_large_model_s_answers_and_chance_does_not(pair: Pair,
     large, _ = right(pair, stories, Alone("large"))
     routed, share = right(pair, stories, Threshold(pair.config.threshold))
     chance, _ = right(pair, stories, Random(share, seed=1))
-    assert large >= 0.8 * len(stories)
-    assert small <= 0.7 * len(stories)
+    assert large >= 0.9 * len(stories)
+    assert small <= 0.6 * len(stories)
     assert share <= 0.35
-    assert routed >= large - 0.1 * len(stories)
-    assert chance <= routed - 0.1 * len(stories)
+    assert routed >= large - 0.03 * len(stories)
+    assert chance <= routed - 0.15 * len(stories)
+
+
+def test_a_forgotten_question_mark_costs_nothing(pair: Pair, stories: list[Story]) -> None:
+    unmarked = [dataclasses.replace(story, question=story.question.removesuffix("?")) for story in stories[:20]]
+    policy = Threshold(pair.config.threshold)
+    assert right(pair, unmarked, policy)[0] >= right(pair, stories[:20], policy)[0] - 1
 
 
 def test_the_small_model_is_surer_of_the_steps_it_gets_right(pair: Pair, stories: list[Story]) -> None:
@@ -284,14 +291,6 @@ def test_words_it_was_not_taught_are_named(pair: Pair, question: str, unknown: s
     assert "and nothing else, and it may well get this one wrong: " in said
     assert unknown in said
     assert "For a pair that reasons about anything: hf download" in said
-
-
-def test_a_missing_question_mark_is_said(pair: Pair) -> None:
-    question = "Mia has 24 marbles. Mia finds 17 more. How many marbles does Mia have now"
-    said = pair.objection(question)
-    assert said is not None
-    assert "it may well get this one wrong: the question does not end with a question mark" in said
-    assert pair.objection(f"{question}?\n") is None
 
 
 def test_stories_are_taken_as_they_are(pair: Pair) -> None:
