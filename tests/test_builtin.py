@@ -111,6 +111,12 @@ def test_the_example_is_solved_by_both_models_together(pair: Pair) -> None:
     assert solution.boxed == "102"
 
 
+def test_every_line_of_a_thought_stands_behind_its_step_s_letter() -> None:
+    lines = glimp("solve", "--text", EXAMPLE, "--thoughts", "--seed", "1").stderr.decode().splitlines()[2:-1]
+    assert all(re.match(r"[SL] \d\.\d\d │ ", line) or line.startswith(" " * 7 + "│ ") for line in lines)
+    assert "       │ Leo 30." in lines
+
+
 def test_routing_keeps_the_large_model_s_answers_and_chance_does_not(pair: Pair, stories: list[Story]) -> None:
     small, _ = right(pair, stories, Alone("small"))
     large, _ = right(pair, stories, Alone("large"))

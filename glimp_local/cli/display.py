@@ -167,7 +167,8 @@ class Display:
     def _row(self, step: StepStarted, text: str) -> RenderableType:
         """Put a step's text beside its heading; in a file, where nothing is wrapped, behind it."""
         if not self._console.is_terminal:
-            return _heading(step).append(text)
+            heading = _heading(step)
+            return heading.append(text.replace("\n", f"\n{'│ ':>{heading.cell_len}}"))
         row = Table.grid()
         row.add_column(no_wrap=True)
         row.add_column()
