@@ -30,7 +30,8 @@ def objection(question: str, vocabulary: Vocabulary) -> str | None:
         return None
     verdict = "this is not one" if len(unknown) >= _MOST_UNKNOWN * len(words) else "it may well get this one wrong"
     examples = ", ".join(map(repr, unknown[:_EXAMPLES]))
-    return f"{verdict}: {len(unknown)} of its {len(words)} different words are unknown to it, like {examples}"
+    are = "is" if len(unknown) == 1 else "are"
+    return f"{verdict}: {len(unknown)} of its {len(words)} different words {are} unknown to it, like {examples}"
 
 
 def _other_kind(question: str) -> str | None:
