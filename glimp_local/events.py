@@ -130,6 +130,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="type", tag=_snake):
 class Started(Event, frozen=True):
     """A question was taken; nothing is computed yet."""
 
+    question: str
     pair: str
     policy: PolicyName
     seed: int
@@ -180,6 +181,10 @@ class Rewound(Event, frozen=True):
     index: int
 
 
+class TakenBack(Event, frozen=True):
+    """The last question was withdrawn, with all that was written to it."""
+
+
 class Notice(Event, frozen=True):
     """Something the user should know."""
 
@@ -203,7 +208,7 @@ class Finished(Event, frozen=True):
     stats: Stats
 
 
-AnyEvent = Started | StepStarted | Text | StepEnded | ThoughtEnded | Rewound | Notice | Answer | Finished
+AnyEvent = Started | StepStarted | Text | StepEnded | ThoughtEnded | Rewound | TakenBack | Notice | Answer | Finished
 
 
 class Solution(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from time import perf_counter
 
 from glimp_local.entropy import Glimpse, glimpse
@@ -40,6 +40,9 @@ from glimp_local.writing import StepWriter
 Events = Generator[AnyEvent, None, None]
 """The events of a run, as they happen. Closing it keeps what was written; `resume` goes on."""
 
+Exchange = tuple[str, str]
+"""A question and its answer."""
+
 _MINIMUM_ROOM = 16
 """A prompt must leave room for so many tokens."""
 
@@ -68,10 +71,12 @@ class Session:
     The pair stays its owner's: the session does not close it. Sessions of one pair share its caches, so only one of
     them may work at a time. `seed` makes sampling and random routing reproducible; without it one is drawn and told in
     the Started event. `policy` replaces the one the pair's configuration asks for; of the pair's models the session
-    uses those the policy can choose.
+    uses those the policy can choose. `history` is a conversation to go on with: questions and their answers.
     """
 
-    def __init__(self, pair: Pair, *, seed: int | None = None, policy: Policy | None = None) -> None:
+    def __init__(
+        self, pair: Pair, *, seed: int | None = None, policy: Policy | None = None, history: Iterable[Exchange] = ()
+    ) -> None:
         self.pair = pair
         self.seed = secrets.randbits(31) if seed is None else seed
         if not 0 <= self.seed < _SEEDS:
@@ -85,7 +90,7 @@ class Session:
         self.policy = policy
         for lane in self._lanes.values():
             lane.engine.set_sampling(pair.config.sampling, self.seed)
-        self._messages: list[Message] = []  # of finished turns: questions and answers, without thoughts
+        self._history = list(history)  # finished turns, without their thoughts
         self._turn: Turn | None = None
         self._notices = list(pair.notices)
         self._cancel = pair.cancel
@@ -120,7 +125,7 @@ class Session:
             self._cancel.clear()  # but one that came while the models were loading counts for the first question
         self._answer_now.clear()
         self._close_turn()
-        messages = [*self._messages, {"role": "user", "content": question}]
+        messages = [*self._messages(), Message(role="user", content=question)]
         prompts = {model: lane.prompts.prompt(messages) for model, lane in self._lanes.items()}
         for model, lane in self._lanes.items():
             if len(prompts[model]) + _MINIMUM_ROOM > lane.engine.context:
@@ -140,6 +145,7 @@ class Session:
         machine = StepMachine(None if markers is None else markers.close.encode())
         turn = self._turn = Turn(question, Position("reply" if markers is None else "thought", machine))
         started = Started(
+            question=question,
             pair=self.pair.name,
             policy=self.policy.name,
             seed=self.seed,
@@ -171,6 +177,21 @@ class Session:
             lane.cut(turn.position.lengths[name])
         turn.forced = Decision(model, "redo")
         return self._run_again(turn, [Rewound(index)])
+
+    def take_back(self) -> str:
+        """Take the last question out of the conversation, with all that was written to it; give it.
+
+        To ask it again, or another in its place. Raises UsageError where nothing was asked.
+        """
+        self._check_idle()
+        if self._turn is not None:
+            question = self._turn.question
+            self._turn = None
+        elif self._history:
+            question, _ = self._history.pop()
+        else:
+            raise UsageError("nothing was asked yet")
+        return question
 
     def resume(self) -> Events:
         """Go on with a turn that was cancelled; yields events like `ask`, without Started.
@@ -355,9 +376,18 @@ class Session:
 
     def _close_turn(self) -> None:
         """Put the last turn into the conversation, its thought left out."""
-        if self._turn is not None and self._turn.position.answer:
-            self._messages += [
-                {"role": "user", "content": self._turn.question},
-                {"role": "assistant", "content": self._turn.position.answer.rstrip()},
-            ]
+        self._history = self.exchanges
         self._turn = None
+
+    @property
+    def exchanges(self) -> list[Exchange]:
+        """The conversation: questions and their answers, the last turn's included where it has one."""
+        answer = "" if self._turn is None else self._turn.position.answer.rstrip()
+        return [*self._history, *([(self._turn.question, answer)] if self._turn and answer else [])]
+
+    def _messages(self) -> list[Message]:
+        return [
+            Message(role=role, content=text)
+            for question, answer in self._history
+            for role, text in (("user", question), ("assistant", answer))
+        ]

@@ -172,7 +172,7 @@ def test_a_reader_that_walks_away_loses_nothing(open_pair: Open) -> None:
 
 
 def fake_start() -> list[AnyEvent]:
-    return [Started("p", "threshold", 1, None, None, True, 0)]
+    return [Started("?", "p", "threshold", 1, None, None, True, 0)]
 
 
 def test_a_step_written_again_by_the_other_model_equals_a_fresh_run(open_pair: Open) -> None:

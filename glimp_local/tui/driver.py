@@ -1,0 +1,184 @@
+"""The thread that owns the engines, and the way between it and the interface.
+
+The interface calls `load`, `ask`, `redo` and so on, which return at once; the thread does them one after another. What
+it has to tell is collected and fetched with `drain`; `wake` is called (in the thread) when there is something new to
+fetch. So a slow screen never holds up a token, and a fast model never floods the screen.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glimp_local.errors import CancelledError, GlimpError
+from glimp_local.events import AnyEvent, Finished, TakenBack, Text
+from glimp_local.pair import Pair, load_pair
+from glimp_local.routing import Model, Policy
+from glimp_local.saved import SavedSession, SessionLog
+from glimp_local.session import Session
+
+
+@dataclass(frozen=True)
+class Loading:
+    """So much of a model's file is loaded."""
+
+    model: Model
+    path: Path
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The pair can be asked."""
+
+    session: Session
+    pair: Pair
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What was asked for could not be done. The conversation is as it was."""
+
+    error: GlimpError
+    loading: bool
+
+
+@dataclass(frozen=True)
+class NotSaved:
+    """The conversation cannot be written to the disk any more."""
+
+    path: Path
+    error: OSError
+
+
+Told = AnyEvent | Loading | Loaded | Failed | NotSaved
+
+
+class Driver:
+    """Runs a session in a thread of its own."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._told: list[Told] = []
+        self._lock = threading.Lock()
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._cancel = threading.Event()
+        self._pair: Pair | None = None
+        self._log: SessionLog | None = None
+        self._warned = False
+        self.session: Session | None = None
+        """None until a pair is loaded."""
+        self._thread = threading.Thread(target=self._work, name="glimp engines", daemon=True)
+        self._thread.start()
+
+    # Called by the interface.
+
+    def load(self, name: str | None, settings: dict[str, Any], *, going_on: SavedSession | None = None) -> None:
+        """Load a pair in place of the one there is; the conversation goes on with it."""
+        self._cancel.clear()
+        self._tasks.put(lambda: self._load(name, settings, going_on))
+
+    def ask(self, question: str) -> None:
+        """Ask a question."""
+        self._tasks.put(lambda: self._run(lambda session: session.ask(question)))
+
+    def ask_again(self, question: str) -> None:
+        """Take the last question back and ask this one in its place."""
+
+        def start(session: Session) -> Generator[AnyEvent, None, None]:
+            session.take_back()
+            self._tell(TakenBack())
+            return session.ask(question)
+
+        self._tasks.put(lambda: self._run(start))
+
+    def redo(self, index: int) -> None:
+        """Have a step of the last turn written again by the other model, and go on from there."""
+        self._tasks.put(lambda: self._run(lambda session: session.redo(index)))
+
+    def resume(self) -> None:
+        """Go on with a turn that was stopped."""
+        self._tasks.put(lambda: self._run(lambda session: session.resume()))
+
+    def set_policy(self, policy: Policy) -> None:
+        """Let another policy decide from the next step on."""
+        if self.session is not None:
+            self.session.policy = policy
+
+    def cancel(self) -> None:
+        """Stop before the next token."""
+        self._cancel.set()
+
+    def drain(self) -> list[Told]:
+        """Fetch what was told since the last time."""
+        with self._lock:
+            told, self._told = self._told, []
+        return told
+
+    def close(self) -> None:
+        """Stop, free the models, end the thread."""
+        self._cancel.set()
+        self._tasks.put(None)
+        self._thread.join()
+
+    # In the thread.
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            task()
+        if self._pair is not None:
+            self._pair.close()
+
+    def _tell(self, what: Told) -> None:
+        if self._log is not None and not isinstance(what, Loading | Loaded | Failed | NotSaved):
+            self._log.write(what)  # before anybody sees it
+            if self._log.error is not None and not self._warned:
+                self._warned = True
+                self._tell(NotSaved(self._log.path, self._log.error))
+        with self._lock:
+            first = not self._told
+            last = self._told[-1] if self._told else None
+            if isinstance(what, Text) and isinstance(last, Text) and what.index == last.index:
+                self._told[-1] = Text(last.index, last.part, last.text + what.text)
+            else:
+                self._told.append(what)
+        if first:
+            self._wake()
+
+    def _load(self, name: str | None, settings: dict[str, Any], going_on: SavedSession | None) -> None:
+        history = self.session.exchanges if self.session else going_on.exchanges if going_on else []
+        self.session = None
+        if self._pair is not None:
+            self._pair.close()
+            self._pair = None
+        try:
+            self._pair = load_pair(
+                name,
+                cancel=self._cancel,
+                on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
+                **settings,
+            )
+            self.session = Session(self._pair, history=history)
+        except GlimpError as error:
+            self._tell(Failed(error, loading=True))
+            return
+        if self._log is None:
+            self._log = SessionLog(self._pair.name, going_on=going_on)
+        self._tell(Loaded(self.session, self._pair))
+
+    def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
+        if self.session is None or self._pair is None:
+            return
+        try:
+            for event in start(self.session):
+                self._tell(event)
+                if isinstance(event, Finished) and self._pair.history is not None:
+                    self._pair.history.add(event.stats.entropies_nats)
+        except CancelledError:
+            pass
+        except GlimpError as error:
+            self._tell(Failed(error, loading=False))

@@ -1,0 +1,115 @@
+"""The side panel: entropies step by step, and the run's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import psutil
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Static
+
+from glimp_local.events import Stats, Step
+from glimp_local.routing import Model
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_EIGHTHS = 8
+_LEAST_TOP = 1.0
+"""The plot reaches at least so many nats."""
+
+
+class EntropyPlot(Widget):
+    """A bar for each of the last steps, as high as its entropy, and the threshold as a line.
+
+    Above a bar stands the letter of the step's writer, so that colours are not needed to tell them apart.
+    """
+
+    COMPONENT_CLASSES = {"plot--small", "plot--large", "plot--threshold"}  # noqa: RUF012 - Textual's way
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._steps: list[tuple[Model, float]] = []
+        self.threshold: float | None = None
+
+    def show(self, steps: Sequence[tuple[Model, float]], threshold: float | None) -> None:
+        """Draw these steps: who wrote each, and its entropy in nats."""
+        self._steps, self.threshold = list(steps), threshold
+        self.refresh()
+
+    def render(self) -> Content:
+        """Draw the bars from top to bottom."""
+        width, height = self.size.width - 5, self.size.height - 1
+        if width < 1 or height < 1:
+            return Content("")
+        shown = self._steps[-width:]
+        top = max([_LEAST_TOP, *(entropy for _, entropy in shown), (self.threshold or 0) * 1.2])
+        styles = {name: self.get_component_styles(f"plot--{name}").color.hex for name in ("small", "large", "threshold")}
+        line = None if self.threshold is None else height - 1 - min(height - 1, int(self.threshold / top * height))
+        rows: list[Content] = []
+        for row in range(height):
+            label = f"{top:4.1f} " if row == 0 else f"{self.threshold:4.2f} " if row == line else "     "
+            cells = [Content(label).stylize("dim")]
+            base = (height - 1 - row) * _EIGHTHS
+            for model, entropy in shown:
+                filled = round(entropy / top * height * _EIGHTHS) - base
+                if filled > 0:
+                    cells.append(Content(_BARS[min(filled, _EIGHTHS)]).stylize(styles[model]))
+                else:
+                    cells.append(Content("╌").stylize(styles["threshold"]) if row == line else Content(" "))
+            if row == line:
+                cells.append(Content("╌" * (width - len(shown))).stylize(styles["threshold"]))
+            rows.append(Content("").join(cells))
+        letters = [Content(model[0].upper()).stylize(styles[model]) for model, _ in shown]
+        rows.append(Content("").join([Content("     "), *letters]))
+        return Content("\n").join(rows)
+
+
+class SidePanel(Vertical):
+    """Plot and figures."""
+
+    def compose(self) -> ComposeResult:
+        """Put the plot above the figures."""
+        self.plot = EntropyPlot()
+        self._figures = Static()
+        yield Static("entropy at each step's start, nats", classes="title")
+        yield self.plot
+        yield self._figures
+
+    def show(
+        self,
+        steps: Sequence[Step],
+        stats: Stats | None,
+        *,
+        deciding: str,
+        threshold: float | None,
+        context: dict[str, tuple[int, int]],
+    ) -> None:
+        """Show the figures of the turn so far. `context` is tokens held and room, for each model."""
+        self.plot.show([(s.model, s.entropy_nats) for s in steps if s.entropy_nats is not None], threshold)
+        routed = [step for step in steps if step.part != "answer"]
+        tokens = sum(step.tokens for step in steps)
+        large = sum(step.tokens for step in steps if step.model == "large")
+        lines = [
+            deciding,
+            f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} steps",
+            f"       {_share(large, tokens)} of {tokens:,} tokens",
+            *(f"{model}: {_pace(steps, model)}" for model in ("small", "large")),
+            f"catch-up {sum(step.catch_up_seconds for step in steps):.1f} s",
+        ]
+        if stats is not None:
+            lines.append(f"all of it {stats.seconds:.1f} s")
+        lines += [f"context {model} {held:,}/{room:,}" for model, (held, room) in context.items()]
+        lines.append(f"memory {psutil.Process().memory_info().rss / 2**30:.1f} GiB")
+        self._figures.update(Content("\n".join(lines)))
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.0%}" if whole else "–"
+
+
+def _pace(steps: Sequence[Step], model: str) -> str:
+    tokens = sum(step.tokens for step in steps if step.model == model)
+    seconds = sum(step.seconds - step.catch_up_seconds for step in steps if step.model == model)
+    return f"{tokens / seconds:,.0f} tokens/s" if seconds > 0 else "–"
