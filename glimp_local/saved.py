@@ -27,6 +27,8 @@ from glimp_local.events import (
     StepEnded,
     TakenBack,
     Text,
+    ThoughtEnd,
+    ThoughtEnded,
     decode_events,
     encode,
 )
@@ -52,6 +54,7 @@ class SavedTurn:
     question: str
     steps: list[Step] = field(default_factory=list)
     answer: str = ""
+    thought_end: ThoughtEnd | None = None
     finish: FinishReason | None = None
     """None where the process ended in the middle."""
 
@@ -78,8 +81,8 @@ class SavedSession:
 
     @property
     def exchanges(self) -> list[tuple[str, str]]:
-        """Questions that have an answer, with it: what a session goes on with."""
-        return [(turn.question, turn.answer) for turn in self.turns if turn.answer]
+        """Questions that have an answer, with it, but for the last turn, which a session takes up as it is."""
+        return [(turn.question, turn.answer) for turn in self.turns[:-1] if turn.answer]
 
 
 class SessionLog:
@@ -166,12 +169,16 @@ def turns(events: Iterable[AnyEvent]) -> list[SavedTurn]:
             case StepEnded(step):
                 found[-1].steps.append(step)
                 found[-1].finish = None
+            case ThoughtEnded(reason):
+                found[-1].thought_end = reason
             case Rewound(index):
                 del found[-1].steps[index:]
                 found[-1].answer = ""
+                if not any(step.part == "answer" for step in found[-1].steps):
+                    found[-1].thought_end = None
             case Answer(text):
                 found[-1].answer = text
-            case Finished(reason):
+            case Finished(finish_reason=reason):
                 found[-1].finish = reason
             case TakenBack():
                 found.pop()
@@ -193,6 +200,34 @@ def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:
             ]
         blocks.append(turn.answer or "*no answer*")
     return "\n\n".join(blocks) + "\n"
+
+
+def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
+    """Give a conversation as one JSON object; with `thoughts`, each turn has its steps."""
+    turns = [
+        {
+            "question": turn.question,
+            "answer": turn.answer,
+            "finish_reason": turn.finish,
+            **({"steps": turn.steps} if thoughts else {}),
+        }
+        for turn in session.turns
+    ]
+    value = {"id": session.id, "pair": session.header.pair, "created": session.header.created, "turns": turns}
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+
+def summary(session: SavedSession) -> str:
+    """Give a line of JSON: id, pair, when it was begun, how many turns, title, file."""
+    value = {
+        "id": session.id,
+        "pair": session.header.pair,
+        "created": session.header.created,
+        "turns": len(session.turns),
+        "title": session.title,
+        "file": str(session.path),
+    }
+    return msgspec.json.encode(value).decode()
 
 
 def _entropy(step: Step) -> str:

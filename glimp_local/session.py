@@ -90,7 +90,8 @@ class Session:
         self.policy = policy
         for lane in self._lanes.values():
             lane.engine.set_sampling(pair.config.sampling, self.seed)
-        self._history = list(history)  # finished turns, without their thoughts
+        self.history = list(history)
+        """The turns before the last one, without their thoughts."""
         self._turn: Turn | None = None
         self._notices = list(pair.notices)
         self._cancel = pair.cancel
@@ -125,6 +126,24 @@ class Session:
             self._cancel.clear()  # but one that came while the models were loading counts for the first question
         self._answer_now.clear()
         self._close_turn()
+        turn = self._begin_turn(question)
+        started = Started(
+            question=question,
+            pair=self.pair.name,
+            policy=self.policy.name,
+            seed=self.seed,
+            small=self._lanes["small"].engine.name if "small" in self._lanes else None,
+            large=self._lanes["large"].engine.name if "large" in self._lanes else None,
+            thinks=self.pair.markers is not None,
+            prompt_tokens=len(next(iter(self._lanes.values())).ids),
+        )
+        notices, self._notices = self._notices, []
+        if objection := self.pair.objection(question):
+            notices.append(objection)
+        return self._run(turn, [started, *map(Notice, notices)])
+
+    def _begin_turn(self, question: str) -> Turn:
+        """Put the conversation and a question before the models; nothing is computed yet."""
         messages = [*self._messages(), Message(role="user", content=question)]
         prompts = {model: lane.prompts.prompt(messages) for model, lane in self._lanes.items()}
         for model, lane in self._lanes.items():
@@ -144,20 +163,45 @@ class Session:
         markers = self.pair.markers
         machine = StepMachine(None if markers is None else markers.close.encode())
         turn = self._turn = Turn(question, Position("reply" if markers is None else "thought", machine))
-        started = Started(
-            question=question,
-            pair=self.pair.name,
-            policy=self.policy.name,
-            seed=self.seed,
-            small=self._lanes["small"].engine.name if "small" in self._lanes else None,
-            large=self._lanes["large"].engine.name if "large" in self._lanes else None,
-            thinks=markers is not None,
-            prompt_tokens=len(prompts.get("small") or prompts["large"]),
-        )
-        notices, self._notices = self._notices, []
-        if objection := self.pair.objection(question):
-            notices.append(objection)
-        return self._run(turn, [started, *map(Notice, notices)])
+        return turn
+
+    def restore(
+        self, question: str, steps: Iterable[Step], *, thought_end: ThoughtEnd | None, finish: FinishReason | None
+    ) -> None:
+        """Take up a turn that was saved, so that it can be gone on with (`resume`) or written anew from a step (`redo`).
+
+        Nothing is computed: the models read it when its next step is due, cut into tokens anew. `finish` is None
+        where the turn was left in the middle. Raises PromptTooLongError like `ask`.
+        """
+        self._check_idle()
+        self._close_turn()
+        turn = self._begin_turn(question)
+        for step in steps:
+            if step.part == "answer" and turn.position.part == "thought":
+                self._close_thought(turn, thought_end or "budget")
+            self._take_up(turn, step)
+        if thought_end is not None and turn.position.part == "thought":
+            self._close_thought(turn, thought_end)
+        turn.finish = finish or "cancelled"
+
+    def _take_up(self, turn: Turn, step: Step) -> None:
+        """Put a step that was written before behind the transcript."""
+        position = turn.position
+        position.lengths = {model: len(lane.ids) for model, lane in self._lanes.items()}
+        turn.marks.append(position.copy())
+        raw = step.text.encode()
+        if position.part != "thought":
+            position.answer += step.text
+        elif step.end == "thought_end" and self.pair.markers is not None:
+            raw += self.pair.markers.close.encode() + b"\n\n"
+        if position.part != "answer":
+            position.machine.feed(raw)
+        for lane in self._lanes.values():
+            lane.ids.extend(lane.prompts.handed_over(raw))
+        position.written += step.tokens
+        position.tail = raw[-1:] or position.tail
+        turn.steps.append(step)
+        self._advance(turn, step)
 
     def redo(self, index: int, model: Model | None = None) -> Events:
         """Write step `index` of the last turn again, with the other model (or `model`), and go on from there.
@@ -187,8 +231,8 @@ class Session:
         if self._turn is not None:
             question = self._turn.question
             self._turn = None
-        elif self._history:
-            question, _ = self._history.pop()
+        elif self.history:
+            question, _ = self.history.pop()
         else:
             raise UsageError("nothing was asked yet")
         return question
@@ -376,18 +420,23 @@ class Session:
 
     def _close_turn(self) -> None:
         """Put the last turn into the conversation, its thought left out."""
-        self._history = self.exchanges
+        self.history = self.exchanges
         self._turn = None
+
+    @property
+    def last_turn(self) -> Turn | None:
+        """The last turn as it stands; None where nothing was asked."""
+        return self._turn
 
     @property
     def exchanges(self) -> list[Exchange]:
         """The conversation: questions and their answers, the last turn's included where it has one."""
         answer = "" if self._turn is None else self._turn.position.answer.rstrip()
-        return [*self._history, *([(self._turn.question, answer)] if self._turn and answer else [])]
+        return [*self.history, *([(self._turn.question, answer)] if self._turn and answer else [])]
 
     def _messages(self) -> list[Message]:
         return [
             Message(role=role, content=text)
-            for question, answer in self._history
+            for question, answer in self.history
             for role, text in (("user", question), ("assistant", answer))
         ]

@@ -12,7 +12,11 @@ import click
 from glimp_local import __version__
 from glimp_local.errors import GlimpError
 
-_COMMANDS = {"solve": "Solve one problem with a pair of models."}
+_COMMANDS = {
+    "chat": "Talk with a pair of models and watch them think.",
+    "solve": "Solve one problem with a pair of models.",
+    "sessions": "The conversations that were saved.",
+}
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""
 
 

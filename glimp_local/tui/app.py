@@ -129,15 +129,15 @@ class ChatApp(App[None]):
 
     def __init__(
         self,
-        name: str | None = None,
-        settings: dict[str, Any] | None = None,
+        pair: dict[str, Any] | None = None,
         *,
+        seed: int | None = None,
         going_on: SavedSession | None = None,
         theme: str | None = None,
     ) -> None:
         super().__init__()
-        self._pair_name = name
-        self._pair_settings = settings or {}
+        self._pair = pair or {}
+        self._seed = seed
         self._going_on = going_on
         self.theme = theme or "textual-dark"
         self._engines: Driver | None = None
@@ -189,7 +189,7 @@ class ChatApp(App[None]):
             for turn in self._going_on.turns:
                 await self._show_saved(turn)
         self._say_status("loading")
-        self._engines.load(self._pair_name, self._pair_settings, going_on=self._going_on)
+        self._engines.load(self._pair, seed=self._seed, going_on=self._going_on)
 
     def on_unmount(self) -> None:
         """Stop the engines."""
@@ -482,7 +482,7 @@ class ChatApp(App[None]):
 
     def _load(self, name: str) -> None:
         if self._engines is not None and not self._busy:
-            self._engines.load(name, {})
+            self._engines.load({"name": name})
 
     # The rest of the screen.
 

@@ -12,8 +12,9 @@ class Composer(TextArea):
     """Several lines; Enter sends, Shift+Enter (or Ctrl+J) begins a new line, the arrows at its ends recall messages."""
 
     BINDINGS = [  # noqa: RUF012 - Textual's way
-        Binding("enter", "send", "Send", priority=True),
-        Binding("shift+enter,ctrl+j", "newline", "New line", priority=True, show=False),
+        # For the footer; the keys are taken in their turn behind those typed before (`_on_key`).
+        Binding("enter", "send", "Send"),
+        Binding("shift+enter,ctrl+j", "newline", "New line", show=False),
     ]
 
     class Sent(Message):
@@ -52,6 +53,11 @@ class Composer(TextArea):
         self.clear()
 
     async def _on_key(self, event: events.Key) -> None:
+        if event.key == "enter":
+            event.stop()
+            event.prevent_default()
+            self.action_send()
+            return
         up = event.key == "up" and self.cursor_at_first_line
         down = event.key == "down" and self.cursor_at_last_line
         if (up and self._at > 0) or (down and self._at < len(self._sent)):

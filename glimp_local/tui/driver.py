@@ -18,8 +18,8 @@ from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import AnyEvent, Finished, TakenBack, Text
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import Model, Policy
-from glimp_local.saved import SavedSession, SessionLog
-from glimp_local.session import Session
+from glimp_local.saved import SavedSession, SavedTurn, SessionLog
+from glimp_local.session import Exchange, Session
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,9 @@ class Driver:
         self._pair: Pair | None = None
         self._log: SessionLog | None = None
         self._warned = False
+        # What a pair takes over when it is loaded.
+        self._history: list[Exchange] = []
+        self._last: SavedTurn | None = None
         self.session: Session | None = None
         """None until a pair is loaded."""
         self._thread = threading.Thread(target=self._work, name="glimp engines", daemon=True)
@@ -77,10 +80,10 @@ class Driver:
 
     # Called by the interface.
 
-    def load(self, name: str | None, settings: dict[str, Any], *, going_on: SavedSession | None = None) -> None:
-        """Load a pair in place of the one there is; the conversation goes on with it."""
+    def load(self, pair: dict[str, Any], *, seed: int | None = None, going_on: SavedSession | None = None) -> None:
+        """Load a pair (the arguments of `load_pair`) in place of the one there is; the conversation goes on with it."""
         self._cancel.clear()
-        self._tasks.put(lambda: self._load(name, settings, going_on))
+        self._tasks.put(lambda: self._load(pair, seed, going_on))
 
     def ask(self, question: str) -> None:
         """Ask a question."""
@@ -149,20 +152,29 @@ class Driver:
         if first:
             self._wake()
 
-    def _load(self, name: str | None, settings: dict[str, Any], going_on: SavedSession | None) -> None:
-        history = self.session.exchanges if self.session else going_on.exchanges if going_on else []
+    def _load(self, pair: dict[str, Any], seed: int | None, going_on: SavedSession | None) -> None:
+        if going_on is not None:
+            self._history, self._last = going_on.exchanges, going_on.turns[-1] if going_on.turns else None
+        elif self.session is not None:
+            turn = self.session.last_turn
+            self._history = self.session.history
+            self._last = turn and SavedTurn(
+                turn.question, turn.steps, turn.position.answer, turn.position.thought_end, turn.finish
+            )
         self.session = None
         if self._pair is not None:
             self._pair.close()
             self._pair = None
         try:
             self._pair = load_pair(
-                name,
                 cancel=self._cancel,
                 on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
-                **settings,
+                **pair,
             )
-            self.session = Session(self._pair, history=history)
+            session = Session(self._pair, seed=seed, history=self._history)
+            if (last := self._last) is not None:
+                session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
+            self.session = session
         except GlimpError as error:
             self._tell(Failed(error, loading=True))
             return

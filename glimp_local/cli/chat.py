@@ -1,0 +1,48 @@
+"""`glimp chat`: the terminal interface."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from glimp_local.cli.flags import engine_options, pair_options, pair_settings
+from glimp_local.errors import UsageError
+
+_EPILOG = """\b
+Examples:
+  glimp chat
+  glimp chat --pair qwen3-0.6b-4b --share 0.2
+  glimp chat --continue
+"""
+
+
+@click.command(epilog=_EPILOG)
+@pair_options
+@click.option("--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
+@click.option("--resume", metavar="ID", help="Go on with this one; `glimp sessions list` shows the ids.")
+@click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
+def chat(**flags: Any) -> None:
+    """Talk with a pair of models and watch them think, step by step.
+
+    Conversations are saved as they go. Esc stops the models, F1 shows all keys, Ctrl+P all commands.
+    """
+    settings = pair_settings(flags)
+    if flags["go_on"] and flags["resume"]:
+        raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
+    from glimp_local import saved  # noqa: PLC0415 - only for flags that are right
+    from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
+
+    going_on = saved.find(flags["resume"]) if flags["go_on"] or flags["resume"] else None
+    pair = {
+        "name": flags["name"] or (going_on.header.pair if going_on and not flags["small"] else None),
+        "small": flags["small"],
+        "large": flags["large"],
+        "models_file": flags["models_file"],
+        "engine_options": engine_options(flags),
+        **settings,
+    }
+    run(pair, seed=flags["seed"], going_on=going_on, theme=flags["theme"])

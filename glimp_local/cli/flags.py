@@ -1,0 +1,144 @@
+"""The flags that choose a pair and its settings: the same for every command that loads one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glimp_local.errors import UsageError
+
+if TYPE_CHECKING:
+    from glimp_local.routing import Model
+
+# Only what `--help` and usage errors need is imported here.
+
+FILE = click.Path(path_type=Path)
+_LAYERS = click.IntRange(-1, 10_000)
+
+
+class _Number(click.ParamType[float]):
+    """A finite number in a range, said in words when it is not."""
+
+    name = "number"
+
+    def __init__(self, low: float, high: float = math.inf) -> None:
+        self._low, self._high = low, high
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Turn the flag's text into a number."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and self._low <= number <= self._high):
+            span = f"from {self._low:g} to {self._high:g}" if math.isfinite(self._high) else f"{self._low:g} or more"
+            self.fail(f"{value!r} is not a number {span}", param, ctx)
+        return number
+
+
+_OPTIONS = (
+    click.option(
+        "--pair", "name", envvar="GLIMP_PAIR", show_envvar=True, help="A pair of models.toml (else its default)."
+    ),
+    click.option(
+        "--small", type=FILE, metavar="PATH", help="A GGUF as the small model, with --large (or --policy small)."
+    ),
+    click.option("--large", type=FILE, metavar="PATH", help="A GGUF as the large model."),
+    click.option(
+        "--models",
+        "models_file",
+        type=FILE,
+        metavar="FILE",
+        envvar="GLIMP_MODELS",
+        show_envvar=True,
+        help="A models.toml over the packaged one, instead of yours.",
+    ),
+    click.option(
+        "--policy",
+        type=click.Choice(["threshold", "share", "small", "large", "random"]),
+        help="Who writes a step. `small` and `large` load one model only; `random` draws at --share.",
+    ),
+    click.option(
+        "--threshold",
+        type=_Number(0),
+        metavar="NATS",
+        help="Entropy above which the large model writes a step (under `share`: at first).",
+    ),
+    click.option("--share", type=_Number(0, 1), metavar="0..1", help="Aim at this share of steps on the large model."),
+    click.option("--answer-by", type=click.Choice(["large", "small", "route"]), help="Who writes the answer."),
+    click.option("--max-thought", type=click.IntRange(1), metavar="TOKENS", help="Then the thought is closed."),
+    click.option("--max-answer", type=click.IntRange(1), metavar="TOKENS", help="Then the answer is cut."),
+    click.option("--temperature", type=_Number(0, 100), help="Of sampling; 0 takes the likeliest token."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Makes a run repeatable."),
+    click.option(
+        "--ctx",
+        type=click.IntRange(0, 2**24),
+        metavar="TOKENS",
+        help="Context of each model; 0 is what it was trained for.",
+    ),
+    click.option("--gpu-layers", type=_LAYERS, metavar="N", help="Layers of each model on the GPU; -1 is all."),
+    click.option("--gpu-layers-small", type=_LAYERS, metavar="N", help="The same for the small model alone."),
+    click.option("--gpu-layers-large", type=_LAYERS, metavar="N", help="The same for the large model alone."),
+    click.option(
+        "--threads", type=click.IntRange(0, 512), metavar="N", help="CPU threads of each model; 0 lets glimp choose."
+    ),
+    click.option(
+        "--chat-template", type=FILE, metavar="FILE", help="A Jinja chat template in place of the models' own."
+    ),
+)
+
+
+def pair_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
+    """Turn the flags that were given into settings of the pair."""
+    policy = flags["policy"] or _implied_policy(flags)
+    for flag, policies in (("threshold", {"threshold", "share"}), ("share", {"share", "random"})):
+        if flags[flag] is not None and policy is not None and policy not in policies:
+            raise UsageError(f"--{flag} has no effect under the policy {policy!r}", hint="leave one of the two out")
+    if (flags["small"] is None) != (flags["large"] is None):
+        alone = "small" if flags["large"] is None else "large"
+        if policy != alone:
+            raise UsageError(f"there is only a {alone} model", hint=f"give both models, or --policy {alone}")
+    if flags["name"] and (flags["small"] or flags["large"]):
+        if click.get_current_context().get_parameter_source("name") is not click.core.ParameterSource.ENVIRONMENT:
+            raise UsageError("a pair is given by --pair or by --small and --large, not by both")
+        flags["name"] = None
+    settings = {
+        "policy": policy,
+        "context": flags["ctx"],
+        "chat_template": flags["chat_template"] and str(flags["chat_template"]),
+        **{key: flags[key] for key in ("threshold", "share", "answer_by", "max_thought", "max_answer")},
+    }
+    if flags["temperature"] is not None:
+        settings["sampling"] = {"temperature": flags["temperature"]}
+    return {key: value for key, value in settings.items() if value is not None}
+
+
+def _implied_policy(flags: dict[str, Any]) -> str | None:
+    """Give the policy a lone --threshold or --share asks for."""
+    if flags["threshold"] is not None and flags["share"] is not None:
+        raise UsageError("--threshold and --share exclude each other", hint="leave one of the two out")
+    return next((flag for flag in ("threshold", "share") if flags[flag] is not None), None)
+
+
+def engine_options(flags: dict[str, Any]) -> dict[Model, dict[str, int]]:
+    """Give the options each model is loaded with, as far as flags say so."""
+    options: dict[Model, dict[str, int]] = {"small": {}, "large": {}}
+    for model, given in options.items():
+        own = flags[f"gpu_layers_{model}"]
+        values = {
+            "threads": flags["threads"],
+            "gpu_layers": flags["gpu_layers"] if own is None else own,
+        }
+        given.update({key: value for key, value in values.items() if value is not None})
+    return options
