@@ -136,7 +136,7 @@ def saved_sessions() -> Iterator[SavedSession]:
 
 
 def find(id_: str | None = None) -> SavedSession:
-    """Read the conversation whose id begins like this, or the last one; raises UsageError where there is none or two."""
+    """Read the conversation whose id begins like this, or the last one; UsageError says where there is none or two."""
     if id_ is None:
         for session in saved_sessions():
             return session

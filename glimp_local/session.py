@@ -168,7 +168,7 @@ class Session:
     def restore(
         self, question: str, steps: Iterable[Step], *, thought_end: ThoughtEnd | None, finish: FinishReason | None
     ) -> None:
-        """Take up a turn that was saved, so that it can be gone on with (`resume`) or written anew from a step (`redo`).
+        """Take up a saved turn, so that it can be gone on with (`resume`) or written anew from a step (`redo`).
 
         Nothing is computed: the models read it when its next step is due, cut into tokens anew. `finish` is None
         where the turn was left in the middle. Raises PromptTooLongError like `ask`.

@@ -45,7 +45,11 @@ def show(id_: str | None, *, thoughts: bool) -> None:
 def export(id_: str | None, *, kind: str, thoughts: bool, output: Path | None) -> None:
     """Write a conversation as Markdown or JSON."""
     session = saved.find(id_)
-    text = saved.as_markdown(session, thoughts=thoughts) if kind == "markdown" else saved.as_json(session, thoughts=thoughts)
+    text = (
+        saved.as_markdown(session, thoughts=thoughts)
+        if kind == "markdown"
+        else saved.as_json(session, thoughts=thoughts)
+    )
     if output is None:
         click.echo(text, nl=False)
         return

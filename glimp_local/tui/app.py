@@ -1,127 +1,53 @@
 """The chat: a conversation, the panel beside it, the box below it, and the keys.
 
-Consumes what the driver tells; every key that steers calls the driver or the session and returns at once.
+Shows what the driver tells; every key that steers calls the driver or the session and returns at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Footer, Markdown, Static
-from textual.widgets.markdown import MarkdownStream
+from textual.widgets import Footer, Static
 
-from glimp_local.config import load_catalogue
-from glimp_local.events import (
-    Answer,
-    Finished,
-    FinishReason,
-    Notice,
-    Rewound,
-    Started,
-    Stats,
-    Step,
-    StepEnded,
-    StepStarted,
-    TakenBack,
-    Text,
-    ThoughtEnd,
-    ThoughtEnded,
-)
-from glimp_local.routing import Alone, Model, Share, Threshold
-from glimp_local.saved import SavedSession, SavedTurn
+from glimp_local.errors import GlimpError, ModelError, UsageError
+from glimp_local.events import Finished, Rewound, Started, Stats, TakenBack
+from glimp_local.routing import MODELS, Alone, Model, Policy, Share, Threshold
+from glimp_local.saved import SavedSession
+from glimp_local.session import Session
+from glimp_local.tui.clipboard import copy
 from glimp_local.tui.composer import Composer
+from glimp_local.tui.conversation import Conversation
+from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.driver import Driver, Failed, Loaded, Loading, NotSaved, Told
-from glimp_local.tui.maths import readable
 from glimp_local.tui.panel import SidePanel
-from glimp_local.tui.steps import StepBlock, Thought, parser
 
 NARROW = 90
 """Below so many columns there is no side panel."""
 FRAME_SECONDS = 1 / 30
-_THRESHOLD_STEP, _SHARE_STEP = 0.05, 0.05
-
-THOUGHT_ENDS: dict[ThoughtEnd, str] = {
-    "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",
-    "context_full": "The context is nearly full: the thought was closed and the answer written.",
-    "loop": "The thought went in circles: it was closed and the answer written.",
-    "user": "You asked for the answer now.",
-}
-FINISHES: dict[FinishReason, str] = {
-    "answer_budget": "The tokens for the answer are spent before it was finished (max_answer).",
-    "context_full": "The context is full before the answer was finished.",
-    "loop": "The reply went in circles and was stopped.",
-    "failed": "The run could not go on; what was written so far is kept.",
-    "cancelled": "Stopped; what was written so far is kept. g goes on.",
-}
-
-
-class Conversation(VerticalScroll, can_focus=True):
-    """All turns. Its keys work on the chosen step, or on the last turn."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "step(-1)", "Step up", show=False),
-        Binding("down,j", "step(1)", "Step down", show=False),
-        Binding("enter,space", "fold", "Fold"),
-        Binding("r", "redo", "Other model"),
-        Binding("s", "app.force('small')", "Next: S"),
-        Binding("l", "app.force('large')", "Next: L"),
-        Binding("a", "app.answer_now", "Answer now"),
-        Binding("g", "app.go_on", "Go on/again"),
-        Binding("e", "app.edit", "Edit"),
-        Binding("y", "copy", "Copy"),
-        Binding("Y", "app.copy_all", "Copy all", show=False),
-    ]
-
-    def action_step(self, way: int) -> None:
-        """Choose the step above or below."""
-        blocks = [block for block in self.query(StepBlock) if block.region.height or block.display]
-        if not blocks:
-            return
-        focused = self.screen.focused
-        at = blocks.index(focused) + way if isinstance(focused, StepBlock) and focused in blocks else len(blocks) - 1
-        if 0 <= at < len(blocks):
-            blocks[at].focus()
-
-    @property
-    def chosen(self) -> StepBlock | None:
-        """The step that has the focus."""
-        return self.screen.focused if isinstance(self.screen.focused, StepBlock) else None
-
-    def action_fold(self) -> None:
-        """Fold the chosen step, or all thoughts."""
-        if self.chosen is not None:
-            self.chosen.action_fold()
-        else:
-            self.app.action_toggle_thoughts()  # type: ignore[attr-defined]  # the one app there is
-
-    def action_redo(self) -> None:
-        """Have the chosen step written again by the other model."""
-        self.app.redo(self.chosen)  # type: ignore[attr-defined]  # the one app there is
-
-    def action_copy(self) -> None:
-        """Copy the chosen step, or the last answer."""
-        self.app.copy(self.chosen)  # type: ignore[attr-defined]  # the one app there is
+_MOVE = 0.05
+"""A key moves the threshold by so many nats, or the share by so much."""
 
 
 class ChatApp(App[None]):
-    """`glimp chat`."""
+    """`glimp chat`. `pair` holds the arguments of `load_pair`."""
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop / switch", priority=True),
-        Binding("ctrl+t", "toggle_thoughts", "Thoughts", priority=True),
-        Binding("ctrl+b", "toggle_panel", "Panel", priority=True),
-        Binding("ctrl+up", "move(1)", "More S", priority=True),
-        Binding("ctrl+down", "move(-1)", "More L", priority=True),
+        Binding("escape", "stop", "Stop / switch"),
+        Binding("ctrl+t", "fold_thoughts", "Thoughts"),
+        Binding("ctrl+b", "toggle_panel", "Panel"),
+        Binding("ctrl+up", "move(1)", "More S"),
+        Binding("ctrl+down", "move(-1)", "More L"),
+        Binding("f1", "help", "Keys"),
     ]
 
     class Woken(Message):
@@ -129,74 +55,70 @@ class ChatApp(App[None]):
 
     def __init__(
         self,
-        pair: dict[str, Any] | None = None,
+        pair: dict[str, Any],
         *,
         seed: int | None = None,
         going_on: SavedSession | None = None,
         theme: str | None = None,
+        driver: Callable[[Callable[[], object]], Driver] = Driver,
     ) -> None:
         super().__init__()
-        self._pair = pair or {}
+        self._pair = pair
         self._seed = seed
         self._going_on = going_on
         self.theme = theme or "textual-dark"
-        self._engines: Driver | None = None
-        self._busy = False
+        self._engines = driver(lambda: self.post_message(self.Woken()))
         self._due = False
-        self._steps: list[Step] = []
-        self._stats: Stats | None = None
-        self._question: Static | None = None
-        self._thought: Thought | None = None
-        self._block: StepBlock | None = None
-        self._answer: Markdown | None = None
-        self._answer_text = ""
-        self._stream: MarkdownStream | None = None
-        self._last: list[Static | Thought | Markdown] = []
-        """The widgets of the last turn."""
-        self._exchanges: list[tuple[str, str]] = []
+        self.busy = False
+        """Are the models at work?"""
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
         with Horizontal(id="main"):
-            yield Conversation(id="conversation")
+            yield Conversation()
             yield SidePanel()
-        yield Static("", id="status")
+        yield Static(id="status")
         yield Composer()
         yield Footer()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """Give the two models' colours, which a theme may replace: blue and orange are told apart by nearly everybody."""
+        """Give the two models' colours, which a theme may replace: blue and orange, told apart by nearly everybody."""
         if self.current_theme.dark:
             return {"small": "#4aa3ff", "large": "#ff9d2e"}
         return {"small": "#0060c0", "large": "#b85c00"}
 
     @property
+    def session(self) -> Session | None:
+        """The session; None until a pair is loaded."""
+        return self._engines.session
+
+    @property
     def conversation(self) -> Conversation:
         """The conversation's widget."""
-        return self.query_one(Conversation)
+        return self.screen_stack[0].query_one(Conversation)
 
     @property
     def composer(self) -> Composer:
         """The message box."""
-        return self.query_one(Composer)
+        return self.screen_stack[0].query_one(Composer)
 
     async def on_mount(self) -> None:
         """Begin to load, with the screen there already."""
         self.conversation.anchor()
         self.composer.focus()
-        self._engines = Driver(lambda: self.post_message(self.Woken()))
-        if self._going_on is not None:
-            for turn in self._going_on.turns:
-                await self._show_saved(turn)
-        self._say_status("loading")
+        self._say("loading")
+        self._engines.start()
         self._engines.load(self._pair, seed=self._seed, going_on=self._going_on)
+        for saved in self._going_on.turns if self._going_on else []:
+            turn = await self.conversation.begin(saved.question)
+            await turn.show_saved(saved)
+            self.composer.remember(saved.question)
 
     def on_unmount(self) -> None:
         """Stop the engines."""
-        if self._engines is not None:
-            self._engines.close()
+        self._engines.close()
 
-    def on_resize(self, event: Any) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Hide the panel where there is no room for it."""
         self.set_class(event.size.width < NARROW, "narrow")
 
@@ -211,171 +133,80 @@ class ChatApp(App[None]):
     async def _fetch(self) -> None:
         """Show what was told since the last frame."""
         self._due = False
-        assert self._engines is not None
         for told in self._engines.drain():
             await self._show(told)
-        if self._steps or self._stats:
-            self._show_panel()
+        self._show_panel()
 
-    async def _show(self, told: Told) -> None:  # noqa: C901, PLR0912 - one short case each
+    async def _show(self, told: Told) -> None:  # noqa: C901 - one short case each
+        turn = self.conversation.last
         match told:
             case Loading(model, path, fraction):
-                size = path.stat().st_size / 1e6
-                self._say_status(f"loading {model}: {path.name}, {size:,.0f} MB, {fraction:.0%}")
-            case Loaded(_, pair):
-                where = " · ".join(f"{model}: {engine.name} ({engine.device})" for model, engine in pair.engines.items())
-                self._say_status(f"{pair.name} · {where}")
+                self._say(f"loading {model}: {path.name}, {path.stat().st_size / 1e6:,.0f} MB, {fraction:.0%}")
+            case Loaded(pair):
+                engines = (f"{model}: {engine.name} ({engine.device})" for model, engine in pair.engines.items())
+                self._say(" · ".join([pair.name, *engines]))
+                self.refresh_bindings()
             case Failed(error, loading):
                 await self._fail(error, loading=loading)
             case NotSaved(path, error):
-                await self._note(f"{path} cannot be written ({error.strerror}): the conversation goes on unsaved.", "error")
+                why = f"{path} cannot be written ({error.strerror}): the conversation goes on, unsaved."
+                await self.conversation.note(why, error=True)
             case Started(question=question):
-                await self._begin(question)
-            case StepStarted(part=part):
-                if part != "answer":
-                    thought = await self._open_thought("thought" if part == "thought" else "reply")
-                    self._block = await thought.begin(told)
-                elif self._answer is None:
-                    self._answer = Markdown(parser_factory=parser, classes=f"answer {told.model}", open_links=False)
-                    await self._add(self._answer)
-                    self._stream = Markdown.get_stream(self._answer)
-            case Text(part=part, text=text):
-                if part == "answer" and self._stream is not None:
-                    self._answer_text += text
-                    await self._stream.write(text)
-                elif self._block is not None:
-                    await self._block.write(text)
-            case StepEnded(step):
-                self._steps.append(step)
-                if self._block is not None and step.part != "answer":
-                    await self._block.finish(step)
-                    self._block = None
-                    assert self._thought is not None
-                    self._thought.ended(step)
-            case ThoughtEnded(reason):
-                if self._thought is not None:
-                    self._thought.folded = True
-                if reason in THOUGHT_ENDS:
-                    await self._note(THOUGHT_ENDS[reason])
-            case Rewound(index):
-                await self._rewind(index)
+                self._is_busy(True)
+                await self.conversation.begin(question)
             case TakenBack():
-                await self._remove_last()
-            case Notice(message):
-                await self._note(message)
-            case Answer(text):
-                await self._end_answer(text)
-            case Finished(reason, _, stats):
-                self._stats, self._busy = stats, False
-                if reason in FINISHES:
-                    await self._note(FINISHES[reason])
-                self._say_status(_summary(stats))
-                self.refresh_bindings()
+                if turn is not None:
+                    await turn.remove()
+            case _ if turn is not None:
+                if isinstance(told, Rewound):
+                    self._is_busy(True)
+                await turn.show(told)
+                if isinstance(told, Finished):
+                    self._is_busy(False)
+                    self._say(_summary(told.stats))
+            case _:
+                pass
 
-    async def _add(self, widget: Static | Thought | Markdown) -> None:
-        self._last.append(widget)
-        await self.conversation.mount(widget)
-
-    async def _begin(self, question: str) -> None:
-        self._busy = True
-        self._last, self._steps, self._stats = [], [], None
-        self._thought = self._block = self._answer = self._stream = None
-        self._answer_text = ""
-        self._question = Static(Content(question), classes="question")
-        await self._add(self._question)
-        self._say_status("thinking")
+    def _is_busy(self, busy: bool) -> None:
+        self.busy = busy
+        if busy:
+            self._say("thinking · Esc stops")
         self.refresh_bindings()
 
-    async def _open_thought(self, what: str) -> Thought:
-        if self._thought is None:
-            self._thought = Thought(what)
-            await self._add(self._thought)
-        return self._thought
-
-    async def _rewind(self, index: int) -> None:
-        self._busy = True
-        del self._steps[index:]
-        if self._thought is not None:
-            await self._thought.rewind(index)
-            self._thought.folded = False
-        if self._answer is not None and not any(step.part == "answer" for step in self._steps):
-            await self._answer.remove()
-            self._last.remove(self._answer)
-            self._answer = self._stream = None
-            self._answer_text = ""
-
-    async def _remove_last(self) -> None:
-        for widget in self._last:
-            await widget.remove()
-        self._last = []
-
-    async def _end_answer(self, text: str) -> None:
-        if self._stream is not None and self._answer is not None:
-            await self._stream.stop()
-            self._stream = None
-            if (shown := readable(text)) != text:
-                await self._answer.update(shown)
-        self._answer_text = text
-
-    async def _note(self, message: str, kind: str = "") -> None:
-        await self._add(Static(Content(message), classes=f"notice {kind}"))
-
-    async def _fail(self, error: Exception, *, loading: bool) -> None:
-        hint = getattr(error, "hint", None)
-        await self._note(f"{error}{f' — {hint}' if hint else ''}", "error")
-        self._busy = False
-        self._say_status("no pair is loaded: choose one with Ctrl+P, Pair" if loading else "")
-
-    async def _show_saved(self, turn: SavedTurn) -> None:
-        await self._begin(turn.question)
-        for step in turn.steps:
-            if step.part == "answer":
-                continue
-            thought = await self._open_thought("thought" if step.part == "thought" else "reply")
-            fields = {name: getattr(step, name) for name in StepStarted.__struct_fields__}
-            block = await thought.begin(StepStarted(**fields))
-            await block.finish(step)
-            thought.ended(step)
-        if self._thought is not None:
-            self._thought.folded = bool(turn.answer)
-        if turn.answer and any(step.part == "answer" for step in turn.steps):
-            writer = next(step.model for step in turn.steps if step.part == "answer")
-            answer = Markdown(readable(turn.answer), parser_factory=parser, classes=f"answer {writer}", open_links=False)
-            await self._add(answer)
-            self._answer_text = turn.answer
-        if turn.finish is None:
-            await self._note("The program ended here; the steps before are kept.")
-        self._busy = False
+    async def _fail(self, error: GlimpError, *, loading: bool) -> None:
+        self._is_busy(False)
+        self._say("no pair is loaded: Ctrl+P, Pair" if loading else "")
+        if loading and isinstance(error, ModelError):
+            self.action_choose_pair(error)
+        else:
+            await self.conversation.note(f"{error}. {error.hint}" if error.hint else str(error), error=True)
 
     # What the user asks for.
 
     @on(Composer.Sent)
     def send(self, message: Composer.Sent) -> None:
         """Ask what was written, where that can be done now; else it stays in the box."""
-        if self._busy:
+        if self.busy:
             self.notify("The models are still writing: Esc stops them.")
-        elif self._engines is None or self._engines.session is None:
-            self.notify("The models are still loading.")
+        elif self.session is None:
+            self.notify("No pair is loaded yet.")
         else:
-            self._busy = True
+            self.busy = True
             self._engines.ask(message.text)
             self.composer.taken()
 
     def action_stop(self) -> None:
         """Stop the models; where none is at work, go from the message box to the steps and back."""
-        if self._busy and self._engines is not None:
+        if self.busy:
             self._engines.cancel()
-        elif self.screen.focused is self.composer:
+        elif self.focused is self.composer:
             self.conversation.focus()
         else:
             self.composer.focus()
 
-    def action_toggle_thoughts(self) -> None:
-        """Fold all thoughts, or unfold them if all are folded."""
-        thoughts = list(self.query(Thought))
-        fold = not all(thought.folded for thought in thoughts)
-        for thought in thoughts:
-            thought.folded = fold
+    def action_fold_thoughts(self) -> None:
+        """Fold or unfold all thoughts."""
+        self.conversation.fold_thoughts()
 
     def action_toggle_panel(self) -> None:
         """Show or hide the side panel."""
@@ -384,125 +215,167 @@ class ChatApp(App[None]):
 
     def action_move(self, way: int) -> None:
         """Move the threshold (or the share) so that the small (1) or the large model (-1) writes more."""
-        session = self._engines.session if self._engines else None
-        if session is None:
+        if self.session is None:
             return
-        match session.policy:
+        match self.session.policy:
             case Threshold(threshold_nats=nats):
-                session.policy = Threshold(max(0.0, round(nats + way * _THRESHOLD_STEP, 2)))
-            case Share(share=share) as policy:
-                policy.share = min(1.0, max(0.0, round(share - way * _SHARE_STEP, 2)))
-            case _:
-                self.notify(f"The policy {session.policy.name!r} has nothing to move.")
+                self.session.policy = Threshold(max(0.0, round(nats + way * _MOVE, 2)))
+            case Share() as policy:
+                policy.share = min(1.0, max(0.0, round(policy.share - way * _MOVE, 2)))
+            case policy:
+                self.notify(f"The policy {policy.name!r} has nothing to move.")
+        self._show_panel()
+
+    def action_policy(self, policy: Policy) -> None:
+        """Let another policy decide from the next step on."""
+        try:
+            if self.session is not None:
+                self.session.policy = policy
+        except UsageError as error:
+            self.notify(str(error), severity="warning")
         self._show_panel()
 
     def action_force(self, model: Model) -> None:
         """Let a model write the next step, whatever the policy says."""
-        session = self._engines.session if self._engines else None
-        if session is not None and self._busy:
-            session.force(model)
-            self.notify(f"The {model} model writes the next step.")
+        if self.session is not None and self.busy:
+            try:
+                self.session.force(model)
+            except UsageError as error:
+                self.notify(str(error), severity="warning")
+            else:
+                self.notify(f"The {model} model writes the next step.")
 
     def action_answer_now(self) -> None:
         """End the thought and have the answer written."""
-        session = self._engines.session if self._engines else None
-        if session is not None and self._busy:
-            session.answer_now()
+        if self.session is not None and self.busy:
+            self.session.answer_now()
 
     def action_go_on(self) -> None:
-        """Go on with a stopped turn; ask the last question again where it is over."""
-        if self._engines is None or self._busy or self._question is None:
+        """Go on with a turn that was stopped; ask the last question again where it is over."""
+        turn = self.conversation.last
+        if self.busy or turn is None or self.session is None:
             return
-        self._busy = True
-        if self._stats is not None and not self._answer_text:
+        if turn.can_go_on:
+            self._is_busy(True)
             self._engines.resume()
         else:
-            self._engines.ask_again(str(self._question.content))
+            self._ask_again(turn.question)
+
+    def _ask_again(self, question: str) -> None:
+        self.busy = True
+        self._engines.ask_again(question)
 
     def action_edit(self) -> None:
-        """Put the last question back into the box."""
-        if self._question is not None and not self._busy:
-            self.composer.load_text(str(self._question.content))
-            self.composer.focus()
+        """Put the last question back into the box; sent, it takes that question's place."""
+        turn = self.conversation.last
+        if turn is not None and not self.busy:
+            self.composer.revise(turn.question)
 
-    def redo(self, block: StepBlock | None) -> None:
+    @on(Composer.Edited)
+    def send_edited(self, message: Composer.Edited) -> None:
+        """Ask the last question in other words."""
+        if self.busy or self.session is None:
+            self.notify("The models are still writing: Esc stops them.")
+        else:
+            self._ask_again(message.text)
+            self.composer.taken()
+
+    @on(Conversation.Redo)
+    def redo(self, message: Conversation.Redo) -> None:
         """Have a step of the last turn written again by the other model."""
-        if self._engines is None or self._busy or block is None or self._thought is None:
-            self.notify("Choose a finished step of the last turn with the arrow keys first.")
-            return
-        if block not in self._thought.blocks:
-            self.notify("Only a step of the last turn can be written again.")
-            return
-        self._busy = True
-        self._engines.redo(block.started.index)
+        turn, block = self.conversation.last, message.block
+        if self.busy or self.session is None:
+            self.notify("The models are still writing: Esc stops them.")
+        elif turn is None or turn.thought is None or block is None or block not in turn.thought.blocks:
+            self.notify("Choose a step of the last turn first, with the arrow keys.")
+        else:
+            self._is_busy(True)
+            self._engines.redo(block.started.index)
 
-    def copy(self, block: StepBlock | None) -> None:
+    @on(Conversation.Copy)
+    def copy_step(self, message: Conversation.Copy) -> None:
         """Copy a step, or the last answer."""
-        self._copy(block.text.strip() if block is not None else self._answer_text, "The step" if block else "The answer")
+        turn = self.conversation.last
+        if message.block is not None:
+            self._copy("The step", message.block.text.strip())
+        else:
+            self._copy("The answer", turn.answer_text if turn else "")
 
     def action_copy_all(self) -> None:
         """Copy all questions and answers."""
-        session = self._engines.session if self._engines else None
-        exchanges = session.exchanges if session else []
-        self._copy("\n\n".join(f"{question}\n\n{answer}" for question, answer in exchanges), "The conversation")
+        exchanges = self.session.exchanges if self.session else []
+        self._copy("The conversation", "\n\n".join(f"{question}\n\n{answer}" for question, answer in exchanges))
 
-    def _copy(self, text: str, what: str) -> None:
-        from glimp_local.tui.clipboard import copy  # noqa: PLC0415 - looks for the system's tools
-
-        if not text:
+    def _copy(self, what: str, text: str) -> None:
+        if text:
+            self.notify(f"{what} is on the clipboard ({copy(text, self)}).")
+        else:
             self.notify("There is nothing to copy yet.")
-            return
-        self.notify(f"{what} is on the clipboard ({copy(text, self)}).")
+
+    def action_help(self) -> None:
+        """Show all keys."""
+        self.push_screen(HelpScreen())
+
+    def action_choose_pair(self, problem: GlimpError | None = None) -> None:
+        """Show the pairs and load the chosen one; the conversation goes on with it."""
+        models_file = self._pair.get("models_file")
+
+        def load(name: str | None) -> None:
+            if name is not None:
+                self._engines.load({"name": name, "models_file": models_file}, seed=self._seed)
+
+        if self.busy:
+            self.notify("The models are still writing: Esc stops them.")
+        else:
+            self.push_screen(PairScreen(problem, models_file), load)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
+        """Offer a key where it does something now."""
+        if action in {"force", "answer_now"}:
+            return self.busy
+        if action in {"go_on", "edit"}:
+            return not self.busy and self.conversation.last is not None
+        return True
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Offer what the keys do, and the pairs, in the palette."""
+        """Offer in the palette what the keys do, policies and pairs."""
         yield from super().get_system_commands(screen)
-        yield SystemCommand("Thoughts", "Fold or unfold all thoughts", self.action_toggle_thoughts)
+        yield SystemCommand("Thoughts", "Fold or unfold all thoughts", self.action_fold_thoughts)
         yield SystemCommand("Panel", "Show or hide the side panel", self.action_toggle_panel)
         yield SystemCommand("Answer now", "End the thought and write the answer", self.action_answer_now)
-        yield SystemCommand("Threshold up", "More steps to the small model", lambda: self.action_move(1))
-        yield SystemCommand("Threshold down", "More steps to the large model", lambda: self.action_move(-1))
-        for model in ("small", "large"):
-            yield SystemCommand(f"Next step: {model}", "Whatever the policy says", lambda m=model: self.action_force(m))
-            yield SystemCommand(f"Policy: {model}", f"The {model} model alone", lambda m=model: self._set(Alone(m)))
-        yield SystemCommand("Policy: threshold", "Large above the pair's threshold", self._set_threshold)
+        yield SystemCommand("Go on / again", "Go on, or ask the last question again", self.action_go_on)
+        yield SystemCommand("Edit", "Ask the last question in other words", self.action_edit)
         yield SystemCommand("Copy all", "The conversation to the clipboard", self.action_copy_all)
-        for name in load_catalogue().pairs:
-            yield SystemCommand(f"Pair: {name}", "Go on with this pair", lambda n=name: self._load(n))
+        yield SystemCommand("Threshold up", "More steps for the small model", lambda: self.action_move(1))
+        yield SystemCommand("Threshold down", "More steps for the large model", lambda: self.action_move(-1))
+        for model in MODELS:
+            yield SystemCommand(f"Next step: {model}", "Whatever the policy says", lambda m=model: self.action_force(m))
+        for policy, what in self._policies():
+            yield SystemCommand(f"Policy: {policy.name}", what, lambda p=policy: self.action_policy(p))
+        yield SystemCommand("Pair", "Go on with another pair of models", self.action_choose_pair)
 
-    def _set(self, policy: Any) -> None:
-        if self._engines is not None:
-            self._engines.set_policy(policy)
-            self._show_panel()
-
-    def _set_threshold(self) -> None:
-        session = self._engines.session if self._engines else None
-        if session is not None:
-            self._set(Threshold(session.pair.config.threshold))
-
-    def _load(self, name: str) -> None:
-        if self._engines is not None and not self._busy:
-            self._engines.load({"name": name})
+    def _policies(self) -> Iterable[tuple[Policy, str]]:
+        """Give the policies that can be switched to."""
+        if self.session is None:
+            return
+        pair = self.session.pair
+        yield Threshold(pair.config.threshold), f"The large model above {pair.config.threshold} nats"
+        seen = pair.history.read() if pair.history else []
+        share = Share(pair.config.share, threshold_nats=pair.config.threshold, history=seen)
+        yield share, f"The large model for {pair.config.share:.0%} of the steps"
+        for model in MODELS:
+            yield Alone(model), f"The {model} model alone"
 
     # The rest of the screen.
 
-    def _say_status(self, text: str) -> None:
-        self.query_one("#status", Static).update(Content(text))
+    def _say(self, text: str) -> None:
+        self.screen_stack[0].query_one("#status", Static).update(Content(text))
 
     def _show_panel(self) -> None:
-        session = self._engines.session if self._engines else None
-        if session is None:
-            return
-        policy = session.policy
-        threshold = getattr(policy, "threshold_nats", None)
-        deciding = {
-            "threshold": f"large above {threshold} nats",
-            "share": f"large for {getattr(policy, 'share', 0):.0%} of the steps",
-        }.get(policy.name, f"policy {policy.name}")
-        context = {model: (len(engine.ids), engine.context) for model, engine in session.pair.engines.items()}
-        self.query_one(SidePanel).show(
-            self._steps, self._stats, deciding=deciding, threshold=threshold, context=dict(context)
-        )
+        turn = self.conversation.last
+        if self.session is not None:
+            panel = self.screen_stack[0].query_one(SidePanel)
+            panel.show(turn.steps if turn else [], turn.stats if turn else None, self.session)
 
 
 def _summary(stats: Stats) -> str:

@@ -24,12 +24,30 @@ class Composer(TextArea):
             super().__init__()
             self.text = text
 
+    class Edited(Message):
+        """A message is to take the place of the last one."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
     def __init__(self) -> None:
         super().__init__(soft_wrap=True, show_line_numbers=False, compact=True, highlight_cursor_line=False)
         self.placeholder = "Ask something…"
         self._sent: list[str] = []
         self._at = 0
         self._draft = ""
+        self._edits = False
+
+    def revise(self, text: str) -> None:
+        """Take up a message that was sent, to be sent in other words; what stands in the box can be recalled."""
+        if self.text.strip():
+            self.remember(self.text)
+        self._edits = True
+        self.border_title = "in place of the last question"
+        self.load_text(text)
+        self.move_cursor(self.document.end)
+        self.focus()
 
     def remember(self, text: str) -> None:
         """Add a message to those the arrows recall."""
@@ -40,7 +58,7 @@ class Composer(TextArea):
     def action_send(self) -> None:
         """Send what is written; it stays until the application takes it."""
         if self.text.strip():
-            self.post_message(self.Sent(self.text))
+            self.post_message(self.Edited(self.text) if self._edits else self.Sent(self.text))
 
     def action_newline(self) -> None:
         """Begin a new line."""
@@ -50,7 +68,12 @@ class Composer(TextArea):
         """Empty the box: its message is on its way."""
         self.remember(self.text)
         self._draft = ""
+        self._leave_edit()
         self.clear()
+
+    def _leave_edit(self) -> None:
+        self._edits = False
+        self.border_title = None
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "enter":
@@ -68,6 +91,7 @@ class Composer(TextArea):
         await super()._on_key(event)
 
     def _recall(self, at: int) -> None:
+        self._leave_edit()
         if self._at == len(self._sent):
             self._draft = self.text
         self._at = at

@@ -17,7 +17,7 @@ from typing import Any
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import AnyEvent, Finished, TakenBack, Text
 from glimp_local.pair import Pair, load_pair
-from glimp_local.routing import Model, Policy
+from glimp_local.routing import Model
 from glimp_local.saved import SavedSession, SavedTurn, SessionLog
 from glimp_local.session import Exchange, Session
 
@@ -35,7 +35,6 @@ class Loading:
 class Loaded:
     """The pair can be asked."""
 
-    session: Session
     pair: Pair
 
 
@@ -61,7 +60,7 @@ Told = AnyEvent | Loading | Loaded | Failed | NotSaved
 class Driver:
     """Runs a session in a thread of its own."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], object]) -> None:
         self._wake = wake
         self._told: list[Told] = []
         self._lock = threading.Lock()
@@ -76,9 +75,12 @@ class Driver:
         self.session: Session | None = None
         """None until a pair is loaded."""
         self._thread = threading.Thread(target=self._work, name="glimp engines", daemon=True)
-        self._thread.start()
 
     # Called by the interface.
+
+    def start(self) -> None:
+        """Begin to work."""
+        self._thread.start()
 
     def load(self, pair: dict[str, Any], *, seed: int | None = None, going_on: SavedSession | None = None) -> None:
         """Load a pair (the arguments of `load_pair`) in place of the one there is; the conversation goes on with it."""
@@ -106,11 +108,6 @@ class Driver:
     def resume(self) -> None:
         """Go on with a turn that was stopped."""
         self._tasks.put(lambda: self._run(lambda session: session.resume()))
-
-    def set_policy(self, policy: Policy) -> None:
-        """Let another policy decide from the next step on."""
-        if self.session is not None:
-            self.session.policy = policy
 
     def cancel(self) -> None:
         """Stop before the next token."""
@@ -180,7 +177,7 @@ class Driver:
             return
         if self._log is None:
             self._log = SessionLog(self._pair.name, going_on=going_on)
-        self._tell(Loaded(self.session, self._pair))
+        self._tell(Loaded(self._pair))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
         if self.session is None or self._pair is None:

@@ -12,7 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from glimp_local.events import Stats, Step
-from glimp_local.routing import Model
+from glimp_local.routing import Model, Policy, Share, Threshold
+from glimp_local.session import Session
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _EIGHTHS = 8
@@ -45,7 +46,9 @@ class EntropyPlot(Widget):
             return Content("")
         shown = self._steps[-width:]
         top = max([_LEAST_TOP, *(entropy for _, entropy in shown), (self.threshold or 0) * 1.2])
-        styles = {name: self.get_component_styles(f"plot--{name}").color.hex for name in ("small", "large", "threshold")}
+        styles = {
+            name: self.get_component_styles(f"plot--{name}").color.hex for name in ("small", "large", "threshold")
+        }
         line = None if self.threshold is None else height - 1 - min(height - 1, int(self.threshold / top * height))
         rows: list[Content] = []
         for row in range(height):
@@ -81,18 +84,16 @@ class SidePanel(Vertical):
         self,
         steps: Sequence[Step],
         stats: Stats | None,
-        *,
-        deciding: str,
-        threshold: float | None,
-        context: dict[str, tuple[int, int]],
+        session: Session,
     ) -> None:
-        """Show the figures of the turn so far. `context` is tokens held and room, for each model."""
+        """Show the figures of the turn so far."""
+        threshold: float | None = getattr(session.policy, "threshold_nats", None)
         self.plot.show([(s.model, s.entropy_nats) for s in steps if s.entropy_nats is not None], threshold)
         routed = [step for step in steps if step.part != "answer"]
         tokens = sum(step.tokens for step in steps)
         large = sum(step.tokens for step in steps if step.model == "large")
         lines = [
-            deciding,
+            _deciding(session.policy),
             f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} steps",
             f"       {_share(large, tokens)} of {tokens:,} tokens",
             *(f"{model}: {_pace(steps, model)}" for model in ("small", "large")),
@@ -100,16 +101,27 @@ class SidePanel(Vertical):
         ]
         if stats is not None:
             lines.append(f"all of it {stats.seconds:.1f} s")
-        lines += [f"context {model} {held:,}/{room:,}" for model, (held, room) in context.items()]
+        lines += [
+            f"context {model} {len(engine.ids):,}/{engine.context:,}" for model, engine in session.pair.engines.items()
+        ]
         lines.append(f"memory {psutil.Process().memory_info().rss / 2**30:.1f} GiB")
         self._figures.update(Content("\n".join(lines)))
 
 
+def _deciding(policy: Policy) -> str:
+    match policy:
+        case Threshold(threshold_nats=nats):
+            return f"large above {nats} nats"
+        case Share(share=share, threshold_nats=nats):
+            return f"large for {share:.0%}: above {nats:.2f} nats"
+    return f"policy: {policy.name}"
+
+
 def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.0%}" if whole else "–"
+    return f"{part / whole:.0%}" if whole else "-"
 
 
 def _pace(steps: Sequence[Step], model: str) -> str:
     tokens = sum(step.tokens for step in steps if step.model == model)
     seconds = sum(step.seconds - step.catch_up_seconds for step in steps if step.model == model)
-    return f"{tokens / seconds:,.0f} tokens/s" if seconds > 0 else "–"
+    return f"{tokens / seconds:,.0f} tokens/s" if seconds > 0 else "-"

@@ -159,7 +159,9 @@ class Thought(Vertical):
     def _describe(self) -> None:
         share = f", {self._large / self._count:.0%} large" if self._count else ""
         steps = f"{self._count} step{'' if self._count == 1 else 's'}"
-        self._heading.update(Content(f"{'▶' if self.folded else '▼'} {self._what}: {steps}{share}, {self._seconds:.1f} s"))
+        self._heading.update(
+            Content(f"{'▶' if self.folded else '▼'} {self._what}: {steps}{share}, {self._seconds:.1f} s")
+        )
 
     def on_thought_heading_pressed(self, event: ThoughtHeading.Pressed) -> None:
         """Fold or unfold."""

@@ -1,0 +1,250 @@
+"""The conversation on the screen: one widget a turn, fed with the session's events."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from glimp_local.events import (
+    Answer,
+    AnyEvent,
+    Finished,
+    FinishReason,
+    Notice,
+    Rewound,
+    Stats,
+    Step,
+    StepEnded,
+    StepStarted,
+    Text,
+    ThoughtEnd,
+    ThoughtEnded,
+)
+from glimp_local.saved import SavedTurn
+from glimp_local.tui.maths import readable
+from glimp_local.tui.steps import StepBlock, Thought, parser
+
+_THOUGHT_ENDS: dict[ThoughtEnd, str] = {
+    "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",
+    "context_full": "The context is nearly full: the thought was closed and the answer written.",
+    "loop": "The thought went in circles: it was closed and the answer written.",
+    "end_of_generation": "The model ended its text inside the thought: it was closed and the answer written.",
+    "user": "You asked for the answer: the thought was closed.",
+}
+_FINISHES: dict[FinishReason, str] = {
+    "answer_budget": "The tokens for the answer are spent before it was finished (max_answer).",
+    "context_full": "The context is full before the answer was finished.",
+    "loop": "The reply went in circles and was stopped.",
+    "failed": "The run could not go on; what was written so far is kept.",
+    "cancelled": "Stopped; what was written so far is kept.",
+}
+_CAN_GO_ON: frozenset[FinishReason | None] = frozenset({None, "cancelled", "failed"})
+
+
+class TurnView(Vertical):
+    """One question and what is written to it."""
+
+    def __init__(self, question: str) -> None:
+        super().__init__()
+        self.question = question
+        self.steps: list[Step] = []
+        self.stats: Stats | None = None
+        self.answer_text = ""
+        self.finish: FinishReason | None = None
+        self._thought: Thought | None = None
+        self._block: StepBlock | None = None
+        self._answer: Markdown | None = None
+        self._stream: MarkdownStream | None = None
+
+    def compose(self) -> ComposeResult:
+        """Begin with the question."""
+        yield Static(Content(self.question), classes="question")
+
+    @property
+    def thought(self) -> Thought | None:
+        """The steps, if there are any."""
+        return self._thought
+
+    @property
+    def can_go_on(self) -> bool:
+        """Was the turn left before its end?"""
+        return self.finish in _CAN_GO_ON
+
+    async def show(self, event: AnyEvent) -> None:  # noqa: C901, PLR0912 - one short case an event
+        """Show what an event tells."""
+        match event:
+            case StepStarted():
+                await self._begin_step(event)
+            case Text(part=part, text=text):
+                if part == "answer" and self._stream is not None:
+                    self.answer_text += text
+                    await self._stream.write(text)
+                elif self._block is not None:
+                    await self._block.write(text)
+            case StepEnded(step):
+                await self._end_step(step)
+            case ThoughtEnded(reason):
+                if self._thought is not None:
+                    self._thought.folded = True
+                if reason in _THOUGHT_ENDS:
+                    await self.note(_THOUGHT_ENDS[reason])
+            case Rewound(index):
+                await self._rewind(index)
+            case Notice(message):
+                await self.note(message)
+            case Answer(text):
+                await self._end_answer(text)
+            case Finished(reason, _, stats):
+                self.stats, self.finish = stats, reason
+                if reason in _FINISHES:
+                    await self.note(_FINISHES[reason])
+            case _:
+                pass
+
+    async def note(self, message: str, *, error: bool = False) -> None:
+        """Show a sentence of our own."""
+        await self.mount(Static(Content(message), classes="notice error" if error else "notice"))
+
+    async def show_saved(self, turn: SavedTurn) -> None:
+        """Show a turn that was read from the disk."""
+        for step in turn.steps:
+            await self._begin_step(StepStarted(**{name: getattr(step, name) for name in StepStarted.__struct_fields__}))
+            await self._end_step(step)
+        if self._thought is not None:
+            self._thought.folded = turn.thought_end is not None
+        await self._end_answer(turn.answer)
+        self.finish = turn.finish
+        if turn.finish is None:
+            await self.note("The program ended here. What was written before is kept.")
+
+    async def _begin_step(self, started: StepStarted) -> None:
+        if started.part != "answer":
+            if self._thought is None:
+                self._thought = Thought(started.part)
+                await self.mount(self._thought)
+            self._block = await self._thought.begin(started)
+        elif self._answer is None:
+            self._answer = Markdown(parser_factory=parser, classes=f"answer {started.model}", open_links=False)
+            await self.mount(self._answer)
+            self._stream = Markdown.get_stream(self._answer)
+
+    async def _end_step(self, step: Step) -> None:
+        self.steps.append(step)
+        if self._block is not None and self._thought is not None and step.part != "answer":
+            await self._block.finish(step)
+            self._block = None
+            self._thought.ended(step)
+
+    async def _end_answer(self, text: str) -> None:
+        self.answer_text = text
+        if self._stream is not None and self._answer is not None:
+            await self._stream.stop()
+            self._stream = None
+            if (shown := readable(text)) != self._answer.source:
+                await self._answer.update(shown)
+
+    async def _rewind(self, index: int) -> None:
+        del self.steps[index:]
+        self.finish = None
+        if self._thought is not None:
+            await self._thought.rewind(index)
+            self._thought.folded = False
+        await self.query(".notice").remove()
+        if self._answer is not None and not any(step.part == "answer" for step in self.steps):
+            await self._answer.remove()
+            self._answer = self._stream = None
+            self.answer_text = ""
+
+
+class Conversation(VerticalScroll, can_focus=True):
+    """All turns. Its keys work on the chosen step, or on the last turn; it tells the application what is wanted."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "choose(-1)", "Step above", show=False),
+        Binding("down,j", "choose(1)", "Step below", show=False),
+        Binding("enter,space", "fold", "Fold"),
+        Binding("r", "redo", "Other model"),
+        Binding("s", "app.force('small')", "Next: S"),
+        Binding("l", "app.force('large')", "Next: L"),
+        Binding("a", "app.answer_now", "Answer now"),
+        Binding("g", "app.go_on", "Go on/again"),
+        Binding("e", "app.edit", "Edit"),
+        Binding("y", "copy", "Copy"),
+        Binding("Y,shift+y", "app.copy_all", "Copy all", show=False),
+    ]
+
+    class Redo(Message):
+        """A step is to be written again by the other model."""
+
+        def __init__(self, block: StepBlock | None) -> None:
+            super().__init__()
+            self.block = block
+
+    class Copy(Message):
+        """A step, or without one the last answer, is to be copied."""
+
+        def __init__(self, block: StepBlock | None) -> None:
+            super().__init__()
+            self.block = block
+
+    @property
+    def last(self) -> TurnView | None:
+        """The last turn."""
+        turns = self.query_children(TurnView)
+        return turns.last() if turns else None
+
+    async def begin(self, question: str) -> TurnView:
+        """Add a turn."""
+        turn = TurnView(question)
+        await self.mount(turn)
+        return turn
+
+    async def note(self, message: str, *, error: bool = False) -> None:
+        """Show a sentence of our own below the last turn."""
+        await self.mount(Static(Content(message), classes="notice error" if error else "notice"))
+
+    @property
+    def chosen(self) -> StepBlock | None:
+        """The step that has the focus."""
+        return self.screen.focused if isinstance(self.screen.focused, StepBlock) else None
+
+    def action_choose(self, way: int) -> None:
+        """Choose the step above or below; at first the last one."""
+        blocks = [block for block in self.query(StepBlock) if _is_shown(block)]
+        at = blocks.index(self.chosen) + way if self.chosen in blocks else len(blocks) - 1
+        if 0 <= at < len(blocks):
+            blocks[at].focus()
+
+    def action_fold(self) -> None:
+        """Fold the chosen step or unfold it, or all thoughts."""
+        if self.chosen is not None:
+            self.chosen.folded = not self.chosen.folded
+        else:
+            self.fold_thoughts()
+
+    def fold_thoughts(self) -> None:
+        """Fold all thoughts; unfold them where all are folded."""
+        thoughts = list(self.query(Thought))
+        fold = not all(thought.folded for thought in thoughts)
+        for thought in thoughts:
+            thought.folded = fold
+
+    def action_redo(self) -> None:
+        """Ask for the chosen step anew."""
+        self.post_message(self.Redo(self.chosen))
+
+    def action_copy(self) -> None:
+        """Ask for a copy."""
+        self.post_message(self.Copy(self.chosen))
+
+
+def _is_shown(widget: Widget) -> bool:
+    return all(ancestor.display for ancestor in widget.ancestors_with_self if isinstance(ancestor, Widget))

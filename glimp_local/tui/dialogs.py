@@ -1,0 +1,125 @@
+"""Screens over the chat: the choice of a pair, and the help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Markdown, OptionList, Static
+from textual.widgets.option_list import Option
+
+from glimp_local import model_files
+from glimp_local.config import PairConfig, load_catalogue
+from glimp_local.errors import GlimpError, ModelMissingError
+from glimp_local.routing import Model
+from glimp_local.tui.steps import parser
+
+HELP = """\
+## While you write
+
+| key | |
+|---|---|
+| Enter | send |
+| Shift+Enter, Ctrl+J | new line |
+| ↑ ↓ at the first and last line | earlier messages |
+| Esc | stop the models; where none is at work: to the steps, and back |
+
+## On the steps (Esc or Tab leads there)
+
+| key | |
+|---|---|
+| ↑ ↓ (k j) | choose a step |
+| Enter | fold or unfold it (all thoughts, if none is chosen) |
+| r | have it written again by the other model, and go on from there |
+| s, l | the small, the large model writes the next step |
+| a | end the thought, write the answer now |
+| g | go on where you stopped; ask again where the answer is complete |
+| e | put the last question back into the box |
+| y, Y | copy the step (else the answer); the whole conversation |
+
+## Everywhere
+
+| key | |
+|---|---|
+| Ctrl+↑ Ctrl+↓ | raise, lower the threshold (of the entropy, or by the share) while the models write |
+| Ctrl+T | fold or unfold all thoughts |
+| Ctrl+B | show or hide the panel |
+| Ctrl+P | all commands: policy, pair, theme |
+| Ctrl+Q | quit; the conversation is saved |
+
+**S** and **L** are the small and the large model. The number beside a letter is the entropy, in nats, of the small
+model's distribution over the step's first token: above the threshold the large model writes the step.
+"""
+
+
+class HelpScreen(ModalScreen[None]):
+    """All keys."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", "Close")]
+
+    def compose(self) -> ComposeResult:
+        """Show the text."""
+        with VerticalScroll(classes="dialog") as box:
+            box.border_title = "glimp chat"
+            box.border_subtitle = "Esc closes"
+            yield Markdown(HELP, parser_factory=parser)
+
+
+class PairScreen(ModalScreen[str | None]):
+    """The pairs: those that can be run now, and what the others take. Gives the chosen one's name."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Close")]
+
+    def __init__(self, problem: GlimpError | None = None, models_file: Path | None = None) -> None:
+        super().__init__()
+        self._problem = problem
+        self._models_file = models_file
+
+    def compose(self) -> ComposeResult:
+        """List them."""
+        with Vertical(classes="dialog") as box:
+            box.border_title = "Pairs of models"
+            box.border_subtitle = "Enter takes one, Esc closes"
+            if self._problem is not None:
+                yield Static(Content(str(self._problem)), classes="notice error")
+            yield OptionList(*self._options())
+            yield Static("", id="advice")
+
+    def _options(self) -> list[Option]:
+        self._advice: dict[str, str] = {}
+        ready, missing = [], []
+        for name, pair in load_catalogue(self._models_file).pairs.items():
+            lack = _missing(pair)
+            self._advice[name] = "" if lack is None else f"Not on this machine. To get it: {lack.hint}"
+            text = Content.assemble((name, "bold"), " ", pair.description)
+            (ready if lack is None else missing).append(Option(text if lack is None else text.stylize("dim"), id=name))
+        return [*ready, *missing]
+
+    @on(OptionList.OptionHighlighted)
+    def advise(self, event: OptionList.OptionHighlighted) -> None:
+        """Say how to get the pair under the cursor."""
+        self.query_one("#advice", Static).update(Content(self._advice[event.option.id or ""]))
+
+    @on(OptionList.OptionSelected)
+    def choose(self, event: OptionList.OptionSelected) -> None:
+        """Take a pair that is there."""
+        name = event.option.id or ""
+        if self._advice[name]:
+            self.notify("This pair is not on this machine yet.", severity="warning")
+        else:
+            self.dismiss(name)
+
+
+def _missing(pair: PairConfig) -> ModelMissingError | None:
+    sources: dict[Model, object] = {"small": pair.small, "large": pair.large}
+    try:
+        model_files.find_all({model: source for model, source in sources.items() if source is not None})  # type: ignore[misc]
+    except ModelMissingError as error:
+        return error
+    return None
