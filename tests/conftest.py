@@ -53,6 +53,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_story(folder / "looping.gguf", tiny_models.LOOPING)
     write_story(folder / "endless.gguf", tiny_models.ENDLESS)
     write_story(folder / "patient.gguf", tiny_models.ENDLESS, context=16384)
+    write_story(folder / "rambling.gguf", tiny_models.RAMBLING, context=16384)
     write_story(folder / "silent.gguf", tiny_models.SILENT)
     write_story(folder / "plain.gguf", SMALL, template=tiny_models.CHATML)
     write_story(folder / "no-template.gguf", SMALL, template=None)

@@ -53,6 +53,12 @@ SMALL: Table = {**LARGE, " two:\n\n": {"Wrong": 9, "Third": 8.5, "Fourth": 8.5, 
 
 LOOPING: Table = {**LARGE, "\n": {"Loop": 9}, "Loop": {" again.\n\n": 9}, " again.\n\n": {"Loop": 9}}
 ENDLESS: Table = {**LARGE, "\n": {"Never": 9}, "Never": {" ends": 9}, " ends": {" here": 9}, " here": {" ends": 9}}
+RAMBLING: Table = {
+    "\n": {"a": 9},
+    " one.\n\n": {"a": 9},
+    **{before: {**dict.fromkeys("abcdefghijklmnopqrstuvwxyz", 9.0), " one.\n\n": 9.0} for before in "abcdefghijklmnopqrstuvwxyz"},
+}
+"""Steps of some 26 random letters, without end; to be drawn at temperature 1, or they are all the same."""
 SILENT: Table = {**LARGE, " one.\n\n": {"<|im_end|>": 9}}
 """Ends its text inside the thought."""
 

@@ -84,8 +84,10 @@ class TurnView(Vertical):
             case StepStarted():
                 await self._begin_step(event)
             case Text(part=part, text=text):
-                if part == "answer" and self._stream is not None:
+                if part == "answer" and self._answer is not None:
                     self.answer_text += text
+                    if self._stream is None:
+                        self._stream = Markdown.get_stream(self._answer)
                     await self._stream.write(text)
                 elif self._block is not None:
                     await self._block.write(text)
@@ -134,7 +136,6 @@ class TurnView(Vertical):
         elif self._answer is None:
             self._answer = Markdown(parser_factory=parser, classes=f"answer {started.model}", open_links=False)
             await self.mount(self._answer)
-            self._stream = Markdown.get_stream(self._answer)
 
     async def _end_step(self, step: Step) -> None:
         self.steps.append(step)
@@ -145,9 +146,10 @@ class TurnView(Vertical):
 
     async def _end_answer(self, text: str) -> None:
         self.answer_text = text
-        if self._stream is not None and self._answer is not None:
+        if self._stream is not None:
             await self._stream.stop()
             self._stream = None
+        if self._answer is not None:
             if (shown := readable(text)) != self._answer.source:
                 await self._answer.update(shown)
 

@@ -20,7 +20,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~|])")
 
 
 def readable(text: str) -> str:
-    r"""Turn formulas (`\(...\)`, `\[...\]`, `$...$`, `$$...$$`, `\boxed{...}`) in Markdown into Unicode; code is left."""
+    r"""Turn formulas (`\(...\)`, `\[...\]`, `$...$`, `$$...$$`, `\boxed{...}`) into Unicode; code is left."""
     if "\\" not in text and "$" not in text:
         return text
     parts = _CODE.split(text)

@@ -52,6 +52,7 @@ class StepBlock(Markdown, can_focus=True):
             await self._stream.stop()
             self._stream = None
         text = step.text.strip("\n")
+        self.display = bool(text)  # a step may do nothing but close the thought
         if (shown := readable(text)) != self.source.rstrip("\n"):
             await self.update(shown)
         self.refresh()

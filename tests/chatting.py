@@ -1,0 +1,115 @@
+"""A chat without a terminal: the real application, its keys pressed by Textual's pilot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+from glimp_local.saved import SavedSession
+from glimp_local.tui.app import ChatApp
+from glimp_local.tui.conversation import TurnView
+from tests.sessions import GREEDY
+
+SECONDS = 30
+
+
+class Chat:
+    """A chat and the hands on its keys."""
+
+    def __init__(self, app: ChatApp, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.pilot = pilot
+
+    async def until(self, condition: Callable[[], Any]) -> None:
+        """Wait for something to come true."""
+        for _ in range(SECONDS * 50):
+            if condition():
+                await self.pilot.pause()
+                return
+            await self.pilot.pause(0.02)
+        raise AssertionError(f"not within {SECONDS} s")
+
+    async def press(self, *keys: str) -> None:
+        await self.pilot.press(*keys)
+        await self.pilot.pause()
+
+    async def type(self, text: str) -> None:
+        self.app.composer.focus()
+        self.app.composer.insert(text)
+        await self.pilot.pause()
+
+    async def ask(self, question: str = "How many?") -> TurnView:
+        """Send a question and wait for the end of its turn."""
+        await self.begin(question)
+        await self.until(lambda: not self.app.busy)
+        return self.turn
+
+    async def begin(self, question: str = "How many?") -> None:
+        """Send a question and wait for its first step."""
+        turns = len(self.turns)
+        await self.type(question)
+        await self.press("enter")
+        await self.until(lambda: len(self.turns) > turns and self.turn.thought and self.turn.thought.blocks)
+
+    @property
+    def turns(self) -> list[TurnView]:
+        return list(self.app.conversation.query_children(TurnView))
+
+    @property
+    def turn(self) -> TurnView:
+        return self.turns[-1]
+
+    @property
+    def letters(self) -> str:
+        thought = self.turn.thought
+        return "" if thought is None else "".join(block.started.model[0].upper() for block in thought.blocks)
+
+    @property
+    def status(self) -> str:
+        return str(self.app.query_one("#status").render())
+
+    @property
+    def notices(self) -> list[str]:
+        return [str(widget.render()) for widget in self.app.query(".notice")]
+
+    @property
+    def screen(self) -> str:
+        """What the terminal shows, as text."""
+        width, height = self.app.size
+        lines = self.app.screen._compositor.render_strips()[:height]
+        return "\n".join("".join(segment.text for segment in strip)[:width].rstrip() for strip in lines)
+
+
+@asynccontextmanager
+async def chatting(
+    small: Path,
+    large: Path | None = None,
+    *,
+    size: tuple[int, int] = (120, 40),
+    going_on: SavedSession | None = None,
+    loads: bool = True,
+    **settings: Any,
+) -> AsyncIterator[Chat]:
+    pair = {"small": small, "large": large or small, **{"sampling": GREEDY, **settings}}
+    app = ChatApp(pair, seed=1, going_on=going_on)
+    async with app.run_test(size=size) as pilot:
+        chat = Chat(app, pilot)
+        if loads:
+            await chat.until(lambda: app.session is not None)
+        yield chat
+
+
+def played(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    """Let pytest run a test that waits."""
+
+    def run(*args: Any, **kwargs: Any) -> None:
+        asyncio.run(test(*args, **kwargs))  # type: ignore[arg-type]  # a coroutine function's result
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    run.__signature__ = __import__("inspect").signature(test)  # type: ignore[attr-defined]  # pytest reads the fixtures
+    return run

@@ -1,0 +1,467 @@
+"""The chat: every key, on tiny models that are quick, sure, unsure or endless as the test needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from glimp_local import saved
+from glimp_local.routing import Share, Threshold
+from glimp_local.tui import clipboard
+from glimp_local.tui.dialogs import HelpScreen, PairScreen
+from glimp_local.tui.panel import SidePanel
+from tests.chatting import chatting, played
+
+DRAWN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+
+
+@pytest.fixture
+def small(tiny: Path) -> Path:
+    return tiny / "small.gguf"
+
+
+@pytest.fixture
+def large(tiny: Path) -> Path:
+    return tiny / "large.gguf"
+
+
+@pytest.fixture
+def endless(tiny: Path) -> Path:
+    """Never ends a thought by itself, and repeats no step where it is drawn at temperature 1."""
+    return tiny / "rambling.gguf"
+
+
+# Asking.
+
+
+@played
+async def test_a_question_is_answered_step_by_step_by_the_model_each_step_needs(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        turn = await chat.ask()
+        assert chat.letters == "SSLS"
+        assert turn.answer_text == "Answer \\boxed{3}"
+        assert "Answer [ 3 ]" in chat.screen
+        assert chat.app.composer.text == ""
+        assert "4 steps, 25% large" in chat.status
+
+
+@played
+async def test_the_thought_folds_when_the_answer_begins_and_a_key_unfolds_it(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        turn = await chat.ask()
+        assert turn.thought is not None
+        assert turn.thought.folded
+        assert "Second two:" not in chat.screen
+        await chat.press("ctrl+t")
+        assert "Second two:" in chat.screen
+        assert "▼ thought: 4 steps, 25% large" in chat.screen
+        await chat.press("ctrl+t")
+        assert "Second two:" not in chat.screen
+
+
+@played
+async def test_a_click_on_its_heading_unfolds_a_thought(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.pilot.click("ThoughtHeading")
+        await chat.pilot.pause()
+        assert "Second two:" in chat.screen
+
+
+@played
+async def test_a_step_shows_letter_entropy_tokens_and_speed(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.press("ctrl+t")
+        (line,) = [line for line in chat.screen.splitlines() if "Third three." in line]
+        assert "L 1.37" in line
+        assert "2 tok" in line
+        assert "/s" in line
+
+
+@played
+async def test_a_narrow_terminal_shows_no_panel_and_no_figures(small: Path, large: Path) -> None:
+    async with chatting(small, large, size=(80, 24)) as chat:
+        await chat.ask()
+        await chat.press("ctrl+t")
+        assert "Third three." in chat.screen
+        assert "tok " not in chat.screen
+        assert "catch-up" not in chat.screen
+        await chat.pilot.resize_terminal(120, 40)
+        await chat.pilot.pause()
+        assert "catch-up" in chat.screen
+
+
+@played
+async def test_keys_typed_just_before_enter_are_sent(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.pilot.press(*"Why?", "enter")
+        await chat.until(lambda: chat.turns)
+        assert chat.turn.question == "Why?"
+
+
+@played
+async def test_a_message_has_several_lines_and_earlier_ones_are_recalled(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.type("one")
+        await chat.press("ctrl+j")
+        await chat.type("two")
+        await chat.press("enter")
+        await chat.until(lambda: chat.turns and not chat.app.busy)
+        assert chat.turn.question == "one\ntwo"
+        await chat.type("half a mess")
+        await chat.press("up")
+        assert chat.app.composer.text == "one\ntwo"
+        await chat.press("down")
+        assert chat.app.composer.text == "half a mess"
+
+
+@played
+async def test_an_empty_message_asks_nothing(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.type("  ")
+        await chat.press("enter")
+        assert chat.turns == []
+
+
+@played
+async def test_the_next_turn_knows_the_conversation(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        await chat.ask("second")
+        assert chat.app.session is not None
+        assert chat.app.session.exchanges == [("first", "Answer \\boxed{3}"), ("second", "Answer \\boxed{3}")]
+
+
+@played
+async def test_a_pair_that_does_not_think_shows_its_reply_unfolded(tiny: Path) -> None:
+    async with chatting(tiny / "small.gguf", tiny / "large.gguf", thinking="none") as chat:
+        turn = await chat.ask()
+        assert turn.thought is not None
+        assert not turn.thought.folded
+        assert "▼ reply" in chat.screen
+
+
+# Stopping and steering.
+
+
+@played
+async def test_escape_stops_and_keeps_what_was_written_and_what_was_typed(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN) as chat:
+        await chat.begin()
+        await chat.type("half a mess")
+        await chat.press("escape")
+        await chat.until(lambda: not chat.app.busy)
+        assert chat.turn.finish == "cancelled"
+        assert chat.turn.thought is not None
+        assert chat.turn.thought.blocks[0].text.endswith("one.\n\n")
+        assert chat.notices == ["Stopped; what was written so far is kept."]
+        await chat.press("escape")
+        assert chat.app.focused is chat.app.conversation
+        await chat.press("escape")
+        assert chat.app.focused is chat.app.composer
+        assert chat.app.composer.text == "half a mess"
+
+
+@played
+async def test_a_message_sent_while_the_models_write_stays_in_the_box(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN) as chat:
+        await chat.begin()
+        await chat.type("next")
+        await chat.press("enter")
+        assert chat.app.composer.text == "next"
+        assert len(chat.turns) == 1
+        await chat.press("escape")
+
+
+@played
+async def test_a_stopped_turn_goes_on(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN) as chat:
+        await chat.begin()
+        await chat.press("escape")
+        await chat.until(lambda: not chat.app.busy)
+        steps = len(chat.letters)
+        await chat.press("escape", "g")
+        await chat.until(lambda: len(chat.letters) > steps)
+        await chat.press("a")
+        await chat.until(lambda: not chat.app.busy)
+        assert len(chat.turns) == 1
+        assert chat.turn.answer_text
+
+
+@played
+async def test_the_answer_can_be_asked_for_at_once(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN, max_answer=8) as chat:
+        await chat.begin()
+        await chat.press("tab", "shift+tab")
+        chat.app.conversation.focus()
+        await chat.press("a")
+        await chat.until(lambda: not chat.app.busy)
+        assert "You asked for the answer: the thought was closed." in chat.notices
+        assert chat.turn.answer_text
+
+
+@played
+async def test_the_next_step_is_forced_on_a_model(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN, threshold=50) as chat:
+        await chat.begin()
+        chat.app.conversation.focus()
+        await chat.press("l")
+        await chat.until(lambda: "L" in chat.letters)
+        assert chat.turn.thought is not None
+        reasons = [block.started.reason for block in chat.turn.thought.blocks]
+        assert reasons[chat.letters.index("L")] == "user"
+        await chat.press("escape")
+
+
+@played
+async def test_the_threshold_moves_while_the_models_write(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN, threshold=1.0) as chat:
+        await chat.begin()
+        await chat.press("ctrl+up", "ctrl+up", "ctrl+down", "ctrl+up")
+        assert chat.app.session is not None
+        assert isinstance(chat.app.session.policy, Threshold)
+        assert chat.app.session.policy.threshold_nats == pytest.approx(1.1)
+        await chat.until(lambda: chat.turn.steps and chat.turn.steps[-1].threshold_nats == pytest.approx(1.1))
+        assert "large above 1.1 nats" in chat.screen
+        await chat.press("escape")
+
+
+@played
+async def test_the_share_moves(small: Path, large: Path) -> None:
+    async with chatting(small, large, policy="share", share=0.5) as chat:
+        await chat.press("ctrl+down")
+        assert chat.app.session is not None
+        assert isinstance(chat.app.session.policy, Share)
+        assert chat.app.session.policy.share == pytest.approx(0.55)
+
+
+@played
+async def test_a_step_is_written_again_by_the_other_model(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.press("ctrl+t", "escape", "up", "up", "r")
+        await chat.until(lambda: not chat.app.busy)
+        assert chat.letters == "SLLS"
+        assert chat.turn.thought is not None
+        assert chat.turn.thought.blocks[1].started.reason == "redo"
+        assert chat.turn.answer_text == "Answer \\boxed{3}"
+        assert len(chat.app.query(".answer")) == 1
+
+
+@played
+async def test_a_step_of_an_earlier_turn_is_not_written_again(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        first = await chat.ask()
+        await chat.ask()
+        await chat.press("ctrl+t")
+        assert first.thought is not None
+        first.thought.blocks[0].focus()
+        await chat.press("r")
+        assert not chat.app.busy
+        assert len(chat.turns) == 2
+
+
+@played
+async def test_the_last_question_is_asked_again_and_in_other_words(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        await chat.ask("second")
+        await chat.press("escape", "g")
+        await chat.until(lambda: not chat.app.busy and len(chat.turns) == 2)
+        assert [turn.question for turn in chat.turns] == ["first", "second"]
+        await chat.press("e")
+        assert chat.app.composer.text == "second"
+        await chat.type(" thought")
+        await chat.press("enter")
+        await chat.until(lambda: chat.turn.question == "second thought" and not chat.app.busy)
+        assert [turn.question for turn in chat.turns] == ["first", "second thought"]
+        assert chat.app.session is not None
+        assert [question for question, _ in chat.app.session.exchanges] == ["first", "second thought"]
+
+
+@played
+async def test_a_policy_is_switched_and_one_without_its_model_refused(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        commands = {command.title: command.callback for command in chat.app.get_system_commands(chat.app.screen)}
+        commands["Policy: large"]()
+        await chat.ask()
+        assert chat.letters == "LLLL"
+    async with chatting(small, policy="small") as chat:
+        commands = {command.title: command.callback for command in chat.app.get_system_commands(chat.app.screen)}
+        commands["Policy: large"]()
+        await chat.ask()
+        assert set(chat.letters) == {"S"}
+
+
+@played
+async def test_single_steps_fold(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        turn = await chat.ask()
+        await chat.press("ctrl+t", "escape", "up", "enter")
+        assert turn.thought is not None
+        assert [block.folded for block in turn.thought.blocks] == [False, False, True, False]
+
+
+# Copying.
+
+
+@played
+async def test_a_step_the_answer_and_the_conversation_are_copied(
+    small: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied: list[str] = []
+    monkeypatch.setattr(clipboard.pyperclip, "copy", copied.append)
+    monkeypatch.delenv("SSH_CONNECTION", raising=False)
+    async with chatting(small, large) as chat:
+        await chat.ask("Q")
+        await chat.press("escape", "y")
+        await chat.press("Y")
+        await chat.press("ctrl+t", "up", "y")
+        assert copied == ["Answer \\boxed{3}", "Q\n\nAnswer \\boxed{3}", "Third three."]
+
+
+@played
+async def test_over_ssh_the_terminal_is_asked_to_copy(
+    small: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSH_CONNECTION", "somewhere")
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.press("escape", "y")
+        assert chat.app.clipboard == "Answer \\boxed{3}"
+
+
+# The screens.
+
+
+@played
+async def test_the_panel_plots_entropies_and_can_be_hidden(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        assert "large above 1.0 nats" in chat.screen
+        assert "25% of 4 steps" in chat.screen
+        assert "SSLS" in chat.screen
+        await chat.press("ctrl+b")
+        assert not chat.app.query_one(SidePanel).display
+        assert "large above" not in chat.screen
+
+
+@played
+async def test_help_shows_the_keys(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.press("f1")
+        assert isinstance(chat.app.screen, HelpScreen)
+        await chat.until(lambda: "Ctrl+T" in chat.screen)
+        await chat.press("escape")
+        assert not isinstance(chat.app.screen, HelpScreen)
+
+
+@played
+async def test_keys_are_offered_only_where_they_work(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.press("escape")
+        footer = chat.screen.splitlines()[-1]
+        assert "Edit" in footer
+        assert "Answer now" not in footer
+
+
+@played
+async def test_a_missing_pair_leads_to_those_that_can_be_run(tmp_path: Path) -> None:
+    async with chatting(tmp_path / "none.gguf", loads=False) as chat:
+        await chat.until(lambda: isinstance(chat.app.screen, PairScreen))
+        assert "none.gguf: no such file" in chat.screen
+        await chat.press("down")
+        assert "Not on this machine. To get it: hf download" in chat.screen
+        await chat.press("up", "enter")
+        await chat.until(lambda: chat.app.session is not None)
+        assert chat.status.startswith("builtin")
+
+
+@played
+async def test_an_error_in_the_thread_is_shown_and_the_conversation_is_kept(small: Path, large: Path) -> None:
+    async with chatting(small, large, context=96) as chat:
+        await chat.ask("first")
+        await chat.type("too long " * 100)
+        await chat.press("enter")
+        await chat.until(lambda: not chat.app.busy)
+        assert "more than the context of" in chat.notices[-1]
+        assert len(chat.turns) == 1
+        await chat.ask("short")
+        assert chat.turn.answer_text
+
+
+@played
+async def test_another_pair_takes_the_conversation_over(small: Path, large: Path, tiny: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        chat.app._engines.load({"small": tiny / "looping.gguf", "large": large})
+        await chat.until(lambda: chat.app.session and chat.app.session.pair.name.startswith("looping"))
+        assert chat.app.session is not None
+        assert chat.app.session.exchanges == [("first", "Answer \\boxed{3}")]
+
+
+# What is on the disk.
+
+
+@played
+async def test_the_conversation_is_saved_as_it_goes_and_taken_up_again(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        await chat.ask("second")
+    before = saved.find()
+    assert [(turn.question, turn.answer) for turn in before.turns] == [
+        ("first", "Answer \\boxed{3}"),
+        ("second", "Answer \\boxed{3}"),
+    ]
+    async with chatting(small, large, going_on=before) as chat:
+        await chat.until(lambda: len(chat.turns) == 2)
+        assert chat.letters == "SSLS"
+        chat.app.conversation.focus()
+        await chat.press("ctrl+t", "up", "r")
+        await chat.until(lambda: chat.letters == "SSS" and not chat.app.busy)
+        await chat.ask("third")
+    after = saved.find()
+    assert after.id == before.id
+    assert [turn.question for turn in after.turns] == ["first", "second", "third"]
+
+
+@played
+async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN) as chat:
+        await chat.begin()
+        await chat.until(lambda: len(chat.turn.steps) > 2)
+        cut = saved.find()  # what a killed process leaves
+        await chat.press("escape")
+        await chat.until(lambda: not chat.app.busy)
+    path = cut.path.with_name("20000101-000000-cut.jsonl")
+    lines = cut.path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:8]) + lines[8][:20])
+    going_on = saved.read(path)
+    assert going_on.turns[0].finish is None
+    async with chatting(endless, sampling=DRAWN, max_thought=200, max_answer=8, going_on=going_on) as chat:
+        await chat.until(lambda: chat.notices)
+        assert chat.notices == ["The program ended here. What was written before is kept."]
+        steps = len(chat.turn.steps)
+        assert steps == len(going_on.turns[0].steps)
+        chat.app.conversation.focus()
+        await chat.press("g")
+        await chat.until(lambda: chat.turn.answer_text and not chat.app.busy)
+        assert len(chat.turns) == 1
+        assert len(chat.turn.steps) > steps
+    assert saved.read(path).turns[0].finish is not None
+
+
+@played
+async def test_a_full_disk_is_said_and_the_chat_goes_on(
+    small: Path, large: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "folder", lambda: Path("/dev/full"))
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        assert "the conversation goes on, unsaved" in chat.notices[0]
+        await chat.ask()
+        assert len(chat.turns) == 2
+        assert len(chat.notices) == 1
