@@ -375,7 +375,7 @@ class ChatApp(App[None]):
         turn = self.conversation.last
         if self.session is not None:
             panel = self.screen_stack[0].query_one(SidePanel)
-            panel.show(turn.steps if turn else [], turn.stats if turn else None, self.session)
+            panel.show(turn.steps if turn else [], turn.stats if turn else None, self.session, self._engines.memory_bytes)
 
 
 def _summary(stats: Stats) -> str:

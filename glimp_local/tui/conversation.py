@@ -30,7 +30,7 @@ from glimp_local.events import (
 )
 from glimp_local.saved import SavedTurn
 from glimp_local.tui.maths import readable
-from glimp_local.tui.steps import StepBlock, Thought, parser
+from glimp_local.tui.steps import StepBlock, Thought, harmless, parser
 
 _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
     "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",
@@ -66,7 +66,7 @@ class TurnView(Vertical):
 
     def compose(self) -> ComposeResult:
         """Begin with the question."""
-        yield Static(Content(self.question), classes="question")
+        yield Static(Content(harmless(self.question)), classes="question")
 
     @property
     def thought(self) -> Thought | None:
@@ -88,7 +88,7 @@ class TurnView(Vertical):
                     self.answer_text += text
                     if self._stream is None:
                         self._stream = Markdown.get_stream(self._answer)
-                    await self._stream.write(text)
+                    await self._stream.write(harmless(text))
                 elif self._block is not None:
                     await self._block.write(text)
             case StepEnded(step):
@@ -150,7 +150,7 @@ class TurnView(Vertical):
             await self._stream.stop()
             self._stream = None
         if self._answer is not None:
-            if (shown := readable(text)) != self._answer.source:
+            if (shown := readable(harmless(text))) != self._answer.source:
                 await self._answer.update(shown)
 
     async def _rewind(self, index: int) -> None:

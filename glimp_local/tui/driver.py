@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import AnyEvent, Finished, TakenBack, Text
 from glimp_local.pair import Pair, load_pair
@@ -118,6 +120,11 @@ class Driver:
         with self._lock:
             told, self._told = self._told, []
         return told
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory this process holds, without what is only mapped."""
+        return int(psutil.Process().memory_info().rss)
 
     def close(self) -> None:
         """Stop, free the models, end the thread."""

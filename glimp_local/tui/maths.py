@@ -15,6 +15,7 @@ _FORMULA = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_OPERATOR = re.compile(r"([=<>≤≥≠≈≡∼×÷±·→⇒⇔∈∉⊂⊆∪∩∧∨])")
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~|])")
 
@@ -34,23 +35,28 @@ def _convert(match: re.Match[str]) -> str:
     inner = match[kind]
     if kind == "boxed":
         content = inner.removeprefix("\\boxed{").removesuffix("}")
-        return f"**[ {_unicode(content)} ]**"
+        converted = _unicode(content)
+        return match[0] if converted is None else f"**[ {converted} ]**"
     converted = _unicode(inner)
+    if converted is None:
+        return match[0]
     if kind in {"square", "double"} and "\n" not in converted:
         return f"\n\n> {converted}\n\n"
     return converted
 
 
-def _unicode(latex: str) -> str:
-    """Convert one formula; one that cannot be converted stays as it is. Nothing in it means anything to Markdown."""
+def _unicode(latex: str) -> str | None:
+    """Convert one formula, so that nothing in it means anything to Markdown; None where it cannot be converted."""
     from pylatexenc.latexwalker import LatexWalkerParseError  # noqa: PLC0415 - only where there is a formula
 
     try:
         text = _converter().latex_to_text(latex, tolerant_parsing=False)
     except (LatexWalkerParseError, ValueError, TypeError, IndexError):
-        text = latex
+        return None
     if "\\" in text:
-        text = latex
+        return None
+    # The blank behind a command is part of it and gone.
+    text = _OPERATOR.sub(r" \1 ", text)
     return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import psutil
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -85,6 +84,7 @@ class SidePanel(Vertical):
         steps: Sequence[Step],
         stats: Stats | None,
         session: Session,
+        memory_bytes: int,
     ) -> None:
         """Show the figures of the turn so far."""
         threshold: float | None = getattr(session.policy, "threshold_nats", None)
@@ -104,7 +104,7 @@ class SidePanel(Vertical):
         lines += [
             f"context {model} {len(engine.ids):,}/{engine.context:,}" for model, engine in session.pair.engines.items()
         ]
-        lines.append(f"memory {psutil.Process().memory_info().rss / 2**30:.1f} GiB")
+        lines.append(f"memory {memory_bytes / 2**30:.1f} GiB")
         self._figures.update(Content("\n".join(lines)))
 
 

@@ -15,9 +15,17 @@ from textual.widgets.markdown import MarkdownStream
 from glimp_local.events import Step, StepStarted
 from glimp_local.tui.maths import readable
 
+_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(range(127, 160), 0xFFFD)
+"""Control characters, as pictures of themselves: what a model writes must not steer the terminal."""
+
 LETTERS = {"small": "S", "large": "L"}
 _PARSER = MarkdownIt("gfm-like", {"linkify": False})
 _USUAL = frozenset({"confident", "uncertain", "policy"})
+
+
+def harmless(text: str) -> str:
+    """Show control characters instead of obeying them."""
+    return text.translate(_CONTROLS)
 
 
 def parser() -> MarkdownIt:
@@ -43,7 +51,7 @@ class StepBlock(Markdown, can_focus=True):
             if not text:
                 return
             self._stream = Markdown.get_stream(self)
-        await self._stream.write(text)
+        await self._stream.write(harmless(text))
 
     async def finish(self, step: Step) -> None:
         """Show the finished step: its figures, and its formulas readable."""
@@ -53,7 +61,7 @@ class StepBlock(Markdown, can_focus=True):
             self._stream = None
         text = step.text.strip("\n")
         self.display = bool(text)  # a step may do nothing but close the thought
-        if (shown := readable(text)) != self.source.rstrip("\n"):
+        if (shown := readable(harmless(text))) != self.source.rstrip("\n"):
             await self.update(shown)
         self.refresh()
 

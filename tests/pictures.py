@@ -1,0 +1,129 @@
+"""Pictures of the chat's screens, drawn from a saved run: `python -m tests.pictures` draws those in docs/ anew."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from textual.pilot import Pilot
+
+from glimp_local.errors import ModelMissingError
+from glimp_local.events import Text, decode_events
+from glimp_local.routing import Threshold
+from glimp_local.tui.app import ChatApp
+from glimp_local.tui.driver import Driver, Failed, Loaded, Told
+
+DOCS = Path(__file__).parents[1] / "docs"
+RUN = Path(__file__).with_name("run.jsonl")
+_WIDE, _NARROW = (112, 42), (72, 30)
+
+Pressing = Callable[["Pilot[None]"], Awaitable[None]]
+
+
+class Replay(Driver):
+    """Tells what was told before, all at once, and computes nothing."""
+
+    told: tuple[Told, ...] = ()
+
+    def start(self) -> None:
+        engines = {
+            "small": SimpleNamespace(name="glimp built-in small", device="CPU", ids=[0] * 309, context=2048),
+            "large": SimpleNamespace(name="glimp built-in large", device="CPU", ids=[0] * 324, context=2048),
+        }
+        pair = SimpleNamespace(name="builtin", engines=engines, history=None)
+        self.session = SimpleNamespace(policy=Threshold(0.3), pair=pair)  # type: ignore[assignment]  # all that is read
+        for told in (Loaded(pair), *self.told):  # type: ignore[arg-type]  # the same
+            self._tell(told)
+
+    def load(self, *_arguments: Any, **_more: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    @property
+    def memory_bytes(self) -> int:
+        return 123 * 2**20
+
+
+async def _thoughts(pilot: Pilot[None]) -> None:
+    await pilot.press("ctrl+t")
+
+
+async def _steps(pilot: Pilot[None]) -> None:
+    await pilot.press("ctrl+t", "escape", "up", "up")
+
+
+async def _help(pilot: Pilot[None]) -> None:
+    await pilot.press("f1")
+
+
+async def _nothing(_pilot: Pilot[None]) -> None:
+    pass
+
+
+def _run() -> tuple[Told, ...]:
+    return tuple(decode_events(RUN.read_bytes().splitlines()))
+
+
+def _half() -> tuple[Told, ...]:
+    events = _run()
+    ended = next(i for i, event in enumerate(events) if getattr(event, "index", 0) == 7)
+    return (*events[: ended + 1], Text(7, "thought", "> It is raining"))
+
+
+_LOST = Failed(ModelMissingError("big.gguf: no such file", hint="check the path"), loading=True)
+SCREENS: dict[str, tuple[Callable[[], tuple[Told, ...]], tuple[int, int], dict[str, Any], Pressing]] = {
+    "chat": (_run, _WIDE, {}, _thoughts),
+    "chat-light": (_run, _WIDE, {"theme": "textual-light"}, _steps),
+    "chat-no-color": (_run, _WIDE, {"no_color": True}, _thoughts),
+    "chat-narrow": (_half, _NARROW, {}, _nothing),
+    "chat-help": (tuple, _WIDE, {}, _help),
+    "chat-pairs": (lambda: (_LOST,), _WIDE, {}, _nothing),
+}
+
+
+def draw(name: str, monkeypatch: Any = None) -> str:
+    """Draw one screen as SVG."""
+    events, size, options, press = SCREENS[name]
+    driver = type("Played", (Replay,), {"told": events()})
+    if options.get("no_color"):
+        monkeypatch.setenv("NO_COLOR", "1")
+    theme = options.get("theme")
+
+    async def play() -> str:
+        app = ChatApp({}, theme=theme, driver=driver)
+        async with app.run_test(size=size) as pilot:
+            for _ in range(20):
+                await pilot.pause(0.05)
+            await press(pilot)
+            for _ in range(10):
+                await pilot.pause(0.05)
+            return app.export_screenshot(title="glimp chat")
+
+    return asyncio.run(play())
+
+
+def seen(svg: str) -> list[tuple[str, str]]:
+    """Give what a picture shows: its stretches of text, each with its style's colours."""
+    styles = dict(re.findall(r"\.terminal-\d+-(r\d+) \{ ([^}]*) \}", svg))
+    spans = re.findall(r'<text class="terminal-\d+-(r\d+)"[^>]*>([^<]*)</text>', svg)
+    return [(html.unescape(text).replace("\xa0", " "), styles[style]) for style, text in spans]
+
+
+def main() -> None:
+    """Draw all pictures into docs/."""
+    import pytest  # noqa: PLC0415 - only to set an environment variable for one of them
+
+    for name in SCREENS:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            (DOCS / f"{name}.svg").write_text(draw(name, monkeypatch), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Conversations on the disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from glimp_local import Session, load_pair, saved
+from glimp_local.cli import cli
+from glimp_local.errors import UsageError
+from glimp_local.events import StepEnded, StepStarted, TakenBack
+from glimp_local.pair import Pair
+from tests.sessions import Open, assert_caches_equal_fresh_runs
+
+EXAMPLE = (Path(__file__).parents[1] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
+
+
+@pytest.fixture
+def pair(open_pair: Open) -> Pair:
+    return open_pair()
+
+
+def talk(pair: Pair, *questions: str, log: saved.SessionLog | None = None) -> saved.SavedSession:
+    log = log or saved.SessionLog(pair.name)
+    session = Session(pair, seed=1)
+    for question in questions:
+        for event in session.ask(question):
+            log.write(event)
+    assert log.error is None
+    return saved.read(log.path)
+
+
+def glimp(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli, ["sessions", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_conversation_is_read_back_as_it_was(pair: Pair) -> None:
+    found = talk(pair, "first", "second")
+    assert [(turn.question, turn.answer, turn.finish) for turn in found.turns] == [
+        ("first", "Answer \\boxed{3}", "done"),
+        ("second", "Answer \\boxed{3}", "done"),
+    ]
+    assert found.turns[0].thought == "First one.\n\nSecond two:\n\nThird three.\n\n"
+    assert found.title == "first"
+    assert found.exchanges == [("first", "Answer \\boxed{3}")]
+
+
+def test_every_finished_step_is_on_the_disk_before_the_next_one_begins(pair: Pair) -> None:
+    log = saved.SessionLog(pair.name)
+    for event in Session(pair, seed=1).ask("?"):
+        log.write(event)
+        if isinstance(event, StepStarted) and event.index:
+            assert len(saved.read(log.path).turns[0].steps) == event.index
+
+
+def test_a_line_cut_short_is_left_out_and_written_over(pair: Pair) -> None:
+    whole = talk(pair, "first")
+    with whole.path.open("ab") as file:
+        file.write(b'{"type":"step_en')
+    cut = saved.read(whole.path)
+    assert cut.turns == whole.turns
+    after = talk(pair, "second", log=saved.SessionLog(pair.name, going_on=cut))
+    assert [turn.question for turn in after.turns] == ["first", "second"]
+
+
+def test_a_question_taken_back_is_gone(pair: Pair) -> None:
+    found = talk(pair, "first", "second")
+    log = saved.SessionLog(pair.name, going_on=found)
+    log.write(TakenBack())
+    assert [turn.question for turn in saved.read(found.path).turns] == ["first"]
+
+
+def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:
+    found = talk(pair, "first")
+    assert saved.find(found.id[:-1]).id == found.id
+    assert saved.find().id == found.id
+    with pytest.raises(UsageError, match="no saved conversation begins with 'x'"):
+        saved.find("x")
+    found.path.with_name(found.id + "b.jsonl").write_bytes(found.path.read_bytes())
+    with pytest.raises(UsageError, match="2 saved conversations begin with"):
+        saved.find(found.id[:4])
+
+
+def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
+    for content in (b"", b"{}\n", b'{"type":"session"}\n', b"\xff\n"):
+        (tmp_path / "x.jsonl").write_bytes(content)
+        with pytest.raises(UsageError, match="is no saved conversation"):
+            saved.read(tmp_path / "x.jsonl")
+
+
+def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) -> None:
+    assert "no conversation was saved yet" in glimp("list")
+    found = talk(pair, "What is it?", "And then?")
+    assert f"{found.id}  small + large" in glimp("list")
+    assert json.loads(glimp("list", "--json"))["title"] == "What is it?"
+    shown = glimp("show")
+    assert "## What is it?\n\nAnswer \\boxed{3}\n\n## And then?" in shown
+    assert "Third three." not in shown
+    assert "> **L** 1.38 nats\n>\n> Third three." in glimp("show", found.id, "--thoughts")
+    exported = json.loads(glimp("export", "--format", "json"))
+    assert exported["turns"][0] == {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done"}
+    assert json.loads(glimp("export", "--format", "json", "--thoughts"))["turns"][0]["steps"][2]["model"] == "large"
+    glimp("export", "-o", str(tmp_path / "talk.md"))
+    assert (tmp_path / "talk.md").read_text(encoding="utf-8") == shown
+    assert "exists" in glimp("export", "-o", str(tmp_path / "talk.md"), code=2)
+    glimp("rm", found.id, "--yes")
+    assert "no conversation was saved yet" in glimp("list")
+
+
+# A session that takes a saved turn up.
+
+
+def restored(pair: Pair, turn: saved.SavedTurn) -> Session:
+    session = Session(pair, seed=1)
+    session.restore(turn.question, turn.steps, thought_end=turn.thought_end, finish=turn.finish)
+    return session
+
+
+def test_a_turn_taken_up_is_read_by_both_models_as_if_they_had_just_written_it(pair: Pair) -> None:
+    found = talk(pair, "first").turns[0]
+    assert_caches_equal_fresh_runs(restored(pair, found))
+    session = Session(pair, seed=1)
+    for _ in session.ask("first"):
+        pass
+    lane, again = session._lanes["large"], restored(pair, found)._lanes["large"]
+    text = [b"".join(map(lane.engine.vocabulary.piece, ids)) for ids in (lane.ids, again.ids)]
+    assert text[0] == text[1]
+
+
+def test_a_turn_taken_up_in_the_middle_goes_on_to_the_same_end() -> None:
+    # Real vocabularies cut a text the way it was written; the tiny ones, made of bytes and a few words, do not.
+    with load_pair("builtin") as pair:
+        found = talk(pair, EXAMPLE).turns[0]
+        for kept in range(len(found.steps)):
+            cut = saved.SavedTurn(EXAMPLE, found.steps[:kept])
+            events = list(restored(pair, cut).resume())
+            written = [event.step.text for event in events if isinstance(event, StepEnded)]
+            assert written == [step.text for step in found.steps[kept:]], kept
+
+
+def test_a_turn_taken_up_can_be_written_anew_from_any_step(pair: Pair) -> None:
+    found = talk(pair, "first").turns[0]
+    session = restored(pair, found)
+    events = list(session.redo(1))
+    begun = next(event for event in events if isinstance(event, StepStarted))
+    assert (begun.index, begun.model, begun.reason) == (1, "large", "redo")
+    assert session.exchanges == [("first", "Answer \\boxed{3}")]
