@@ -7,7 +7,7 @@ So every finished step is on the disk before the next one begins, and a killed p
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ from glimp_local.events import (
     decode_events,
     encode,
 )
+from glimp_local.routing import Model
 
 _VERSION = 1
 _TITLE_LENGTH = 60
@@ -45,6 +46,9 @@ class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
     created: str
     """ISO 8601, UTC."""
     pair: str
+    small: str | None = None
+    """The file of the small model, where the pair was given by its files."""
+    large: str | None = None
 
 
 @dataclass
@@ -91,11 +95,14 @@ class SessionLog:
     When writing fails (a full disk), `error` says why, and the conversation goes on unsaved.
     """
 
-    def __init__(self, pair: str, *, going_on: SavedSession | None = None) -> None:
+    def __init__(
+        self, pair: str, files: Mapping[Model, Path] | None = None, *, going_on: SavedSession | None = None
+    ) -> None:
         self.id = going_on.id if going_on else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.path = going_on.path if going_on else folder() / (self.id + _SUFFIX)
         self.error: OSError | None = None
         self._pair = pair
+        self._files = {model: str(path.resolve()) for model, path in (files or {}).items()}
         self._new = going_on is None
         # Behind the last whole line: one cut short by a killed process is written over.
         self._end = going_on.path.read_bytes().rfind(b"\n") + 1 if going_on else 0
@@ -108,7 +115,7 @@ class SessionLog:
         try:
             if self._new:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                header = Header(_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), self._pair)
+                header = Header(_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), self._pair, **self._files)
                 lines = encode(header) + b"\n" + lines
             with self.path.open("r+b" if self.path.exists() else "xb", buffering=0) as file:
                 file.seek(self._end)

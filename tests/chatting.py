@@ -95,7 +95,7 @@ async def chatting(
     loads: bool = True,
     **settings: Any,
 ) -> AsyncIterator[Chat]:
-    pair = {"small": small, "large": large or small, **{"sampling": GREEDY, **settings}}
+    pair = {"small": small, "large": large or small, "sampling": GREEDY} | settings
     app = ChatApp(pair, seed=1, going_on=going_on)
     async with app.run_test(size=size) as pilot:
         chat = Chat(app, pilot)

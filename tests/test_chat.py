@@ -8,7 +8,6 @@ import pytest
 
 from glimp_local import saved
 from glimp_local.routing import Share, Threshold
-from glimp_local.tui import clipboard
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.panel import SidePanel
 from tests.chatting import chatting, played
@@ -158,9 +157,9 @@ async def test_escape_stops_and_keeps_what_was_written_and_what_was_typed(endles
         assert chat.turn.thought.blocks[0].text.endswith("one.\n\n")
         assert chat.notices == ["Stopped; what was written so far is kept."]
         await chat.press("escape")
-        assert chat.app.focused is chat.app.conversation
+        assert chat.app.conversation.has_focus
         await chat.press("escape")
-        assert chat.app.focused is chat.app.composer
+        assert chat.app.composer.has_focus
         assert chat.app.composer.text == "half a mess"
 
 
@@ -312,7 +311,7 @@ async def test_a_step_the_answer_and_the_conversation_are_copied(
     small: Path, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied: list[str] = []
-    monkeypatch.setattr(clipboard.pyperclip, "copy", copied.append)
+    monkeypatch.setattr("pyperclip.copy", copied.append)
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     async with chatting(small, large) as chat:
         await chat.ask("Q")
@@ -456,7 +455,7 @@ async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> N
 
 @played
 async def test_a_full_disk_is_said_and_the_chat_goes_on(
-    small: Path, large: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(saved, "folder", lambda: Path("/dev/full"))
     async with chatting(small, large) as chat:

@@ -18,4 +18,4 @@ def test_without_colour_letters_and_borders_tell_the_models_apart(monkeypatch: p
     spans = seen(draw("chat-no-color", monkeypatch))
     assert {"S", "L"} <= {text.strip()[:1] for text, _ in spans}
     colours = {part for _, style in spans for part in style.split(";") if part.strip().startswith("fill")}
-    assert all(len(set(colour.strip().removeprefix("fill: #")[i : i + 2] for i in (0, 2, 4))) == 1 for colour in colours)
+    assert all(len({colour.strip().removeprefix("fill: #")[i : i + 2] for i in (0, 2, 4)}) == 1 for colour in colours)

@@ -10,9 +10,9 @@ from glimp_local.tui.maths import readable
 @pytest.mark.parametrize(
     ("latex", "shown"),
     [
-        (r"so \(x^2 \le \alpha\) holds", "so x^2 ≤ α holds"),
+        (r"so \(x^2 \le \beta\) holds", "so x^2 ≤ β holds"),
         (r"so $x \neq y$ holds", "so x ≠ y holds"),
-        (r"\[ \frac{1}{2} \times 4 \]", "> 1/2 × 4"),
+        (r"\[ \frac{1}{2} \times 4 \]", "> 1/2 × 4"),  # noqa: RUF001 - no letter x
         (r"$$\sqrt{2}$$", "> √(2)"),
         (r"is \boxed{41} marbles", "is **[ 41 ]** marbles"),
         (r"is \boxed{\frac{1}{2}}", "is **[ 1/2 ]**"),

@@ -258,7 +258,7 @@ def test_an_unanswered_question_is_not_remembered(open_pair: Open) -> None:
     session.cancel()
     list(events)
     fold(session.ask("Again?"))
-    assert session._messages == []
+    assert session.history == []
 
 
 # Limits and loops.

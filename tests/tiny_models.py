@@ -56,7 +56,10 @@ ENDLESS: Table = {**LARGE, "\n": {"Never": 9}, "Never": {" ends": 9}, " ends": {
 RAMBLING: Table = {
     "\n": {"a": 9},
     " one.\n\n": {"a": 9},
-    **{before: {**dict.fromkeys("abcdefghijklmnopqrstuvwxyz", 9.0), " one.\n\n": 9.0} for before in "abcdefghijklmnopqrstuvwxyz"},
+    **{
+        before: {**dict.fromkeys("abcdefghijklmnopqrstuvwxyz", 9.0), " one.\n\n": 9.0}
+        for before in "abcdefghijklmnopqrstuvwxyz"
+    },
 }
 """Steps of some 26 random letters, without end; to be drawn at temperature 1, or they are all the same."""
 SILENT: Table = {**LARGE, " one.\n\n": {"<|im_end|>": 9}}

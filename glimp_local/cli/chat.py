@@ -37,8 +37,12 @@ def chat(**flags: Any) -> None:
     from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
 
     going_on = saved.find(flags["resume"]) if flags["go_on"] or flags["resume"] else None
+    if going_on is not None and not (flags["name"] or flags["small"] or flags["large"]):
+        # With the models it was begun with.
+        files = {"small": going_on.header.small, "large": going_on.header.large}
+        flags.update(files if any(files.values()) else {"name": going_on.header.pair})
     pair = {
-        "name": flags["name"] or (going_on.header.pair if going_on and not flags["small"] else None),
+        "name": flags["name"],
         "small": flags["small"],
         "large": flags["large"],
         "models_file": flags["models_file"],

@@ -32,6 +32,7 @@ from glimp_local.tui.panel import SidePanel
 NARROW = 90
 """Below so many columns there is no side panel."""
 FRAME_SECONDS = 1 / 30
+_BAR = 20
 _MOVE = 0.05
 """A key moves the threshold by so many nats, or the share by so much."""
 
@@ -141,7 +142,8 @@ class ChatApp(App[None]):
         turn = self.conversation.last
         match told:
             case Loading(model, path, fraction):
-                self._say(f"loading {model}: {path.name}, {path.stat().st_size / 1e6:,.0f} MB, {fraction:.0%}")
+                bar = "━" * round(fraction * _BAR) + "╺" * (_BAR - round(fraction * _BAR))
+                self._say(f"loading {model} {bar} {fraction:.0%} · {path.name}, {path.stat().st_size / 1e6:,.0f} MB")
             case Loaded(pair):
                 engines = (f"{model}: {engine.name} ({engine.device})" for model, engine in pair.engines.items())
                 self._say(" · ".join([pair.name, *engines]))
@@ -375,7 +377,9 @@ class ChatApp(App[None]):
         turn = self.conversation.last
         if self.session is not None:
             panel = self.screen_stack[0].query_one(SidePanel)
-            panel.show(turn.steps if turn else [], turn.stats if turn else None, self.session, self._engines.memory_bytes)
+            panel.show(
+                turn.steps if turn else [], turn.stats if turn else None, self.session, self._engines.memory_bytes
+            )
 
 
 def _summary(stats: Stats) -> str:

@@ -149,9 +149,8 @@ class TurnView(Vertical):
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
-        if self._answer is not None:
-            if (shown := readable(harmless(text))) != self._answer.source:
-                await self._answer.update(shown)
+        if self._answer is not None and (shown := readable(harmless(text))) != self._answer.source:
+            await self._answer.update(shown)
 
     async def _rewind(self, index: int) -> None:
         del self.steps[index:]

@@ -93,7 +93,8 @@ class PairScreen(ModalScreen[str | None]):
 
     def _options(self) -> list[Option]:
         self._advice: dict[str, str] = {}
-        ready, missing = [], []
+        ready: list[Option] = []
+        missing: list[Option] = []
         for name, pair in load_catalogue(self._models_file).pairs.items():
             lack = _missing(pair)
             self._advice[name] = "" if lack is None else f"Not on this machine. To get it: {lack.hint}"

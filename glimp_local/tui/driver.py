@@ -19,7 +19,7 @@ import psutil
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import AnyEvent, Finished, TakenBack, Text
 from glimp_local.pair import Pair, load_pair
-from glimp_local.routing import Model
+from glimp_local.routing import MODELS, Model
 from glimp_local.saved import SavedSession, SavedTurn, SessionLog
 from glimp_local.session import Exchange, Session
 
@@ -160,11 +160,10 @@ class Driver:
         if going_on is not None:
             self._history, self._last = going_on.exchanges, going_on.turns[-1] if going_on.turns else None
         elif self.session is not None:
-            turn = self.session.last_turn
-            self._history = self.session.history
-            self._last = turn and SavedTurn(
-                turn.question, turn.steps, turn.position.answer, turn.position.thought_end, turn.finish
-            )
+            self._history, self._last = self.session.history, None
+            if (turn := self.session.last_turn) is not None:
+                at = turn.position
+                self._last = SavedTurn(turn.question, turn.steps, at.answer, at.thought_end, turn.finish)
         self.session = None
         if self._pair is not None:
             self._pair.close()
@@ -183,7 +182,8 @@ class Driver:
             self._tell(Failed(error, loading=True))
             return
         if self._log is None:
-            self._log = SessionLog(self._pair.name, going_on=going_on)
+            files = {model: Path(pair[model]) for model in MODELS if pair.get(model)}
+            self._log = SessionLog(self._pair.name, files, going_on=going_on)
         self._tell(Loaded(self._pair))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:

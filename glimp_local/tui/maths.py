@@ -15,7 +15,7 @@ _FORMULA = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_OPERATOR = re.compile(r"([=<>≤≥≠≈≡∼×÷±·→⇒⇔∈∉⊂⊆∪∩∧∨])")
+_OPERATOR = re.compile(r"([=<>≤≥≠≈≡×÷±·→⇒⇔∈∉⊂⊆])")  # noqa: RUF001 - no letter x
 _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~|])")
 

@@ -15,7 +15,9 @@ from textual.widgets.markdown import MarkdownStream
 from glimp_local.events import Step, StepStarted
 from glimp_local.tui.maths import readable
 
-_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(range(127, 160), 0xFFFD)
+_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(
+    range(127, 160), 0xFFFD
+)
 """Control characters, as pictures of themselves: what a model writes must not steer the terminal."""
 
 LETTERS = {"small": "S", "large": "L"}
