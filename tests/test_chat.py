@@ -12,7 +12,7 @@ from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.panel import SidePanel
 from tests.chatting import chatting, played
 
-DRAWN = {"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
+DRAWN = {"temperature": 1.0, "top_k": 9, "top_p": 1.0, "min_p": 0.0}
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ Shows what the driver tells; every key that steers calls the driver or the sessi
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from time import monotonic
 from typing import Any, ClassVar
 
 from textual import events, on
@@ -69,6 +71,7 @@ class ChatApp(App[None]):
         self._going_on = going_on
         self.theme = theme or "textual-dark"
         self._engines = driver(lambda: self.post_message(self.Woken()))
+        self._backlog: deque[Told] = deque()
         self._due = False
         self.busy = False
         """Are the models at work?"""
@@ -132,11 +135,16 @@ class ChatApp(App[None]):
             self.set_timer(FRAME_SECONDS, self._fetch)
 
     async def _fetch(self) -> None:
-        """Show what was told since the last frame."""
+        """Show what was told since the last frame: what there is time for, so that keys never wait for long."""
         self._due = False
-        for told in self._engines.drain():
-            await self._show(told)
-        self._show_panel()
+        self._backlog.extend(self._engines.drain())
+        until = monotonic() + FRAME_SECONDS
+        with self.batch_update():
+            while self._backlog and monotonic() < until:
+                await self._show(self._backlog.popleft())
+            self._show_panel()
+        if self._backlog:
+            self.on_chat_app_woken()
 
     async def _show(self, told: Told) -> None:  # noqa: C901 - one short case each
         turn = self.conversation.last

@@ -11,51 +11,43 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Markdown, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from glimp_local import model_files
 from glimp_local.config import PairConfig, load_catalogue
 from glimp_local.errors import GlimpError, ModelMissingError
 from glimp_local.routing import Model
-from glimp_local.tui.steps import parser
 
-HELP = """\
-## While you write
-
-| key | |
-|---|---|
-| Enter | send |
-| Shift+Enter, Ctrl+J | new line |
-| ↑ ↓ at the first and last line | earlier messages |
-| Esc | stop the models; where none is at work: to the steps, and back |
-
-## On the steps (Esc or Tab leads there)
-
-| key | |
-|---|---|
-| ↑ ↓ (k j) | choose a step |
-| Enter | fold or unfold it (all thoughts, if none is chosen) |
-| r | have it written again by the other model, and go on from there |
-| s, l | the small, the large model writes the next step |
-| a | end the thought, write the answer now |
-| g | go on where you stopped; ask again where the answer is complete |
-| e | put the last question back into the box |
-| y, Y | copy the step (else the answer); the whole conversation |
-
-## Everywhere
-
-| key | |
-|---|---|
-| Ctrl+↑ Ctrl+↓ | raise, lower the threshold (of the entropy, or by the share) while the models write |
-| Ctrl+T | fold or unfold all thoughts |
-| Ctrl+B | show or hide the panel |
-| Ctrl+P | all commands: policy, pair, theme |
-| Ctrl+Q | quit; the conversation is saved |
-
-**S** and **L** are the small and the large model. The number beside a letter is the entropy, in nats, of the small
-model's distribution over the step's first token: above the threshold the large model writes the step.
-"""
+_KEYS: dict[str, dict[str, str]] = {
+    "While you write": {
+        "Enter": "send",
+        "Shift+Enter, Ctrl+J": "begin a new line",
+        "↑ ↓": "earlier and later messages, at the first and the last line",
+        "Esc": "stop the models; where none is at work: to the steps and back",
+    },
+    "On the steps": {
+        "↑ ↓, k j": "choose a step",
+        "Enter": "fold or unfold it; all thoughts, where none is chosen",
+        "r": "have it written again by the other model, and go on from there",
+        "s, l": "the small, the large model writes the next step",
+        "a": "end the thought, write the answer now",
+        "g": "go on where you stopped; ask again, where the answer is complete",
+        "e": "ask the last question in other words",
+        "y, Y": "copy the step, else the answer; the whole conversation",
+    },
+    "Everywhere": {
+        "Ctrl+↑, Ctrl+↓": "raise, lower the threshold (or by the share) while the models write",
+        "Ctrl+T": "fold or unfold all thoughts",
+        "Ctrl+B": "show or hide the panel",
+        "Ctrl+P": "all commands: policies, pairs, themes",
+        "Ctrl+Q": "quit; the conversation is saved",
+    },
+}
+_LEGEND = (
+    "S and L are the small and the large model. The number beside a letter is the entropy, in nats, of the small "
+    "model's distribution over the step's first token: above the threshold the large model writes the step."
+)
 
 
 class HelpScreen(ModalScreen[None]):
@@ -68,7 +60,17 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog") as box:
             box.border_title = "glimp chat"
             box.border_subtitle = "Esc closes"
-            yield Markdown(HELP, parser_factory=parser)
+            yield Static(_help())
+
+
+def _help() -> Content:
+    width = max(len(key) for keys in _KEYS.values() for key in keys) + 3
+    lines = []
+    for section, keys in _KEYS.items():
+        lines.append(Content(section).stylize("bold"))
+        lines += [Content.assemble((f"  {key:{width}}", "$accent"), what) for key, what in keys.items()]
+        lines.append(Content())
+    return Content("\n").join([*lines, Content(_LEGEND)])
 
 
 class PairScreen(ModalScreen[str | None]):
