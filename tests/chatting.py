@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from textual.pilot import Pilot
 from glimp_local.saved import SavedSession
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.conversation import TurnView
+from glimp_local.tui.driver import Driver, Told
 from tests.sessions import GREEDY
 
 SECONDS = 30
@@ -58,7 +60,7 @@ class Chat:
 
     @property
     def turns(self) -> list[TurnView]:
-        return list(self.app.conversation.query_children(TurnView))
+        return self.app.conversation.turns
 
     @property
     def turn(self) -> TurnView:
@@ -93,10 +95,19 @@ async def chatting(
     size: tuple[int, int] = (120, 40),
     going_on: SavedSession | None = None,
     loads: bool = True,
+    pace_seconds: float = 0.0,
     **settings: Any,
 ) -> AsyncIterator[Chat]:
     pair = {"small": small, "large": large or small, "sampling": GREEDY} | settings
-    app = ChatApp(pair, seed=1, going_on=going_on)
+
+    class Paced(Driver):
+        """As fast as a larger model."""
+
+        def _tell(self, what: Told) -> None:
+            time.sleep(pace_seconds)
+            super()._tell(what)
+
+    app = ChatApp(pair, seed=1, going_on=going_on, driver=Paced)
     async with app.run_test(size=size) as pilot:
         chat = Chat(app, pilot)
         if loads:

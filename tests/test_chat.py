@@ -13,6 +13,7 @@ from glimp_local.tui.panel import SidePanel
 from tests.chatting import chatting, played
 
 DRAWN = {"temperature": 1.0, "top_k": 9, "top_p": 1.0, "min_p": 0.0}
+PACE = 0.003
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ async def test_a_pair_that_does_not_think_shows_its_reply_unfolded(tiny: Path) -
 
 @played
 async def test_escape_stops_and_keeps_what_was_written_and_what_was_typed(endless: Path) -> None:
-    async with chatting(endless, sampling=DRAWN) as chat:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE) as chat:
         await chat.begin()
         await chat.type("half a mess")
         await chat.press("escape")
@@ -165,7 +166,7 @@ async def test_escape_stops_and_keeps_what_was_written_and_what_was_typed(endles
 
 @played
 async def test_a_message_sent_while_the_models_write_stays_in_the_box(endless: Path) -> None:
-    async with chatting(endless, sampling=DRAWN) as chat:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE) as chat:
         await chat.begin()
         await chat.type("next")
         await chat.press("enter")
@@ -176,7 +177,7 @@ async def test_a_message_sent_while_the_models_write_stays_in_the_box(endless: P
 
 @played
 async def test_a_stopped_turn_goes_on(endless: Path) -> None:
-    async with chatting(endless, sampling=DRAWN) as chat:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE) as chat:
         await chat.begin()
         await chat.press("escape")
         await chat.until(lambda: not chat.app.busy)
@@ -191,7 +192,7 @@ async def test_a_stopped_turn_goes_on(endless: Path) -> None:
 
 @played
 async def test_the_answer_can_be_asked_for_at_once(endless: Path) -> None:
-    async with chatting(endless, sampling=DRAWN, max_answer=8) as chat:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE, max_answer=8) as chat:
         await chat.begin()
         await chat.press("tab", "shift+tab")
         chat.app.conversation.focus()
@@ -203,7 +204,7 @@ async def test_the_answer_can_be_asked_for_at_once(endless: Path) -> None:
 
 @played
 async def test_the_next_step_is_forced_on_a_model(endless: Path) -> None:
-    async with chatting(endless, sampling=DRAWN, threshold=50) as chat:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE, threshold=50) as chat:
         await chat.begin()
         chat.app.conversation.focus()
         await chat.press("l")
@@ -216,7 +217,7 @@ async def test_the_next_step_is_forced_on_a_model(endless: Path) -> None:
 
 @played
 async def test_the_threshold_moves_while_the_models_write(endless: Path) -> None:
-    async with chatting(endless, sampling=DRAWN, threshold=1.0) as chat:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE, threshold=1.0) as chat:
         await chat.begin()
         await chat.press("ctrl+up", "ctrl+up", "ctrl+down", "ctrl+up")
         assert chat.app.session is not None
@@ -429,7 +430,7 @@ async def test_the_conversation_is_saved_as_it_goes_and_taken_up_again(small: Pa
 
 @played
 async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> None:
-    async with chatting(endless, sampling=DRAWN) as chat:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE) as chat:
         await chat.begin()
         await chat.until(lambda: len(chat.turn.steps) > 2)
         cut = saved.find()  # what a killed process leaves
@@ -440,7 +441,9 @@ async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> N
     path.write_bytes(b"".join(lines[:8]) + lines[8][:20])
     going_on = saved.read(path)
     assert going_on.turns[0].finish is None
-    async with chatting(endless, sampling=DRAWN, max_thought=200, max_answer=8, going_on=going_on) as chat:
+    async with chatting(
+        endless, sampling=DRAWN, pace_seconds=PACE, max_thought=200, max_answer=8, going_on=going_on
+    ) as chat:
         await chat.until(lambda: chat.notices)
         assert chat.notices == ["The program ended here. What was written before is kept."]
         steps = len(chat.turn.steps)

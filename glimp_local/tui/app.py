@@ -146,7 +146,7 @@ class ChatApp(App[None]):
         if self._backlog:
             self.on_chat_app_woken()
 
-    async def _show(self, told: Told) -> None:  # noqa: C901 - one short case each
+    async def _show(self, told: Told) -> None:
         turn = self.conversation.last
         match told:
             case Loading(model, path, fraction):
@@ -165,8 +165,7 @@ class ChatApp(App[None]):
                 self._is_busy(True)
                 await self.conversation.begin(question)
             case TakenBack():
-                if turn is not None:
-                    await turn.remove()
+                await self.conversation.take_back()
             case _ if turn is not None:
                 if isinstance(told, Rewound):
                     self._is_busy(True)

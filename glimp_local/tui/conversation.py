@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.app import ComposeResult
+from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
@@ -30,7 +30,7 @@ from glimp_local.events import (
 )
 from glimp_local.saved import SavedTurn
 from glimp_local.tui.maths import readable
-from glimp_local.tui.steps import StepBlock, Thought, harmless, parser
+from glimp_local.tui.steps import StepBlock, Thought, ThoughtHeading, harmless, parser
 
 _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
     "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",
@@ -49,29 +49,36 @@ _FINISHES: dict[FinishReason, str] = {
 _CAN_GO_ON: frozenset[FinishReason | None] = frozenset({None, "cancelled", "failed"})
 
 
-class TurnView(Vertical):
-    """One question and what is written to it."""
+class TurnView:
+    """One question and what is written to it: widgets at the end of the conversation."""
 
-    def __init__(self, question: str) -> None:
-        super().__init__()
+    def __init__(self, conversation: Conversation, question: str) -> None:
+        self._conversation = conversation
+        self._widgets: list[Widget] = []
         self.question = question
         self.steps: list[Step] = []
         self.stats: Stats | None = None
         self.answer_text = ""
         self.finish: FinishReason | None = None
-        self._thought: Thought | None = None
+        self.thought: Thought | None = None
+        """The steps, if there are any."""
         self._block: StepBlock | None = None
         self._answer: Markdown | None = None
         self._stream: MarkdownStream | None = None
 
-    def compose(self) -> ComposeResult:
+    async def open(self) -> None:
         """Begin with the question."""
-        yield Static(Content(harmless(self.question)), classes="question")
+        await self._add(Static(Content(harmless(self.question)), classes="question"))
 
-    @property
-    def thought(self) -> Thought | None:
-        """The steps, if there are any."""
-        return self._thought
+    async def remove(self) -> None:
+        """Take all of it away."""
+        if self.thought is not None:
+            await self.thought.remove()
+        await self._conversation.remove_children(self._widgets)
+
+    async def _add(self, widget: Widget) -> None:
+        self._widgets.append(widget)
+        await self._conversation.mount(widget)
 
     @property
     def can_go_on(self) -> bool:
@@ -94,8 +101,8 @@ class TurnView(Vertical):
             case StepEnded(step):
                 await self._end_step(step)
             case ThoughtEnded(reason):
-                if self._thought is not None:
-                    self._thought.folded = True
+                if self.thought is not None:
+                    self.thought.folded = True
                 if reason in _THOUGHT_ENDS:
                     await self.note(_THOUGHT_ENDS[reason])
             case Rewound(index):
@@ -113,15 +120,15 @@ class TurnView(Vertical):
 
     async def note(self, message: str, *, error: bool = False) -> None:
         """Show a sentence of our own."""
-        await self.mount(Static(Content(message), classes="notice error" if error else "notice"))
+        await self._add(Static(Content(message), classes="notice error" if error else "notice"))
 
     async def show_saved(self, turn: SavedTurn) -> None:
         """Show a turn that was read from the disk."""
         for step in turn.steps:
             await self._begin_step(StepStarted(**{name: getattr(step, name) for name in StepStarted.__struct_fields__}))
             await self._end_step(step)
-        if self._thought is not None:
-            self._thought.folded = turn.thought_end is not None
+        if self.thought is not None:
+            self.thought.folded = turn.thought_end is not None
         await self._end_answer(turn.answer)
         self.finish = turn.finish
         if turn.finish is None:
@@ -129,20 +136,20 @@ class TurnView(Vertical):
 
     async def _begin_step(self, started: StepStarted) -> None:
         if started.part != "answer":
-            if self._thought is None:
-                self._thought = Thought(started.part)
-                await self.mount(self._thought)
-            self._block = await self._thought.begin(started)
+            if self.thought is None:
+                self.thought = Thought(self._conversation, started.part)
+                await self.thought.open()
+            self._block = await self.thought.begin(started)
         elif self._answer is None:
             self._answer = Markdown(parser_factory=parser, classes=f"answer {started.model}", open_links=False)
-            await self.mount(self._answer)
+            await self._add(self._answer)
 
     async def _end_step(self, step: Step) -> None:
         self.steps.append(step)
-        if self._block is not None and self._thought is not None and step.part != "answer":
+        if self._block is not None and self.thought is not None and step.part != "answer":
             await self._block.finish(step)
             self._block = None
-            self._thought.ended(step)
+            self.thought.describe()
 
     async def _end_answer(self, text: str) -> None:
         self.answer_text = text
@@ -155,12 +162,15 @@ class TurnView(Vertical):
     async def _rewind(self, index: int) -> None:
         del self.steps[index:]
         self.finish = None
-        if self._thought is not None:
-            await self._thought.rewind(index)
-            self._thought.folded = False
-        await self.query(".notice").remove()
-        if self._answer is not None and not any(step.part == "answer" for step in self.steps):
-            await self._answer.remove()
+        if self.thought is not None:
+            await self.thought.rewind(index)
+            self.thought.folded = False
+        kept = [widget for widget in self._widgets if not widget.has_class("notice", "answer")]
+        if any(step.part == "answer" for step in self.steps):
+            return
+        await self._conversation.remove_children([widget for widget in self._widgets if widget not in kept])
+        self._widgets = kept
+        if self._answer is not None:
             self._answer = self._stream = None
             self.answer_text = ""
 
@@ -196,17 +206,26 @@ class Conversation(VerticalScroll, can_focus=True):
             super().__init__()
             self.block = block
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: list[TurnView] = []
+
     @property
     def last(self) -> TurnView | None:
         """The last turn."""
-        turns = self.query_children(TurnView)
-        return turns.last() if turns else None
+        return self.turns[-1] if self.turns else None
 
     async def begin(self, question: str) -> TurnView:
         """Add a turn."""
-        turn = TurnView(question)
-        await self.mount(turn)
+        turn = TurnView(self, question)
+        self.turns.append(turn)
+        await turn.open()
         return turn
+
+    async def take_back(self) -> None:
+        """Take the last turn away."""
+        if self.turns:
+            await self.turns.pop().remove()
 
     async def note(self, message: str, *, error: bool = False) -> None:
         """Show a sentence of our own below the last turn."""
@@ -219,7 +238,7 @@ class Conversation(VerticalScroll, can_focus=True):
 
     def action_choose(self, way: int) -> None:
         """Choose the step above or below; at first the last one."""
-        blocks = [block for block in self.query(StepBlock) if _is_shown(block)]
+        blocks = [block for turn in self.turns if turn.thought for block in turn.thought.blocks if block.display]
         at = blocks.index(self.chosen) + way if self.chosen in blocks else len(blocks) - 1
         if 0 <= at < len(blocks):
             blocks[at].focus()
@@ -233,10 +252,17 @@ class Conversation(VerticalScroll, can_focus=True):
 
     def fold_thoughts(self) -> None:
         """Fold all thoughts; unfold them where all are folded."""
-        thoughts = list(self.query(Thought))
+        thoughts = [turn.thought for turn in self.turns if turn.thought is not None]
         fold = not all(thought.folded for thought in thoughts)
         for thought in thoughts:
             thought.folded = fold
+
+    @on(ThoughtHeading.Pressed)
+    def fold_thought(self, message: ThoughtHeading.Pressed) -> None:
+        """Fold or unfold the thought below the heading."""
+        for turn in self.turns:
+            if turn.thought is not None and turn.thought.heading is message.heading:
+                turn.thought.folded = not turn.thought.folded
 
     def action_redo(self) -> None:
         """Ask for the chosen step anew."""
@@ -245,7 +271,3 @@ class Conversation(VerticalScroll, can_focus=True):
     def action_copy(self) -> None:
         """Ask for a copy."""
         self.post_message(self.Copy(self.chosen))
-
-
-def _is_shown(widget: Widget) -> bool:
-    return all(ancestor.display for ancestor in widget.ancestors_with_self if isinstance(ancestor, Widget))

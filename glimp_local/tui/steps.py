@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from markdown_it import MarkdownIt
 from textual import events
-from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
+from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
@@ -62,10 +61,15 @@ class StepBlock(Markdown, can_focus=True):
             await self._stream.stop()
             self._stream = None
         text = step.text.strip("\n")
-        self.display = bool(text)  # a step may do nothing but close the thought
+        self.display = self.display and not self.is_empty
         if (shown := readable(harmless(text))) != self.source.rstrip("\n"):
             await self.update(shown)
         self.refresh()
+
+    @property
+    def is_empty(self) -> bool:
+        """Is there nothing to see? A step may do nothing but close the thought."""
+        return self.step is not None and not self.step.text.strip()
 
     @property
     def text(self) -> str:
@@ -105,76 +109,72 @@ class ThoughtHeading(Static):
     class Pressed(Message):
         """The heading was clicked."""
 
+        def __init__(self, heading: ThoughtHeading) -> None:
+            super().__init__()
+            self.heading = heading
+
     def on_click(self, event: events.Click) -> None:
-        """Tell the thought."""
+        """Tell it."""
         event.stop()
-        self.post_message(self.Pressed())
+        self.post_message(self.Pressed(self))
 
 
-class Thought(Vertical):
-    """The steps of one thought, or of a reply written step by step. Folds to one line."""
+class Thought:
+    """The steps of one thought, or of a reply written step by step, below a heading. Folds to the heading.
 
-    folded = reactive(False, toggle_class="folded", init=False)
+    No widget of its own: the steps stand in the conversation itself, so that of thousands of them only those in sight
+    are laid out and drawn.
+    """
 
-    def __init__(self, name: str = "thought") -> None:
-        super().__init__()
-        self._what = name
-        self._heading = ThoughtHeading()
-        self._steps = Vertical(classes="steps")
-        self._count = self._large = 0
-        self._seconds = 0.0
+    def __init__(self, parent: Widget, what: str) -> None:
+        self._parent = parent
+        self._what = what
+        self._folded = False
+        self.heading = ThoughtHeading()
+        self.blocks: list[StepBlock] = []
 
-    def compose(self) -> ComposeResult:
-        """Put the heading above the steps."""
-        yield self._heading
-        yield self._steps
-
-    def on_mount(self) -> None:
-        """Say what there is."""
-        self._describe()
+    async def open(self) -> None:
+        """Begin."""
+        await self._parent.mount(self.heading)
+        self.describe()
 
     async def begin(self, started: StepStarted) -> StepBlock:
         """Add a step."""
         block = StepBlock(started)
-        await self._steps.mount(block)
+        block.display = not self._folded
+        self.blocks.append(block)
+        await self._parent.mount(block)
         return block
-
-    def ended(self, step: Step) -> None:
-        """Count a finished step."""
-        self._count += 1
-        self._large += step.model == "large"
-        self._seconds += step.seconds
-        self._describe()
 
     async def rewind(self, index: int) -> None:
         """Take the steps from `index` on away."""
-        void = [block for block in self._steps.query_children(StepBlock) if block.started.index >= index]
-        for block in void:
-            if block.step is not None:
-                self._count -= 1
-                self._large -= block.step.model == "large"
-                self._seconds -= block.step.seconds
-        if void:
-            await self._steps.remove_children(void)
-        self._describe()
+        void = [block for block in self.blocks if block.started.index >= index]
+        self.blocks = [block for block in self.blocks if block.started.index < index]
+        await self._parent.remove_children(void)
+        self.describe()
+
+    async def remove(self) -> None:
+        """Take all of it away."""
+        await self._parent.remove_children([self.heading, *self.blocks])
 
     @property
-    def blocks(self) -> list[StepBlock]:
-        """The steps, in order."""
-        return list(self._steps.query_children(StepBlock))
+    def folded(self) -> bool:
+        """Is only the heading shown?"""
+        return self._folded
 
-    def watch_folded(self) -> None:
-        """Turn the arrow."""
-        self._describe()
+    @folded.setter
+    def folded(self, folded: bool) -> None:
+        self._folded = folded
+        with self._parent.app.batch_update():
+            for block in self.blocks:
+                block.display = not (folded or block.is_empty)
+        self.describe()
 
-    def _describe(self) -> None:
-        share = f", {self._large / self._count:.0%} large" if self._count else ""
-        steps = f"{self._count} step{'' if self._count == 1 else 's'}"
-        self._heading.update(
-            Content(f"{'▶' if self.folded else '▼'} {self._what}: {steps}{share}, {self._seconds:.1f} s")
-        )
-
-    def on_thought_heading_pressed(self, event: ThoughtHeading.Pressed) -> None:
-        """Fold or unfold."""
-        event.stop()
-        self.folded = not self.folded
+    def describe(self) -> None:
+        """Say in the heading what there is."""
+        steps = [block.step for block in self.blocks if block.step is not None]
+        large = sum(step.model == "large" for step in steps)
+        share = f", {large / len(steps):.0%} large" if steps else ""
+        count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
+        seconds = sum(step.seconds for step in steps)
+        self.heading.update(Content(f"{'▶' if self._folded else '▼'} {self._what}: {count}{share}, {seconds:.1f} s"))
