@@ -68,8 +68,8 @@ class Chat:
 
     @property
     def letters(self) -> str:
-        thought = self.turn.thought
-        return "" if thought is None else "".join(block.started.model[0].upper() for block in thought.blocks)
+        """Who wrote the finished steps of the last turn's thought."""
+        return "".join(step.model[0].upper() for step in self.turn.steps if step.part != "answer")
 
     @property
     def status(self) -> str:

@@ -64,7 +64,7 @@ async def test_the_thought_folds_when_the_answer_begins_and_a_key_unfolds_it(sma
 async def test_a_click_on_its_heading_unfolds_a_thought(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask()
-        await chat.pilot.click("ThoughtHeading")
+        await chat.pilot.click(".heading")
         await chat.pilot.pause()
         assert "Second two:" in chat.screen
 
@@ -209,9 +209,7 @@ async def test_the_next_step_is_forced_on_a_model(endless: Path) -> None:
         chat.app.conversation.focus()
         await chat.press("l")
         await chat.until(lambda: "L" in chat.letters)
-        assert chat.turn.thought is not None
-        reasons = [block.started.reason for block in chat.turn.thought.blocks]
-        assert reasons[chat.letters.index("L")] == "user"
+        assert chat.turn.steps[chat.letters.index("L")].reason == "user"
         await chat.press("escape")
 
 
@@ -244,8 +242,7 @@ async def test_a_step_is_written_again_by_the_other_model(small: Path, large: Pa
         await chat.press("ctrl+t", "escape", "up", "up", "r")
         await chat.until(lambda: not chat.app.busy)
         assert chat.letters == "SLLS"
-        assert chat.turn.thought is not None
-        assert chat.turn.thought.blocks[1].started.reason == "redo"
+        assert chat.turn.steps[1].reason == "redo"
         assert chat.turn.answer_text == "Answer \\boxed{3}"
         assert len(chat.app.query(".answer")) == 1
 

@@ -213,9 +213,9 @@ class ChatApp(App[None]):
         else:
             self.composer.focus()
 
-    def action_fold_thoughts(self) -> None:
+    async def action_fold_thoughts(self) -> None:
         """Fold or unfold all thoughts."""
-        self.conversation.fold_thoughts()
+        await self.conversation.fold_thoughts()
 
     def action_toggle_panel(self) -> None:
         """Show or hide the side panel."""

@@ -28,9 +28,10 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
+from glimp_local.routing import Model
 from glimp_local.saved import SavedTurn
 from glimp_local.tui.maths import readable
-from glimp_local.tui.steps import StepBlock, Thought, ThoughtHeading, harmless, parser
+from glimp_local.tui.steps import Line, StepBlock, Thought, harmless, parser
 
 _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
     "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",
@@ -102,7 +103,7 @@ class TurnView:
                 await self._end_step(step)
             case ThoughtEnded(reason):
                 if self.thought is not None:
-                    self.thought.folded = True
+                    await self.thought.fold(True)
                 if reason in _THOUGHT_ENDS:
                     await self.note(_THOUGHT_ENDS[reason])
             case Rewound(index):
@@ -124,12 +125,15 @@ class TurnView:
 
     async def show_saved(self, turn: SavedTurn) -> None:
         """Show a turn that was read from the disk."""
-        for step in turn.steps:
-            await self._begin_step(StepStarted(**{name: getattr(step, name) for name in StepStarted.__struct_fields__}))
-            await self._end_step(step)
-        if self.thought is not None:
-            self.thought.folded = turn.thought_end is not None
-        await self._end_answer(turn.answer)
+        self.steps = list(turn.steps)
+        thought = [step for step in turn.steps if step.part != "answer"]
+        if thought:
+            self.thought = Thought(self._conversation, thought[0].part)
+            await self.thought.open()
+            await self.thought.restore(thought, folded=turn.thought_end is not None)
+        if len(thought) < len(turn.steps):
+            await self._begin_answer(turn.steps[-1].model)
+            await self._end_answer(turn.answer)
         self.finish = turn.finish
         if turn.finish is None:
             await self.note("The program ended here. What was written before is kept.")
@@ -141,15 +145,17 @@ class TurnView:
                 await self.thought.open()
             self._block = await self.thought.begin(started)
         elif self._answer is None:
-            self._answer = Markdown(parser_factory=parser, classes=f"answer {started.model}", open_links=False)
-            await self._add(self._answer)
+            await self._begin_answer(started.model)
+
+    async def _begin_answer(self, model: Model) -> None:
+        self._answer = Markdown(parser_factory=parser, classes=f"answer {model}", open_links=False)
+        await self._add(self._answer)
 
     async def _end_step(self, step: Step) -> None:
         self.steps.append(step)
         if self._block is not None and self.thought is not None and step.part != "answer":
-            await self._block.finish(step)
+            await self.thought.finish(step, trim=self._conversation.is_vertical_scroll_end)
             self._block = None
-            self.thought.describe()
 
     async def _end_answer(self, text: str) -> None:
         self.answer_text = text
@@ -164,7 +170,7 @@ class TurnView:
         self.finish = None
         if self.thought is not None:
             await self.thought.rewind(index)
-            self.thought.folded = False
+            await self.thought.fold(False)
         kept = [widget for widget in self._widgets if not widget.has_class("notice", "answer")]
         if any(step.part == "answer" for step in self.steps):
             return
@@ -236,33 +242,39 @@ class Conversation(VerticalScroll, can_focus=True):
         """The step that has the focus."""
         return self.screen.focused if isinstance(self.screen.focused, StepBlock) else None
 
-    def action_choose(self, way: int) -> None:
+    async def action_choose(self, way: int) -> None:
         """Choose the step above or below; at first the last one."""
-        blocks = [block for turn in self.turns if turn.thought for block in turn.thought.blocks if block.display]
-        at = blocks.index(self.chosen) + way if self.chosen in blocks else len(blocks) - 1
-        if 0 <= at < len(blocks):
-            blocks[at].focus()
+        thoughts = [turn.thought for turn in self.turns if turn.thought is not None]
+        at = next((thought for thought in thoughts if self.chosen in thought.blocks), None)
+        if at is not None and way < 0 and self.chosen is at.blocks[0]:
+            await at.show_earlier()
+        blocks = [block for thought in thoughts for block in thought.blocks if block.display]
+        place = blocks.index(self.chosen) + way if self.chosen in blocks else len(blocks) - 1
+        if 0 <= place < len(blocks):
+            blocks[place].focus()
 
-    def action_fold(self) -> None:
+    async def action_fold(self) -> None:
         """Fold the chosen step or unfold it, or all thoughts."""
         if self.chosen is not None:
             self.chosen.folded = not self.chosen.folded
         else:
-            self.fold_thoughts()
+            await self.fold_thoughts()
 
-    def fold_thoughts(self) -> None:
+    async def fold_thoughts(self) -> None:
         """Fold all thoughts; unfold them where all are folded."""
         thoughts = [turn.thought for turn in self.turns if turn.thought is not None]
         fold = not all(thought.folded for thought in thoughts)
         for thought in thoughts:
-            thought.folded = fold
+            await thought.fold(fold)
 
-    @on(ThoughtHeading.Pressed)
-    def fold_thought(self, message: ThoughtHeading.Pressed) -> None:
-        """Fold or unfold the thought below the heading."""
-        for turn in self.turns:
-            if turn.thought is not None and turn.thought.heading is message.heading:
-                turn.thought.folded = not turn.thought.folded
+    @on(Line.Pressed)
+    async def press_line(self, message: Line.Pressed) -> None:
+        """Fold or unfold the thought below a heading, or bring back its earlier steps."""
+        for thought in [turn.thought for turn in self.turns if turn.thought is not None]:
+            if message.line is thought.heading:
+                await thought.fold(not thought.folded)
+            elif message.line is thought.earlier:
+                await thought.show_earlier()
 
     def action_redo(self) -> None:
         """Ask for the chosen step anew."""

@@ -20,6 +20,8 @@ _CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t
 """Control characters, as pictures of themselves: what a model writes must not steer the terminal."""
 
 LETTERS = {"small": "S", "large": "L"}
+WINDOW = 100
+"""So many steps of a thought are shown at once, at least; twice as many before the first ones are taken away."""
 _PARSER = MarkdownIt("gfm-like", {"linkify": False})
 _USUAL = frozenset({"confident", "uncertain", "policy"})
 
@@ -34,15 +36,22 @@ def parser() -> MarkdownIt:
     return _PARSER
 
 
+def _shown(step: Step) -> str:
+    return readable(harmless(step.text.strip("\n")))
+
+
 class StepBlock(Markdown, can_focus=True):
     """A step: its writer's letter and colour, its entropy and pace, and its text as it comes."""
 
     folded = reactive(False, toggle_class="folded", init=False)
 
-    def __init__(self, started: StepStarted) -> None:
-        super().__init__(parser_factory=parser, classes=started.model, open_links=False)
+    def __init__(self, started: StepStarted | Step) -> None:
+        finished = started if isinstance(started, Step) else None
+        text = _shown(finished) if finished else None
+        super().__init__(text, parser_factory=parser, classes=started.model, open_links=False)
         self.started = started
-        self.step: Step | None = None
+        self.step = finished
+        self.display = not self.is_empty
         self._stream: MarkdownStream | None = None
 
     async def write(self, text: str) -> None:
@@ -60,9 +69,8 @@ class StepBlock(Markdown, can_focus=True):
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
-        text = step.text.strip("\n")
-        self.display = self.display and not self.is_empty
-        if (shown := readable(harmless(text))) != self.source.rstrip("\n"):
+        self.display = not self.is_empty
+        if (shown := _shown(step)) != self.source.rstrip("\n"):
             await self.update(shown)
         self.refresh()
 
@@ -103,15 +111,15 @@ class StepBlock(Markdown, can_focus=True):
         self.folded = not self.folded
 
 
-class ThoughtHeading(Static):
-    """The line above a thought; a click folds or unfolds it."""
+class Line(Static):
+    """A line of a thought that can be clicked."""
 
     class Pressed(Message):
-        """The heading was clicked."""
+        """The line was clicked."""
 
-        def __init__(self, heading: ThoughtHeading) -> None:
+        def __init__(self, line: Line) -> None:
             super().__init__()
-            self.heading = heading
+            self.line = line
 
     def on_click(self, event: events.Click) -> None:
         """Tell it."""
@@ -122,59 +130,102 @@ class ThoughtHeading(Static):
 class Thought:
     """The steps of one thought, or of a reply written step by step, below a heading. Folds to the heading.
 
-    No widget of its own: the steps stand in the conversation itself, so that of thousands of them only those in sight
-    are laid out and drawn.
+    No widget of its own, and only the last steps are widgets: the screen is laid out anew for each one, and a thousand
+    of them would hold the models up. A line stands for those before and brings them back.
     """
 
     def __init__(self, parent: Widget, what: str) -> None:
         self._parent = parent
         self._what = what
-        self._folded = False
-        self.heading = ThoughtHeading()
+        self._steps: list[Step] = []
+        self.folded = False
+        self.heading = Line(classes="heading")
+        self.earlier = Line(classes="earlier")
         self.blocks: list[StepBlock] = []
+        """The steps that are widgets: the last ones."""
 
     async def open(self) -> None:
         """Begin."""
-        await self._parent.mount(self.heading)
-        self.describe()
+        self.earlier.display = False
+        await self._parent.mount(self.heading, self.earlier)
+        self._describe()
 
     async def begin(self, started: StepStarted) -> StepBlock:
         """Add a step."""
         block = StepBlock(started)
-        block.display = not self._folded
+        block.display = not self.folded
+        await self._parent.mount(block, after=self.blocks[-1] if self.blocks else self.earlier)
         self.blocks.append(block)
-        await self._parent.mount(block)
         return block
+
+    async def finish(self, step: Step, *, trim: bool) -> None:
+        """End the step that was begun last; `trim` allows to take away the first widgets where they are too many."""
+        self._steps.append(step)
+        await self.blocks[-1].finish(step)
+        if self.folded:
+            await self._drop(self.blocks)
+        elif trim and len(self.blocks) > 2 * WINDOW:
+            await self._drop(self.blocks[:-WINDOW])
+        self._describe()
+
+    async def restore(self, steps: list[Step], *, folded: bool) -> None:
+        """Show steps that are finished already."""
+        self._steps, self.folded = steps, folded
+        await self.show_earlier()
+        self._describe()
+
+    async def show_earlier(self) -> bool:
+        """Bring back steps before those that are shown; tells whether there were any."""
+        first = self._first
+        if self.folded or not first:
+            return False
+        steps = self._steps[max(0, first - WINDOW) : first]
+        blocks = [StepBlock(step) for step in steps]
+        await self._parent.mount(*blocks, after=self.earlier)
+        self.blocks[:0] = blocks
+        self._describe()
+        return True
 
     async def rewind(self, index: int) -> None:
         """Take the steps from `index` on away."""
-        void = [block for block in self.blocks if block.started.index >= index]
-        self.blocks = [block for block in self.blocks if block.started.index < index]
-        await self._parent.remove_children(void)
-        self.describe()
+        self._steps = [step for step in self._steps if step.index < index]
+        await self._drop([block for block in self.blocks if block.started.index >= index])
+        if not self.blocks:
+            await self.show_earlier()
+        self._describe()
 
     async def remove(self) -> None:
         """Take all of it away."""
-        await self._parent.remove_children([self.heading, *self.blocks])
+        await self._parent.remove_children([self.heading, self.earlier, *self.blocks])
+
+    async def fold(self, folded: bool) -> None:
+        """Fold to the heading, or unfold the last steps."""
+        if folded == self.folded:
+            return
+        self.folded = folded
+        if folded:
+            await self._drop([block for block in self.blocks if block.step is not None])
+        for block in self.blocks:  # the one that is being written
+            block.display = not folded
+        await self.show_earlier()
+        self._describe()
+
+    async def _drop(self, blocks: list[StepBlock]) -> None:
+        self.blocks = [block for block in self.blocks if block not in blocks]
+        await self._parent.remove_children(blocks)
 
     @property
-    def folded(self) -> bool:
-        """Is only the heading shown?"""
-        return self._folded
+    def _first(self) -> int:
+        """How many steps stand before those that are shown."""
+        return len(self._steps) - sum(block.step is not None for block in self.blocks)
 
-    @folded.setter
-    def folded(self, folded: bool) -> None:
-        self._folded = folded
-        with self._parent.app.batch_update():
-            for block in self.blocks:
-                block.display = not (folded or block.is_empty)
-        self.describe()
-
-    def describe(self) -> None:
+    def _describe(self) -> None:
         """Say in the heading what there is."""
-        steps = [block.step for block in self.blocks if block.step is not None]
+        steps = self._steps
         large = sum(step.model == "large" for step in steps)
         share = f", {large / len(steps):.0%} large" if steps else ""
         count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
         seconds = sum(step.seconds for step in steps)
-        self.heading.update(Content(f"{'▶' if self._folded else '▼'} {self._what}: {count}{share}, {seconds:.1f} s"))
+        self.heading.update(Content(f"{'▶' if self.folded else '▼'} {self._what}: {count}{share}, {seconds:.1f} s"))
+        self.earlier.display = not self.folded and self._first > 0
+        self.earlier.update(Content(f"▲ {self._first} earlier steps"))
