@@ -56,7 +56,7 @@ class Chat:
         turns = len(self.turns)
         await self.type(question)
         await self.press("enter")
-        await self.until(lambda: len(self.turns) > turns and self.turn.thought and self.turn.thought.blocks)
+        await self.until(lambda: len(self.turns) > turns and self.turn.steps)
 
     @property
     def turns(self) -> list[TurnView]:

@@ -10,6 +10,7 @@ from glimp_local import saved
 from glimp_local.routing import Share, Threshold
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.panel import SidePanel
+from glimp_local.tui.steps import WINDOW
 from tests.chatting import chatting, played
 
 DRAWN = {"temperature": 1.0, "top_k": 9, "top_p": 1.0, "min_p": 0.0}
@@ -75,7 +76,7 @@ async def test_a_step_shows_letter_entropy_tokens_and_speed(small: Path, large: 
         await chat.ask()
         await chat.press("ctrl+t")
         (line,) = [line for line in chat.screen.splitlines() if "Third three." in line]
-        assert "L 1.37" in line
+        assert f"L {chat.turn.steps[2].entropy_nats:.2f}" in line
         assert "2 tok" in line
         assert "/s" in line
 
@@ -299,6 +300,26 @@ async def test_single_steps_fold(small: Path, large: Path) -> None:
         await chat.press("ctrl+t", "escape", "up", "enter")
         assert turn.thought is not None
         assert [block.folded for block in turn.thought.blocks] == [False, False, True, False]
+
+
+@played
+async def test_a_long_thought_shows_its_last_steps_and_brings_the_earlier_ones_back(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN) as chat:
+        await chat.begin()
+        thought = chat.turn.thought
+        assert thought is not None
+        await chat.until(lambda: len(chat.turn.steps) > 2 * WINDOW + 1)
+        await chat.press("escape")
+        await chat.until(lambda: not chat.app.busy)
+        first = thought.blocks[0].started.index
+        assert len(thought.blocks) <= 2 * WINDOW
+        assert str(thought.earlier.render()) == f"▲ {first} earlier steps"
+        thought.blocks[0].focus()
+        await chat.press("up")
+        assert chat.app.conversation.chosen is not None
+        assert chat.app.conversation.chosen.started.index == first - 1
+        await chat.press("ctrl+t", "ctrl+t")
+        assert len(thought.blocks) == WINDOW
 
 
 # Copying.

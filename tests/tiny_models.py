@@ -56,9 +56,10 @@ ENDLESS: Table = {**LARGE, "\n": {"Never": 9}, "Never": {" ends": 9}, " ends": {
 RAMBLING: Table = {
     "\n": {"a": 9},
     " one.\n\n": {"a": 9},
-    **{before: {**dict.fromkeys("abcdefgh", 9.0), " one.\n\n": 9.0} for before in "abcdefgh"},
+    **{before: dict.fromkeys("abcdefghi", 9.0) for before in "abcd"},
+    **{before: {**dict.fromkeys("abcdefgh", 9.0), " one.\n\n": 9.0} for before in "efghi"},
 }
-"""Steps of some eight random letters, without end; to be drawn from the nine likeliest, or they are all the same."""
+"""Steps of some twenty random letters, without end; to be drawn from the nine likeliest, or they are all the same."""
 SILENT: Table = {**LARGE, " one.\n\n": {"<|im_end|>": 9}}
 """Ends its text inside the thought."""
 

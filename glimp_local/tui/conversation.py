@@ -171,11 +171,11 @@ class TurnView:
         if self.thought is not None:
             await self.thought.rewind(index)
             await self.thought.fold(False)
-        kept = [widget for widget in self._widgets if not widget.has_class("notice", "answer")]
         if any(step.part == "answer" for step in self.steps):
             return
-        await self._conversation.remove_children([widget for widget in self._widgets if widget not in kept])
-        self._widgets = kept
+        void = [widget for widget in self._widgets if {"notice", "answer"} & widget.classes]
+        self._widgets = [widget for widget in self._widgets if widget not in void]
+        await self._conversation.remove_children(void)
         if self._answer is not None:
             self._answer = self._stream = None
             self.answer_text = ""
