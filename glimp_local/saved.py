@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 import platformdirs
+from filelock import FileLock, Timeout
 
 from glimp_local.errors import UsageError
 from glimp_local.events import (
@@ -92,40 +93,75 @@ class SavedSession:
 class SessionLog:
     """Writes a conversation's events to its file, which begins to exist with the first of them.
 
-    When writing fails (a full disk), `error` says why, and the conversation goes on unsaved.
+    No other process writes to the file or removes it meanwhile; UsageError says where one does already. Where writing
+    fails (a full disk), `error` says why, and what could not be written is written with the next event, once it can.
     """
 
-    def __init__(
-        self, pair: str, files: Mapping[Model, Path] | None = None, *, going_on: SavedSession | None = None
-    ) -> None:
-        self.id = going_on.id if going_on else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.path = going_on.path if going_on else folder() / (self.id + _SUFFIX)
+    def __init__(self, going_on: SavedSession | None = None) -> None:
+        self.going_on = going_on
+        id_ = going_on.id if going_on else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.path = going_on.path if going_on else folder() / (id_ + _SUFFIX)
         self.error: OSError | None = None
-        self._pair = pair
-        self._files = {model: str(path.resolve()) for model, path in (files or {}).items()}
-        self._new = going_on is None
-        # Behind the last whole line: one cut short by a killed process is written over.
-        self._end = going_on.path.read_bytes().rfind(b"\n") + 1 if going_on else 0
+        self._lock = _lock(self.path)
+        self._unwritten = b""
+        self._end = 0
+        if going_on:
+            _hold(self._lock, going_on)
+            # Behind the last whole line: one cut short by a killed process is written over.
+            self._end = self.path.read_bytes().rfind(b"\n") + 1
+
+    def begin(self, pair: str, files: Mapping[Model, Path]) -> None:
+        """Head a new conversation with its pair, and with the pair's files where it was given by these."""
+        if not self._end and not self._unwritten:
+            paths = {model: str(path.resolve()) for model, path in files.items()}
+            created = datetime.now(UTC).isoformat(timespec="seconds")
+            self._unwritten = encode(Header(_VERSION, created, pair, **paths)) + b"\n"
 
     def write(self, event: AnyEvent) -> None:
         """Add an event; `Text` is left to the step that ends with it."""
-        if self.error is not None or isinstance(event, Text):
+        if isinstance(event, Text):
             return
-        lines = encode(event) + b"\n"
+        self._unwritten += encode(event) + b"\n"
         try:
-            if self._new:
+            if not self._end:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                header = Header(_VERSION, datetime.now(UTC).isoformat(timespec="seconds"), self._pair, **self._files)
-                lines = encode(header) + b"\n" + lines
-            with self.path.open("r+b" if self.path.exists() else "xb", buffering=0) as file:
+                self._lock.acquire()
+            with self.path.open("r+b" if self._end else "wb", buffering=0) as file:
                 file.seek(self._end)
                 file.truncate()
-                while lines:
-                    lines = lines[file.write(lines) :]
+                rest = memoryview(self._unwritten)
+                while rest:
+                    rest = rest[file.write(rest) :]
                 self._end = file.tell()
-            self._new = False
         except OSError as error:
             self.error = error
+        else:
+            self.error, self._unwritten = None, b""
+
+    def close(self) -> None:
+        """Leave the file to others."""
+        self._lock.release()
+
+
+def remove(session: SavedSession) -> None:
+    """Remove a conversation from the disk; UsageError where a chat is writing to it."""
+    lock = _lock(session.path)
+    _hold(lock, session)
+    session.path.unlink()
+    Path(lock.lock_file).unlink()
+    lock.release()
+
+
+def _lock(path: Path) -> FileLock:
+    return FileLock(path.with_suffix(".lock"), blocking=False, thread_local=False)
+
+
+def _hold(lock: FileLock, session: SavedSession) -> None:
+    try:
+        lock.acquire()
+    except Timeout:
+        hint = "go on there, or close it first"
+        raise UsageError(f"the conversation {session.id} is open in another glimp chat", hint=hint) from None
 
 
 def folder() -> Path:

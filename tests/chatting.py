@@ -11,7 +11,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from glimp_local.saved import SavedSession
+from glimp_local.saved import SavedSession, SessionLog
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.conversation import TurnView
 from glimp_local.tui.driver import Driver, Told
@@ -107,7 +107,7 @@ async def chatting(
             time.sleep(pace_seconds)
             super()._tell(what)
 
-    app = ChatApp(pair, seed=1, going_on=going_on, driver=Paced)
+    app = ChatApp(pair, SessionLog(going_on), seed=1, driver=Paced)
     async with app.run_test(size=size) as pilot:
         chat = Chat(app, pilot)
         if loads:

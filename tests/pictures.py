@@ -15,6 +15,7 @@ from textual.pilot import Pilot
 from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
 from glimp_local.routing import Threshold
+from glimp_local.saved import SessionLog
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver, Failed, Loaded, Told
 
@@ -77,7 +78,7 @@ def _half() -> tuple[Told, ...]:
     return (*events[: ended + 1], Text(7, "thought", "> It is raining"))
 
 
-_LOST = Failed(ModelMissingError("big.gguf: no such file", hint="check the path"), loading=True)
+_LOST = Failed(ModelMissingError("big.gguf: no such file", hint="check the path"))
 SCREENS: dict[str, tuple[Callable[[], tuple[Told, ...]], tuple[int, int], dict[str, Any], Pressing]] = {
     "chat": (_run, _WIDE, {}, _thoughts),
     "chat-light": (_run, _WIDE, {"theme": "textual-light"}, _steps),
@@ -97,7 +98,7 @@ def draw(name: str, monkeypatch: Any = None) -> str:
     theme = options.get("theme")
 
     async def play() -> str:
-        app = ChatApp({}, theme=theme, driver=driver)
+        app = ChatApp({}, SessionLog(), theme=theme, driver=driver)
         async with app.run_test(size=size) as pilot:
             for _ in range(20):
                 await pilot.pause(0.05)

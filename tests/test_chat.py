@@ -412,6 +412,23 @@ async def test_an_error_in_the_thread_is_shown_and_the_conversation_is_kept(smal
 
 
 @played
+async def test_a_mistake_of_ours_is_a_message_too_and_the_conversation_goes_on(
+    small: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        with monkeypatch.context() as patch:
+            patch.setattr("glimp_local.session.glimpse", lambda *_arguments, **_more: 1 / 0)
+            await chat.type("second")
+            await chat.press("enter")
+            await chat.until(lambda: chat.notices and not chat.app.busy)
+        assert "something unforeseen happened (ZeroDivisionError: division by zero)" in chat.notices[-1]
+        await chat.press("escape", "g")
+        await chat.until(lambda: chat.turn.answer_text and not chat.app.busy)
+        assert [turn.question for turn in chat.turns] == ["first", "second"]
+
+
+@played
 async def test_another_pair_takes_the_conversation_over(small: Path, large: Path, tiny: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask("first")
@@ -481,7 +498,7 @@ async def test_a_full_disk_is_said_and_the_chat_goes_on(
     monkeypatch.setattr(saved, "folder", lambda: Path("/dev/full"))
     async with chatting(small, large) as chat:
         await chat.ask()
-        assert "the conversation goes on, unsaved" in chat.notices[0]
+        assert "cannot be written (Not a directory). The conversation goes on" in chat.notices[0]
         await chat.ask()
         assert len(chat.turns) == 2
         assert len(chat.notices) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -11,7 +12,7 @@ from click.testing import CliRunner
 from glimp_local import Session, load_pair, saved
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
-from glimp_local.events import StepEnded, StepStarted, TakenBack
+from glimp_local.events import StepEnded, StepStarted, TakenBack, Text
 from glimp_local.pair import Pair
 from tests.sessions import Open, assert_caches_equal_fresh_runs
 
@@ -24,11 +25,13 @@ def pair(open_pair: Open) -> Pair:
 
 
 def talk(pair: Pair, *questions: str, log: saved.SessionLog | None = None) -> saved.SavedSession:
-    log = log or saved.SessionLog(pair.name)
+    log = log or saved.SessionLog()
+    log.begin(pair.name, {})
     session = Session(pair, seed=1)
     for question in questions:
         for event in session.ask(question):
             log.write(event)
+    log.close()
     assert log.error is None
     return saved.read(log.path)
 
@@ -51,7 +54,8 @@ def test_a_conversation_is_read_back_as_it_was(pair: Pair) -> None:
 
 
 def test_every_finished_step_is_on_the_disk_before_the_next_one_begins(pair: Pair) -> None:
-    log = saved.SessionLog(pair.name)
+    log = saved.SessionLog()
+    log.begin(pair.name, {})
     for event in Session(pair, seed=1).ask("?"):
         log.write(event)
         if isinstance(event, StepStarted) and event.index:
@@ -64,13 +68,42 @@ def test_a_line_cut_short_is_left_out_and_written_over(pair: Pair) -> None:
         file.write(b'{"type":"step_en')
     cut = saved.read(whole.path)
     assert cut.turns == whole.turns
-    after = talk(pair, "second", log=saved.SessionLog(pair.name, going_on=cut))
+    after = talk(pair, "second", log=saved.SessionLog(cut))
     assert [turn.question for turn in after.turns] == ["first", "second"]
+
+
+def test_what_a_full_disk_refuses_is_written_once_there_is_room(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, opened, room = saved.SessionLog(), Path.open, True
+
+    def open_(path: Path, *arguments: Any, **more: Any) -> Any:
+        # As much as Linux offers: a device that is always full, in place of the file.
+        return opened(path if room else Path("/dev/full"), *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", open_)
+    log.begin(pair.name, {})
+    for number, event in enumerate(Session(pair, seed=1).ask("first")):
+        room = not 3 < number < 12
+        log.write(event)
+        assert isinstance(event, Text) or (log.error is None) == room
+    whole = saved.read(log.path).turns
+    assert [(turn.question, len(turn.steps), turn.finish) for turn in whole] == [("first", 5, "done")]
+
+
+def test_a_conversation_is_written_and_removed_by_one_at_a_time(pair: Pair) -> None:
+    found = talk(pair, "first")
+    log = saved.SessionLog(found)
+    for rival in (saved.SessionLog, saved.remove):
+        with pytest.raises(UsageError, match="is open in another glimp chat"):
+            rival(found)
+    assert "is open in another" in glimp("rm", found.id, "--yes", code=2)
+    log.close()
+    glimp("rm", found.id, "--yes")
+    assert list(saved.folder().iterdir()) == []
 
 
 def test_a_question_taken_back_is_gone(pair: Pair) -> None:
     found = talk(pair, "first", "second")
-    log = saved.SessionLog(pair.name, going_on=found)
+    log = saved.SessionLog(found)
     log.write(TakenBack())
     assert [turn.question for turn in saved.read(found.path).turns] == ["first"]
 

@@ -49,4 +49,4 @@ def chat(**flags: Any) -> None:
         "engine_options": engine_options(flags),
         **settings,
     }
-    run(pair, seed=flags["seed"], going_on=going_on, theme=flags["theme"])
+    run(pair, saved.SessionLog(going_on), seed=flags["seed"], theme=flags["theme"])

@@ -67,5 +67,5 @@ def rm(ids: tuple[str, ...], *, yes: bool) -> None:
     """Remove conversations from the disk."""
     for session in [saved.find(id_) for id_ in ids]:
         if yes or click.confirm(f"remove {session.id} ({session.title})?"):
-            session.path.unlink()
+            saved.remove(session)
             click.echo(f"removed {session.id}", err=True)

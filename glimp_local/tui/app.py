@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -22,13 +23,13 @@ from textual.widgets import Footer, Static
 from glimp_local.errors import GlimpError, ModelError, UsageError
 from glimp_local.events import Finished, Rewound, Started, Stats, TakenBack
 from glimp_local.routing import MODELS, Alone, Model, Policy, Share, Threshold
-from glimp_local.saved import SavedSession
+from glimp_local.saved import SessionLog
 from glimp_local.session import Session
 from glimp_local.tui.clipboard import copy
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
-from glimp_local.tui.driver import Driver, Failed, Loaded, Loading, NotSaved, Told
+from glimp_local.tui.driver import Driver, Failed, Loaded, Loading, Saving, Told
 from glimp_local.tui.panel import SidePanel
 
 NARROW = 90
@@ -40,7 +41,7 @@ _MOVE = 0.05
 
 
 class ChatApp(App[None]):
-    """`glimp chat`. `pair` holds the arguments of `load_pair`."""
+    """`glimp chat`. `pair` holds the arguments of `load_pair`; `log` may have a conversation to go on with."""
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
@@ -59,18 +60,18 @@ class ChatApp(App[None]):
     def __init__(
         self,
         pair: dict[str, Any],
+        log: SessionLog,
         *,
         seed: int | None = None,
-        going_on: SavedSession | None = None,
         theme: str | None = None,
-        driver: Callable[[Callable[[], object]], Driver] = Driver,
+        driver: Callable[[Callable[[], object], SessionLog], Driver] = Driver,
     ) -> None:
         super().__init__()
         self._pair = pair
         self._seed = seed
-        self._going_on = going_on
+        self._going_on = log.going_on
         self.theme = theme or "textual-dark"
-        self._engines = driver(lambda: self.post_message(self.Woken()))
+        self._engines = driver(lambda: self.post_message(self.Woken()), log)
         self._backlog: deque[Told] = deque()
         self._due = False
         self.busy = False
@@ -112,7 +113,7 @@ class ChatApp(App[None]):
         self.composer.focus()
         self._say("loading")
         self._engines.start()
-        self._engines.load(self._pair, seed=self._seed, going_on=self._going_on)
+        self._engines.load(self._pair, seed=self._seed)
         for saved in self._going_on.turns if self._going_on else []:
             turn = await self.conversation.begin(saved.question)
             await turn.show_saved(saved)
@@ -156,11 +157,10 @@ class ChatApp(App[None]):
                 engines = (f"{model}: {engine.name} ({engine.device})" for model, engine in pair.engines.items())
                 self._say(" · ".join([pair.name, *engines]))
                 self.refresh_bindings()
-            case Failed(error, loading):
-                await self._fail(error, loading=loading)
-            case NotSaved(path, error):
-                why = f"{path} cannot be written ({error.strerror}): the conversation goes on, unsaved."
-                await self.conversation.note(why, error=True)
+            case Failed(error):
+                await self._fail(error)
+            case Saving(path, error):
+                await self.conversation.note(_saving(path, error), error=error is not None)
             case Started(question=question):
                 self._is_busy(True)
                 await self.conversation.begin(question)
@@ -182,10 +182,10 @@ class ChatApp(App[None]):
             self._say("thinking · Esc stops")
         self.refresh_bindings()
 
-    async def _fail(self, error: GlimpError, *, loading: bool) -> None:
+    async def _fail(self, error: GlimpError) -> None:
         self._is_busy(False)
-        self._say("no pair is loaded: Ctrl+P, Pair" if loading else "")
-        if loading and isinstance(error, ModelError):
+        self._say("no pair is loaded: Ctrl+P, Pair" if self.session is None else "")
+        if self.session is None and isinstance(error, ModelError):
             self.action_choose_pair(error)
         else:
             await self.conversation.note(f"{error}. {error.hint}" if error.hint else str(error), error=True)
@@ -387,6 +387,12 @@ class ChatApp(App[None]):
             panel.show(
                 turn.steps if turn else [], turn.stats if turn else None, self.session, self._engines.memory_bytes
             )
+
+
+def _saving(path: Path, error: OSError | None) -> str:
+    if error is None:
+        return f"All of the conversation is saved again, in {path}."
+    return f"{path} cannot be written ({error.strerror}). The conversation goes on; it is saved once it can be."
 
 
 def _summary(stats: Stats) -> str:

@@ -20,7 +20,7 @@ from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import AnyEvent, Finished, TakenBack, Text
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import MODELS, Model
-from glimp_local.saved import SavedSession, SavedTurn, SessionLog
+from glimp_local.saved import SavedTurn, SessionLog
 from glimp_local.session import Exchange, Session
 
 
@@ -45,35 +45,33 @@ class Failed:
     """What was asked for could not be done. The conversation is as it was."""
 
     error: GlimpError
-    loading: bool
 
 
 @dataclass(frozen=True)
-class NotSaved:
-    """The conversation cannot be written to the disk any more."""
+class Saving:
+    """The conversation cannot be written to the disk; or, without an error, it can again."""
 
     path: Path
-    error: OSError
+    error: OSError | None
 
 
-Told = AnyEvent | Loading | Loaded | Failed | NotSaved
+Told = AnyEvent | Loading | Loaded | Failed | Saving
 
 
 class Driver:
     """Runs a session in a thread of its own."""
 
-    def __init__(self, wake: Callable[[], object]) -> None:
+    def __init__(self, wake: Callable[[], object], log: SessionLog) -> None:
         self._wake = wake
+        self._log = log
         self._told: list[Told] = []
         self._lock = threading.Lock()
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._pair: Pair | None = None
-        self._log: SessionLog | None = None
-        self._warned = False
         # What a pair takes over when it is loaded.
-        self._history: list[Exchange] = []
-        self._last: SavedTurn | None = None
+        self._history: list[Exchange] = log.going_on.exchanges if log.going_on else []
+        self._last: SavedTurn | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self.session: Session | None = None
         """None until a pair is loaded."""
         self._thread = threading.Thread(target=self._work, name="glimp engines", daemon=True)
@@ -84,10 +82,10 @@ class Driver:
         """Begin to work."""
         self._thread.start()
 
-    def load(self, pair: dict[str, Any], *, seed: int | None = None, going_on: SavedSession | None = None) -> None:
+    def load(self, pair: dict[str, Any], *, seed: int | None = None) -> None:
         """Load a pair (the arguments of `load_pair`) in place of the one there is; the conversation goes on with it."""
         self._cancel.clear()
-        self._tasks.put(lambda: self._load(pair, seed, going_on))
+        self._tasks.put(lambda: self._load(pair, seed))
 
     def ask(self, question: str) -> None:
         """Ask a question."""
@@ -131,21 +129,30 @@ class Driver:
         self._cancel.set()
         self._tasks.put(None)
         self._thread.join()
+        self._log.close()
 
     # In the thread.
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
-            task()
+            try:
+                task()
+            except CancelledError:
+                pass
+            except GlimpError as error:
+                self._tell(Failed(error))
+            except Exception as error:  # noqa: BLE001 - a mistake of ours must not take the conversation with it
+                what = f"something unforeseen happened ({type(error).__name__}: {error})"
+                self._tell(Failed(GlimpError(what, hint="what was written is kept; ask again, or choose a pair anew")))
         if self._pair is not None:
             self._pair.close()
 
     def _tell(self, what: Told) -> None:
-        if self._log is not None and not isinstance(what, Loading | Loaded | Failed | NotSaved):
+        if not isinstance(what, Loading | Loaded | Failed | Saving):
+            before = self._log.error
             self._log.write(what)  # before anybody sees it
-            if self._log.error is not None and not self._warned:
-                self._warned = True
-                self._tell(NotSaved(self._log.path, self._log.error))
+            if (before is None) != (self._log.error is None):
+                self._tell(Saving(self._log.path, self._log.error))
         with self._lock:
             first = not self._told
             last = self._told[-1] if self._told else None
@@ -156,10 +163,8 @@ class Driver:
         if first:
             self._wake()
 
-    def _load(self, pair: dict[str, Any], seed: int | None, going_on: SavedSession | None) -> None:
-        if going_on is not None:
-            self._history, self._last = going_on.exchanges, going_on.turns[-1] if going_on.turns else None
-        elif self.session is not None:
+    def _load(self, pair: dict[str, Any], seed: int | None) -> None:
+        if self.session is not None:
             self._history, self._last = self.session.history, None
             if (turn := self.session.last_turn) is not None:
                 at = turn.position
@@ -168,33 +173,22 @@ class Driver:
         if self._pair is not None:
             self._pair.close()
             self._pair = None
-        try:
-            self._pair = load_pair(
-                cancel=self._cancel,
-                on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
-                **pair,
-            )
-            session = Session(self._pair, seed=seed, history=self._history)
-            if (last := self._last) is not None:
-                session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
-            self.session = session
-        except GlimpError as error:
-            self._tell(Failed(error, loading=True))
-            return
-        if self._log is None:
-            files = {model: Path(pair[model]) for model in MODELS if pair.get(model)}
-            self._log = SessionLog(self._pair.name, files, going_on=going_on)
+        self._pair = load_pair(
+            cancel=self._cancel,
+            on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
+            **pair,
+        )
+        session = Session(self._pair, seed=seed, history=self._history)
+        if (last := self._last) is not None:
+            session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
+        self.session = session
+        self._log.begin(self._pair.name, {model: Path(pair[model]) for model in MODELS if pair.get(model)})
         self._tell(Loaded(self._pair))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
         if self.session is None or self._pair is None:
             return
-        try:
-            for event in start(self.session):
-                self._tell(event)
-                if isinstance(event, Finished) and self._pair.history is not None:
-                    self._pair.history.add(event.stats.entropies_nats)
-        except CancelledError:
-            pass
-        except GlimpError as error:
-            self._tell(Failed(error, loading=False))
+        for event in start(self.session):
+            self._tell(event)
+            if isinstance(event, Finished) and self._pair.history is not None:
+                self._pair.history.add(event.stats.entropies_nats)

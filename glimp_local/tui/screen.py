@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from glimp_local.saved import SavedSession
+from glimp_local.saved import SessionLog
 from glimp_local.tui.app import ChatApp
 
 
-def run(pair: dict[str, Any], *, seed: int | None, going_on: SavedSession | None, theme: str | None) -> None:
+def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str | None) -> None:
     """Run the chat."""
     with _terminal_of_our_own():
-        ChatApp(pair, seed=seed, going_on=going_on, theme=theme).run()
+        ChatApp(pair, log, seed=seed, theme=theme).run()
 
 
 @contextmanager
