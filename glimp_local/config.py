@@ -117,6 +117,8 @@ class PairConfig(Strict, frozen=True):
     licence: str = ""
     only: Literal["counting stories"] | None = None
     """The one kind of question a narrow pair was made for: it warns about others."""
+    example: str = ""
+    """A question the pair can answer: the chat offers it at first."""
     instead: str | None = None
     """The pair to name to somebody whose question is of another kind."""
     policy: PolicyName = "threshold"

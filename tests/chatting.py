@@ -20,6 +20,14 @@ from tests.sessions import GREEDY
 SECONDS = 30
 
 
+async def come_true(condition: Callable[[], Any]) -> None:
+    for _ in range(SECONDS * 50):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not within {SECONDS} s")
+
+
 class Chat:
     """A chat and the hands on its keys."""
 
@@ -28,22 +36,34 @@ class Chat:
         self.pilot = pilot
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        """Wait for something to come true."""
-        for _ in range(SECONDS * 50):
-            if condition():
-                await self.pilot.pause()
-                return
-            await self.pilot.pause(0.02)
-        raise AssertionError(f"not within {SECONDS} s")
+        """Wait for something to come true, and for the screen."""
+        await come_true(condition)
+        await self._rest()
+
+    async def _rest(self) -> None:
+        """Wait until the screen is at rest; while the models write it never is."""
+        if self.app.busy:
+            await asyncio.sleep(0.05)
+        else:
+            await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
-        await self.pilot.press(*keys)
-        await self.pilot.pause()
+        for key in keys:
+            if self.app.busy:
+                self.app.simulate_key(key)
+            else:
+                await self.pilot.press(key)
+            await self._rest()
+
+    async def go_to_steps(self) -> None:
+        self.app.conversation.focus()
+        await self.until(lambda: self.app.conversation.has_focus)
 
     async def type(self, text: str) -> None:
         self.app.composer.focus()
+        await self.until(lambda: self.app.composer.has_focus)
         self.app.composer.insert(text)
-        await self.pilot.pause()
+        await self._rest()
 
     async def ask(self, question: str = "How many?") -> TurnView:
         """Send a question and wait for the end of its turn."""
@@ -89,16 +109,17 @@ class Chat:
 
 @asynccontextmanager
 async def chatting(
-    small: Path,
+    small: Path | None = None,
     large: Path | None = None,
     *,
+    pair: dict[str, Any] | None = None,
     size: tuple[int, int] = (120, 40),
     going_on: SavedSession | None = None,
     loads: bool = True,
     pace_seconds: float = 0.0,
     **settings: Any,
 ) -> AsyncIterator[Chat]:
-    pair = {"small": small, "large": large or small, "sampling": GREEDY} | settings
+    pair = pair or {"small": small, "large": large or small, "sampling": GREEDY} | settings
 
     class Paced(Driver):
         """As fast as a larger model."""
@@ -113,6 +134,9 @@ async def chatting(
         if loads:
             await chat.until(lambda: app.session is not None)
         yield chat
+        # Ended from within, as by a key: the pilot would take the screen away while the application still draws on it.
+        app.exit(return_code=app.return_code or 0)
+        await come_true(lambda: not app.is_running)
 
 
 def played(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

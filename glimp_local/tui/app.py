@@ -22,6 +22,7 @@ from textual.widgets import Footer, Static
 
 from glimp_local.errors import GlimpError, ModelError, UsageError
 from glimp_local.events import Finished, Rewound, Started, Stats, TakenBack
+from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Alone, Model, Policy, Share, Threshold
 from glimp_local.saved import SessionLog
 from glimp_local.session import Session
@@ -31,6 +32,7 @@ from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.driver import Driver, Failed, Loaded, Loading, Saving, Told
 from glimp_local.tui.panel import SidePanel
+from glimp_local.tui.steps import LETTERS, Line
 
 NARROW = 90
 """Below so many columns there is no side panel."""
@@ -79,11 +81,15 @@ class ChatApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
+        self.conversation = Conversation()
+        self.composer = Composer()
+        self._panel = SidePanel()
+        self._status = Static(id="status")
         with Horizontal(id="main"):
-            yield Conversation()
-            yield SidePanel()
-        yield Static(id="status")
-        yield Composer()
+            yield self.conversation
+            yield self._panel
+        yield self._status
+        yield self.composer
         yield Footer()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -97,16 +103,6 @@ class ChatApp(App[None]):
         """The session; None until a pair is loaded."""
         return self._engines.session
 
-    @property
-    def conversation(self) -> Conversation:
-        """The conversation's widget."""
-        return self.screen_stack[0].query_one(Conversation)
-
-    @property
-    def composer(self) -> Composer:
-        """The message box."""
-        return self.screen_stack[0].query_one(Composer)
-
     async def on_mount(self) -> None:
         """Begin to load, with the screen there already."""
         self.conversation.anchor()
@@ -114,6 +110,7 @@ class ChatApp(App[None]):
         self._say("loading")
         self._engines.start()
         self._engines.load(self._pair, seed=self._seed)
+        await self.conversation.welcome()
         for saved in self._going_on.turns if self._going_on else []:
             turn = await self.conversation.begin(saved.question)
             await turn.show_saved(saved)
@@ -133,7 +130,9 @@ class ChatApp(App[None]):
         """Fetch it with the next frame."""
         if not self._due:
             self._due = True
-            self.set_timer(FRAME_SECONDS, self._fetch)
+            # A timer's callback runs beside the handlers of keys, and what both change would get mixed up: by way of
+            # the queue they take turns.
+            self.set_timer(FRAME_SECONDS, lambda: self.call_later(self._fetch))
 
     async def _fetch(self) -> None:
         """Show what was told since the last frame: what there is time for, so that keys never wait for long."""
@@ -141,10 +140,10 @@ class ChatApp(App[None]):
         self._backlog.extend(self._engines.drain())
         until = monotonic() + FRAME_SECONDS
         with self.batch_update():
-            while self._backlog and monotonic() < until:
+            while self._backlog and monotonic() < until and self.conversation.is_attached:
                 await self._show(self._backlog.popleft())
             self._show_panel()
-        if self._backlog:
+        if self._backlog and self.conversation.is_attached:
             self.on_chat_app_woken()
 
     async def _show(self, told: Told) -> None:
@@ -154,9 +153,7 @@ class ChatApp(App[None]):
                 bar = "━" * round(fraction * _BAR) + "╺" * (_BAR - round(fraction * _BAR))
                 self._say(f"loading {model} {bar} {fraction:.0%} · {path.name}, {path.stat().st_size / 1e6:,.0f} MB")
             case Loaded(pair):
-                engines = (f"{model}: {engine.name} ({engine.device})" for model, engine in pair.engines.items())
-                self._say(" · ".join([pair.name, *engines]))
-                self.refresh_bindings()
+                await self._welcome(pair)
             case Failed(error):
                 await self._fail(error)
             case Saving(path, error):
@@ -175,6 +172,23 @@ class ChatApp(App[None]):
                     self._say(_summary(told.stats))
             case _:
                 pass
+
+    async def _welcome(self, pair: Pair) -> None:
+        """Say what is loaded, and where the conversation has not begun, what can be asked."""
+        engines = [(LETTERS[model], pair.engines[model]) for model in MODELS if model in pair.engines]
+        names = [f"{letter} {engine.name}" for letter, engine in engines]
+        devices = [engine.device for _, engine in engines]
+        if len(set(devices)) == 1:
+            self._say(f"{pair.name} · {', '.join(names)} ({devices[0]})")
+        else:
+            self._say(
+                " · ".join([pair.name, *(f"{name} ({device})" for name, device in zip(names, devices, strict=True))])
+            )
+        self.refresh_bindings()
+        if not self.conversation.turns:
+            await self.conversation.welcome(pair)
+            if pair.config.example:
+                self.composer.remember(pair.config.example)
 
     def _is_busy(self, busy: bool) -> None:
         self.busy = busy
@@ -219,8 +233,7 @@ class ChatApp(App[None]):
 
     def action_toggle_panel(self) -> None:
         """Show or hide the side panel."""
-        panel = self.query_one(SidePanel)
-        panel.display = not panel.display
+        self._panel.display = not self._panel.display
 
     def action_move(self, way: int) -> None:
         """Move the threshold (or the share) so that the small (1) or the large model (-1) writes more."""
@@ -288,6 +301,11 @@ class ChatApp(App[None]):
         else:
             self._ask_again(message.text)
             self.composer.taken()
+
+    @on(Line.Pressed)
+    async def press_line(self, message: Line.Pressed) -> None:
+        """Fold or unfold the thought below a heading, or bring back its earlier steps."""
+        await self.conversation.press(message.line)
 
     @on(Conversation.Redo)
     def redo(self, message: Conversation.Redo) -> None:
@@ -378,15 +396,13 @@ class ChatApp(App[None]):
     # The rest of the screen.
 
     def _say(self, text: str) -> None:
-        self.screen_stack[0].query_one("#status", Static).update(Content(text))
+        self._status.update(Content(text))
 
     def _show_panel(self) -> None:
         turn = self.conversation.last
         if self.session is not None:
-            panel = self.screen_stack[0].query_one(SidePanel)
-            panel.show(
-                turn.steps if turn else [], turn.stats if turn else None, self.session, self._engines.memory_bytes
-            )
+            steps, stats = (turn.steps, turn.stats) if turn else ([], None)
+            self._panel.show(steps, stats, self.session, self._engines.memory_bytes)
 
 
 def _saving(path: Path, error: OSError | None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import on
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -28,6 +27,7 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
+from glimp_local.pair import Pair
 from glimp_local.routing import Model
 from glimp_local.saved import SavedTurn
 from glimp_local.tui.maths import readable
@@ -221,8 +221,27 @@ class Conversation(VerticalScroll, can_focus=True):
         """The last turn."""
         return self.turns[-1] if self.turns else None
 
+    async def welcome(self, pair: Pair | None = None) -> None:
+        """Say what there is to do, until the first question."""
+        await self.remove_children(".welcome")
+        lines = [
+            Content("Ask something below and watch two models think, step by step."),
+            Content.assemble(("S", "bold $small"), "  the small model writes the steps at whose start it is sure"),
+            Content.assemble(
+                ("L", "bold $large"), "  the large model writes those at whose start the small one is not"
+            ),
+            Content(),
+            Content("Esc stops them · F1 shows all keys · Ctrl+P all commands"),
+        ]
+        if pair is not None and pair.config.only:
+            lines += [Content(), Content(f"This pair, {pair.name}, can do {pair.config.only} and nothing else.")]
+        if pair is not None and pair.config.example:
+            lines.append(Content("↑ puts an example into the box, Enter asks it."))
+        await self.mount(Static(Content("\n").join(lines), classes="welcome"))
+
     async def begin(self, question: str) -> TurnView:
         """Add a turn."""
+        await self.remove_children(".welcome")
         turn = TurnView(self, question)
         self.turns.append(turn)
         await turn.open()
@@ -267,13 +286,12 @@ class Conversation(VerticalScroll, can_focus=True):
         for thought in thoughts:
             await thought.fold(fold)
 
-    @on(Line.Pressed)
-    async def press_line(self, message: Line.Pressed) -> None:
+    async def press(self, line: Line) -> None:
         """Fold or unfold the thought below a heading, or bring back its earlier steps."""
         for thought in [turn.thought for turn in self.turns if turn.thought is not None]:
-            if message.line is thought.heading:
+            if line is thought.heading:
                 await thought.fold(not thought.folded)
-            elif message.line is thought.earlier:
+            elif line is thought.earlier:
                 await thought.show_earlier()
 
     def action_redo(self) -> None:

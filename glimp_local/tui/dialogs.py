@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+from rich.table import Table
+from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -61,16 +63,17 @@ class HelpScreen(ModalScreen[None]):
             box.border_title = "glimp chat"
             box.border_subtitle = "Esc closes"
             yield Static(_help())
+            yield Static(Content(_LEGEND))
 
 
-def _help() -> Content:
-    width = max(len(key) for keys in _KEYS.values() for key in keys) + 3
-    lines = []
+def _help() -> Table:
+    table = Table.grid(padding=(0, 2))
     for section, keys in _KEYS.items():
-        lines.append(Content(section).stylize("bold"))
-        lines += [Content.assemble((f"  {key:{width}}", "$accent"), what) for key, what in keys.items()]
-        lines.append(Content())
-    return Content("\n").join([*lines, Content(_LEGEND)])
+        table.add_row(Text(section, "bold"))
+        for key, what in keys.items():
+            table.add_row(Text(f"  {key}"), what)
+        table.add_row()
+    return table
 
 
 class PairScreen(ModalScreen[str | None]):
