@@ -12,15 +12,17 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from glimp_local.config import load_catalogue
 from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
 from glimp_local.routing import Threshold
 from glimp_local.saved import SessionLog
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.driver import Driver, Failed, Loaded, Told
+from glimp_local.tui.driver import Driver, Loaded, Told
 
 DOCS = Path(__file__).parents[1] / "docs"
 RUN = Path(__file__).with_name("run.jsonl")
+_STILL = 4
 _WIDE, _NARROW = (112, 42), (72, 30)
 
 Pressing = Callable[["Pilot[None]"], Awaitable[None]]
@@ -33,10 +35,10 @@ class Replay(Driver):
 
     def start(self) -> None:
         engines = {
-            "small": SimpleNamespace(name="glimp built-in small", device="CPU", ids=[0] * 309, context=2048),
-            "large": SimpleNamespace(name="glimp built-in large", device="CPU", ids=[0] * 324, context=2048),
+            "small": SimpleNamespace(name="glimp built-in small", device="CPU", ids=range(309), context=2048),
+            "large": SimpleNamespace(name="glimp built-in large", device="CPU", ids=range(324), context=2048),
         }
-        pair = SimpleNamespace(name="builtin", engines=engines, history=None)
+        pair = SimpleNamespace(name="builtin", engines=engines, history=None, config=load_catalogue().pairs["builtin"])
         self.session = SimpleNamespace(policy=Threshold(0.3), pair=pair)  # type: ignore[assignment]  # all that is read
         for told in (Loaded(pair), *self.told):  # type: ignore[arg-type]  # the same
             self._tell(told)
@@ -64,6 +66,11 @@ async def _help(pilot: Pilot[None]) -> None:
     await pilot.press("f1")
 
 
+async def _pairs(pilot: Pilot[None]) -> None:
+    assert isinstance(pilot.app, ChatApp)
+    pilot.app.action_choose_pair(ModelMissingError("big.gguf: no such file", hint="check the path"))
+
+
 async def _nothing(_pilot: Pilot[None]) -> None:
     pass
 
@@ -74,19 +81,31 @@ def _run() -> tuple[Told, ...]:
 
 def _half() -> tuple[Told, ...]:
     events = _run()
-    ended = next(i for i, event in enumerate(events) if getattr(event, "index", 0) == 7)
-    return (*events[: ended + 1], Text(7, "thought", "> It is raining"))
+    ended = next(i for i, event in enumerate(events) if getattr(event, "index", 0) == 8)
+    return (*events[: ended + 1], Text(8, "thought", "> It is raining"))
 
 
-_LOST = Failed(ModelMissingError("big.gguf: no such file", hint="check the path"))
 SCREENS: dict[str, tuple[Callable[[], tuple[Told, ...]], tuple[int, int], dict[str, Any], Pressing]] = {
     "chat": (_run, _WIDE, {}, _thoughts),
     "chat-light": (_run, _WIDE, {"theme": "textual-light"}, _steps),
     "chat-no-color": (_run, _WIDE, {"no_color": True}, _thoughts),
     "chat-narrow": (_half, _NARROW, {}, _nothing),
+    "chat-welcome": (tuple, _NARROW, {}, _nothing),
     "chat-help": (tuple, _WIDE, {}, _help),
-    "chat-pairs": (lambda: (_LOST,), _WIDE, {}, _nothing),
+    "chat-pairs": (tuple, _WIDE, {}, _pairs),
 }
+
+
+async def _rest(pilot: Pilot[None]) -> None:
+    """Wait until nothing moves any more."""
+    app, before, same = pilot.app, "", 0
+    assert isinstance(app, ChatApp)
+    app.composer.cursor_blink = False
+    while same < _STILL:
+        await pilot.pause(0.05)
+        drawn = app.export_screenshot()
+        same = same + 1 if drawn == before and not (app._due or app._backlog) else 0
+        before = drawn
 
 
 def draw(name: str, monkeypatch: Any = None) -> str:
@@ -100,12 +119,12 @@ def draw(name: str, monkeypatch: Any = None) -> str:
     async def play() -> str:
         app = ChatApp({}, SessionLog(), theme=theme, driver=driver)
         async with app.run_test(size=size) as pilot:
-            for _ in range(20):
-                await pilot.pause(0.05)
+            await _rest(pilot)
             await press(pilot)
-            for _ in range(10):
-                await pilot.pause(0.05)
-            return app.export_screenshot(title="glimp chat")
+            await _rest(pilot)
+            drawn = app.export_screenshot(title="glimp chat")
+            # Without the fonts it would fetch from elsewhere: any monospaced one will do.
+            return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
 
     return asyncio.run(play())
 

@@ -90,7 +90,7 @@ class ChatApp(App[None]):
             yield self._panel
         yield self._status
         yield self.composer
-        yield Footer()
+        yield Footer(compact=True)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give the two models' colours, which a theme may replace: blue and orange, told apart by nearly everybody."""
