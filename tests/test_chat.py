@@ -15,6 +15,7 @@ from tests.chatting import chatting, played
 
 DRAWN = {"temperature": 1.0, "top_k": 9, "top_p": 1.0, "min_p": 0.0}
 PACE = 0.003
+EXAMPLE = (Path(__file__).parents[1] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
 
 
 @pytest.fixture
@@ -158,6 +159,29 @@ async def test_before_the_first_question_the_chat_says_what_to_do_and_has_an_exa
         assert not chat.app.query(".welcome")
 
 
+@played
+async def test_a_whole_conversation_with_the_built_in_pair() -> None:
+    async with chatting(pair={"name": "builtin"}) as chat:
+        first = await chat.ask(EXAMPLE)
+        assert "\\boxed{102}" in first.answer_text
+        assert {"S", "L"} == set(chat.letters)
+        written = chat.letters
+        await chat.press("ctrl+t", "escape", "up", "r")
+        await chat.until(lambda: not chat.app.busy)
+        assert len(chat.letters) == len(written)
+        assert chat.letters[-1] != written[-1]
+        assert len(chat.turns) == 1
+        await chat.ask("Emma has 12 apples. She buys 30 more. How many apples does Emma have now?")
+        assert "\\boxed{42}" in chat.turn.answer_text
+        await chat.ask("Who are you?")
+        assert any("can do counting stories and nothing else" in notice for notice in chat.notices)
+    async with chatting(pair={"name": "builtin"}, going_on=saved.find()) as chat:
+        assert len(chat.turns) == 3
+        assert "[ 42 ]" in chat.screen
+        await chat.press("up")
+        assert chat.app.composer.text == "Who are you?"
+
+
 # Stopping and steering.
 
 
@@ -257,6 +281,10 @@ async def test_a_step_is_written_again_by_the_other_model(small: Path, large: Pa
         await chat.until(lambda: not chat.app.busy)
         assert chat.letters == "SLLS"
         assert chat.turn.steps[1].reason == "redo"
+        await chat.press("ctrl+t")
+        lines = chat.screen.splitlines()
+        assert "redo" in lines[next(at for at, line in enumerate(lines) if "Second two:" in line) + 1]
+        await chat.press("ctrl+t")
         assert chat.turn.answer_text == "Answer \\boxed{3}"
         assert len(chat.app.query(".answer")) == 1
 

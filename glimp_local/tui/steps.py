@@ -48,7 +48,8 @@ class StepBlock(Markdown, can_focus=True):
     def __init__(self, started: StepStarted | Step) -> None:
         finished = started if isinstance(started, Step) else None
         text = _shown(finished) if finished else None
-        super().__init__(text, parser_factory=parser, classes=started.model, open_links=False)
+        classes = started.model if started.reason in _USUAL else f"{started.model} steered"
+        super().__init__(text, parser_factory=parser, classes=classes, open_links=False)
         self.started = started
         self.step = finished
         self.display = not self.is_empty
