@@ -272,6 +272,11 @@ def fold(events: Iterable[AnyEvent]) -> Solution:
     )
 
 
+def answer_of(steps: Iterable[Step]) -> str:
+    """Give the text of the answer, or of the reply of a pair that does not think."""
+    return "".join(step.text for step in steps if step.part != "thought").rstrip()
+
+
 def last_boxed(text: str) -> str | None:
     r"""Give the content of the last complete `\boxed{...}` in a text, braces inside it included."""
     end = len(text)

@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 
 from glimp_local.errors import UsageError
 from glimp_local.events import (
-    Answer,
     AnyEvent,
     Finished,
     FinishReason,
@@ -30,7 +29,7 @@ from glimp_local.events import (
     Text,
     ThoughtEnd,
     ThoughtEnded,
-    decode_events,
+    answer_of,
     encode,
 )
 from glimp_local.routing import Model
@@ -41,7 +40,7 @@ _SUFFIX = ".jsonl"
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
-    """The first line of a file."""
+    """The first line of a file, and any line from which on another pair went on."""
 
     version: int
     created: str
@@ -58,10 +57,14 @@ class SavedTurn:
 
     question: str
     steps: list[Step] = field(default_factory=list)
-    answer: str = ""
     thought_end: ThoughtEnd | None = None
     finish: FinishReason | None = None
     """None where the process ended in the middle."""
+
+    @property
+    def answer(self) -> str:
+        """The text of the answer, as far as it was written."""
+        return answer_of(self.steps)
 
     @property
     def thought(self) -> str:
@@ -75,7 +78,10 @@ class SavedSession:
 
     id: str
     path: Path
+    created: str
+    """ISO 8601, UTC."""
     header: Header
+    """The pair that wrote last."""
     turns: list[SavedTurn]
 
     @property
@@ -102,6 +108,7 @@ class SessionLog:
         id_ = going_on.id if going_on else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.path = going_on.path if going_on else folder() / (id_ + _SUFFIX)
         self.error: OSError | None = None
+        self._header = going_on.header if going_on else None
         self._lock = _lock(self.path)
         self._unwritten = b""
         self._end = 0
@@ -111,11 +118,13 @@ class SessionLog:
             self._end = self.path.read_bytes().rfind(b"\n") + 1
 
     def begin(self, pair: str, files: Mapping[Model, Path]) -> None:
-        """Head a new conversation with its pair, and with the pair's files where it was given by these."""
-        if not self._end and not self._unwritten:
-            paths = {model: str(path.resolve()) for model, path in files.items()}
-            created = datetime.now(UTC).isoformat(timespec="seconds")
-            self._unwritten = encode(Header(_VERSION, created, pair, **paths)) + b"\n"
+        """Say which pair writes from now on: its name, and its files where it was given by these."""
+        paths = {model: str(path.resolve()) for model, path in files.items()}
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        header, before = Header(_VERSION, created, pair, **paths), self._header
+        if before is None or (before.pair, before.small, before.large) != (pair, header.small, header.large):
+            self._header = header
+            self._unwritten += encode(header) + b"\n"
 
     def write(self, event: AnyEvent) -> None:
         """Add an event; `Text` is left to the step that ends with it."""
@@ -193,13 +202,18 @@ def find(id_: str | None = None) -> SavedSession:
 
 def read(path: Path) -> SavedSession:
     """Read one file; a last line cut short by a killed process is left out. Raises UsageError where it is none."""
+    decoder = msgspec.json.Decoder(AnyEvent | Header)
     try:
         # A line is whole where it ends.
         lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        header = msgspec.json.decode(lines[0] if lines else b"", type=Header)
-        return SavedSession(path.stem, path, header, turns(decode_events(lines[1:])))
+        records = [decoder.decode(line) for line in lines]
     except (OSError, msgspec.DecodeError) as error:
         raise UsageError(f"{path} is no saved conversation: {error}") from error
+    headers = [record for record in records if isinstance(record, Header)]
+    if not headers or records[0] is not headers[0]:
+        raise UsageError(f"{path} is no saved conversation: its first line is another one's")
+    events = [record for record in records if not isinstance(record, Header)]
+    return SavedSession(path.stem, path, headers[0].created, headers[-1], turns(events))
 
 
 def turns(events: Iterable[AnyEvent]) -> list[SavedTurn]:
@@ -216,11 +230,9 @@ def turns(events: Iterable[AnyEvent]) -> list[SavedTurn]:
                 found[-1].thought_end = reason
             case Rewound(index):
                 del found[-1].steps[index:]
-                found[-1].answer = ""
+                found[-1].finish = None
                 if not any(step.part == "answer" for step in found[-1].steps):
                     found[-1].thought_end = None
-            case Answer(text):
-                found[-1].answer = text
             case Finished(finish_reason=reason):
                 found[-1].finish = reason
             case TakenBack():
@@ -232,7 +244,7 @@ def turns(events: Iterable[AnyEvent]) -> list[SavedTurn]:
 
 def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:
     """Give a conversation as Markdown; steps of a thought are headed by the letter of the model that wrote them."""
-    blocks = [f"# {session.title or session.id}", f"*{session.header.pair}, {session.header.created}*"]
+    blocks = [f"# {session.title or session.id}", f"*{session.header.pair}, {session.created}*"]
     for turn in session.turns:
         blocks.append(f"## {turn.question.strip()}")
         if thoughts:
@@ -256,7 +268,7 @@ def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
         }
         for turn in session.turns
     ]
-    value = {"id": session.id, "pair": session.header.pair, "created": session.header.created, "turns": turns}
+    value = {"id": session.id, "pair": session.header.pair, "created": session.created, "turns": turns}
     return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
@@ -265,7 +277,7 @@ def summary(session: SavedSession) -> str:
     value = {
         "id": session.id,
         "pair": session.header.pair,
-        "created": session.header.created,
+        "created": session.created,
         "turns": len(session.turns),
         "title": session.title,
         "file": str(session.path),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from time import perf_counter
 
 from glimp_local.entropy import Glimpse, glimpse
@@ -25,8 +25,10 @@ from glimp_local.events import (
     Step,
     StepEnd,
     StepEnded,
+    TakenBack,
     ThoughtEnd,
     ThoughtEnded,
+    answer_of,
     last_boxed,
 )
 from glimp_local.lane import Fed, Lane
@@ -113,20 +115,25 @@ class Session:
 
     # What a user can ask for.
 
-    def ask(self, question: str) -> Events:
-        """Answer a question; yields events from Started to Finished.
+    def ask(self, question: str, *, instead: bool = False) -> Events:
+        """Answer a question; yields events from Started to Finished, with `instead` TakenBack before them.
 
-        What both caches hold of the conversation is used again; earlier thoughts are left out. Raises
-        PromptTooLongError where the conversation leaves no room for an answer.
+        What both caches hold of the conversation is used again; earlier thoughts are left out. `instead` puts the
+        question in the place of the last one, which is taken out of the conversation with all that was written to it.
+        Raises PromptTooLongError where the conversation leaves no room for an answer, and UsageError where there is no
+        question, or none to be replaced; then nothing has changed.
         """
         if not question.strip():
             raise UsageError("there is no question to answer")
         self._check_idle()
-        if self._turn is not None:
-            self._cancel.clear()  # but one that came while the models were loading counts for the first question
-        self._answer_now.clear()
-        self._close_turn()
-        turn = self._begin_turn(question)
+        history = self.exchanges
+        if instead and self._turn is not None:
+            history = self.history
+        elif instead:
+            if not history:
+                raise UsageError("nothing was asked yet")
+            history.pop()
+        turn = self._begin_turn(history, question)
         started = Started(
             question=question,
             pair=self.pair.name,
@@ -140,11 +147,16 @@ class Session:
         notices, self._notices = self._notices, []
         if objection := self.pair.objection(question):
             notices.append(objection)
-        return self._run(turn, [started, *map(Notice, notices)])
+        return self._run(turn, [*([TakenBack()] if instead else []), started, *map(Notice, notices)])
 
-    def _begin_turn(self, question: str) -> Turn:
-        """Put the conversation and a question before the models; nothing is computed yet."""
-        messages = [*self._messages(), Message(role="user", content=question)]
+    def _begin_turn(self, history: list[Exchange], question: str) -> Turn:
+        """Put a conversation and a question before the models; nothing is computed yet."""
+        messages = [
+            Message(role=role, content=text)
+            for exchange in history
+            for role, text in zip(("user", "assistant"), exchange, strict=True)
+        ]
+        messages.append(Message(role="user", content=question))
         prompts = {model: lane.prompts.prompt(messages) for model, lane in self._lanes.items()}
         for model, lane in self._lanes.items():
             if len(prompts[model]) + _MINIMUM_ROOM > lane.engine.context:
@@ -162,27 +174,35 @@ class Session:
             lane.begin(prompts[model], stable=lane.prompts.stable_length(messages, prompts[model]) if branches else 0)
         markers = self.pair.markers
         machine = StepMachine(None if markers is None else markers.close.encode())
-        turn = self._turn = Turn(question, Position("reply" if markers is None else "thought", machine))
+        turn = Turn(question, Position("reply" if markers is None else "thought", machine))
+        self.history, self._turn = history, turn
+        self._answer_now.clear()
         return turn
 
     def restore(
-        self, question: str, steps: Iterable[Step], *, thought_end: ThoughtEnd | None, finish: FinishReason | None
+        self, question: str, steps: Sequence[Step], *, thought_end: ThoughtEnd | None, finish: FinishReason | None
     ) -> None:
         """Take up a saved turn, so that it can be gone on with (`resume`) or written anew from a step (`redo`).
 
         Nothing is computed: the models read it when its next step is due, cut into tokens anew. `finish` is None
-        where the turn was left in the middle. Raises PromptTooLongError like `ask`.
+        where the turn was left in the middle. Of a turn that a pair of another kind has written (one that thinks, one
+        that does not) only the answer is taken up, into `history`. Raises PromptTooLongError like `ask`.
         """
         self._check_idle()
-        self._close_turn()
-        turn = self._begin_turn(question)
+        turn = self._begin_turn(self.exchanges, question)
+        begun = turn.position.part
+        if any(step.part not in {begun, "answer"} for step in steps):
+            turn.finish = "cancelled"
+            if answer := answer_of(steps):
+                self.history, self._turn = [*self.history, (question, answer)], None
+            return
         for step in steps:
             if step.part == "answer" and turn.position.part == "thought":
                 self._close_thought(turn, thought_end or "budget")
             self._take_up(turn, step)
         if thought_end is not None and turn.position.part == "thought":
             self._close_thought(turn, thought_end)
-        turn.finish = finish or "cancelled"
+        turn.finish = finish or turn.finish or "cancelled"
 
     def _take_up(self, turn: Turn, step: Step) -> None:
         """Put a step that was written before behind the transcript."""
@@ -222,21 +242,6 @@ class Session:
         turn.forced = Decision(model, "redo")
         return self._run_again(turn, [Rewound(index)])
 
-    def take_back(self) -> str:
-        """Take the last question out of the conversation, with all that was written to it; give it.
-
-        To ask it again, or another in its place. Raises UsageError where nothing was asked.
-        """
-        self._check_idle()
-        if self._turn is not None:
-            question = self._turn.question
-            self._turn = None
-        elif self.history:
-            question, _ = self.history.pop()
-        else:
-            raise UsageError("nothing was asked yet")
-        return question
-
     def resume(self) -> Events:
         """Go on with a turn that was cancelled; yields events like `ask`, without Started.
 
@@ -244,9 +249,14 @@ class Session:
         """
         self._check_idle()
         turn = self._last_turn()
-        if turn.finish not in {None, "cancelled", "failed"}:
+        if not self.can_resume:
             raise UsageError(f"there is nothing to go on with: the last turn is over ({turn.finish})")
         return self._run_again(turn, [])
+
+    @property
+    def can_resume(self) -> bool:
+        """Was the last turn left before its end?"""
+        return self._turn is not None and self._turn.finish in {None, "cancelled", "failed"}
 
     def cancel(self) -> None:
         """Stop the run before its next token, keeping everything. Callable from any thread."""
@@ -267,7 +277,6 @@ class Session:
 
     def _run_again(self, turn: Turn, first: list[AnyEvent]) -> Events:
         turn.finish = None
-        self._cancel.clear()
         self._answer_now.clear()
         return self._run(turn, first)
 
@@ -418,11 +427,6 @@ class Session:
             raise UsageError("nothing was asked yet")
         return self._turn
 
-    def _close_turn(self) -> None:
-        """Put the last turn into the conversation, its thought left out."""
-        self.history = self.exchanges
-        self._turn = None
-
     @property
     def last_turn(self) -> Turn | None:
         """The last turn as it stands; None where nothing was asked."""
@@ -433,10 +437,3 @@ class Session:
         """The conversation: questions and their answers, the last turn's included where it has one."""
         answer = "" if self._turn is None else self._turn.position.answer.rstrip()
         return [*self.history, *([(self._turn.question, answer)] if self._turn and answer else [])]
-
-    def _messages(self) -> list[Message]:
-        return [
-            Message(role=role, content=text)
-            for question, answer in self.history
-            for role, text in (("user", question), ("assistant", answer))
-        ]

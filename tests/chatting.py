@@ -12,6 +12,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from glimp_local.saved import SavedSession, SessionLog
+from glimp_local.session import Session
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.conversation import TurnView
 from glimp_local.tui.driver import Driver, Told
@@ -56,7 +57,7 @@ class Chat:
             await self._rest()
 
     async def go_to_steps(self) -> None:
-        self.app.conversation.focus()
+        await self.press("tab")
         await self.until(lambda: self.app.conversation.has_focus)
 
     async def type(self, text: str) -> None:
@@ -64,6 +65,14 @@ class Chat:
         await self.until(lambda: self.app.composer.has_focus)
         self.app.composer.insert(text)
         await self._rest()
+
+    async def switch(self, pair: dict[str, Any]) -> Session:
+        """Load another pair; give its session."""
+        before = self.app.session
+        self.app._engines.load(pair)
+        await self.until(lambda: self.app.session not in {None, before})
+        assert self.app.session is not None
+        return self.app.session
 
     async def ask(self, question: str = "How many?") -> TurnView:
         """Send a question and wait for the end of its turn."""

@@ -68,7 +68,7 @@ async def _help(pilot: Pilot[None]) -> None:
 
 async def _pairs(pilot: Pilot[None]) -> None:
     assert isinstance(pilot.app, ChatApp)
-    pilot.app.action_choose_pair(ModelMissingError("big.gguf: no such file", hint="check the path"))
+    await pilot.app.action_choose_pair(ModelMissingError("big.gguf: no such file", hint="check the path"))
 
 
 async def _nothing(_pilot: Pilot[None]) -> None:

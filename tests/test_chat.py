@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
 
 from glimp_local import saved
+from glimp_local.errors import CancelledError
 from glimp_local.routing import Share, Threshold
+from glimp_local.tui.composer import Composer
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.panel import SidePanel
 from glimp_local.tui.steps import WINDOW
@@ -42,7 +45,7 @@ async def test_a_question_is_answered_step_by_step_by_the_model_each_step_needs(
     async with chatting(small, large) as chat:
         turn = await chat.ask()
         assert chat.letters == "SSLS"
-        assert turn.answer_text == "Answer \\boxed{3}"
+        assert turn.text == "Answer \\boxed{3}"
         assert "Answer [ 3 ]" in chat.screen
         assert chat.app.composer.text == ""
         assert "4 steps, 25% large" in chat.status
@@ -120,6 +123,34 @@ async def test_a_message_has_several_lines_and_earlier_ones_are_recalled(small: 
 
 
 @played
+async def test_the_arrows_move_within_a_long_message_before_they_recall_another(small: Path, large: Path) -> None:
+    async with chatting(small, large, size=(40, 30)) as chat:
+        await chat.ask("first")
+        await chat.type("a message of many words " * 5)
+        await chat.press("up")
+        assert chat.app.composer.text.startswith("a message")
+        while chat.app.composer.text != "first":
+            await chat.press("up")
+        await chat.type(" edited")
+        await chat.press("down")
+        assert chat.app.composer.text.startswith("a message")
+        while chat.app.composer.text.startswith("a message"):
+            await chat.press("up")
+        assert chat.app.composer.text == "first edited"
+
+
+@played
+async def test_keys_typed_just_after_enter_stay(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.type("question")
+        for key in ("enter", "x", "y"):
+            chat.app.simulate_key(key)
+        await chat.until(lambda: chat.turns and not chat.app.busy)
+        assert chat.turn.question == "question"
+        assert chat.app.composer.text == "xy"
+
+
+@played
 async def test_an_empty_message_asks_nothing(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.type("  ")
@@ -153,7 +184,7 @@ async def test_before_the_first_question_the_chat_says_what_to_do_and_has_an_exa
         await chat.press("up", "enter")
         await chat.until(lambda: chat.turns and not chat.app.busy)
         assert chat.turn.question.startswith("Mia has 24 marbles")
-        assert "\\boxed{51}" in chat.turn.answer_text
+        assert "\\boxed{51}" in chat.turn.text
         assert len(chat.turns) == 1
         assert chat.notices == []
         assert not chat.app.query(".welcome")
@@ -163,16 +194,16 @@ async def test_before_the_first_question_the_chat_says_what_to_do_and_has_an_exa
 async def test_a_whole_conversation_with_the_built_in_pair() -> None:
     async with chatting(pair={"name": "builtin"}) as chat:
         first = await chat.ask(EXAMPLE)
-        assert "\\boxed{102}" in first.answer_text
+        assert "\\boxed{102}" in first.text
         assert {"S", "L"} == set(chat.letters)
         written = chat.letters
-        await chat.press("ctrl+t", "escape", "up", "r")
+        await chat.press("ctrl+t", "tab", "up", "up", "r")
         await chat.until(lambda: not chat.app.busy)
         assert len(chat.letters) == len(written)
         assert chat.letters[-1] != written[-1]
         assert len(chat.turns) == 1
         await chat.ask("Emma has 12 apples. She buys 30 more. How many apples does Emma have now?")
-        assert "\\boxed{42}" in chat.turn.answer_text
+        assert "\\boxed{42}" in chat.turn.text
         await chat.ask("Who are you?")
         assert any("can do counting stories and nothing else" in notice for notice in chat.notices)
     async with chatting(pair={"name": "builtin"}, going_on=saved.find()) as chat:
@@ -226,7 +257,7 @@ async def test_a_stopped_turn_goes_on(endless: Path) -> None:
         await chat.press("a")
         await chat.until(lambda: not chat.app.busy)
         assert len(chat.turns) == 1
-        assert chat.turn.answer_text
+        assert chat.turn.text
 
 
 @played
@@ -237,7 +268,20 @@ async def test_the_answer_can_be_asked_for_at_once(endless: Path) -> None:
         await chat.press("a")
         await chat.until(lambda: not chat.app.busy)
         assert "You asked for the answer: the thought was closed." in chat.notices
-        assert chat.turn.answer_text
+        assert chat.turn.text
+
+
+@played
+async def test_an_escape_right_after_the_question_stops_it_and_nothing_else(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE, max_thought=60, max_answer=8) as chat:
+        for _ in range(3):
+            chat.app.send(Composer.Sent("question", instead=False))
+            chat.app.action_stop()
+            await chat.until(lambda: chat.turns and chat.turn.finish and not chat.app.busy)
+            assert chat.turn.finish == "cancelled"
+        chat.app._engines.cancel()  # as if it came when all was over already
+        await chat.ask()
+        assert chat.turn.text
 
 
 @played
@@ -277,7 +321,7 @@ async def test_the_share_moves(small: Path, large: Path) -> None:
 async def test_a_step_is_written_again_by_the_other_model(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask()
-        await chat.press("ctrl+t", "escape", "up", "up", "r")
+        await chat.press("ctrl+t", "tab", "up", "up", "up", "r")
         await chat.until(lambda: not chat.app.busy)
         assert chat.letters == "SLLS"
         assert chat.turn.steps[1].reason == "redo"
@@ -285,8 +329,22 @@ async def test_a_step_is_written_again_by_the_other_model(small: Path, large: Pa
         lines = chat.screen.splitlines()
         assert "redo" in lines[next(at for at, line in enumerate(lines) if "Second two:" in line) + 1]
         await chat.press("ctrl+t")
-        assert chat.turn.answer_text == "Answer \\boxed{3}"
+        assert chat.turn.text == "Answer \\boxed{3}"
         assert len(chat.app.query(".answer")) == 1
+
+
+@played
+async def test_an_answer_is_written_again_by_the_other_model(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.press("tab", "up", "r")
+        await chat.until(lambda: not chat.app.busy and chat.turn.text)
+        assert [step.model for step in chat.turn.steps if step.part == "answer"] == ["small"]
+        assert chat.letters == "SSLS"
+        assert len(chat.app.query(".answer")) == 1
+        assert chat.turn.thought is not None
+        assert chat.turn.thought.folded
+        assert saved.find().turns[0].steps[-1].reason == "redo"
 
 
 @played
@@ -310,14 +368,19 @@ async def test_the_last_question_is_asked_again_and_in_other_words(small: Path, 
         await chat.press("escape", "g")
         await chat.until(lambda: not chat.app.busy and len(chat.turns) == 2)
         assert [turn.question for turn in chat.turns] == ["first", "second"]
-        await chat.press("e")
-        assert chat.app.composer.text == "second"
+        await chat.press("e", "escape")  # a new one after all
+        await chat.type(" time")
+        await chat.press("enter")
+        await chat.until(lambda: len(chat.turns) == 3 and not chat.app.busy)
+        assert chat.turn.question == "second time"
+        await chat.press("tab", "e")
         await chat.type(" thought")
         await chat.press("enter")
-        await chat.until(lambda: chat.turn.question == "second thought" and not chat.app.busy)
-        assert [turn.question for turn in chat.turns] == ["first", "second thought"]
+        await chat.until(lambda: chat.turn.question == "second time thought" and not chat.app.busy)
+        questions = ["first", "second", "second time thought"]
+        assert [turn.question for turn in chat.turns] == questions
         assert chat.app.session is not None
-        assert [question for question, _ in chat.app.session.exchanges] == ["first", "second thought"]
+        assert [question for question, _ in chat.app.session.exchanges] == questions
 
 
 @played
@@ -338,7 +401,7 @@ async def test_a_policy_is_switched_and_one_without_its_model_refused(small: Pat
 async def test_single_steps_fold(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         turn = await chat.ask()
-        await chat.press("ctrl+t", "escape", "up", "enter")
+        await chat.press("ctrl+t", "tab", "up", "up", "enter")
         assert turn.thought is not None
         assert [block.folded for block in turn.thought.blocks] == [False, False, True, False]
 
@@ -358,9 +421,21 @@ async def test_a_long_thought_shows_its_last_steps_and_brings_the_earlier_ones_b
         thought.blocks[0].focus()
         await chat.press("up")
         assert chat.app.conversation.chosen is not None
-        assert chat.app.conversation.chosen.started.index == first - 1
+        assert chat.app.conversation.chosen.index == first - 1
         await chat.press("ctrl+t", "ctrl+t")
         assert len(thought.blocks) == WINDOW
+
+
+@played
+async def test_the_page_keys_scroll_wherever_the_focus_is(small: Path, large: Path) -> None:
+    async with chatting(small, large, size=(80, 20)) as chat:
+        for _ in range(4):
+            await chat.ask("A question\nof\nfour\nlines?")
+        bottom = chat.app.conversation.scroll_offset.y
+        await chat.press("pageup")
+        await chat.until(lambda: chat.app.conversation.scroll_offset.y < bottom)
+        await chat.press("tab", "pagedown", "pagedown")
+        await chat.until(lambda: chat.app.conversation.scroll_offset.y == bottom)
 
 
 # Copying.
@@ -377,8 +452,9 @@ async def test_a_step_the_answer_and_the_conversation_are_copied(
         await chat.ask("Q")
         await chat.press("escape", "y")
         await chat.press("Y")
+        await chat.press("up", "y")
         await chat.press("ctrl+t", "up", "y")
-        assert copied == ["Answer \\boxed{3}", "Q\n\nAnswer \\boxed{3}", "Third three."]
+        assert copied == ["Answer \\boxed{3}", "Q\n\nAnswer \\boxed{3}", "Answer \\boxed{3}", "Third three."]
 
 
 @played
@@ -415,6 +491,10 @@ async def test_the_panel_plots_entropies_and_can_be_hidden(small: Path, large: P
         await chat.press("ctrl+b")
         assert not chat.app.query_one(SidePanel).display
         assert "large above" not in chat.screen
+        await chat.press("ctrl+b")
+        assert "large above" in chat.screen
+        await chat.pilot.resize_terminal(70, 30)
+        assert not chat.app.query_one(SidePanel).display
 
 
 @played
@@ -450,16 +530,53 @@ async def test_a_missing_pair_leads_to_those_that_can_be_run(tmp_path: Path) -> 
 
 
 @played
+async def test_a_models_file_that_cannot_be_read_is_said_and_no_pair_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "models.toml").write_text("default = 3", encoding="utf-8")
+    async with chatting(pair={"name": "builtin", "models_file": tmp_path / "models.toml"}, loads=False) as chat:
+        await chat.until(lambda: chat.notices)
+        assert "models.toml" in chat.notices[0]
+        assert chat.status == "no pair is loaded: Ctrl+P, Pair"
+
+
+@played
+async def test_an_unknown_pair_leads_to_those_there_are() -> None:
+    async with chatting(pair={"name": "bultin"}, loads=False) as chat:
+        await chat.until(lambda: isinstance(chat.app.screen, PairScreen))
+        assert "bultin" in chat.screen
+
+
+@played
+async def test_a_pair_that_is_loading_can_be_stopped(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load_pair(*, cancel: threading.Event, **_more: object) -> None:
+        cancel.wait(30)
+        raise CancelledError("cancelled while loading big.gguf")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("glimp_local.tui.driver.load_pair", load_pair)
+        async with chatting(small, loads=False) as chat:
+            await chat.press("escape")
+            await chat.until(lambda: isinstance(chat.app.screen, PairScreen))
+            assert "cancelled while loading big.gguf" in chat.screen
+
+
+@played
 async def test_an_error_in_the_thread_is_shown_and_the_conversation_is_kept(small: Path, large: Path) -> None:
     async with chatting(small, large, context=96) as chat:
         await chat.ask("first")
-        await chat.type("too long " * 100)
-        await chat.press("enter")
-        await chat.until(lambda: not chat.app.busy)
-        assert "more than the context of" in chat.notices[-1]
-        assert len(chat.turns) == 1
+        for keys in (), ("tab", "e"):  # a new question, and another in the place of the last one
+            await chat.press(*keys)
+            await chat.type("too long " * 100)
+            await chat.press("enter")
+            await chat.until(lambda: not chat.app.busy)
+            assert "more than the context of" in chat.notices[-1]
+            assert chat.app.composer.text.endswith("too long " * 100)
+            assert chat.app.composer.revises == bool(keys)
+            assert [turn.question for turn in chat.turns] == ["first"]
+            assert chat.app.session is not None
+            assert chat.app.session.exchanges == [("first", "Answer \\boxed{3}")]
+            chat.app.composer.clear()
         await chat.ask("short")
-        assert chat.turn.answer_text
+        assert chat.turn.text
 
 
 @played
@@ -475,18 +592,31 @@ async def test_a_mistake_of_ours_is_a_message_too_and_the_conversation_goes_on(
             await chat.until(lambda: chat.notices and not chat.app.busy)
         assert "something unforeseen happened (ZeroDivisionError: division by zero)" in chat.notices[-1]
         await chat.press("escape", "g")
-        await chat.until(lambda: chat.turn.answer_text and not chat.app.busy)
+        await chat.until(lambda: chat.turn.text and not chat.app.busy)
         assert [turn.question for turn in chat.turns] == ["first", "second"]
+
+
+@played
+async def test_a_pair_of_another_kind_takes_over_the_answer_without_the_thought(small: Path, large: Path) -> None:
+    exchanges = [("first", "Answer \\boxed{3}")]
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        thinking = {"small": small, "large": large}
+        for pair in {**thinking, "thinking": "none"}, thinking:
+            assert (await chat.switch(pair)).exchanges == exchanges
+    async with chatting(small, large, thinking="none") as chat:
+        reply = (await chat.ask("first")).text
+        assert (await chat.switch(thinking)).exchanges == [("first", reply)]
+        await chat.ask("second")
+    assert [turn.answer for turn in saved.find().turns] == [reply, "Answer \\boxed{3}"]
 
 
 @played
 async def test_another_pair_takes_the_conversation_over(small: Path, large: Path, tiny: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask("first")
-        chat.app._engines.load({"small": tiny / "looping.gguf", "large": large})
-        await chat.until(lambda: chat.app.session and chat.app.session.pair.name.startswith("looping"))
-        assert chat.app.session is not None
-        assert chat.app.session.exchanges == [("first", "Answer \\boxed{3}")]
+        session = await chat.switch({"small": tiny / "looping.gguf", "large": large})
+        assert session.exchanges == [("first", "Answer \\boxed{3}")]
 
 
 # What is on the disk.
@@ -506,7 +636,7 @@ async def test_the_conversation_is_saved_as_it_goes_and_taken_up_again(small: Pa
         await chat.until(lambda: len(chat.turns) == 2)
         assert chat.letters == "SSLS"
         await chat.go_to_steps()
-        await chat.press("ctrl+t", "up", "r")
+        await chat.press("ctrl+t", "up", "up", "r")
         await chat.until(lambda: chat.letters == "SSS" and not chat.app.busy)
         await chat.ask("third")
     after = saved.find()
@@ -531,12 +661,12 @@ async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> N
         endless, sampling=DRAWN, pace_seconds=PACE, max_thought=200, max_answer=8, going_on=going_on
     ) as chat:
         await chat.until(lambda: chat.notices)
-        assert chat.notices == ["The program ended here. What was written before is kept."]
+        assert chat.notices == ["The program ended here; what was written is kept."]
         steps = len(chat.turn.steps)
         assert steps == len(going_on.turns[0].steps)
         await chat.go_to_steps()
         await chat.press("g")
-        await chat.until(lambda: chat.turn.answer_text and not chat.app.busy)
+        await chat.until(lambda: chat.turn.text and not chat.app.busy)
         assert len(chat.turns) == 1
         assert len(chat.turn.steps) > steps
     assert saved.read(path).turns[0].finish is not None

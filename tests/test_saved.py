@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from glimp_local import Session, load_pair, saved
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
-from glimp_local.events import StepEnded, StepStarted, TakenBack, Text
+from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text, decode_events
 from glimp_local.pair import Pair
 from tests.sessions import Open, assert_caches_equal_fresh_runs
 
@@ -106,6 +106,44 @@ def test_a_question_taken_back_is_gone(pair: Pair) -> None:
     log = saved.SessionLog(found)
     log.write(TakenBack())
     assert [turn.question for turn in saved.read(found.path).turns] == ["first"]
+
+
+def test_another_pair_that_goes_on_is_the_one_taken_up_next_time(pair: Pair) -> None:
+    found = talk(pair, "first")
+    log = saved.SessionLog(found)
+    log.begin(pair.name, {})
+    assert log._unwritten == b""
+    log.begin("builtin", {})
+    log.write(TakenBack())
+    after = saved.read(found.path)
+    assert (after.header.pair, after.created) == ("builtin", found.created)
+
+
+@pytest.mark.parametrize("thinking", ["auto", "none"])
+def test_what_a_killed_process_has_written_is_all_there(open_pair: Open, thinking: str) -> None:
+    pair = open_pair(thinking=thinking)
+    whole = talk(pair, "first").turns[0]
+    lines = saved.find().path.read_bytes().splitlines(keepends=True)
+    for kept in range(2, len(lines)):
+        (turn,) = saved.turns(decode_events(lines[1:kept]))
+        assert turn.steps == whole.steps[: len(turn.steps)]
+        assert whole.answer.startswith(turn.answer)
+        session = restored(pair, turn)
+        if session.can_resume:
+            for _ in session.resume():
+                pass
+        # The tiny vocabularies cut a text another way than it was written, so the rest may be another one.
+        ((_, answer),) = session.exchanges
+        assert answer.startswith(turn.answer)
+        assert answer.count("boxed") == 1
+
+
+def test_a_redo_that_was_killed_can_be_gone_on_with(pair: Pair) -> None:
+    found = talk(pair, "first")
+    log = saved.SessionLog(found)
+    log.write(Rewound(1))
+    (turn,) = saved.read(found.path).turns
+    assert (turn.finish, len(turn.steps), turn.answer) == (None, 1, "")
 
 
 def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:

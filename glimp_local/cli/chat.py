@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from glimp_local.cli.flags import engine_options, pair_options, pair_settings
 from glimp_local.errors import UsageError
+from glimp_local.routing import MODELS
+
+if TYPE_CHECKING:
+    from glimp_local.saved import Header
 
 _EPILOG = """\b
 Examples:
@@ -28,19 +33,18 @@ def chat(**flags: Any) -> None:
 
     Conversations are saved as they go. Esc stops the models, F1 shows all keys, Ctrl+P all commands.
     """
-    settings = pair_settings(flags)
     if flags["go_on"] and flags["resume"]:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
-    from glimp_local import saved  # noqa: PLC0415 - only for flags that are right
-    from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
+    from glimp_local import saved  # noqa: PLC0415 - `glimp --help` does without
 
     going_on = saved.find(flags["resume"]) if flags["go_on"] or flags["resume"] else None
-    if going_on is not None and not (flags["name"] or flags["small"] or flags["large"]):
-        # With the models it was begun with.
-        files = {"small": going_on.header.small, "large": going_on.header.large}
-        flags.update(files if any(files.values()) else {"name": going_on.header.pair})
+    if going_on is not None:
+        _take_up_pair(flags, going_on.header)
+    settings = pair_settings(flags)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
+    from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
+
     pair = {
         "name": flags["name"],
         "small": flags["small"],
@@ -50,3 +54,17 @@ def chat(**flags: Any) -> None:
         **settings,
     }
     run(pair, saved.SessionLog(going_on), seed=flags["seed"], theme=flags["theme"])
+
+
+def _take_up_pair(flags: dict[str, Any], header: Header) -> None:
+    """Go on with the models that wrote last, where no flag names others; a variable of the environment counts less."""
+    by_flag = flags["name"] and click.get_current_context().get_parameter_source("name") is ParameterSource.COMMANDLINE
+    if by_flag or flags["small"] or flags["large"]:
+        return
+    files: dict[str, str] = {model: path for model in MODELS if (path := getattr(header, model))}
+    if not files:
+        flags["name"] = header.pair
+        return
+    flags.update(files, name=None)
+    if len(files) == 1:
+        flags["policy"] = flags["policy"] or next(iter(files))

@@ -65,7 +65,7 @@ def export(id_: str | None, *, kind: str, thoughts: bool, output: Path | None) -
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(ids: tuple[str, ...], *, yes: bool) -> None:
     """Remove conversations from the disk."""
-    for session in [saved.find(id_) for id_ in ids]:
+    for session in {found.id: found for found in map(saved.find, ids)}.values():
         if yes or click.confirm(f"remove {session.id} ({session.title})?"):
             saved.remove(session)
             click.echo(f"removed {session.id}", err=True)

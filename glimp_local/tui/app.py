@@ -5,8 +5,11 @@ Shows what the driver tells; every key that steers calls the driver or the sessi
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
@@ -17,10 +20,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.message import Message
-from textual.screen import Screen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
 
-from glimp_local.errors import GlimpError, ModelError, UsageError
+from glimp_local.config import load_catalogue
+from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import Finished, Rewound, Started, Stats, TakenBack
 from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Alone, Model, Policy, Share, Threshold
@@ -48,7 +52,8 @@ class ChatApp(App[None]):
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop / switch"),
+        Binding("escape", "stop", "Stop"),
+        Binding("tab,shift+tab", "switch", "Steps/box", priority=True),
         Binding("ctrl+t", "fold_thoughts", "Thoughts"),
         Binding("ctrl+b", "toggle_panel", "Panel"),
         Binding("ctrl+up", "move(1)", "More S"),
@@ -76,6 +81,9 @@ class ChatApp(App[None]):
         self._engines = driver(lambda: self.post_message(self.Woken()), log)
         self._backlog: deque[Told] = deque()
         self._due = False
+        self._asked: Composer.Sent | None = None
+        """The message on its way to the models."""
+        self._loading = False
         self.busy = False
         """Are the models at work?"""
 
@@ -107,14 +115,23 @@ class ChatApp(App[None]):
         """Begin to load, with the screen there already."""
         self.conversation.anchor()
         self.composer.focus()
-        self._say("loading")
+        for name in ("SIGTERM", "SIGHUP"):
+            # Like a quit: the terminal is left as it was found. Not every system has both.
+            with suppress(AttributeError, NotImplementedError, RuntimeError):
+                number = getattr(signal, name)
+                asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         self._engines.start()
-        self._engines.load(self._pair, seed=self._seed)
+        self._load()
         await self.conversation.welcome()
         for saved in self._going_on.turns if self._going_on else []:
             turn = await self.conversation.begin(saved.question)
             await turn.show_saved(saved)
             self.composer.remember(saved.question)
+
+    def _load(self) -> None:
+        self._loading = True
+        self._say("loading")
+        self._engines.load(self._pair, seed=self._seed)
 
     def on_unmount(self) -> None:
         """Stop the engines."""
@@ -160,6 +177,7 @@ class ChatApp(App[None]):
                 await self.conversation.note(_saving(path, error), error=error is not None)
             case Started(question=question):
                 self._is_busy(True)
+                self._asked = None
                 await self.conversation.begin(question)
             case TakenBack():
                 await self.conversation.take_back()
@@ -175,6 +193,7 @@ class ChatApp(App[None]):
 
     async def _welcome(self, pair: Pair) -> None:
         """Say what is loaded, and where the conversation has not begun, what can be asked."""
+        self._loading = False
         engines = [(LETTERS[model], pair.engines[model]) for model in MODELS if model in pair.engines]
         names = [f"{letter} {engine.name}" for letter, engine in engines]
         devices = [engine.device for _, engine in engines]
@@ -198,34 +217,57 @@ class ChatApp(App[None]):
 
     async def _fail(self, error: GlimpError) -> None:
         self._is_busy(False)
-        self._say("no pair is loaded: Ctrl+P, Pair" if self.session is None else "")
-        if self.session is None and isinstance(error, ModelError):
-            self.action_choose_pair(error)
+        self._loading = False
+        self._say("" if self.session else "no pair is loaded: Ctrl+P, Pair")
+        if self._asked is not None:
+            self.composer.give_back(self._asked.text, instead=self._asked.instead)
+            self._asked = None
+        if self.session is None:
+            await self.action_choose_pair(error)
         else:
-            await self.conversation.note(f"{error}. {error.hint}" if error.hint else str(error), error=True)
+            await self._note(error)
+
+    async def _note(self, error: GlimpError) -> None:
+        await self.conversation.note(f"{error}. {error.hint}" if error.hint else str(error), error=True)
 
     # What the user asks for.
+
+    def _can_ask(self) -> bool:
+        """Can the models be asked for something? Say it where not."""
+        if self.busy:
+            self.notify("The models are still writing: Esc stops them.")
+        elif self.session is None:
+            self.notify("No pair is loaded yet." if self._loading else "No pair is loaded: Ctrl+P, Pair.")
+        return not self.busy and self.session is not None
 
     @on(Composer.Sent)
     def send(self, message: Composer.Sent) -> None:
         """Ask what was written, where that can be done now; else it stays in the box."""
-        if self.busy:
-            self.notify("The models are still writing: Esc stops them.")
-        elif self.session is None:
-            self.notify("No pair is loaded yet.")
-        else:
-            self.busy = True
-            self._engines.ask(message.text)
-            self.composer.taken()
+        if self._can_ask():
+            self._asked = message
+            self.composer.taken(message.text)
+            self._is_busy(True)
+            self._engines.ask(message.text, instead=message.instead)
 
     def action_stop(self) -> None:
         """Stop the models; where none is at work, go from the message box to the steps and back."""
-        if self.busy:
+        if self.busy or self._loading:
             self._engines.cancel()
-        elif self.focused is self.composer:
-            self.conversation.focus()
+        elif self.composer.revises and self.composer.has_focus:
+            self.composer.stop_revising()
         else:
-            self.composer.focus()
+            self.action_switch()
+
+    def action_switch(self) -> None:
+        """Go from the message box to the steps, and back."""
+        (self.conversation if self.composer.has_focus else self.composer).focus()
+
+    def action_scroll(self, way: int) -> None:
+        """Scroll the conversation by a page."""
+        if way < 0:
+            self.conversation.scroll_page_up()
+        else:
+            self.conversation.scroll_page_down()
 
     async def action_fold_thoughts(self) -> None:
         """Fold or unfold all thoughts."""
@@ -233,7 +275,9 @@ class ChatApp(App[None]):
 
     def action_toggle_panel(self) -> None:
         """Show or hide the side panel."""
-        self._panel.display = not self._panel.display
+        self.toggle_class("without-panel")
+        if self.has_class("narrow"):
+            self.notify(f"The panel needs {NARROW} columns.")
 
     def action_move(self, way: int) -> None:
         """Move the threshold (or the share) so that the small (1) or the large model (-1) writes more."""
@@ -259,7 +303,15 @@ class ChatApp(App[None]):
 
     def action_force(self, model: Model) -> None:
         """Let a model write the next step, whatever the policy says."""
-        if self.session is not None and self.busy:
+        turn = self.conversation.last
+        if (
+            turn is not None
+            and turn.answer is not None
+            and self.session
+            and self.session.pair.config.answer_by != "route"
+        ):
+            self.notify("The thought is over. When the answer is there, r has the other model write it.")
+        elif self.session is not None and self.busy:
             try:
                 self.session.force(model)
             except UsageError as error:
@@ -275,32 +327,19 @@ class ChatApp(App[None]):
     def action_go_on(self) -> None:
         """Go on with a turn that was stopped; ask the last question again where it is over."""
         turn = self.conversation.last
-        if self.busy or turn is None or self.session is None:
+        if turn is None or not self._can_ask():
             return
-        if turn.can_go_on:
-            self._is_busy(True)
+        self._is_busy(True)
+        if self.session is not None and self.session.can_resume:
             self._engines.resume()
         else:
-            self._ask_again(turn.question)
-
-    def _ask_again(self, question: str) -> None:
-        self.busy = True
-        self._engines.ask_again(question)
+            self._engines.ask(turn.question, instead=True)
 
     def action_edit(self) -> None:
         """Put the last question back into the box; sent, it takes that question's place."""
         turn = self.conversation.last
-        if turn is not None and not self.busy:
+        if turn is not None and self._can_ask():
             self.composer.revise(turn.question)
-
-    @on(Composer.Edited)
-    def send_edited(self, message: Composer.Edited) -> None:
-        """Ask the last question in other words."""
-        if self.busy or self.session is None:
-            self.notify("The models are still writing: Esc stops them.")
-        else:
-            self._ask_again(message.text)
-            self.composer.taken()
 
     @on(Line.Pressed)
     async def press_line(self, message: Line.Pressed) -> None:
@@ -309,24 +348,19 @@ class ChatApp(App[None]):
 
     @on(Conversation.Redo)
     def redo(self, message: Conversation.Redo) -> None:
-        """Have a step of the last turn written again by the other model."""
-        turn, block = self.conversation.last, message.block
-        if self.busy or self.session is None:
-            self.notify("The models are still writing: Esc stops them.")
-        elif turn is None or turn.thought is None or block is None or block not in turn.thought.blocks:
-            self.notify("Choose a step of the last turn first, with the arrow keys.")
+        """Have a step, or the answer, of the last turn written again by the other model."""
+        if not self._can_ask():
+            return
+        if message.turn is not self.conversation.last:
+            self.notify("Only steps of the last turn can be written again.")
         else:
             self._is_busy(True)
-            self._engines.redo(block.started.index)
+            self._engines.redo(message.index)
 
     @on(Conversation.Copy)
-    def copy_step(self, message: Conversation.Copy) -> None:
-        """Copy a step, or the last answer."""
-        turn = self.conversation.last
-        if message.block is not None:
-            self._copy("The step", message.block.text.strip())
-        else:
-            self._copy("The answer", turn.answer_text if turn else "")
+    def copy(self, message: Conversation.Copy) -> None:
+        """Copy a step or an answer."""
+        self._copy(message.what, message.text)
 
     def action_copy_all(self) -> None:
         """Copy all questions and answers."""
@@ -343,21 +377,26 @@ class ChatApp(App[None]):
         """Show all keys."""
         self.push_screen(HelpScreen())
 
-    def action_choose_pair(self, problem: GlimpError | None = None) -> None:
+    async def action_choose_pair(self, problem: GlimpError | None = None) -> None:
         """Show the pairs and load the chosen one; the conversation goes on with it."""
-        models_file = self._pair.get("models_file")
 
         def load(name: str | None) -> None:
             if name is not None:
-                self._engines.load({"name": name, "models_file": models_file}, seed=self._seed)
+                self._pair = {**self._pair, "name": name, "small": None, "large": None}
+                self._load()
 
-        if self.busy:
-            self.notify("The models are still writing: Esc stops them.")
-        else:
-            self.push_screen(PairScreen(problem, models_file), load)
+        if self.busy or self._loading:
+            self.notify("The models are at work: Esc stops them.")
+            return
+        try:
+            await self.push_screen(PairScreen(load_catalogue(self._pair.get("models_file")), problem), load)
+        except GlimpError as error:
+            await self._note(error)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
         """Offer a key where it does something now."""
+        if action == "switch":
+            return not isinstance(self.screen, ModalScreen)
         if action in {"force", "answer_now"}:
             return self.busy
         if action in {"go_on", "edit"}:

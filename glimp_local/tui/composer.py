@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textual import events
+from textual import events, on
 from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
@@ -15,65 +15,78 @@ class Composer(TextArea):
         # For the footer; the keys are taken in their turn behind those typed before (`_on_key`).
         Binding("enter", "send", "Send"),
         Binding("shift+enter,ctrl+j", "newline", "New line", show=False),
+        Binding("pageup", "app.scroll(-1)", "Scroll up", show=False),
+        Binding("pagedown", "app.scroll(1)", "Scroll down", show=False),
     ]
 
     class Sent(Message):
-        """A message is to be sent."""
+        """A message is to be sent, perhaps in the place of the last one."""
 
-        def __init__(self, text: str) -> None:
+        def __init__(self, text: str, *, instead: bool) -> None:
             super().__init__()
             self.text = text
-
-    class Edited(Message):
-        """A message is to take the place of the last one."""
-
-        def __init__(self, text: str) -> None:
-            super().__init__()
-            self.text = text
+            self.instead = instead
 
     def __init__(self) -> None:
         super().__init__(soft_wrap=True, show_line_numbers=False, compact=True, highlight_cursor_line=False)
         self.placeholder = "Ask something…"
         self._sent: list[str] = []
         self._at = 0
-        self._draft = ""
-        self._edits = False
+        self._texts: dict[int, str] = {}
+        """What was made of the messages that were recalled, and of the one not sent yet."""
+        self._instead = False
+
+    @property
+    def revises(self) -> bool:
+        """Is the message to take the place of the last one?"""
+        return self._instead
 
     def revise(self, text: str) -> None:
         """Take up a message that was sent, to be sent in other words; what stands in the box can be recalled."""
         if self.text.strip():
             self.remember(self.text)
-        self._edits = True
-        self.border_title = "in place of the last question"
-        self.load_text(text)
-        self.move_cursor(self.document.end)
+        self._instead = True
+        self.border_title = "in place of the last question · Esc: as a new one"
+        self._put(text)
         self.focus()
+
+    def stop_revising(self) -> None:
+        """Send what is written as a new message after all."""
+        self._instead = False
+        self.border_title = None
 
     def remember(self, text: str) -> None:
         """Add a message to those the arrows recall."""
         if not self._sent or self._sent[-1] != text:
             self._sent.append(text)
-        self._at = len(self._sent)
+        self._at, self._texts = len(self._sent), {}
+
+    def taken(self, text: str) -> None:
+        """Empty the box of a message that is on its way; keys pressed since then stay."""
+        since = self.text.removeprefix(text)
+        self.remember(text)
+        self.stop_revising()
+        self._put(since)
+
+    def give_back(self, text: str, *, instead: bool) -> None:
+        """Put a message back that could not be sent; what has been written since can be recalled."""
+        self.revise(text)
+        if not instead:
+            self.stop_revising()
 
     def action_send(self) -> None:
         """Send what is written; it stays until the application takes it."""
         if self.text.strip():
-            self.post_message(self.Edited(self.text) if self._edits else self.Sent(self.text))
+            self.post_message(self.Sent(self.text, instead=self._instead))
 
     def action_newline(self) -> None:
         """Begin a new line."""
         self.insert("\n")
 
-    def taken(self) -> None:
-        """Empty the box: its message is on its way."""
-        self.remember(self.text)
-        self._draft = ""
-        self._leave_edit()
-        self.clear()
-
-    def _leave_edit(self) -> None:
-        self._edits = False
-        self.border_title = None
+    @on(TextArea.Changed)
+    def _emptied(self) -> None:
+        if not self.text:
+            self.stop_revising()
 
     async def _on_key(self, event: events.Key) -> None:
         if event.key == "enter":
@@ -81,8 +94,9 @@ class Composer(TextArea):
             event.prevent_default()
             self.action_send()
             return
-        up = event.key == "up" and self.cursor_at_first_line
-        down = event.key == "down" and self.cursor_at_last_line
+        _, row = self.wrapped_document.location_to_offset(self.cursor_location)
+        up = event.key == "up" and row == 0
+        down = event.key == "down" and row == self.wrapped_document.height - 1
         if (up and self._at > 0) or (down and self._at < len(self._sent)):
             event.stop()
             event.prevent_default()
@@ -91,9 +105,10 @@ class Composer(TextArea):
         await super()._on_key(event)
 
     def _recall(self, at: int) -> None:
-        self._leave_edit()
-        if self._at == len(self._sent):
-            self._draft = self.text
+        self._texts[self._at] = self.text
         self._at = at
-        self.load_text(self._sent[at] if at < len(self._sent) else self._draft)
+        self._put(self._texts.get(at, self._sent[at] if at < len(self._sent) else ""))
+
+    def _put(self, text: str) -> None:
+        self.load_text(text)
         self.move_cursor(self.document.end)

@@ -26,12 +26,13 @@ from glimp_local.events import (
     Text,
     ThoughtEnd,
     ThoughtEnded,
+    answer_of,
 )
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
 from glimp_local.saved import SavedTurn
 from glimp_local.tui.maths import readable
-from glimp_local.tui.steps import Line, StepBlock, Thought, harmless, parser
+from glimp_local.tui.steps import LETTERS, Line, StepBlock, Thought, harmless, parser
 
 _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
     "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",
@@ -47,7 +48,21 @@ _FINISHES: dict[FinishReason, str] = {
     "failed": "The run could not go on; what was written so far is kept.",
     "cancelled": "Stopped; what was written so far is kept.",
 }
-_CAN_GO_ON: frozenset[FinishReason | None] = frozenset({None, "cancelled", "failed"})
+
+
+class AnswerBlock(Markdown, can_focus=True):
+    """An answer, with the letter and the colour of the model that begins it."""
+
+    def __init__(self, turn: TurnView, model: Model, index: int) -> None:
+        super().__init__(parser_factory=parser, classes=f"answer {model}", open_links=False)
+        self.turn = turn
+        self.index = index
+        """Of the answer's first step."""
+        self._model = model
+
+    def render(self) -> Content:
+        """Give the letter beside the text."""
+        return Content(LETTERS[self._model]).stylize("bold")
 
 
 class TurnView:
@@ -59,12 +74,13 @@ class TurnView:
         self.question = question
         self.steps: list[Step] = []
         self.stats: Stats | None = None
-        self.answer_text = ""
         self.finish: FinishReason | None = None
         self.thought: Thought | None = None
         """The steps, if there are any."""
+        self.answer: AnswerBlock | None = None
         self._block: StepBlock | None = None
-        self._answer: Markdown | None = None
+        self._ending: Widget | None = None
+        """What says how the turn ended."""
         self._stream: MarkdownStream | None = None
 
     async def open(self) -> None:
@@ -82,9 +98,15 @@ class TurnView:
         await self._conversation.mount(widget)
 
     @property
-    def can_go_on(self) -> bool:
-        """Was the turn left before its end?"""
-        return self.finish in _CAN_GO_ON
+    def text(self) -> str:
+        """The text of the answer, or of the reply of a pair that does not think."""
+        return answer_of(self.steps)
+
+    @property
+    def blocks(self) -> list[StepBlock | AnswerBlock]:
+        """What can be chosen: the steps in sight, and the answer."""
+        steps = [block for block in self.thought.blocks if block.display] if self.thought else []
+        return [*steps, *([self.answer] if self.answer else [])]
 
     async def show(self, event: AnyEvent) -> None:  # noqa: C901, PLR0912 - one short case an event
         """Show what an event tells."""
@@ -92,10 +114,9 @@ class TurnView:
             case StepStarted():
                 await self._begin_step(event)
             case Text(part=part, text=text):
-                if part == "answer" and self._answer is not None:
-                    self.answer_text += text
+                if part == "answer" and self.answer is not None:
                     if self._stream is None:
-                        self._stream = Markdown.get_stream(self._answer)
+                        self._stream = Markdown.get_stream(self.answer)
                     await self._stream.write(harmless(text))
                 elif self._block is not None:
                     await self._block.write(text)
@@ -115,13 +136,22 @@ class TurnView:
             case Finished(reason, _, stats):
                 self.stats, self.finish = stats, reason
                 if reason in _FINISHES:
-                    await self.note(_FINISHES[reason])
+                    self._ending = await self.note(_FINISHES[reason])
             case _:
                 pass
 
-    async def note(self, message: str, *, error: bool = False) -> None:
+    async def note(self, message: str) -> Widget:
         """Show a sentence of our own."""
-        await self._add(Static(Content(message), classes="notice error" if error else "notice"))
+        widget = Static(Content(message), classes="notice")
+        await self._add(widget)
+        return widget
+
+    async def _go_on(self) -> None:
+        """Take away what said that the turn was over."""
+        if self._ending is not None:
+            self._widgets.remove(self._ending)
+            await self._ending.remove()
+            self._ending = None
 
     async def show_saved(self, turn: SavedTurn) -> None:
         """Show a turn that was read from the disk."""
@@ -132,24 +162,27 @@ class TurnView:
             await self.thought.open()
             await self.thought.restore(thought, folded=turn.thought_end is not None)
         if len(thought) < len(turn.steps):
-            await self._begin_answer(turn.steps[-1].model)
+            first = turn.steps[len(thought)]
+            await self._begin_answer(first.model, first.index)
             await self._end_answer(turn.answer)
         self.finish = turn.finish
-        if turn.finish is None:
-            await self.note("The program ended here. What was written before is kept.")
+        ending = _FINISHES.get(turn.finish) if turn.finish else "The program ended here; what was written is kept."
+        if ending:
+            self._ending = await self.note(ending)
 
     async def _begin_step(self, started: StepStarted) -> None:
+        await self._go_on()
         if started.part != "answer":
             if self.thought is None:
                 self.thought = Thought(self._conversation, started.part)
                 await self.thought.open()
             self._block = await self.thought.begin(started)
-        elif self._answer is None:
-            await self._begin_answer(started.model)
+        elif self.answer is None:
+            await self._begin_answer(started.model, started.index)
 
-    async def _begin_answer(self, model: Model) -> None:
-        self._answer = Markdown(parser_factory=parser, classes=f"answer {model}", open_links=False)
-        await self._add(self._answer)
+    async def _begin_answer(self, model: Model, index: int) -> None:
+        self.answer = AnswerBlock(self, model, index)
+        await self._add(self.answer)
 
     async def _end_step(self, step: Step) -> None:
         self.steps.append(step)
@@ -158,27 +191,26 @@ class TurnView:
             self._block = None
 
     async def _end_answer(self, text: str) -> None:
-        self.answer_text = text
         if self._stream is not None:
             await self._stream.stop()
             self._stream = None
-        if self._answer is not None and (shown := readable(harmless(text))) != self._answer.source:
-            await self._answer.update(shown)
+        if self.answer is not None and (shown := readable(harmless(text))) != self.answer.source:
+            await self.answer.update(shown)
 
     async def _rewind(self, index: int) -> None:
         del self.steps[index:]
         self.finish = None
+        await self._go_on()
         if self.thought is not None:
             await self.thought.rewind(index)
-            await self.thought.fold(False)
         if any(step.part == "answer" for step in self.steps):
             return
+        if self.thought is not None and (self.answer is None or index < self.answer.index):
+            await self.thought.fold(False)
         void = [widget for widget in self._widgets if {"notice", "answer"} & widget.classes]
         self._widgets = [widget for widget in self._widgets if widget not in void]
         await self._conversation.remove_children(void)
-        if self._answer is not None:
-            self._answer = self._stream = None
-            self.answer_text = ""
+        self.answer = self._stream = None
 
 
 class Conversation(VerticalScroll, can_focus=True):
@@ -196,21 +228,25 @@ class Conversation(VerticalScroll, can_focus=True):
         Binding("e", "app.edit", "Edit"),
         Binding("y", "copy", "Copy"),
         Binding("Y,shift+y", "app.copy_all", "Copy all", show=False),
+        Binding("pageup", "app.scroll(-1)", "Scroll up", show=False),
+        Binding("pagedown", "app.scroll(1)", "Scroll down", show=False),
     ]
 
     class Redo(Message):
-        """A step is to be written again by the other model."""
+        """A step, or an answer, is to be written again by the other model."""
 
-        def __init__(self, block: StepBlock | None) -> None:
+        def __init__(self, turn: TurnView, index: int) -> None:
             super().__init__()
-            self.block = block
+            self.turn = turn
+            self.index = index
 
     class Copy(Message):
-        """A step, or without one the last answer, is to be copied."""
+        """A text is to be copied."""
 
-        def __init__(self, block: StepBlock | None) -> None:
+        def __init__(self, what: str, text: str) -> None:
             super().__init__()
-            self.block = block
+            self.what = what
+            self.text = text
 
     def __init__(self) -> None:
         super().__init__()
@@ -257,24 +293,28 @@ class Conversation(VerticalScroll, can_focus=True):
         await self.mount(Static(Content(message), classes="notice error" if error else "notice"))
 
     @property
-    def chosen(self) -> StepBlock | None:
-        """The step that has the focus."""
-        return self.screen.focused if isinstance(self.screen.focused, StepBlock) else None
+    def chosen(self) -> StepBlock | AnswerBlock | None:
+        """The step, or answer, that has the focus."""
+        focused = self.screen.focused
+        return focused if isinstance(focused, StepBlock | AnswerBlock) else None
 
     async def action_choose(self, way: int) -> None:
-        """Choose the step above or below; at first the last one."""
-        thoughts = [turn.thought for turn in self.turns if turn.thought is not None]
-        at = next((thought for thought in thoughts if self.chosen in thought.blocks), None)
-        if at is not None and way < 0 and self.chosen is at.blocks[0]:
-            await at.show_earlier()
-        blocks = [block for thought in thoughts for block in thought.blocks if block.display]
+        """Choose the step or answer above or below, at first the last one; scroll where there is none."""
+        for thought in [turn.thought for turn in self.turns if turn.thought is not None]:
+            if way < 0 and thought.blocks and self.chosen is thought.blocks[0]:
+                await thought.show_earlier()
+        blocks = [block for turn in self.turns for block in turn.blocks]
         place = blocks.index(self.chosen) + way if self.chosen in blocks else len(blocks) - 1
         if 0 <= place < len(blocks):
             blocks[place].focus()
+        elif way < 0:
+            self.scroll_up()
+        else:
+            self.scroll_down()
 
     async def action_fold(self) -> None:
         """Fold the chosen step or unfold it, or all thoughts."""
-        if self.chosen is not None:
+        if isinstance(self.chosen, StepBlock):
             self.chosen.folded = not self.chosen.folded
         else:
             await self.fold_thoughts()
@@ -295,9 +335,17 @@ class Conversation(VerticalScroll, can_focus=True):
                 await thought.show_earlier()
 
     def action_redo(self) -> None:
-        """Ask for the chosen step anew."""
-        self.post_message(self.Redo(self.chosen))
+        """Ask for the chosen step, or answer, anew."""
+        for turn in self.turns:
+            if self.chosen is not None and self.chosen in turn.blocks:
+                self.post_message(self.Redo(turn, self.chosen.index))
+                return
+        self.notify("Choose a step first, with the arrow keys.")
 
     def action_copy(self) -> None:
-        """Ask for a copy."""
-        self.post_message(self.Copy(self.chosen))
+        """Ask for a copy of the chosen step or answer, or of the last answer."""
+        if isinstance(self.chosen, StepBlock):
+            self.post_message(self.Copy("The step", self.chosen.text.strip()))
+        else:
+            turn = self.chosen.turn if self.chosen else self.last
+            self.post_message(self.Copy("The answer", turn.text if turn else ""))

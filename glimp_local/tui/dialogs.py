@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from rich.table import Table
@@ -17,7 +16,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from glimp_local import model_files
-from glimp_local.config import PairConfig, load_catalogue
+from glimp_local.config import Catalogue, PairConfig
 from glimp_local.errors import GlimpError, ModelMissingError
 from glimp_local.routing import Model
 
@@ -26,20 +25,21 @@ _KEYS: dict[str, dict[str, str]] = {
         "Enter": "send",
         "Shift+Enter, Ctrl+J": "begin a new line",
         "↑ ↓": "earlier and later messages, at the first and the last line",
-        "Esc": "stop the models; where none is at work: to the steps and back",
     },
-    "On the steps": {
-        "↑ ↓, k j": "choose a step",
+    "On the steps (Tab: there and back)": {
+        "↑ ↓, k j": "choose a step, or an answer",
         "Enter": "fold or unfold it; all thoughts, where none is chosen",
         "r": "have it written again by the other model, and go on from there",
         "s, l": "the small, the large model writes the next step",
         "a": "end the thought, write the answer now",
         "g": "go on where you stopped; ask again, where the answer is complete",
         "e": "ask the last question in other words",
-        "y, Y": "copy the step, else the answer; the whole conversation",
+        "y, Y": "copy the step or answer, else the last answer; the whole conversation",
     },
     "Everywhere": {
+        "Esc": "stop the models, or their loading",
         "Ctrl+↑, Ctrl+↓": "raise, lower the threshold (or by the share) while the models write",
+        "PgUp, PgDn": "scroll",
         "Ctrl+T": "fold or unfold all thoughts",
         "Ctrl+B": "show or hide the panel",
         "Ctrl+P": "all commands: policies, pairs, themes",
@@ -81,10 +81,10 @@ class PairScreen(ModalScreen[str | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Close")]
 
-    def __init__(self, problem: GlimpError | None = None, models_file: Path | None = None) -> None:
+    def __init__(self, catalogue: Catalogue, problem: GlimpError | None = None) -> None:
         super().__init__()
+        self._pairs = catalogue.pairs
         self._problem = problem
-        self._models_file = models_file
 
     def compose(self) -> ComposeResult:
         """List them."""
@@ -100,7 +100,7 @@ class PairScreen(ModalScreen[str | None]):
         self._advice: dict[str, str] = {}
         ready: list[Option] = []
         missing: list[Option] = []
-        for name, pair in load_catalogue(self._models_file).pairs.items():
+        for name, pair in self._pairs.items():
             lack = _missing(pair)
             self._advice[name] = "" if lack is None else f"Not on this machine. To get it: {lack.hint}"
             text = Content.assemble((name, "bold"), " ", pair.description)

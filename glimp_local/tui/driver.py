@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
-from glimp_local.errors import CancelledError, GlimpError
-from glimp_local.events import AnyEvent, Finished, TakenBack, Text
+from glimp_local.errors import GlimpError
+from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import MODELS, Model
 from glimp_local.saved import SavedTurn, SessionLog
@@ -84,33 +84,27 @@ class Driver:
 
     def load(self, pair: dict[str, Any], *, seed: int | None = None) -> None:
         """Load a pair (the arguments of `load_pair`) in place of the one there is; the conversation goes on with it."""
-        self._cancel.clear()
-        self._tasks.put(lambda: self._load(pair, seed))
+        self._do(lambda: self._load(pair, seed))
 
-    def ask(self, question: str) -> None:
-        """Ask a question."""
-        self._tasks.put(lambda: self._run(lambda session: session.ask(question)))
-
-    def ask_again(self, question: str) -> None:
-        """Take the last question back and ask this one in its place."""
-
-        def start(session: Session) -> Generator[AnyEvent, None, None]:
-            session.take_back()
-            self._tell(TakenBack())
-            return session.ask(question)
-
-        self._tasks.put(lambda: self._run(start))
+    def ask(self, question: str, *, instead: bool = False) -> None:
+        """Ask a question, or ask it instead of the last one."""
+        self._do(lambda: self._run(lambda session: session.ask(question, instead=instead)))
 
     def redo(self, index: int) -> None:
         """Have a step of the last turn written again by the other model, and go on from there."""
-        self._tasks.put(lambda: self._run(lambda session: session.redo(index)))
+        self._do(lambda: self._run(lambda session: session.redo(index)))
 
     def resume(self) -> None:
         """Go on with a turn that was stopped."""
-        self._tasks.put(lambda: self._run(lambda session: session.resume()))
+        self._do(lambda: self._run(lambda session: session.resume()))
+
+    def _do(self, task: Callable[[], None]) -> None:
+        # Here and not where the task begins: a cancel that comes in between is meant for it.
+        self._cancel.clear()
+        self._tasks.put(task)
 
     def cancel(self) -> None:
-        """Stop before the next token."""
+        """Stop what is at work, before its next token, or what was asked for last."""
         self._cancel.set()
 
     def drain(self) -> list[Told]:
@@ -137,8 +131,6 @@ class Driver:
         while (task := self._tasks.get()) is not None:
             try:
                 task()
-            except CancelledError:
-                pass
             except GlimpError as error:
                 self._tell(Failed(error))
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not take the conversation with it
@@ -168,7 +160,7 @@ class Driver:
             self._history, self._last = self.session.history, None
             if (turn := self.session.last_turn) is not None:
                 at = turn.position
-                self._last = SavedTurn(turn.question, turn.steps, at.answer, at.thought_end, turn.finish)
+                self._last = SavedTurn(turn.question, turn.steps, at.thought_end, turn.finish)
         self.session = None
         if self._pair is not None:
             self._pair.close()

@@ -9,34 +9,42 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from textual.theme import BUILTIN_THEMES
+
+from glimp_local.errors import UsageError
 from glimp_local.saved import SessionLog
 from glimp_local.tui.app import ChatApp
 
 
 def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str | None) -> None:
-    """Run the chat."""
+    """Run the chat; ends the process where it ended badly."""
+    if theme is not None and theme not in BUILTIN_THEMES:
+        raise UsageError(f"there is no theme {theme!r}", hint=f"there are: {', '.join(BUILTIN_THEMES)}")
+    app = ChatApp(pair, log, seed=seed, theme=theme)
     with _terminal_of_our_own():
-        ChatApp(pair, log, seed=seed, theme=theme).run()
+        app.run()
+    if app.return_code:
+        sys.exit(app.return_code)
 
 
 @contextmanager
 def _terminal_of_our_own() -> Iterator[None]:
     """Keep native code off the screen: what a library writes to descriptors 1 and 2 goes nowhere.
 
-    Textual draws through `sys.__stderr__`, asks `sys.__stdout__` for the size, and gets the terminal under another
-    descriptor.
+    Textual draws through `sys.__stderr__`, asks `sys.__stdout__` for the size, tells its own mistakes through
+    `sys.stderr`, and gets the terminal, which descriptor 1 was, under another one.
     """
-    before = sys.__stdout__, sys.__stderr__
+    before = sys.__stdout__, sys.__stderr__, sys.stderr
     kept = [os.dup(1), os.dup(2)]
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    screen = io.TextIOWrapper(os.fdopen(os.dup(2), "wb"), encoding="utf-8", errors="replace", write_through=False)
+    screen = io.TextIOWrapper(os.fdopen(os.dup(1), "wb"), encoding="utf-8", errors="replace", write_through=False)
     try:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]  # Textual looks here for the terminal
+        sys.__stdout__ = sys.__stderr__ = sys.stderr = screen  # type: ignore[misc]  # Textual looks here
         yield
     finally:
-        sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]  # and afterwards everybody else
+        sys.__stdout__, sys.__stderr__, sys.stderr = before  # type: ignore[misc]  # and afterwards everybody else
         for number, copy in enumerate(kept, start=1):
             os.dup2(copy, number)
             os.close(copy)

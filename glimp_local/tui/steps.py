@@ -51,6 +51,7 @@ class StepBlock(Markdown, can_focus=True):
         classes = started.model if started.reason in _USUAL else f"{started.model} steered"
         super().__init__(text, parser_factory=parser, classes=classes, open_links=False)
         self.started = started
+        self.index = started.index
         self.step = finished
         self.display = not self.is_empty
         self._stream: MarkdownStream | None = None
@@ -190,7 +191,7 @@ class Thought:
     async def rewind(self, index: int) -> None:
         """Take the steps from `index` on away."""
         self._steps = [step for step in self._steps if step.index < index]
-        await self._drop([block for block in self.blocks if block.started.index >= index])
+        await self._drop([block for block in self.blocks if block.index >= index])
         if not self.blocks:
             await self.show_earlier()
         self._describe()
