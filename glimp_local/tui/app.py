@@ -10,7 +10,6 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from pathlib import Path
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -25,23 +24,24 @@ from textual.widgets import Footer, Static
 
 from glimp_local.config import load_catalogue
 from glimp_local.errors import GlimpError, UsageError
-from glimp_local.events import Finished, Rewound, Started, Stats, TakenBack
+from glimp_local.events import Finished, Rewound, Started, TakenBack
 from glimp_local.pair import Pair
-from glimp_local.routing import MODELS, Alone, Model, Policy, Share, Threshold
+from glimp_local.routing import Model, Policy, Share, Threshold
 from glimp_local.saved import SessionLog
 from glimp_local.session import Session
+from glimp_local.tui import status
 from glimp_local.tui.clipboard import copy
+from glimp_local.tui.commands import commands
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.driver import Driver, Failed, Loaded, Loading, Saving, Told
 from glimp_local.tui.panel import SidePanel
-from glimp_local.tui.steps import LETTERS, Line
+from glimp_local.tui.steps import Line
 
 NARROW = 90
 """Below so many columns there is no side panel."""
 FRAME_SECONDS = 1 / 30
-_BAR = 20
 _MOVE = 0.05
 """A key moves the threshold by so many nats, or the share by so much."""
 
@@ -167,14 +167,13 @@ class ChatApp(App[None]):
         turn = self.conversation.last
         match told:
             case Loading(model, path, fraction):
-                bar = "━" * round(fraction * _BAR) + "╺" * (_BAR - round(fraction * _BAR))
-                self._say(f"loading {model} {bar} {fraction:.0%} · {path.name}, {path.stat().st_size / 1e6:,.0f} MB")
+                self._say(status.loading(model, path, fraction))
             case Loaded(pair):
                 await self._welcome(pair)
             case Failed(error):
                 await self._fail(error)
             case Saving(path, error):
-                await self.conversation.note(_saving(path, error), error=error is not None)
+                await self.conversation.note(status.saving(path, error), error=error is not None)
             case Started(question=question):
                 self._is_busy(True)
                 self._asked = None
@@ -187,22 +186,14 @@ class ChatApp(App[None]):
                 await turn.show(told)
                 if isinstance(told, Finished):
                     self._is_busy(False)
-                    self._say(_summary(told.stats))
+                    self._say(status.finished(told.stats))
             case _:
                 pass
 
     async def _welcome(self, pair: Pair) -> None:
         """Say what is loaded, and where the conversation has not begun, what can be asked."""
         self._loading = False
-        engines = [(LETTERS[model], pair.engines[model]) for model in MODELS if model in pair.engines]
-        names = [f"{letter} {engine.name}" for letter, engine in engines]
-        devices = [engine.device for _, engine in engines]
-        if len(set(devices)) == 1:
-            self._say(f"{pair.name} · {', '.join(names)} ({devices[0]})")
-        else:
-            self._say(
-                " · ".join([pair.name, *(f"{name} ({device})" for name, device in zip(names, devices, strict=True))])
-            )
+        self._say(status.loaded(pair))
         self.refresh_bindings()
         if not self.conversation.turns:
             await self.conversation.welcome(pair)
@@ -304,20 +295,17 @@ class ChatApp(App[None]):
     def action_force(self, model: Model) -> None:
         """Let a model write the next step, whatever the policy says."""
         turn = self.conversation.last
-        if (
-            turn is not None
-            and turn.answer is not None
-            and self.session
-            and self.session.pair.config.answer_by != "route"
-        ):
+        if self.session is None or turn is None or not self.busy:
+            return
+        if turn.answer is not None and self.session.pair.config.answer_by != "route":
             self.notify("The thought is over. When the answer is there, r has the other model write it.")
-        elif self.session is not None and self.busy:
-            try:
-                self.session.force(model)
-            except UsageError as error:
-                self.notify(str(error), severity="warning")
-            else:
-                self.notify(f"The {model} model writes the next step.")
+            return
+        try:
+            self.session.force(model)
+        except UsageError as error:
+            self.notify(str(error), severity="warning")
+        else:
+            self.notify(f"The {model} model writes the next step.")
 
     def action_answer_now(self) -> None:
         """End the thought and have the answer written."""
@@ -364,8 +352,8 @@ class ChatApp(App[None]):
 
     def action_copy_all(self) -> None:
         """Copy all questions and answers."""
-        exchanges = self.session.exchanges if self.session else []
-        self._copy("The conversation", "\n\n".join(f"{question}\n\n{answer}" for question, answer in exchanges))
+        turns = self.conversation.turns
+        self._copy("The conversation", "\n\n".join(f"{turn.question}\n\n{turn.text}".rstrip() for turn in turns))
 
     def _copy(self, what: str, text: str) -> None:
         if text:
@@ -406,31 +394,7 @@ class ChatApp(App[None]):
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Offer in the palette what the keys do, policies and pairs."""
         yield from super().get_system_commands(screen)
-        yield SystemCommand("Thoughts", "Fold or unfold all thoughts", self.action_fold_thoughts)
-        yield SystemCommand("Panel", "Show or hide the side panel", self.action_toggle_panel)
-        yield SystemCommand("Answer now", "End the thought and write the answer", self.action_answer_now)
-        yield SystemCommand("Go on / again", "Go on, or ask the last question again", self.action_go_on)
-        yield SystemCommand("Edit", "Ask the last question in other words", self.action_edit)
-        yield SystemCommand("Copy all", "The conversation to the clipboard", self.action_copy_all)
-        yield SystemCommand("Threshold up", "More steps for the small model", lambda: self.action_move(1))
-        yield SystemCommand("Threshold down", "More steps for the large model", lambda: self.action_move(-1))
-        for model in MODELS:
-            yield SystemCommand(f"Next step: {model}", "Whatever the policy says", lambda m=model: self.action_force(m))
-        for policy, what in self._policies():
-            yield SystemCommand(f"Policy: {policy.name}", what, lambda p=policy: self.action_policy(p))
-        yield SystemCommand("Pair", "Go on with another pair of models", self.action_choose_pair)
-
-    def _policies(self) -> Iterable[tuple[Policy, str]]:
-        """Give the policies that can be switched to."""
-        if self.session is None:
-            return
-        pair = self.session.pair
-        yield Threshold(pair.config.threshold), f"The large model above {pair.config.threshold} nats"
-        seen = pair.history.read() if pair.history else []
-        share = Share(pair.config.share, threshold_nats=pair.config.threshold, history=seen)
-        yield share, f"The large model for {pair.config.share:.0%} of the steps"
-        for model in MODELS:
-            yield Alone(model), f"The {model} model alone"
+        yield from commands(self)
 
     # The rest of the screen.
 
@@ -442,16 +406,3 @@ class ChatApp(App[None]):
         if self.session is not None:
             steps, stats = (turn.steps, turn.stats) if turn else ([], None)
             self._panel.show(steps, stats, self.session, self._engines.memory_bytes)
-
-
-def _saving(path: Path, error: OSError | None) -> str:
-    if error is None:
-        return f"All of the conversation is saved again, in {path}."
-    return f"{path} cannot be written ({error.strerror}). The conversation goes on; it is saved once it can be."
-
-
-def _summary(stats: Stats) -> str:
-    return (
-        f"{stats.steps} steps, {stats.share_steps:.0%} large · {stats.tokens:,} tokens, "
-        f"{stats.share_tokens:.0%} large · {stats.seconds:.1f} s"
-    )

@@ -1,0 +1,43 @@
+"""The chat's status line, and what it says of its file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glimp_local.events import Stats
+from glimp_local.pair import Pair
+from glimp_local.routing import MODELS, Model
+from glimp_local.tui.steps import LETTERS
+
+_BAR = 20
+
+
+def loading(model: Model, path: Path, fraction: float) -> str:
+    """Say how far a model's file is loaded."""
+    bar = "━" * round(fraction * _BAR) + "╺" * (_BAR - round(fraction * _BAR))
+    return f"loading {model} {bar} {fraction:.0%} · {path.name}, {path.stat().st_size / 1e6:,.0f} MB"
+
+
+def loaded(pair: Pair) -> str:
+    """Say which models there are, and where they run."""
+    engines = [(LETTERS[model], pair.engines[model]) for model in MODELS if model in pair.engines]
+    names = [f"{letter} {engine.name}" for letter, engine in engines]
+    devices = [engine.device for _, engine in engines]
+    if len(set(devices)) == 1:
+        return f"{pair.name} · {', '.join(names)} ({devices[0]})"
+    return " · ".join([pair.name, *(f"{name} ({device})" for name, device in zip(names, devices, strict=True))])
+
+
+def finished(stats: Stats) -> str:
+    """Say what a run took."""
+    return (
+        f"{stats.steps} steps, {stats.share_steps:.0%} large · {stats.tokens:,} tokens, "
+        f"{stats.share_tokens:.0%} large · {stats.seconds:.1f} s"
+    )
+
+
+def saving(path: Path, error: OSError | None) -> str:
+    """Say that the conversation cannot be written to its file, or that it can again."""
+    if error is None:
+        return f"All of the conversation is saved again, in {path}."
+    return f"{path} cannot be written ({error.strerror}). The conversation goes on; it is saved once it can be."
