@@ -29,7 +29,9 @@ from glimp_local.transcripts import read_events
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."
 _GLIMP = [sys.executable, "-m", "glimp_local"]
-_SECONDS = 600
+_SECONDS = 120
+_LOADED = " · S ".encode()
+"""Stands in the status line once both models are loaded."""
 _ROWS, _COLUMNS = 40, 120
 
 
@@ -45,14 +47,17 @@ class Terminal:
         if select.select([self._descriptor], [], [], seconds)[0]:
             self.drawn += os.read(self._descriptor, 1 << 16)
 
-    def wait(self, condition: Callable[[], object]) -> float:
-        """Draw until something comes true; give the time when it did."""
-        end = monotonic() + _SECONDS
-        while not condition():
-            self.read()
+    def wait(self, condition: Callable[[], object], *, every: float = 0.01) -> float:
+        """Draw until something comes true, looked at every so many seconds; give the time when it did."""
+        end, look = monotonic() + _SECONDS, 0.0
+        while True:
+            self.read(every)
+            if monotonic() >= look:
+                look = monotonic() + every
+                if condition():
+                    return monotonic()
             if monotonic() > end:
                 raise click.ClickException(f"nothing came within {_SECONDS} s; last drawn: {self.drawn[-500:]!r}")
-        return monotonic()
 
     def type(self, text: str) -> float:
         """Press keys; give the time."""
@@ -105,10 +110,10 @@ def with_interface(arguments: list[str]) -> tuple[float, float]:
         home = Path(folder)
         with chat(arguments, home) as (terminal, begin):
             painted = terminal.wait(lambda: b"Ask something" in terminal.drawn) - begin
-            terminal.wait(lambda: b"(CPU" in terminal.drawn or b"(cpu" in terminal.drawn or b"GPU" in terminal.drawn)
+            terminal.wait(lambda: _LOADED in terminal.drawn)
             terminal.type(QUESTION)
             terminal.type("\r")
-            terminal.wait(lambda: b'"type":"finished"' in saved(home))
+            terminal.wait(lambda: b'"type":"finished"' in saved(home), every=0.5)  # looking takes time, too
         (file,) = (home / "glimp" / "sessions").glob("*.jsonl")
         stats = next(event.stats for event in read_saved(file) if isinstance(event, Finished))
         return stats.tokens / stats.seconds, painted
@@ -137,7 +142,7 @@ def time_to_stop(arguments: list[str]) -> float:
         home = Path(folder)
         with chat(arguments, home) as (terminal, _):
             terminal.wait(lambda: b"Ask something" in terminal.drawn)
-            terminal.wait(lambda: b"(CPU" in terminal.drawn or b"(cpu" in terminal.drawn or b"GPU" in terminal.drawn)
+            terminal.wait(lambda: _LOADED in terminal.drawn)
             terminal.type(QUESTION)
             terminal.type("\r")
             terminal.wait(lambda: b'"step_started"' in saved(home))

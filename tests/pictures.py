@@ -35,8 +35,12 @@ class Replay(Driver):
 
     def start(self) -> None:
         engines = {
-            "small": SimpleNamespace(name="glimp built-in small", device="CPU", ids=range(309), context=2048),
-            "large": SimpleNamespace(name="glimp built-in large", device="CPU", ids=range(324), context=2048),
+            "small": SimpleNamespace(
+                name="glimp built-in small", device="CPU, 1 thread", threads=1, gpus=(), ids=range(309), context=2048
+            ),
+            "large": SimpleNamespace(
+                name="glimp built-in large", device="CPU, 1 thread", threads=1, gpus=(), ids=range(324), context=2048
+            ),
         }
         pair = SimpleNamespace(name="builtin", engines=engines, history=None, config=load_catalogue().pairs["builtin"])
         self.session = SimpleNamespace(policy=Threshold(0.3), pair=pair)  # type: ignore[assignment]  # all that is read

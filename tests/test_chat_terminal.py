@@ -165,7 +165,7 @@ def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     )
     models = ["--models", str(file)]
     chat = opened("--pair", "rambling", *models)
-    chat.shows("(CPU")
+    chat.shows("· S ")
     chat.type("On and on?\r")
     folder = saved.folder()
     chat.until(lambda: sum(log.read_bytes().count(b'"step_ended"') for log in folder.glob("*.jsonl")) > 20)
@@ -177,7 +177,7 @@ def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     assert turn.finish is None
     again = opened("--continue", *models)
     again.shows("The program ended here; what was written is kept.")
-    again.shows("(CPU")
+    again.shows("· S ")
     again.type("\x11")
     assert again.end() == 0
     assert saved.find().turns == [turn]

@@ -10,9 +10,10 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any, ClassVar
 
+import psutil
 from textual import events, on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -24,7 +25,7 @@ from textual.widgets import Footer, Static
 
 from glimp_local.config import load_catalogue
 from glimp_local.errors import GlimpError, UsageError
-from glimp_local.events import Finished, Rewound, Started, TakenBack
+from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
 from glimp_local.pair import Pair
 from glimp_local.routing import Model, Policy, Share, Threshold
 from glimp_local.saved import SessionLog
@@ -42,6 +43,15 @@ from glimp_local.tui.steps import Line
 NARROW = 90
 """Below so many columns there is no side panel."""
 FRAME_SECONDS = 1 / 30
+"""A frame comes no sooner after another..."""
+_SLOW_FRAME_SECONDS = 0.5
+"""...and no later,..."""
+_DRAWING = 0.25
+"""...and between them this part of the time is spent on drawing;..."""
+_DRAWING_CROWDED = 0.025
+"""...so little where the models compute on every core there is: each moment of drawing holds all their threads up."""
+_PANEL_SECONDS = 1.0
+"""The figures beside the conversation are drawn anew so often; after a step, with the next frame."""
 _MOVE = 0.05
 """A key moves the threshold by so many nats, or the share by so much."""
 
@@ -81,6 +91,10 @@ class ChatApp(App[None]):
         self._engines = driver(lambda: self.post_message(self.Woken()), log)
         self._backlog: deque[Told] = deque()
         self._due = False
+        self._drawing = _DRAWING
+        self._used = 0.0
+        """Time this thread had computed for when the last frame was asked for."""
+        self._panel_due = 0.0
         self._asked: Composer.Sent | None = None
         """The message on its way to the models."""
         self._loading = False
@@ -147,9 +161,11 @@ class ChatApp(App[None]):
         """Fetch it with the next frame."""
         if not self._due:
             self._due = True
+            used, self._used = thread_time() - self._used, thread_time()
+            wait = min(max(used / self._drawing, FRAME_SECONDS), _SLOW_FRAME_SECONDS)
             # A timer's callback runs beside the handlers of keys, and what both change would get mixed up: by way of
             # the queue they take turns.
-            self.set_timer(FRAME_SECONDS, lambda: self.call_later(self._fetch))
+            self.set_timer(wait, lambda: self.call_later(self._fetch))
 
     async def _fetch(self) -> None:
         """Show what was told since the last frame: what there is time for, so that keys never wait for long."""
@@ -158,8 +174,12 @@ class ChatApp(App[None]):
         until = monotonic() + FRAME_SECONDS
         with self.batch_update():
             while self._backlog and monotonic() < until and self.conversation.is_attached:
-                await self._show(self._backlog.popleft())
-            self._show_panel()
+                told = self._backlog.popleft()
+                await self._show(told)
+                if not isinstance(told, Text | StepStarted):
+                    self._panel_due = 0.0
+            if monotonic() >= self._panel_due:
+                self._show_panel()
         if self._backlog and self.conversation.is_attached:
             self.on_chat_app_woken()
 
@@ -193,6 +213,8 @@ class ChatApp(App[None]):
     async def _welcome(self, pair: Pair) -> None:
         """Say what is loaded, and where the conversation has not begun, what can be asked."""
         self._loading = False
+        threads = max(0 if engine.gpus else engine.threads for engine in pair.engines.values())
+        self._drawing = _DRAWING_CROWDED if threads >= (psutil.cpu_count() or 1) else _DRAWING
         self._say(status.loaded(pair))
         self.refresh_bindings()
         if not self.conversation.turns:
@@ -202,6 +224,7 @@ class ChatApp(App[None]):
 
     def _is_busy(self, busy: bool) -> None:
         self.busy = busy
+        self.composer.cursor_blink = not busy  # each blink is a frame
         if busy:
             self._say("thinking · Esc stops")
         self.refresh_bindings()
@@ -399,9 +422,10 @@ class ChatApp(App[None]):
     # The rest of the screen.
 
     def _say(self, text: str) -> None:
-        self._status.update(Content(text))
+        self._status.update(Content(text), layout=False)
 
     def _show_panel(self) -> None:
+        self._panel_due = monotonic() + _PANEL_SECONDS
         turn = self.conversation.last
         if self.session is not None:
             steps, stats = (turn.steps, turn.stats) if turn else ([], None)

@@ -75,6 +75,7 @@ class SidePanel(Vertical):
         """Put the plot above the figures."""
         self.plot = EntropyPlot()
         self._figures = Static()
+        self._lines = 0
         yield Static("entropy at each step's start, nats", classes="title")
         yield self.plot
         yield self._figures
@@ -105,7 +106,8 @@ class SidePanel(Vertical):
             f"context {model} {len(engine.ids):,}/{engine.context:,}" for model, engine in session.pair.engines.items()
         ]
         lines.append(f"memory {memory_bytes / 2**30:.1f} GiB")
-        self._figures.update(Content("\n".join(lines)))
+        self._figures.update(Content("\n".join(lines)), layout=len(lines) != self._lines)
+        self._lines = len(lines)
 
 
 def _deciding(policy: Policy) -> str:

@@ -21,11 +21,12 @@ def loading(model: Model, path: Path, fraction: float) -> str:
 def loaded(pair: Pair) -> str:
     """Say which models there are, and where they run."""
     engines = [(LETTERS[model], pair.engines[model]) for model in MODELS if model in pair.engines]
-    names = [f"{letter} {engine.name}" for letter, engine in engines]
-    devices = [engine.device for _, engine in engines]
-    if len(set(devices)) == 1:
-        return f"{pair.name} · {', '.join(names)} ({devices[0]})"
-    return " · ".join([pair.name, *(f"{name} ({device})" for name, device in zip(names, devices, strict=True))])
+    devices = {engine.device for _, engine in engines}
+    if len(devices) == 1:
+        return " · ".join(
+            [pair.name, devices.pop(), ", ".join(f"{letter} {engine.name}" for letter, engine in engines)]
+        )
+    return " · ".join([pair.name, *(f"{letter} {engine.device}, {engine.name}" for letter, engine in engines)])
 
 
 def finished(stats: Stats) -> str:

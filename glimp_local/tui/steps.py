@@ -228,6 +228,8 @@ class Thought:
         share = f", {large / len(steps):.0%} large" if steps else ""
         count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
         seconds = sum(step.seconds for step in steps)
-        self.heading.update(Content(f"{'▶' if self.folded else '▼'} {self._what}: {count}{share}, {seconds:.1f} s"))
+        sign = "▶" if self.folded else "▼"
+        # One line each, whatever stands in it: nothing else has to move.
+        self.heading.update(Content(f"{sign} {self._what}: {count}{share}, {seconds:.1f} s"), layout=False)
         self.earlier.display = not self.folded and self._first > 0
-        self.earlier.update(Content(f"▲ {self._first} earlier steps"))
+        self.earlier.update(Content(f"▲ {self._first} earlier steps"), layout=False)
