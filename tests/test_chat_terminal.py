@@ -164,7 +164,7 @@ def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
         encoding="utf-8",
     )
     models = ["--models", str(file)]
-    chat = opened("--pair", "rambling", *models)
+    chat = opened("--pair", "rambling", "--seed", "1", *models)
     chat.shows("· S ")
     chat.type("On and on?\r")
     folder = saved.folder()

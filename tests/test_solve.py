@@ -479,7 +479,7 @@ def test_help_names_the_exit_codes_and_gives_examples(glimp: Glimp) -> None:
 
 def test_the_commands_are_listed(glimp: Glimp) -> None:
     result = glimp("--help")
-    assert (result.code, "solve  Solve one problem" in result.out) == (0, True)
+    assert (result.code, "Solve one problem" in result.out) == (0, True)
     assert glimp("slove").code == 2
 
 
