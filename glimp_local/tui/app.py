@@ -163,6 +163,8 @@ class ChatApp(App[None]):
             self._due = True
             used, self._used = thread_time() - self._used, thread_time()
             wait = min(max(used / self._drawing, FRAME_SECONDS), _SLOW_FRAME_SECONDS)
+            if self._backlog:
+                wait = FRAME_SECONDS  # what is shown must not fall behind
             # A timer's callback runs beside the handlers of keys, and what both change would get mixed up: by way of
             # the queue they take turns.
             self.set_timer(wait, lambda: self.call_later(self._fetch))
