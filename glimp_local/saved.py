@@ -108,7 +108,7 @@ class SessionLog:
         id_ = going_on.id if going_on else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
         self.path = going_on.path if going_on else folder() / (id_ + _SUFFIX)
         self.error: OSError | None = None
-        self._header = going_on.header if going_on else None
+        self.header = going_on.header if going_on else None
         self._lock = _lock(self.path)
         self._unwritten = b""
         self._end = 0
@@ -120,11 +120,19 @@ class SessionLog:
     def begin(self, pair: str, files: Mapping[Model, Path]) -> None:
         """Say which pair writes from now on: its name, and its files where it was given by these."""
         paths = {model: str(path.resolve()) for model, path in files.items()}
-        created = datetime.now(UTC).isoformat(timespec="seconds")
-        header, before = Header(_VERSION, created, pair, **paths), self._header
+        header, before = Header(_VERSION, _now(), pair, **paths), self.header
         if before is None or (before.pair, before.small, before.large) != (pair, header.small, header.large):
-            self._header = header
-            self._unwritten += encode(header) + b"\n"
+            self.head(header)
+
+    def head(self, header: Header) -> None:
+        """Say it as another conversation's header does."""
+        self.header = msgspec.structs.replace(header, created=_now())
+        self._unwritten += encode(self.header) + b"\n"
+
+    @property
+    def is_written(self) -> bool:
+        """Is there a file?"""
+        return self._end > 0
 
     def write(self, event: AnyEvent) -> None:
         """Add an event; `Text` is left to the step that ends with it."""
@@ -161,6 +169,10 @@ def remove(session: SavedSession) -> None:
     lock.release()
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def _lock(path: Path) -> FileLock:
     return FileLock(path.with_suffix(".lock"), blocking=False, thread_local=False)
 
@@ -188,14 +200,14 @@ def saved_sessions() -> Iterator[SavedSession]:
 
 
 def find(id_: str | None = None) -> SavedSession:
-    """Read the conversation whose id begins like this, or the last one; UsageError says where there is none or two."""
+    """Read the conversation whose id begins or ends so, or the last one; UsageError says where there is none or two."""
     if id_ is None:
         for session in saved_sessions():
             return session
         raise UsageError("no conversation was saved yet", hint="begin one with: glimp chat")
-    paths = [path for path in folder().glob(f"*{_SUFFIX}") if path.stem.startswith(id_)]
+    paths = [path for path in folder().glob(f"*{_SUFFIX}") if path.stem.startswith(id_) or path.stem.endswith(id_)]
     if len(paths) != 1:
-        what = f"{len(paths)} saved conversations begin" if paths else "no saved conversation begins"
+        what = f"{len(paths)} saved conversations begin or end" if paths else "no saved conversation begins or ends"
         raise UsageError(f"{what} with {id_!r}", hint="their ids: glimp sessions list")
     return read(paths[0])
 

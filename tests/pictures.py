@@ -63,7 +63,7 @@ async def _thoughts(pilot: Pilot[None]) -> None:
 
 
 async def _steps(pilot: Pilot[None]) -> None:
-    await pilot.press("ctrl+t", "escape", "up", "up")
+    await pilot.press("ctrl+t", "tab", "up", "up")
 
 
 async def _help(pilot: Pilot[None]) -> None:

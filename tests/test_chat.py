@@ -228,6 +228,8 @@ async def test_escape_stops_and_keeps_what_was_written_and_what_was_typed(endles
         assert chat.turn.thought.blocks[0].text.endswith("one.\n\n")
         assert chat.notices == ["Stopped; what was written so far is kept."]
         await chat.press("escape")
+        assert chat.app.composer.has_focus
+        await chat.press("tab")
         assert chat.app.conversation.has_focus
         await chat.press("escape")
         assert chat.app.composer.has_focus
@@ -252,7 +254,7 @@ async def test_a_stopped_turn_goes_on(endless: Path) -> None:
         await chat.press("escape")
         await chat.until(lambda: not chat.app.busy)
         steps = len(chat.letters)
-        await chat.press("escape", "g")
+        await chat.press("tab", "g")
         await chat.until(lambda: len(chat.letters) > steps)
         await chat.press("a")
         await chat.until(lambda: not chat.app.busy)
@@ -365,7 +367,7 @@ async def test_the_last_question_is_asked_again_and_in_other_words(small: Path, 
     async with chatting(small, large) as chat:
         await chat.ask("first")
         await chat.ask("second")
-        await chat.press("escape", "g")
+        await chat.press("tab", "g")
         await chat.until(lambda: not chat.app.busy and len(chat.turns) == 2)
         assert [turn.question for turn in chat.turns] == ["first", "second"]
         await chat.press("e", "escape")  # a new one after all
@@ -427,6 +429,40 @@ async def test_a_long_thought_shows_its_last_steps_and_brings_the_earlier_ones_b
 
 
 @played
+async def test_what_is_written_stays_in_sight_whatever_is_pressed_meanwhile() -> None:
+    async with chatting(pair={"name": "builtin"}, pace_seconds=2 * PACE) as chat:
+        await chat.begin(EXAMPLE)
+        for key in ("ctrl+t", "tab", *["up"] * 15):
+            await chat.press(key)
+        await chat.until(lambda: chat.turn.finish and not chat.app.busy)
+        await chat.until(lambda: "[ 102 ]" in chat.screen)
+
+
+@played
+async def test_arrow_keys_in_a_burst_all_count(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.press("ctrl+t", "tab")
+        for _ in range(4):
+            chat.app.simulate_key("up")
+        await chat.until(lambda: chat.app.conversation.chosen and not chat.app.conversation.chosen.index)
+
+
+@played
+async def test_a_new_conversation_knows_nothing_of_the_one_before(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        chat.app.action_new()
+        await chat.until(lambda: not chat.turns)
+        assert "watch two models think" in chat.screen
+        await chat.ask("second")
+        assert chat.app.session is not None
+        assert chat.app.session.exchanges == [("second", "Answer \\boxed{3}")]
+    assert sorted(found.title for found in saved.saved_sessions()) == ["first", "second"]
+    assert len({found.header.small for found in saved.saved_sessions()}) == 1
+
+
+@played
 async def test_the_page_keys_scroll_wherever_the_focus_is(small: Path, large: Path) -> None:
     async with chatting(small, large, size=(80, 20)) as chat:
         for _ in range(4):
@@ -450,7 +486,7 @@ async def test_a_step_the_answer_and_the_conversation_are_copied(
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
     async with chatting(small, large) as chat:
         await chat.ask("Q")
-        await chat.press("escape", "y")
+        await chat.press("tab", "y")
         await chat.press("Y")
         await chat.press("up", "y")
         await chat.press("ctrl+t", "up", "y")
@@ -464,7 +500,7 @@ async def test_over_ssh_the_terminal_is_asked_to_copy(
     monkeypatch.setenv("SSH_CONNECTION", "somewhere")
     async with chatting(small, large) as chat:
         await chat.ask()
-        await chat.press("escape", "y")
+        await chat.press("tab", "y")
         assert chat.app.clipboard == "Answer \\boxed{3}"
 
 
@@ -511,7 +547,7 @@ async def test_help_shows_the_keys(small: Path, large: Path) -> None:
 async def test_keys_are_offered_only_where_they_work(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask()
-        await chat.press("escape")
+        await chat.press("tab")
         footer = chat.screen.splitlines()[-1]
         assert "Edit" in footer
         assert "Answer now" not in footer
@@ -590,7 +626,7 @@ async def test_a_mistake_of_ours_is_a_message_too_and_the_conversation_goes_on(
             await chat.press("enter")
             await chat.until(lambda: chat.notices and not chat.app.busy)
         assert "something unforeseen happened (ZeroDivisionError: division by zero)" in chat.notices[-1]
-        await chat.press("escape", "g")
+        await chat.press("tab", "g")
         await chat.until(lambda: chat.turn.text and not chat.app.busy)
         assert [turn.question for turn in chat.turns] == ["first", "second"]
 

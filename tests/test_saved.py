@@ -149,11 +149,12 @@ def test_a_redo_that_was_killed_can_be_gone_on_with(pair: Pair) -> None:
 def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:
     found = talk(pair, "first")
     assert saved.find(found.id[:-1]).id == found.id
+    assert saved.find(found.id[-4:]).id == found.id
     assert saved.find().id == found.id
-    with pytest.raises(UsageError, match="no saved conversation begins with 'x'"):
+    with pytest.raises(UsageError, match="no saved conversation begins or ends with 'x'"):
         saved.find("x")
     found.path.with_name(found.id + "b.jsonl").write_bytes(found.path.read_bytes())
-    with pytest.raises(UsageError, match="2 saved conversations begin with"):
+    with pytest.raises(UsageError, match="2 saved conversations begin or end with"):
         saved.find(found.id[:4])
 
 

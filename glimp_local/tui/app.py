@@ -69,6 +69,7 @@ class ChatApp(App[None]):
         Binding("ctrl+up", "move(1)", "More S"),
         Binding("ctrl+down", "move(-1)", "More L"),
         Binding("f1", "help", "Keys"),
+        Binding("ctrl+p", "command_palette", "All"),
     ]
 
     class Woken(Message):
@@ -112,13 +113,18 @@ class ChatApp(App[None]):
             yield self._panel
         yield self._status
         yield self.composer
-        yield Footer(compact=True)
+        yield Footer(compact=True, show_command_palette=False)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """Give the two models' colours, which a theme may replace: blue and orange, told apart by nearly everybody."""
         if self.current_theme.dark:
             return {"small": "#4aa3ff", "large": "#ff9d2e"}
         return {"small": "#0060c0", "large": "#b85c00"}
+
+    @property
+    def saved(self) -> SessionLog:
+        """Where the conversation is saved."""
+        return self._engines.log
 
     @property
     def session(self) -> Session | None:
@@ -190,12 +196,12 @@ class ChatApp(App[None]):
         match told:
             case Loading(model, path, fraction):
                 self._say(status.loading(model, path, fraction))
-            case Loaded(pair):
-                await self._welcome(pair)
+            case Loaded():
+                await self._welcome(told.pair, anew=told.anew)
             case Failed(error):
                 await self._fail(error)
-            case Saving(path, error):
-                await self.conversation.note(status.saving(path, error), error=error is not None)
+            case Saving():
+                await self.conversation.note(status.saving(told.path, told.error), error=told.error is not None)
             case Started(question=question):
                 self._is_busy(True)
                 self._asked = None
@@ -212,8 +218,10 @@ class ChatApp(App[None]):
             case _:
                 pass
 
-    async def _welcome(self, pair: Pair) -> None:
+    async def _welcome(self, pair: Pair, *, anew: bool) -> None:
         """Say what is loaded, and where the conversation has not begun, what can be asked."""
+        if anew:
+            await self.conversation.clear()
         self._loading = False
         threads = max(0 if engine.gpus else engine.threads for engine in pair.engines.values())
         self._drawing = _DRAWING_CROWDED if threads >= (psutil.cpu_count() or 1) else _DRAWING
@@ -266,13 +274,13 @@ class ChatApp(App[None]):
             self._engines.ask(message.text, instead=message.instead)
 
     def action_stop(self) -> None:
-        """Stop the models; where none is at work, go from the message box to the steps and back."""
+        """Stop the models; where none is at work, go back to the message box, and there to a new message."""
         if self.busy or self._loading:
             self._engines.cancel()
-        elif self.composer.revises and self.composer.has_focus:
+        elif self.composer.has_focus:
             self.composer.stop_revising()
         else:
-            self.action_switch()
+            self.composer.focus()
 
     def action_switch(self) -> None:
         """Go from the message box to the steps, and back."""
@@ -291,9 +299,10 @@ class ChatApp(App[None]):
 
     def action_toggle_panel(self) -> None:
         """Show or hide the side panel."""
-        self.toggle_class("without-panel")
         if self.has_class("narrow"):
             self.notify(f"The panel needs {NARROW} columns.")
+        else:
+            self.toggle_class("without-panel")
 
     def action_move(self, way: int) -> None:
         """Move the threshold (or the share) so that the small (1) or the large model (-1) writes more."""
@@ -347,6 +356,11 @@ class ChatApp(App[None]):
             self._engines.resume()
         else:
             self._engines.ask(turn.question, instead=True)
+
+    def action_new(self) -> None:
+        """Begin a new conversation; this one stays saved."""
+        if self._can_ask():
+            self._engines.begin_anew()
 
     def action_edit(self) -> None:
         """Put the last question back into the box; sent, it takes that question's place."""

@@ -20,6 +20,7 @@ def commands(app: ChatApp) -> Iterator[SystemCommand]:
     yield SystemCommand("Panel", "Show or hide the side panel", app.action_toggle_panel)
     yield SystemCommand("Answer now", "End the thought and write the answer", app.action_answer_now)
     yield SystemCommand("Go on / again", "Go on, or ask the last question again", app.action_go_on)
+    yield SystemCommand("New conversation", "Begin another; this one stays saved", app.action_new)
     yield SystemCommand("Edit", "Ask the last question in other words", app.action_edit)
     yield SystemCommand("Copy all", "The conversation to the clipboard", app.action_copy_all)
     yield SystemCommand("Threshold up", "More steps for the small model", lambda: app.action_move(1))

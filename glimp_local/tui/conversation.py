@@ -252,6 +252,20 @@ class Conversation(VerticalScroll, can_focus=True):
         super().__init__()
         self.turns: list[TurnView] = []
 
+    def release_anchor(self) -> None:
+        """Leave the end of the conversation, where there is anything to scroll.
+
+        Textual puts a short anchored text at the bottom by scrolling beyond its top; released there, it would stay
+        where it is while it changes, out of sight, and could not be scrolled back.
+        """
+        if self.max_scroll_y > 0:
+            super().release_anchor()
+
+    def watch_virtual_size(self) -> None:
+        """Go back to the end when everything is in sight again."""
+        if self.max_scroll_y == 0:
+            self.call_after_refresh(self.anchor)
+
     @property
     def last(self) -> TurnView | None:
         """The last turn."""
@@ -283,6 +297,11 @@ class Conversation(VerticalScroll, can_focus=True):
         await turn.open()
         return turn
 
+    async def clear(self) -> None:
+        """Take everything away."""
+        self.turns.clear()
+        await self.remove_children()
+
     async def take_back(self) -> None:
         """Take the last turn away."""
         if self.turns:
@@ -306,16 +325,19 @@ class Conversation(VerticalScroll, can_focus=True):
         blocks = [block for turn in self.turns for block in turn.blocks]
         place = blocks.index(self.chosen) + way if self.chosen in blocks else len(blocks) - 1
         if 0 <= place < len(blocks):
-            blocks[place].focus()
+            self.screen.set_focus(blocks[place])  # at once: the next key may be here already
         elif way < 0:
             self.scroll_up()
         else:
             self.scroll_down()
 
     async def action_fold(self) -> None:
-        """Fold the chosen step or unfold it, or all thoughts."""
+        """Fold or unfold the chosen step, the chosen answer's thought, or all thoughts."""
         if isinstance(self.chosen, StepBlock):
             self.chosen.folded = not self.chosen.folded
+        elif self.chosen is not None:
+            if (thought := self.chosen.turn.thought) is not None:
+                await thought.fold(not thought.folded)
         else:
             await self.fold_thoughts()
 

@@ -28,7 +28,7 @@ _KEYS: dict[str, dict[str, str]] = {
     },
     "On the steps (Tab: there and back)": {
         "↑ ↓, k j": "choose a step, or an answer",
-        "Enter": "fold or unfold it; all thoughts, where none is chosen",
+        "Enter": "fold or unfold it, or an answer's thought; all thoughts, where none is chosen",
         "r": "have it written again by the other model, and go on from there",
         "s, l": "the small, the large model writes the next step",
         "a": "end the thought, write the answer now",
@@ -37,12 +37,12 @@ _KEYS: dict[str, dict[str, str]] = {
         "y, Y": "copy the step or answer, else the last answer; the whole conversation",
     },
     "Everywhere": {
-        "Esc": "stop the models, or their loading",
-        "Ctrl+↑, Ctrl+↓": "raise, lower the threshold (or by the share) while the models write",
+        "Esc": "stop the models, or their loading; else back to the box",
+        "Ctrl+↑, Ctrl+↓": "more steps for the small, for the large model: moves the threshold, or the share",
         "PgUp, PgDn": "scroll",
         "Ctrl+T": "fold or unfold all thoughts",
         "Ctrl+B": "show or hide the panel",
-        "Ctrl+P": "all commands: policies, pairs, themes",
+        "Ctrl+P": "all commands: a new conversation, policies, pairs, themes",
         "Ctrl+Q": "quit; the conversation is saved",
     },
 }
@@ -104,7 +104,8 @@ class PairScreen(ModalScreen[str | None]):
             lack = _missing(pair)
             self._advice[name] = "" if lack is None else f"Not on this machine. To get it: {lack.hint}"
             text = Content.assemble((name, "bold"), " ", pair.description)
-            (ready if lack is None else missing).append(Option(text if lack is None else text.stylize("dim"), id=name))
+            away = Content.assemble(text, " (not here yet)").stylize("dim")
+            (missing if lack else ready).append(Option(away if lack else text, id=name))
         return [*ready, *missing]
 
     @on(OptionList.OptionHighlighted)
@@ -117,7 +118,7 @@ class PairScreen(ModalScreen[str | None]):
         """Take a pair that is there."""
         name = event.option.id or ""
         if self._advice[name]:
-            self.notify("This pair is not on this machine yet.", severity="warning")
+            self.notify("Not on this machine yet: the command below the list gets it.", severity="warning")
         else:
             self.dismiss(name)
 

@@ -38,6 +38,8 @@ class Loaded:
     """The pair can be asked."""
 
     pair: Pair
+    anew: bool = False
+    """Has a new conversation begun?"""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,10 @@ class Driver:
         """Ask a question, or ask it instead of the last one."""
         self._do(lambda: self._run(lambda session: session.ask(question, instead=instead)))
 
+    def begin_anew(self) -> None:
+        """Leave the conversation as it is saved, and begin another."""
+        self._do(self._begin_anew)
+
     def redo(self, index: int) -> None:
         """Have a step of the last turn written again by the other model, and go on from there."""
         self._do(lambda: self._run(lambda session: session.redo(index)))
@@ -112,6 +118,11 @@ class Driver:
         with self._lock:
             told, self._told = self._told, []
         return told
+
+    @property
+    def log(self) -> SessionLog:
+        """Where the conversation is saved."""
+        return self._log
 
     @property
     def memory_bytes(self) -> int:
@@ -176,6 +187,17 @@ class Driver:
         self.session = session
         self._log.begin(self._pair.name, {model: Path(pair[model]) for model in MODELS if pair.get(model)})
         self._tell(Loaded(self._pair))
+
+    def _begin_anew(self) -> None:
+        if self._pair is None:
+            return
+        self._log.close()
+        self._log, header = SessionLog(), self._log.header
+        if header is not None:
+            self._log.head(header)
+        self._history, self._last = [], None
+        self.session = Session(self._pair, policy=self.session.policy if self.session else None)
+        self._tell(Loaded(self._pair, anew=True))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
         if self.session is None or self._pair is None:

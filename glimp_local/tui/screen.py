@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import click
 from textual.theme import BUILTIN_THEMES
 
 from glimp_local.errors import UsageError
@@ -23,6 +24,8 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
     app = ChatApp(pair, log, seed=seed, theme=theme)
     with _terminal_of_our_own():
         app.run()
+    if app.saved.is_written:
+        click.echo(f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}", err=True)
     if app.return_code:
         sys.exit(app.return_code)
 
