@@ -719,3 +719,7 @@ async def test_a_full_disk_is_said_and_the_chat_goes_on(
         await chat.ask()
         assert len(chat.turns) == 2
         assert len(chat.notices) == 1
+        chat.app.action_new()
+        await chat.until(lambda: len(chat.notices) == 2)
+        assert "a new one would lose it" in chat.notices[1]
+        assert len(chat.turns) == 2

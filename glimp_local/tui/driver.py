@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from glimp_local.errors import GlimpError
+from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import MODELS, Model
@@ -191,6 +191,9 @@ class Driver:
     def _begin_anew(self) -> None:
         if self._pair is None:
             return
+        if self._log.error is not None:
+            hint = "make room on the disk and ask something here, or leave the chat"
+            raise UsageError("this conversation is not on the disk yet: a new one would lose it", hint=hint)
         self._log.close()
         self._log, header = SessionLog(), self._log.header
         if header is not None:
