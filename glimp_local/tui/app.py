@@ -10,10 +10,9 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from time import monotonic, thread_time
+from time import monotonic
 from typing import Any, ClassVar
 
-import psutil
 from textual import events, on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -37,19 +36,14 @@ from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.driver import Driver, Failed, Loaded, Loading, Saving, Told
+from glimp_local.tui.frames import Frames
 from glimp_local.tui.panel import SidePanel
 from glimp_local.tui.steps import Line
 
 NARROW = 90
 """Below so many columns there is no side panel."""
-FRAME_SECONDS = 1 / 30
-"""A frame comes no sooner after another..."""
-_SLOW_FRAME_SECONDS = 0.5
-"""...and no later,..."""
-_DRAWING = 0.25
-"""...and between them this part of the time is spent on drawing;..."""
-_DRAWING_CROWDED = 0.025
-"""...so little where the models compute on every core there is: each moment of drawing holds all their threads up."""
+_BUSY_SECONDS = 1 / 30
+"""So long at most the keys wait for a frame."""
 _PANEL_SECONDS = 1.0
 """The figures beside the conversation are drawn anew so often; after a step, with the next frame."""
 _MOVE = 0.05
@@ -92,9 +86,7 @@ class ChatApp(App[None]):
         self._engines = driver(lambda: self.post_message(self.Woken()), log)
         self._backlog: deque[Told] = deque()
         self._due = False
-        self._drawing = _DRAWING
-        self._used = 0.0
-        """Time this thread had computed for when the last frame was asked for."""
+        self._frames = Frames()
         self._panel_due = 0.0
         self._asked: Composer.Sent | None = None
         """The message on its way to the models."""
@@ -167,10 +159,7 @@ class ChatApp(App[None]):
         """Fetch it with the next frame."""
         if not self._due:
             self._due = True
-            used, self._used = thread_time() - self._used, thread_time()
-            wait = min(max(used / self._drawing, FRAME_SECONDS), _SLOW_FRAME_SECONDS)
-            if self._backlog:
-                wait = FRAME_SECONDS  # what is shown must not fall behind
+            wait = self._frames.wait_seconds(behind=bool(self._backlog))
             # A timer's callback runs beside the handlers of keys, and what both change would get mixed up: by way of
             # the queue they take turns.
             self.set_timer(wait, lambda: self.call_later(self._fetch))
@@ -179,7 +168,7 @@ class ChatApp(App[None]):
         """Show what was told since the last frame: what there is time for, so that keys never wait for long."""
         self._due = False
         self._backlog.extend(self._engines.drain())
-        until = monotonic() + FRAME_SECONDS
+        until = monotonic() + _BUSY_SECONDS
         with self.batch_update():
             while self._backlog and monotonic() < until and self.conversation.is_attached:
                 told = self._backlog.popleft()
@@ -223,8 +212,7 @@ class ChatApp(App[None]):
         if anew:
             await self.conversation.clear()
         self._loading = False
-        threads = max(0 if engine.gpus else engine.threads for engine in pair.engines.values())
-        self._drawing = _DRAWING_CROWDED if threads >= (psutil.cpu_count() or 1) else _DRAWING
+        self._frames.make_room(pair)
         self._say(status.loaded(pair))
         self.refresh_bindings()
         if not self.conversation.turns:
