@@ -24,7 +24,7 @@ from time import monotonic
 import click
 
 from benchmarks.machine import describe
-from glimp_local.events import Finished
+from glimp_local.events import Finished, decode_events
 from glimp_local.transcripts import read_events
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."
@@ -121,8 +121,6 @@ def with_interface(arguments: list[str]) -> tuple[float, float]:
 
 def read_saved(file: Path) -> list[object]:
     """Read the events of a conversation; its first line is a heading."""
-    from glimp_local.events import decode_events  # noqa: PLC0415 - one line
-
     return list(decode_events(file.read_bytes().splitlines()[1:]))
 
 
