@@ -9,14 +9,11 @@ that a drifting machine hurts both alike.
 
 from __future__ import annotations
 
-import os
-import pty
-import select
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -24,78 +21,29 @@ from time import monotonic
 import click
 
 from benchmarks.machine import describe
+from benchmarks.terminal import Terminal
 from glimp_local.events import Finished, decode_events
 from glimp_local.transcripts import read_events
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."
 _GLIMP = [sys.executable, "-m", "glimp_local"]
-_SECONDS = 120
-_LOADED = " · S ".encode()
+_LOADED = " · S "
 """Stands in the status line once both models are loaded."""
 _ROWS, _COLUMNS = 40, 120
-
-
-class Terminal:
-    """A chat in a pseudo-terminal."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.drawn = b""
-
-    def read(self, seconds: float = 0.02) -> None:
-        """Take what was drawn within so many seconds."""
-        if select.select([self._descriptor], [], [], seconds)[0]:
-            self.drawn += os.read(self._descriptor, 1 << 16)
-
-    def wait(self, condition: Callable[[], object], *, every: float = 0.01) -> float:
-        """Draw until something comes true, looked at every so many seconds; give the time when it did."""
-        end, look = monotonic() + _SECONDS, 0.0
-        while True:
-            self.read(every)
-            if monotonic() >= look:
-                look = monotonic() + every
-                if condition():
-                    return monotonic()
-            if monotonic() > end:
-                raise click.ClickException(f"nothing came within {_SECONDS} s; last drawn: {self.drawn[-500:]!r}")
-
-    def type(self, text: str) -> float:
-        """Press keys; give the time."""
-        os.write(self._descriptor, text.encode())
-        return monotonic()
 
 
 @contextmanager
 def chat(arguments: list[str], home: Path) -> Iterator[tuple[Terminal, float]]:
     """Start a chat; give its terminal and the time of its start."""
-    environment = {**os.environ, "XDG_DATA_HOME": str(home), "TERM": "xterm-256color", "COLORTERM": "truecolor"}
     begin = monotonic()
-    process, descriptor = pty.fork()
-    if process == 0:
-        os.environ.update(environment)
-        os.execv(sys.executable, [*_GLIMP, "chat", *arguments])  # noqa: S606 - the chat itself
-    os.set_blocking(descriptor, False)
-    _resize(descriptor)
-    terminal = Terminal(descriptor)
+    command = [*_GLIMP, "chat", *arguments]
+    terminal = Terminal(command, rows=_ROWS, columns=_COLUMNS, env={"XDG_DATA_HOME": str(home)})
     try:
         yield terminal, begin
-    finally:
         terminal.type("\x11")  # Ctrl+Q
-        try:
-            while True:
-                terminal.read(1)
-        except OSError:
-            pass  # the terminal is closed
-        os.waitpid(process, 0)
-        os.close(descriptor)
-
-
-def _resize(descriptor: int) -> None:
-    import fcntl  # noqa: PLC0415 - only where there are pseudo-terminals
-    import struct  # noqa: PLC0415
-    import termios  # noqa: PLC0415
-
-    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+        terminal.end()
+    finally:
+        terminal.close()
 
 
 def saved(home: Path) -> bytes:
@@ -109,11 +57,11 @@ def with_interface(arguments: list[str]) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with chat(arguments, home) as (terminal, begin):
-            painted = terminal.wait(lambda: b"Ask something" in terminal.drawn) - begin
-            terminal.wait(lambda: _LOADED in terminal.drawn)
+            painted = terminal.shows("Ask something") - begin
+            terminal.shows(_LOADED)
             terminal.type(QUESTION)
             terminal.type("\r")
-            terminal.wait(lambda: b'"type":"finished"' in saved(home), every=0.5)  # looking takes time, too
+            terminal.until(lambda: b'"type":"finished"' in saved(home), every=0.5)  # looking takes time, too
         (file,) = (home / "glimp" / "sessions").glob("*.jsonl")
         stats = next(event.stats for event in read_saved(file) if isinstance(event, Finished))
         return stats.tokens / stats.seconds, painted
@@ -139,13 +87,13 @@ def time_to_stop(arguments: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with chat(arguments, home) as (terminal, _):
-            terminal.wait(lambda: b"Ask something" in terminal.drawn)
-            terminal.wait(lambda: _LOADED in terminal.drawn)
+            terminal.shows("Ask something")
+            terminal.shows(_LOADED)
             terminal.type(QUESTION)
             terminal.type("\r")
-            terminal.wait(lambda: b'"step_started"' in saved(home))
+            terminal.until(lambda: b'"step_started"' in saved(home))
             pressed = terminal.type("\x1b")
-            return terminal.wait(lambda: b'"finish_reason":"cancelled"' in saved(home)) - pressed
+            return terminal.until(lambda: b'"finish_reason":"cancelled"' in saved(home)) - pressed
 
 
 @click.command(help=__doc__)

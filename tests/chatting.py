@@ -19,6 +19,9 @@ from glimp_local.tui.driver import Driver, Told
 from tests.sessions import GREEDY
 
 SECONDS = 30
+DRAWN = {"temperature": 1.0, "top_k": 9, "top_p": 1.0, "min_p": 0.0}
+PACE = 0.003
+EXAMPLE = (Path(__file__).parents[1] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
 
 
 async def come_true(condition: Callable[[], Any]) -> None:

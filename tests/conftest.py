@@ -142,3 +142,19 @@ def in_bytes(tmp_path: Path) -> Iterator[Callable[..., Pair]]:
     yield open_
     for pair in opened:
         pair.close()
+
+
+@pytest.fixture
+def small(tiny: Path) -> Path:
+    return tiny / "small.gguf"
+
+
+@pytest.fixture
+def large(tiny: Path) -> Path:
+    return tiny / "large.gguf"
+
+
+@pytest.fixture
+def endless(tiny: Path) -> Path:
+    """Never ends a thought by itself, and repeats no step where it is drawn at temperature 1."""
+    return tiny / "rambling.gguf"

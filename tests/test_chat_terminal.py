@@ -2,84 +2,34 @@
 
 from __future__ import annotations
 
-import os
-import select
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
 
 from glimp_local import saved
 
-pty = pytest.importorskip("pty")
-termios = pytest.importorskip("termios")
+pytest.importorskip("termios")  # where there are pseudo-terminals
+from benchmarks.terminal import Terminal
 
-SECONDS = 30
 QUESTION = "Mia has 24 marbles. She finds 17 more. How many marbles does Mia have now?"
-
-
-class Terminal:
-    """A pseudo-terminal with a program in it."""
-
-    def __init__(self, *arguments: str, code: str = "", **more: Any) -> None:
-        self.descriptor, inside = pty.openpty()
-        self.before = termios.tcgetattr(inside)
-        self.drawn = b""
-        program = ["-c", code] if code else ["-m", "glimp_local", "chat"]
-        streams = {"stdin": inside, "stdout": inside, "stderr": inside} | more
-        environment = os.environ | {"TERM": "xterm-256color", "LINES": "30", "COLUMNS": "100"}
-        self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments], **streams, env=environment, start_new_session=True
-        )
-        self._inside = inside
-
-    def until(self, condition: Callable[[], object]) -> None:
-        end = monotonic() + SECONDS
-        while not condition():
-            if select.select([self.descriptor], [], [], 0.05)[0]:
-                self.drawn += os.read(self.descriptor, 1 << 16)
-            assert monotonic() < end, self.drawn[-2000:]
-
-    def shows(self, text: str) -> None:
-        self.until(lambda: text.encode() in self.drawn)
-
-    def type(self, text: str) -> None:
-        os.write(self.descriptor, text.encode())
-
-    def end(self) -> int:
-        """Wait for the end of the program; give its exit code."""
-        self.until(lambda: self.process.poll() is not None)
-        while select.select([self.descriptor], [], [], 0)[0]:
-            self.drawn += os.read(self.descriptor, 1 << 16)
-        return self.process.returncode
-
-    @property
-    def is_as_before(self) -> bool:
-        """Is the terminal back on its first screen, its mouse left alone, its modes as they were?"""
-        switched = [self.drawn.rfind(b"\x1b[?" + mode) for mode in (b"1049h", b"1049l", b"1000h", b"1000l")]
-        modes = termios.tcgetattr(self._inside)
-        return switched[0] < switched[1] and switched[2] < switched[3] and modes == self.before
 
 
 @pytest.fixture
 def opened() -> Iterator[Callable[..., Terminal]]:
     terminals: list[Terminal] = []
 
-    def open_(*arguments: str, **more: Any) -> Terminal:
-        terminals.append(Terminal(*arguments, **more))
+    def open_(*arguments: str, code: str = "", **more: Any) -> Terminal:
+        program = ["-c", code] if code else ["-m", "glimp_local", "chat"]
+        terminals.append(Terminal([sys.executable, *program, *arguments], **more))
         return terminals[-1]
 
     yield open_
     for terminal in terminals:
-        terminal.process.kill()
-        terminal.process.wait()
-        os.close(terminal.descriptor)
-        os.close(terminal._inside)
+        terminal.close()
 
 
 def test_a_question_is_asked_and_the_terminal_left_as_it_was(opened: Callable[..., Terminal]) -> None:
