@@ -1,1 +1,1 @@
-"""Measurements, each a command: `python -m benchmarks.overhead`, `python -m benchmarks.policies`."""
+"""Measurements, each a command: `python -m benchmarks.overhead`."""

@@ -20,9 +20,9 @@ from time import monotonic
 
 import click
 
-from benchmarks.machine import describe
 from benchmarks.terminal import Terminal
 from glimp_local.events import Finished, decode_events
+from glimp_local.machine import describe
 from glimp_local.transcripts import read_events
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."

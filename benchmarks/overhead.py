@@ -16,11 +16,11 @@ import click
 import llama_cpp
 import numpy as np
 
-from benchmarks.machine import describe
 from glimp_local.config import SamplingSettings
 from glimp_local.engine import Engine
 from glimp_local.entropy import glimpse
 from glimp_local.events import Text
+from glimp_local.machine import describe
 from glimp_local.pair import Pair, load_pair
 from glimp_local.session import Session
 

@@ -1,23 +1,23 @@
-"""The machine a figure was measured on."""
+"""The machine a figure was measured on. Knows nothing of models."""
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 
-import llama_cpp
 import psutil
 
 from glimp_local import __version__
+from glimp_local.engine.binding import RELEASE
 
 
 def describe() -> str:
     """Name the machine and the versions in one line."""
+    load = psutil.getloadavg()[0]
     return (
         f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
-        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {llama_cpp.__version__}; "
-        f"glimp-local {__version__}; load before the run {os.getloadavg()[0]:.1f}"
+        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {RELEASE}; "
+        f"glimp-local {__version__}; load before the run {load:.1f}"
     )
 
 
