@@ -18,6 +18,7 @@ from glimp_local import load_pair
 from glimp_local.engine.binding import RELEASE
 from glimp_local.pair import Pair
 from tests import tiny_models
+from tests.commands import Glimp
 from tests.sessions import GREEDY, Open
 from tests.tiny_models import LARGE, SMALL, byte_alphabet, write_story
 
@@ -158,3 +159,8 @@ def large(tiny: Path) -> Path:
 def endless(tiny: Path) -> Path:
     """Never ends a thought by itself, and repeats no step where it is drawn at temperature 1."""
     return tiny / "rambling.gguf"
+
+
+@pytest.fixture
+def glimp(tiny: Path) -> Glimp:
+    return Glimp(tiny)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 from contextlib import ExitStack
 from typing import Any
 
 from glimp_local.cli.display import Display
+from glimp_local.cli.interrupts import Interrupts
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.pair import load_pair
@@ -17,7 +15,6 @@ from glimp_local.routing import Model
 from glimp_local.session import Session
 from glimp_local.transcripts import EventLog
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SPENT = 4
 _EXIT_CODES: dict[FinishReason, int] = {
     "done": 0,
@@ -30,15 +27,14 @@ _EXIT_CODES: dict[FinishReason, int] = {
 
 def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, int]], flags: dict[str, Any]) -> int:
     """Solve a problem the way the flags say; give the exit code."""
-    signals: list[int] = []
+    interrupts = Interrupts()
     try:
-        return _solve(problem, settings, options, flags, signals)
+        return _solve(problem, settings, options, flags, interrupts)
     except CancelledError as error:  # while the models were loading
         sys.stderr.write(f"glimp: {error}\n")
-        return 128 + signals[0]
+        return interrupts.exit_code or error.exit_code
     finally:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # all is done: what is pressed now must not change the exit code
+        interrupts.ignore()
 
 
 def _solve(
@@ -46,11 +42,9 @@ def _solve(
     settings: dict[str, Any],
     options: dict[Model, dict[str, int]],
     flags: dict[str, Any],
-    signals: list[int],
+    interrupts: Interrupts,
 ) -> int:
     display = Display(thoughts=flags["thoughts"], quiet=flags["quiet"])
-    cancel = threading.Event()
-    _catch_interrupts(cancel, signals)
     events: list[AnyEvent] = []
     with ExitStack() as stack:
         log = stack.enter_context(EventLog(flags["save"])) if flags["save"] else None
@@ -61,7 +55,7 @@ def _solve(
                 small=flags["small"],
                 large=flags["large"],
                 models_file=flags["models_file"],
-                cancel=cancel,
+                cancel=interrupts.cancel,
                 on_progress=display.loading,
                 engine_options=options,
                 **settings,
@@ -88,7 +82,7 @@ def _solve(
         pair.history.add(finished.stats.entropies_nats)
     if flags["as_json"]:
         _write_line(encode(fold(events)))
-    return _exit_code(finished, log, display, signals)
+    return _exit_code(finished, log, display, interrupts)
 
 
 def _write_line(line: bytes) -> None:
@@ -96,9 +90,9 @@ def _write_line(line: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _exit_code(finished: Finished, log: EventLog | None, display: Display, signals: list[int]) -> int:
+def _exit_code(finished: Finished, log: EventLog | None, display: Display, interrupts: Interrupts) -> int:
     if finished.finish_reason == "cancelled":
-        return 128 + signals[0]
+        return interrupts.exit_code or CancelledError.exit_code
     if log is not None and log.error is not None:
         display.say(f"--save {log.path} is incomplete: {log.error.strerror}")
         return 1
@@ -135,22 +129,3 @@ class _AnswerStream:
         self._last = text
         sys.stdout.write(text)
         sys.stdout.flush()
-
-
-def _catch_interrupts(cancel: threading.Event, signals: list[int]) -> None:
-    """Turn Ctrl-C and a polite kill into a cancel, noted in `signals`; a second one ends the process at once.
-
-    At once, without freeing anything: what was written is on the disk, and the first signal may be at the freeing now.
-    The handlers stay to the end of the run, which is the last thing the process does.
-    """
-
-    def stop(number: int, _frame: object) -> None:
-        if signals:
-            if sys.stderr.isatty():
-                os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the status line hides the cursor
-            os._exit(128 + number)
-        signals.append(number)
-        cancel.set()
-
-    for number in _SIGNALS:
-        signal.signal(number, stop)

@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
+from glimp_local.controls import harmless
 from glimp_local.events import (
     Answer,
     AnyEvent,
@@ -32,7 +33,7 @@ from glimp_local.pair import Pair
 from glimp_local.routing import Model
 from glimp_local.saved import SavedTurn
 from glimp_local.tui.maths import readable
-from glimp_local.tui.steps import LETTERS, Line, StepBlock, Thought, harmless, parser
+from glimp_local.tui.steps import LETTERS, Line, StepBlock, Thought, parser
 
 _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
     "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",

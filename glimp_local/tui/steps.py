@@ -11,24 +11,15 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
+from glimp_local.controls import harmless
 from glimp_local.events import Step, StepStarted
 from glimp_local.tui.maths import readable
-
-_CONTROLS = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(
-    range(127, 160), 0xFFFD
-)
-"""Control characters, as pictures of themselves: what a model writes must not steer the terminal."""
 
 LETTERS = {"small": "S", "large": "L"}
 WINDOW = 100
 """So many steps of a thought are shown at once, at least; twice as many before the first ones are taken away."""
 _PARSER = MarkdownIt("gfm-like", {"linkify": False})
 _USUAL = frozenset({"confident", "uncertain", "policy"})
-
-
-def harmless(text: str) -> str:
-    """Show control characters instead of obeying them."""
-    return text.translate(_CONTROLS)
 
 
 def parser() -> MarkdownIt:
