@@ -37,7 +37,7 @@ from glimp_local.routing import Model
 
 # Blue and orange are told apart by nearly everybody; the letters by everybody.
 _LETTERS = {"small": "S", "large": "L"}
-_COLOURS = {"small": "dodger_blue2", "large": "dark_orange"}
+COLOURS = {"small": "dodger_blue2", "large": "dark_orange"}
 _TAIL_LINES = 3
 """Lines of the step being written that are shown above the status line."""
 
@@ -194,7 +194,7 @@ class Display:
 def _heading(step: StepStarted) -> Line:
     entropy = "" if step.entropy_nats is None else f" {step.entropy_nats:.2f}"
     why = "" if step.reason in {"confident", "uncertain", "policy"} else f" {step.reason}"
-    colour = _COLOURS[step.model]
+    colour = COLOURS[step.model]
     return Line.assemble((f"{_LETTERS[step.model]}{entropy}{why} ", f"bold {colour}"), ("│ ", colour))
 
 

@@ -1,0 +1,94 @@
+"""`glimp trace`: a saved run looked at again, step by step."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glimp_local.cli.flags import FILE, Number
+from glimp_local.errors import UsageError
+
+# Only what `--help` and usage errors need is imported here; the rest is in `cli/run_trace.py`.
+
+_EPILOG = """\b
+FILE is what `glimp solve` wrote with --save, --jsonl or --json, the id of a conversation of `glimp sessions` (or its
+file), or the runs.jsonl of a bench. A run of a killed process is shown as far as it goes.
+
+\b
+Examples:
+  glimp solve problem.txt --save run.jsonl && glimp trace run.jsonl
+  glimp trace run.jsonl --what-if 0.8
+  glimp trace run.jsonl --html run.html --what-if 0.8
+  glimp solve problem.txt --json | glimp trace - --full
+  glimp trace bench/runs.jsonl --run 12
+
+\b
+--json prints one object a run:
+  run                its number in the file, from 1
+  question           null where the file does not hold it (solve --json)
+  pair, policy, seed, thought_end, notices, answer, steps    as in solve --json
+  finish_reason      as there; null where the process ended in the middle
+  problem, arm, repeat, correct    of a bench; else null
+  figures            steps, steps_large, share_steps, tokens, tokens_large, share_tokens, seconds, catch_up_tokens,
+                     catch_up_seconds, share_catch_up, small_tokens_per_second, large_tokens_per_second
+  what_if            null, or threshold_nats; told, untold, fixed (steps it can be held against, steps without a
+                     glimpse, steps no policy decided); moved (numbers of the steps that would have gone to the other
+                     model), to_small, to_large; share_steps_then, share_steps_now
+
+\b
+Exit codes:
+  0    shown
+  1    an error
+  2    a flag or a file that cannot be used
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("file", metavar="FILE|-")
+@click.option("--run", "number", type=click.IntRange(1), metavar="N", help="Only the N-th run of the file.")
+@click.option("--full", is_flag=True, help="The whole text of each step.")
+@click.option(
+    "--what-if", type=Number(0), metavar="NATS", help="Mark the steps this threshold would have given the other model."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a run.")
+@click.option("--html", type=FILE, metavar="PAGE", help="Write a new page to look at in a browser, offline.")
+def trace(**flags: Any) -> None:
+    """Show a saved run step by step: who wrote each step, why, how fast, and what catching up cost.
+
+    No model is loaded. --what-if holds the entropies against another threshold: steps that the user, a redo, a circle
+    or a setting gave to a model stay there.
+    """
+    if flags["html"] is not None and str(flags["html"]) == "-":
+        raise UsageError("--html wants a file", hint="choose a new file for the page")
+    content, name = _read(flags["file"])
+    from glimp_local.cli.run_trace import run  # noqa: PLC0415 - only for a file that can be read
+
+    run(content, name, flags)
+
+
+def _read(file: str) -> tuple[bytes, str]:
+    """Read a file, stdin, or the conversation of an id; give what was read and what to call it."""
+    if file == "-":
+        return sys.stdin.buffer.read(), "stdin"
+    path = Path(file)
+    try:
+        if path.is_dir():
+            inside = path / "runs.jsonl"
+            hint = f"the runs of this bench: {inside}" if inside.is_file() else "name the file of a run"
+            raise UsageError(f"{file} is a folder", hint=hint)
+        return (path if path.exists() else _conversation(file)).read_bytes(), file
+    except (OSError, ValueError) as error:  # ValueError: a name with a null in it
+        raise UsageError(f"{file!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _conversation(id_: str) -> Path:
+    """Give the file of a saved conversation."""
+    from glimp_local import saved  # noqa: PLC0415 - reads events
+
+    try:
+        return saved.find(id_).path
+    except UsageError as error:
+        raise UsageError(f"there is no file {id_!r}, and {error}", hint=error.hint) from error
