@@ -140,7 +140,8 @@ class Pair:
         """The entropies this pair has shown; None where only one model is loaded."""
         if len(self.engines) < len(MODELS):
             return None
-        return EntropyHistory(self.engines["small"].path, self.engines["large"].path, top_k=self.config.top_k)
+        paths = self.engines["small"].path, self.engines["large"].path
+        return EntropyHistory(*paths, top_k=self.config.top_k, task=self.config.task)
 
     def policy(self, seed: int) -> Policy:
         """Make the policy the configuration asks for."""
@@ -155,6 +156,11 @@ class Pair:
                 return Random(config.share, seed)
             case "small" | "large":
                 return Alone(config.policy)
+
+    def empty_caches(self) -> None:
+        """Let both models forget all they have read: what comes next owes nothing to what was before."""
+        for engine in self.engines.values():
+            engine.rewind(0)
 
     def close(self) -> None:
         """Free both models. Safe to call twice."""

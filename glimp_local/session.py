@@ -12,6 +12,9 @@ import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from time import perf_counter
 
+import numpy as np
+import numpy.typing as npt
+
 from glimp_local.entropy import Glimpse, glimpse
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, PromptTooLongError, UsageError
 from glimp_local.events import (
@@ -272,6 +275,26 @@ class Session:
         if model is not None and model not in self._lanes:
             raise UsageError(f"there is no model {model!r} to force a step on")
         self._forced = model
+
+    def look(self, model: Model, aside: str = "") -> npt.NDArray[np.float32]:
+        """Show what a model would write next: its raw logits, shape (vocabulary,), float32, a copy.
+
+        The model reads what it has missed, and `aside` behind it, which is no part of the transcript. May be called
+        between two events. Raises UsageError where the model is not loaded, ContextFullError where `aside` has no room,
+        and what else `Engine.feed` raises.
+        """
+        if model not in self._lanes:
+            raise UsageError(f"the {model} model is not loaded (policy {self.policy.name})")
+        lane = self._lanes[model]
+        lane.catch_up()
+        if not aside:
+            return lane.engine.logits().copy()
+        lane.engine.snapshot()  # where the architecture cannot go back by itself
+        try:
+            lane.engine.feed(lane.prompts.handed_over(aside.encode()))
+            return lane.engine.logits().copy()
+        finally:
+            lane.engine.rewind(len(lane.ids))
 
     # How a turn goes.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.machine import describe
+from glimp_local.machine import describe
 from training import evaluate
 from training.recipe import PLANS, ROWS_HEAD, make
 from training.stories import held_out

@@ -1,15 +1,14 @@
 """What the built-in pair reaches on stories it never saw: `python -m training.evaluate`.
 
 Solves held-out stories with the small model alone, the large model alone, routed by the pair's own threshold, and
-routed by chance at the same share of steps; prints tables, and with `--write` puts them into the model card. Everything
-runs through the package, as for a user.
+routed by chance at the same share of steps; prints tables, and with `--write` puts them into the model card and the
+stories beside it. Everything runs through the package, as for a user.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import re
 import subprocess
@@ -21,16 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import mannwhitneyu
 
-from benchmarks.machine import describe
 from glimp_local import Session
+from glimp_local.bench import statistics
+from glimp_local.bench.verdict import points
 from glimp_local.config import load_catalogue, packaged_file
 from glimp_local.entropy import glimpse
 from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
+from glimp_local.machine import describe
 from glimp_local.pair import Pair, override
 from glimp_local.routing import Alone, Model, Policy, Random, Threshold
 from training.stories import Story, held_out
@@ -45,7 +46,6 @@ MOST = 500
 HARDER = 10
 """One story of the harder set to so many of the other: a model that loses its thread writes until its budget ends."""
 KINDS = ("quotes a sentence", "says what happens", "says what to reckon", "begins with a result")
-Z = 1.96
 
 
 def main() -> None:
@@ -58,7 +58,9 @@ def main() -> None:
     parser.add_argument(
         "--thresholds", type=float, nargs="+", metavar="NATS", help="only compare thresholds, on other stories"
     )
-    parser.add_argument("--write", action="store_true", help="put the figures into the model card")
+    parser.add_argument(
+        "--write", action="store_true", help="put the figures into the model card, the problems beside it"
+    )
     options = parser.parse_args()
     if not 1 <= options.problems <= MOST:
         parser.error(f"--problems: from 1 to {MOST}; more were not kept from training")
@@ -73,7 +75,15 @@ def main() -> None:
         text = report(pair, options.problems)
     if options.write:
         fill(BUILTIN / "README.md", "figures", text)
+        (BUILTIN / "problems.jsonl").write_bytes(problems())
     print(text)
+
+
+def problems() -> bytes:
+    """Give the stories that are reported as JSON lines: what `glimp bench builtin` solves."""
+    stories = enumerate(held_out(TAUGHT, MOST, TEST), 1)
+    lines = ({"id": number, "question": told.question, "answer": str(told.number)} for number, told in stories)
+    return msgspec.json.Encoder().encode_lines(lines)
 
 
 def fill(card: Path, mark: str, text: str) -> None:
@@ -161,8 +171,7 @@ def thresholds(pair: Pair, nats: Sequence[float], count: int) -> str:
 
 def solve(pair: Pair, story: Story, policy: Policy, seed: int) -> Solution:
     """Solve one story with empty caches."""
-    for engine in pair.engines.values():
-        engine.rewind(0)
+    pair.empty_caches()
     return fold(Session(pair, seed=seed, policy=policy).ask(story.question))
 
 
@@ -179,17 +188,14 @@ def signal(pair: Pair, stories: Sequence[Story]) -> list[str]:
     """
     small = [read(pair, "small", story) for story in stories]
     large = [read(pair, "large", story) for story in stories]
-    rng = np.random.default_rng(0)
-    draws = []
-    for _ in range(1000):  # whole stories are drawn: steps of one story hang together
-        drawn = rng.integers(0, len(stories), len(stories))
-        draws.append(auroc([step for i in drawn for step in small[i]]))
-    low, high = np.nanquantile(draws, [0.025, 0.975])
+    found = statistics.clustered_auroc(
+        [[step.entropy for step in story] for story in small], [[not step.right for step in story] for story in small]
+    )
     steps = [step for story in small for step in story]
     rows = [
         (
             "First-token entropy against the step being right, small model on the reference thought: AUROC "
-            f"{auroc(steps):.3f} ({low:.3f}-{high:.3f}) over {len(steps):,} steps."
+            f"{found.value:.3f} ({found.low:.3f}-{found.high:.3f}) over {len(steps):,} steps."
         ),
         "",
         f"| step of the thought | how many | small model wrong | large model wrong | H > {pair.config.threshold:g} |",
@@ -269,32 +275,16 @@ def first_word(pair: Pair) -> str:
     )
 
 
-def auroc(steps: Sequence[Step]) -> float:
-    """Give the probability that a wrong step has the higher entropy of the two (Mann-Whitney's U, ties by halves).
-
-    Not a number where all steps are right or all are wrong.
-    """
-    wrong, right = ([step.entropy for step in steps if step.right is kind] for kind in (False, True))
-    if not wrong or not right:
-        return math.nan
-    return float(mannwhitneyu(wrong, right).statistic / (len(wrong) * len(right)))
-
-
 def rate(right: npt.NDArray[np.float64]) -> str:
-    """Give a rate with Wilson's 95% interval."""
-    n, p = len(right), float(right.mean())
-    middle = (p + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return f"{p:.1%} ({max(0, middle - half):.1%}-{middle + half:.1%})"  # never -0.0%
+    """Give a rate with its 95% interval."""
+    found = statistics.rate(right)
+    return f"{found.value:.1%} ({abs(found.low):.1%}-{found.high:.1%})"  # never -0.0%
 
 
 def difference(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> str:
-    """Give the difference of two rates on the same stories, in points, with a paired bootstrap's 95% interval."""
-    rng = np.random.default_rng(0)
-    delta = 100 * (one - other)
-    means = delta[rng.integers(0, len(delta), (10_000, len(delta)))].mean(axis=1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return f"{delta.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+    """Give the difference of two rates on the same stories, in points, with its 95% interval."""
+    found = statistics.difference(one, other)
+    return f"{points(found.value)} ({points(found.low)} to {points(found.high)})"
 
 
 if __name__ == "__main__":

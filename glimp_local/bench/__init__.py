@@ -1,0 +1,1 @@
+"""Does routing pay? The same problems under several policies, and the report on them."""

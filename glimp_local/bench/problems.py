@@ -1,0 +1,136 @@
+"""The problems of a bench: from a file of JSON lines, the built-in ones, or a data set in the hub's cache.
+
+Reads everything before any model is loaded. Knows nothing of models or of how an answer is graded.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from glimp_local.bench.datasets import DATA_SETS, find, rows
+from glimp_local.errors import UsageError
+
+BUILTIN = "builtin"
+NAMES = (BUILTIN, *DATA_SETS)
+"""What `read_problems` knows by name."""
+
+_EXPECTED = 'expected {"problem": "...", "answer": "..."}'
+_BUILTIN_FILE = Path(__file__).parents[1] / "builtin" / "problems.jsonl"
+_RESULT = re.compile(r"#### *(.*)")
+"""How the last line of an answer in GSM8K begins; the lines above it work the result out."""
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """A problem with its solution."""
+
+    id: str
+    text: str
+    answer: str
+    """The reference result, and nothing but it."""
+
+
+class _Row(msgspec.Struct):
+    """A line as it stands in a file; other keys are ignored."""
+
+    problem: str | None = None
+    question: str | None = None
+    answer: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
+    """As it is spelled: 0.10 is no float here."""
+    id: str | int | None = None
+    unique_id: str | int | None = None
+
+
+def read_problems(source: str, *, download: bool = False) -> list[Problem]:
+    """Read the problems of a JSON-lines file, or those of a name in `NAMES`.
+
+    Something with a suffix or a separator (`mine.jsonl`, `./builtin`) is a path; anything else is a name first, and a
+    path only when there is no such name. Each line is an object with `problem` or `question`, and `answer` (text or a
+    number; in GSM8K's form only what follows `####` on its last line counts); `id` or `unique_id` may name it, else its
+    number from 1 does. Only `download` lets a data set come over the network. Raises UsageError with the file and the
+    line of what cannot be read, or where a data set is not on this machine; GlimpError where a download fails.
+    """
+    path = Path(source)
+    named = path.name == source and not path.suffix
+    if named and source == BUILTIN:
+        return _read([_BUILTIN_FILE])
+    if named and source in DATA_SETS:
+        return _read(find(source, download=download))
+    if not path.exists():
+        if not named:
+            raise UsageError(f"{source}: no such file", hint="check the path")
+        close = difflib.get_close_matches(source, NAMES, n=1)
+        raise UsageError(
+            f"there are no problems {source!r}{f' (did you mean {close[0]!r}?)' if close else ''}",
+            hint=f"give a file of JSON lines, or one of: {', '.join(NAMES)}",
+        )
+    return _read([path])
+
+
+def _read(paths: list[Path]) -> list[Problem]:
+    problems: list[Problem] = []
+    places: dict[str, str] = {}
+    for path in paths:
+        for number, line in _lines(path):
+            place = f"{path}:{number}"
+            problem = _problem(line, place, str(len(problems) + 1 if len(paths) > 1 else number))
+            if problem.id in places:
+                raise UsageError(f"{place}: the id {problem.id!r} is that of {places[problem.id]}, too")
+            places[problem.id] = place
+            problems.append(problem)
+    if not problems:
+        raise UsageError(f"{paths[0]}: there are no problems in it; {_EXPECTED} on each line")
+    return problems
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Give the lines that are not blank with their numbers, checked to be UTF-8."""
+    try:
+        found = rows(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {(error.strerror or str(error)).lower()}", hint="check the path") from error
+    for number, line in enumerate(found, 1):
+        try:
+            line.decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{path}:{number}: this is not UTF-8", hint="save the file as UTF-8") from error
+        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        if text.strip():
+            yield number, text
+
+
+def _problem(line: bytes, place: str, number: str) -> Problem:
+    try:
+        row = msgspec.json.decode(line, type=_Row)
+    except msgspec.ValidationError as error:
+        message = str(error).replace(" - at `$.", ", in `")
+        hint = "write one object a line: jq -c '.[]' FILE" if line.lstrip().startswith(b"[") else None
+        raise UsageError(f"{place}: {message[:1].lower()}{message[1:]}; {_EXPECTED}", hint=hint) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        hint = "write one object a line: jq -c . FILE" if line.strip() in {b"[", b"{"} else None
+        raise UsageError(f"{place}: this is not JSON ({error}); {_EXPECTED}", hint=hint) from error
+    texts = [text for text in (row.problem, row.question) if text is not None]
+    if len(texts) != 1:
+        which = "both `problem` and `question`" if texts else "neither `problem` nor `question`"
+        raise UsageError(f"{place}: there is {which}; {_EXPECTED}")
+    if not texts[0].strip():
+        raise UsageError(f"{place}: the problem is empty")
+    name = next((one for one in (row.id, row.unique_id) if one not in {None, ""}), number)
+    return Problem(str(name), texts[0], _answer(bytes(row.answer), place))
+
+
+def _answer(spelled: bytes, place: str) -> str:
+    if not spelled:
+        raise UsageError(f"{place}: there is no `answer`; {_EXPECTED}")
+    if not spelled.startswith((b'"', b"-", *(b"%d" % digit for digit in range(10)))):
+        raise UsageError(f"{place}: the answer is neither a text nor a number; {_EXPECTED}")
+    answer = (msgspec.json.decode(spelled, type=str) if spelled.startswith(b'"') else spelled.decode()).strip()
+    if found := _RESULT.fullmatch(answer[answer.rfind("\n") + 1 :]):
+        answer = found[1].strip()
+    if not answer:
+        raise UsageError(f"{place}: the answer is empty")
+    return answer

@@ -1,0 +1,203 @@
+"""The report of a bench: one content as tables in the terminal, Markdown, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from glimp_local.bench.arms import Arm
+from glimp_local.bench.bench import Task
+from glimp_local.bench.figures import Difference, Figures, figures
+from glimp_local.bench.plots import PLOTS, draw
+from glimp_local.bench.runs import Header, Looks, Run, RunLog
+from glimp_local.bench.statistics import Estimate
+from glimp_local.bench.verdict import p_value, points, verdict
+
+_INTERVALS = "Intervals are of 95%."
+
+
+class Table(NamedTuple):
+    """A table under a heading."""
+
+    heading: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+class Report:
+    """What a bench found, over the problems that were solved under every arm.
+
+    Raises ValueError where there is none yet.
+    """
+
+    def __init__(self, title: str, command: str, arms: Sequence[Arm], log: RunLog, tasks: Sequence[Task]) -> None:
+        whole = [
+            (problem, repeat)
+            for problem, repeat in dict.fromkeys((task.problem.id, task.repeat) for task in tasks)
+            if all(task.key in log for task in tasks if (task.problem.id, task.repeat) == (problem, repeat))
+        ]
+        if not whole:
+            raise ValueError("no problem was solved under every arm")
+        self.title = title
+        self.command = command
+        self.header: Header = log.header
+        self.arms = arms
+        self.runs: list[list[Run]] = [
+            [run for problem, repeat in whole if (run := log.run(problem, arm.name, repeat)) is not None]
+            for arm in arms
+        ]
+        self.looks: list[Looks] = [looks for where in whole if (looks := log.looks(*where)) is not None]
+        self.of_problems = len({task.problem.id for task in tasks})
+        self.figures: Figures = figures(arms, self.runs, self.looks)
+        self.verdict = verdict(self.figures)
+        self.notes = [
+            f"{run.problem}, {run.arm}: {run.note}" for of_arm in self.runs for run in of_arm if run.note is not None
+        ]
+
+    @property
+    def about(self) -> list[str]:
+        """What was measured, how and where, a line each."""
+        settings, found = self.header.settings, self.figures
+        problems = f"{found.problems:,} problems" + (f" of {self.of_problems:,}" * (found.problems < self.of_problems))
+        times = f"{found.repeats} time{'s' * (found.repeats > 1)}"
+        how = "problem by problem under every policy, each run with empty caches"
+        limits = f"at most {settings['max_thought']:,} tokens of thought and {settings['max_answer']:,} of answer"
+        return [
+            f"{problems}, {times} each, {how}; seed {settings['seed']}.",
+            f"Small: {settings['small']}. Large: {settings['large']}.",
+            f"Temperature {settings['sampling']['temperature']:g}; {limits}, written by: {settings['answer_by']}.",
+            f"{self.header.machine}.",
+        ]
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables."""
+        arms = self.figures.arms
+        found = [
+            Table(
+                "Answers and time",
+                ["policy", "correct", "median s", "mean s", "steps on large", "tokens on large", "cut"],
+                [
+                    [
+                        arm.name,
+                        percent(arm.correct),
+                        _seconds(arm.median_seconds),
+                        _seconds(arm.mean_seconds),
+                        f"{arm.share_steps:.1%}",
+                        f"{arm.share_tokens:.1%}",
+                        f"{arm.unfinished}",
+                    ]
+                    for arm in arms
+                ],
+            ),
+            Table(
+                "Where the time goes: mean seconds and tokens a problem",
+                [
+                    "policy",
+                    "prompt",
+                    "small writes",
+                    "large writes",
+                    "catch-up",
+                    "rest",
+                    "catch-up of all",
+                    "small tokens",
+                    "large tokens",
+                    "tokens/s",
+                ],
+                [
+                    [
+                        arm.name,
+                        *(_seconds(value) for value in msgspec.structs.astuple(arm.seconds)),
+                        f"{arm.catch_up_share:.1%}",
+                        f"{arm.tokens_small:.0f}",
+                        f"{arm.tokens_large:.0f}",
+                        f"{arm.tokens_per_second:.0f}",
+                    ]
+                    for arm in arms
+                ],
+            ),
+        ]
+        for heading, name in (
+            ("Against the large model alone, on the same problems", "less_large"),
+            ("Against random routing at the same share", "less_random"),
+        ):
+            rows = [[arm.name, *_difference(less)] for arm in arms if (less := getattr(arm, name)) is not None]
+            if rows:
+                found.append(Table(heading, ["policy", "correct, points", "McNemar's p", "time, ratio"], rows))
+        return found
+
+    def markdown(self) -> str:
+        """Give the report as Markdown; the plots are expected beside it."""
+        parts = [f"# {self.title}", f"    {self.command}", "  \n".join(self.about)]
+        for table in self.tables:
+            head = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
+            parts += [f"## {table.heading}", "\n".join(head + [f"| {' | '.join(row)} |" for row in table.rows])]
+        parts += [f'{_INTERVALS} "Cut" are runs whose answer a budget, the context, a loop or a failure ended.']
+        parts += ["## In words", *(f"- {said}" for said in self.verdict)]
+        if self.notes:
+            parts += ["## Notes of the grading", *(f"- {note}" for note in self.notes)]
+        parts += [f"![{text}]({name}.svg)" for name, text in PLOTS.items()]
+        return "\n\n".join(parts) + "\n"
+
+    def json(self) -> str:
+        """Give the report as one JSON object; what is not a number is null."""
+        value = {
+            "title": self.title,
+            "command": self.command,
+            "machine": self.header.machine,
+            "settings": self.header.settings,
+            "figures": self.figures,
+            "verdict": self.verdict,
+            "notes": self.notes,
+        }
+        return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+
+    def csv(self) -> str:
+        """Give the figures as CSV, a row an arm."""
+        rows = [_flat(msgspec.to_builtins(arm)) for arm in self.figures.arms]
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, names, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
+
+    def write(self, folder: Path) -> None:
+        """Write report.md, report.json, report.csv and the plots (PNG and SVG) into a folder, over older ones."""
+        for suffix, text in (("md", self.markdown()), ("json", self.json()), ("csv", self.csv())):
+            (folder / f"report.{suffix}").write_text(text, encoding="utf-8")
+        draw(self.figures, self.arms, self.runs, self.looks, folder)
+
+
+def percent(found: Estimate) -> str:
+    """Write a share with its interval."""
+    return f"{found.value:.1%} ({abs(found.low):.1%} to {found.high:.1%})"
+
+
+def _difference(found: Difference) -> list[str]:
+    correct, time = found.correct, found.time
+    return [
+        f"{points(correct.value)} ({points(correct.low)} to {points(correct.high)})",
+        p_value(found.p).removeprefix("= "),
+        f"{time.value:.2f} ({time.low:.2f} to {time.high:.2f})",
+    ]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f}" if value >= 1 else f"{value:.3f}"
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Turn nested figures into one row: the keys of inner ones behind those of the outer."""
+    row: dict[str, Any] = {}
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            row |= _flat(inner, f"{prefix}{name}_")
+        elif inner is not None:
+            row[prefix + name] = inner
+    return row

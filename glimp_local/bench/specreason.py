@@ -1,0 +1,90 @@
+"""SpecReason (arXiv 2504.07891), the rival: the small model writes each step, the large one scores it afterwards.
+
+A step whose score is too low is written again by the large model. The score is read from the distribution of the large
+model's next token behind a question about the step, so scoring writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from glimp_local.engine import Vocabulary
+from glimp_local.entropy import Glimpse
+from glimp_local.errors import ContextFullError, UsageError
+from glimp_local.events import AnyEvent, Step, StepEnded
+from glimp_local.routing import MODELS, Decision, Model, PolicyName
+from glimp_local.session import Session
+
+ENOUGH = 7
+"""The least score a step may have to be kept: the authors' threshold."""
+
+_QUESTION = "\n\n(How good is the step just written, from 0, useless or wrong, to 9, certainly right? Its score:"
+_DIGITS = {str(digit).encode() for digit in range(10)}
+
+
+class SmallFirst:
+    """Lets the small model write everything, with the large one at hand."""
+
+    name: PolicyName = "small"
+    models: tuple[Model, ...] = MODELS
+
+    def decide(self, glimpse: Glimpse | None) -> Decision:  # noqa: ARG002 - the step is judged when it is written
+        """Choose the small model."""
+        return Decision("small", "policy")
+
+
+class SpecReason:
+    """Answers questions in a session whose policy is `SmallFirst`. `digits` are the large model's `digit_tokens`."""
+
+    def __init__(self, session: Session, digits: npt.NDArray[np.intp], *, enough: int = ENOUGH) -> None:
+        self._session = session
+        self._enough = enough
+        self._digits = digits
+
+    def ask(self, question: str) -> Iterator[AnyEvent]:
+        """Answer a question; yields events like `Session.ask`, with a Rewound where a step was refused."""
+        events, over = self._session.ask(question), False
+        while not over:
+            over = True
+            for event in events:
+                yield event
+                if isinstance(event, StepEnded) and not self._accepts(event.step):
+                    events.close()
+                    events, over = self._session.redo(event.step.index, "large"), False
+                    break
+
+    def _accepts(self, step: Step) -> bool:
+        if step.model != "small" or step.part == "answer" or not step.tokens or step.end in {"cancelled", "failed"}:
+            return True
+        try:
+            return score(self._session.look("large", _QUESTION), self._digits) >= self._enough
+        except ContextFullError:
+            return True  # no room to ask; the session ends the thought next
+
+
+def digit_tokens(vocabulary: Vocabulary) -> npt.NDArray[np.intp]:
+    """Find the tokens that say a digit, with or without a space; shape (n, 2): digit and token id.
+
+    Raises UsageError where there is none.
+    """
+    found = ((vocabulary.piece(token).strip(), token) for token in range(vocabulary.size))
+    digits = [(int(text), token) for text, token in found if text in _DIGITS]
+    if not digits:
+        raise UsageError(
+            "the large model has no token for a digit, so it cannot score a step",
+            hint="leave specreason out: name the policies wanted with --policy",
+        )
+    return np.array(digits, dtype=np.intp)
+
+
+def score(logits: npt.NDArray[np.float32], digits: npt.NDArray[np.intp]) -> int:
+    """Give the likeliest digit of a next-token distribution, from 0 to 9, as the authors' code does.
+
+    `logits` has the shape (n_vocab,), `digits` comes from `digit_tokens`; the tokens of one digit count together.
+    """
+    z = logits[digits[:, 1]].astype(np.float64)
+    weights = np.bincount(digits[:, 0], np.exp(z - z.max()), minlength=10)
+    return int(weights.argmax())

@@ -1,0 +1,151 @@
+"""What a bench's figures mean, in words: does routing pay on this pair?
+
+A difference of accuracy counts where its 95% interval leaves no difference out and McNemar's test agrees, one of time
+where its interval does; what the problems cannot tell is said to be so.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures
+from glimp_local.bench.statistics import Estimate
+
+MARGIN = 0.05
+"""An arm is as right as another one where it loses less than so much, even at the interval's lower end."""
+
+_CHANCE = 0.5
+_SIGNIFICANT = 0.05
+
+Side = Literal["more", "less", "unclear"]
+
+
+def verdict(figures: Figures) -> list[str]:
+    """Say what the bench shows, a paragraph each."""
+    large, small = figures.arm("large"), figures.arm("small")
+    said = [_routed(arm, large, figures) for arm in figures.arms if arm.kind in {"threshold", "share"}]
+    if small is not None and small.less_large is not None and _right(small.less_large) != "less":
+        said.append(
+            f"The small model alone is not shown to be less right than the large one ({_points(small.less_large)}): on "
+            "these problems routing has nothing to win."
+        )
+    rival = figures.arm("specreason")
+    if rival is not None and rival.less_large is not None:
+        said.append(f"specreason: {_against_large(rival.less_large, figures.problems)}.")
+    if figures.agreement is not None:
+        said.append(agreement_in_words(figures.agreement))
+    return said
+
+
+def _routed(arm: ArmFigures, large: ArmFigures | None, figures: Figures) -> str:
+    sentences = []
+    if arm.less_large is not None and large is not None:
+        sentences.append(f"{_against_large(arm.less_large, figures.problems)}. {_costs(arm, large)}")
+    if arm.less_random is not None:
+        sentences.append(_against_chance(arm.less_random))
+    name = f"{arm.name} nats" if arm.kind == "threshold" else arm.name
+    return f"{name} ({arm.share_steps:.0%} of the steps on the large model): {' '.join(sentences) or 'no comparison.'}"
+
+
+def _against_large(found: Difference, problems: int) -> str:
+    figures = f"{_points(found)}, {_times(found.time)}"
+    match _right(found), _side(found.time, 1.0):
+        case "more", "less" | "unclear":
+            said = "beats the large model alone"
+        case "more", "more":
+            said = "is more often right than the large model alone, and slower"
+        case "less", "less":
+            said = "trades accuracy for time"
+        case ("less", _) | (_, "more"):
+            said = "costs more than it saves"
+        case "unclear", "unclear":
+            said = "is not distinguishable from the large model alone"
+        case _ if found.correct.low >= -MARGIN:
+            said = f"beats the large model alone, as right within {100 * MARGIN:.0f} points"
+        case _:
+            half = (found.correct.high - found.correct.low) / 2
+            enough = math.ceil(problems * (half / MARGIN) ** 2 / 10) * 10
+            said = (
+                f"is quicker than the large model alone, but {problems:,} problems cannot tell whether it is as right "
+                f"(about {enough:,} could, within {100 * MARGIN:.0f} points)"
+            )
+    return f"{said}: {figures}"
+
+
+def _costs(arm: ArmFigures, large: ArmFigures) -> str:
+    """Say what routing spares, and what it costs for that, in seconds a problem."""
+    spared = large.seconds.large - arm.seconds.large
+    costs = {
+        "the small model's writing": arm.seconds.small,
+        "catching up": arm.seconds.catch_up - large.seconds.catch_up,
+        "reading the prompt twice": arm.seconds.prompt - large.seconds.prompt,
+        "all else": arm.seconds.rest - large.seconds.rest,
+    }
+    named = sorted(((cost, name) for name, cost in costs.items() if cost > 0), reverse=True)
+    paid = ", ".join(f"{_seconds(cost)} for {name}" for cost, name in named)
+    tokens = (arm.tokens_small + arm.tokens_large) / max(large.tokens_small + large.tokens_large, 1)
+    length = f" It writes {tokens - 1:+.0%} tokens." if abs(tokens - 1) >= MARGIN else ""
+    if spared <= 0:
+        return f"It spares the large model no writing: {_seconds(abs(spared))} more of it a problem than alone.{length}"
+    return f"A problem, it spares the large model {_seconds(spared)} of writing and pays {paid or 'nothing'}.{length}"
+
+
+def _against_chance(found: Difference) -> str:
+    side = _right(found)
+    figures = f"{_points(found)}, p {p_value(found.p)}"
+    if side == "more":
+        return f"Entropy beats chance at the same share of steps: {figures}."
+    if side == "less":
+        return f"Entropy does worse than chance at the same share of steps: {figures}."
+    return f"Entropy cannot be told from chance at the same share of steps: {figures}."
+
+
+def auroc_in_words(auroc: Estimate) -> str:
+    """Write an AUROC with its interval, which one problem alone has not."""
+    interval = "one problem alone: no interval" if math.isnan(auroc.low) else f"{auroc.low:.3f} to {auroc.high:.3f}"
+    return f"AUROC {auroc.value:.3f} ({interval})"
+
+
+def agreement_in_words(found: AgreementFigures) -> str:
+    """Say how well the entropy tells where the large model would have begun a step otherwise."""
+    begins = f"The large model would have begun {found.otherwise:.0%} of {found.glimpses:,} steps with another token"
+    if math.isnan(found.auroc.value):
+        return f"{begins}: too much alike to say what the entropy tells of it."
+    auroc = auroc_in_words(found.auroc)
+    if found.auroc.low > _CHANCE:
+        return f"{begins}; the entropy tells which, {auroc}."
+    return f"{begins}; the entropy is not shown to tell which, {auroc}."
+
+
+def _right(found: Difference) -> Side:
+    return _side(found.correct, 0.0) if found.p < _SIGNIFICANT else "unclear"
+
+
+def _side(found: Estimate, nothing: float) -> Side:
+    if found.low > nothing:
+        return "more"
+    return "less" if found.high < nothing else "unclear"
+
+
+def _points(found: Difference) -> str:
+    correct = found.correct
+    return f"{points(correct.value)} points ({points(correct.low)} to {points(correct.high)})"
+
+
+def _times(time: Estimate) -> str:
+    return f"{time.value:.2f} times the time ({time.low:.2f} to {time.high:.2f})"
+
+
+def points(fraction: float) -> str:
+    """Write a difference of shares in points, without a negative zero."""
+    return f"{round(100 * fraction, 1) + 0.0:+.1f}"
+
+
+def p_value(p: float) -> str:
+    """Write a p value behind its "p"."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"  # noqa: PLR2004 - the least that three decimals can say
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"

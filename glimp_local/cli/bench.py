@@ -1,0 +1,109 @@
+"""`glimp bench`: does routing pay on a pair and a set of problems?"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from glimp_local.cli.flags import FILE, Number, engine_options, model_options, pair_settings
+from glimp_local.errors import GlimpError
+
+# Only what `--help` and usage errors need is imported here; the bench itself is in `cli/run_bench.py`.
+
+_KINDS = ("small", "large", "threshold", "share", "random", "specreason")
+EXTRA = ("scipy", "matplotlib", "math_verify", "pyarrow")
+
+_EPILOG = """\b
+PROBLEMS is a file of JSON lines, {"problem": "...", "answer": "..."} each (GSM8K's own form, with "question", too), or
+  builtin   500 stories for the built-in pair, none of which it was trained on
+  gsm8k, math500, aime24, aime25    from the hub's cache; --download fetches them first
+
+\b
+Examples:
+  glimp bench builtin --limit 50
+  glimp bench mine.jsonl --pair qwen3-0.6b-4b --threshold 0.8 --threshold 1.2 --share 0.2
+  glimp bench gsm8k --download --limit 100 --policy large --policy threshold --policy random
+
+\b
+Exit codes:
+  0    every run is done
+  1    an error; what was finished is on the disk
+  2    a flag, an input or a models.toml that cannot be used
+  3    a model is missing or unreadable
+  4    --time-limit was reached; the report is of the problems that are done
+  130  interrupted (143 by SIGTERM); the same command goes on
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("problems")
+@click.option(
+    "--policy",
+    "kinds",
+    type=click.Choice(_KINDS),
+    multiple=True,
+    help="Only these (several times); without it all six. `random` draws at the shares of each threshold and share.",
+)
+@click.option(
+    "--threshold",
+    "thresholds",
+    type=Number(0),
+    metavar="NATS",
+    multiple=True,
+    help="Several times; else the pair's own.",
+)
+@click.option(
+    "--share", "shares", type=Number(0, 1), metavar="0..1", multiple=True, help="Several times; else the pair's own."
+)
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N problems.")
+@click.option(
+    "--repeat", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs of each problem."
+)
+@click.option("--time-limit", type=Number(0), metavar="MINUTES", help="Begin no run after this time.")
+@click.option(
+    "--looks/--no-looks", default=True, help="Run each problem once more, to compare both models' first tokens."
+)
+@click.option("--instruction", metavar="TEXT", help="What is put behind each problem; '' for nothing.")
+@click.option("--output", "-o", type=FILE, metavar="FOLDER", help="Runs and report; else bench-PROBLEMS-PAIR.")
+@click.option("--download", is_flag=True, help="Fetch a data set of the hub: the one use of the network here.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@model_options
+def bench(**flags: Any) -> None:
+    """Solve PROBLEMS under several policies and say whether routing pays.
+
+    Each problem is solved by the small and the large model alone, routed, routed at random with the same share of
+    steps, and by SpecReason, one after the other on the same loaded models. Every run is kept as it is finished, in the
+    folder --output: the same command again goes on where it stopped. The report goes to stdout and into the folder, as
+    Markdown, JSON, CSV and plots.
+    """
+    from glimp_local.bench.problems import read_problems  # noqa: PLC0415 - `glimp --help` does without
+
+    require_extra("glimp bench")
+    problems = read_problems(flags["problems"], download=flags["download"])[: flags["limit"]]
+    settings = pair_settings(flags)
+    from glimp_local.cli.run_bench import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+
+    command = shlex.join(["glimp", *sys.argv[1:]])
+    sys.exit(run(problems, settings, engine_options(flags), {**flags, "command": command}))
+
+
+def require_extra(what: str) -> None:
+    """Raise GlimpError where the packages of the extra `bench` are missing."""
+    missing = [name for name in EXTRA if find_spec(name) is None]
+    if missing:
+        raise GlimpError(
+            f"{what} needs packages that are not installed: {', '.join(missing)}",
+            hint="pip install 'glimp-local[bench]' (in a clone: pip install '.[bench]')",
+        )
+
+
+def folder_of(problems: str, pair: str) -> Path:
+    """Name the folder of a bench after its problems and its pair."""
+    parts = ("bench", Path(problems).stem, pair)
+    return Path("-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts))

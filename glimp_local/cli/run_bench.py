@@ -1,0 +1,131 @@
+"""The run behind `glimp bench`: load the pair, run what is missing, show the report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from time import monotonic
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from glimp_local.bench.arms import KINDS, make_arms
+from glimp_local.bench.bench import Bench, instruction_for, settings_of
+from glimp_local.bench.grading import Grader
+from glimp_local.bench.problems import Problem
+from glimp_local.bench.report import Report
+from glimp_local.bench.runs import Header, RunLog
+from glimp_local.cli.bench import folder_of
+from glimp_local.cli.interrupts import Interrupts
+from glimp_local.cli.progress import RunProgress
+from glimp_local.errors import CancelledError
+from glimp_local.machine import describe
+from glimp_local.pair import Pair, load_pair
+from glimp_local.routing import Model
+
+_SPENT = 4
+_SEED = 1
+
+
+def run(
+    problems: Sequence[Problem],
+    settings: dict[str, Any],
+    options: dict[Model, dict[str, int]],
+    flags: dict[str, Any],
+) -> int:
+    """Run a bench the way the flags say; give the exit code."""
+    interrupts = Interrupts()
+    began = monotonic()
+    try:
+        with load_pair(
+            flags["name"],
+            small=flags["small"],
+            large=flags["large"],
+            models_file=flags["models_file"],
+            cancel=interrupts.cancel,
+            engine_options=options,
+            **{**settings, "policy": "threshold"},
+        ) as pair:
+            return _bench(pair, problems, flags, interrupts, began)
+    except CancelledError as error:  # while the models were loading
+        sys.stderr.write(f"glimp: {error}\n")
+        return interrupts.exit_code or error.exit_code
+    finally:
+        interrupts.ignore()
+
+
+def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], interrupts: Interrupts, began: float) -> int:
+    says = Console(stderr=True, highlight=False, soft_wrap=True)
+    for notice in pair.notices:
+        says.print(f"glimp: {notice}", markup=False)
+    config = pair.config
+    arms = make_arms(
+        flags["kinds"] or KINDS, flags["thresholds"] or [config.threshold], flags["shares"] or [config.share]
+    )
+    seed = _SEED if flags["seed"] is None else flags["seed"]
+    instruction = instruction_for(pair, flags["instruction"])
+    folder = flags["output"] or folder_of(flags["problems"], pair.name)
+    stored = tuple(pair.history.read()) if pair.history else ()
+    header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, describe())
+    deadline = None if flags["time_limit"] is None else began + 60 * flags["time_limit"]
+    code = 0
+    with RunLog(folder, header) as log:
+        bench = Bench(
+            pair,
+            problems,
+            arms,
+            log,
+            seed=seed,
+            repeat=flags["repeat"],
+            looks=flags["looks"],
+            instruction=instruction,
+        )
+        if (done := len(bench.tasks) - len(bench.pending)) and not flags["quiet"]:
+            says.print(f"glimp: {done:,} of {len(bench.tasks):,} runs are in {folder} already", markup=False)
+        stopped = None
+        try:
+            with Grader() as grader, RunProgress(bench, says, quiet=flags["quiet"]) as progress:
+                for task in bench.run(grader):
+                    progress.advance(task)
+                    if interrupts.exit_code is not None:
+                        stopped = "interrupted"
+                    elif deadline is not None and monotonic() > deadline and bench.pending:
+                        stopped = "the time is up"
+                    if stopped:
+                        break
+        except CancelledError:
+            stopped = "interrupted"
+        if stopped:
+            says.print(f"glimp: {stopped}: what is finished is in {folder}; the same command goes on", markup=False)
+            code = interrupts.exit_code or _SPENT
+        title = f"glimp bench: {flags['problems']} with {pair.name}"
+        try:
+            report = Report(title, flags["command"], arms, log, bench.tasks)
+        except ValueError as error:
+            says.print(f"glimp: no report yet: {error}", markup=False)
+            return code
+        report.write(folder)
+    _show(report)
+    says.print(f"\nglimp: report and plots are in {folder}", markup=False)
+    return code
+
+
+def _show(report: Report) -> None:
+    """Print the report: tables on a terminal, Markdown into a pipe."""
+    if not sys.stdout.isatty():
+        sys.stdout.write(report.markdown())
+        return
+    console = Console(highlight=False)
+    console.print(*report.about, sep="\n", markup=False)
+    for table in report.tables:
+        drawn = Table(title=table.heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for number, column in enumerate(table.columns):
+            drawn.add_column(column, justify="right" if number else "left", overflow="fold")
+        for row in table.rows:
+            drawn.add_row(*row)
+        console.print()
+        console.print(drawn)
+    console.print()
+    for said in [*report.verdict, *report.notes]:
+        console.print(f"• {said}", markup=False)

@@ -1,0 +1,272 @@
+"""Data sets of the hub, with the hub's own client and a server of its protocol; the network only when told to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from glimp_local.bench.datasets import rows
+from glimp_local.bench.problems import Problem
+from glimp_local.errors import UsageError
+
+COMMIT = "a" * 40
+
+
+def as_parquet(table: Sequence[Mapping[str, object]]) -> bytes:
+    written = BytesIO()
+    parquet.write_table(pa.Table.from_pylist(list(table)), written)
+    return written.getvalue()
+
+
+GSM8K = [
+    {"question": "Janet's ducks?", "answer": "16 - 3 - 4 = <<16-3-4=9>>9\n#### 18"},
+    {"question": "How much?", "answer": "It is\n#### 1,080"},
+]
+AIME = [{"id": 60, "problem": "Find it.", "solution": "Of course.", "answer": "204", "url": "x", "year": "2024"}]
+REPOS = {
+    "openai/gsm8k": {
+        "README.md": b"# GSM8K",
+        "main/test-00000-of-00001.parquet": as_parquet(GSM8K),
+        "main/train-00000-of-00001.parquet": b"not asked for",
+    },
+    "HuggingFaceH4/MATH-500": {
+        "test.jsonl": b'{"problem": "1/2?", "answer": "\\\\frac12", "unique_id": "test/algebra/1.json"}\n'
+    },
+    "HuggingFaceH4/aime_2024": {"data/train-00000-of-00001.parquet": as_parquet(AIME)},
+}
+
+
+class Hub(ThreadingHTTPServer):
+    """As much of the hub as the download of a data set takes; it remembers who asked for what."""
+
+    def __init__(self) -> None:
+        self.repos = {name: dict(files) for name, files in REPOS.items()}
+        self.refusal: tuple[int, dict[str, str]] | None = None
+        self.asked: list[str] = []
+        super().__init__(("127.0.0.1", 0), Answerer)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Answerer(BaseHTTPRequestHandler):
+    server: Hub
+
+    def do_HEAD(self) -> None:
+        self.respond()
+
+    def do_GET(self) -> None:
+        body = self.respond()
+        self.wfile.write(body)
+
+    def respond(self) -> bytes:
+        path = urlsplit(self.path).path
+        self.server.asked.append(f"{self.command} {path}")
+        if self.server.refusal is not None:
+            status, headers = self.server.refusal
+            return self.send(status, b"{}", headers)
+        for repo, files in self.server.repos.items():
+            if path == f"/api/datasets/{repo}/revision/main":
+                siblings = [{"rfilename": name} for name in files]
+                return self.send(200, json.dumps({"id": repo, "sha": COMMIT, "siblings": siblings}).encode())
+            if path == f"/api/datasets/{repo}/tree/{COMMIT}":
+                tree = [
+                    {"type": "file", "path": name, "size": len(content), "oid": "0" * 40}
+                    for name, content in files.items()
+                ]
+                return self.send(200, json.dumps(tree).encode())
+            begin = f"/datasets/{repo}/resolve/{COMMIT}/"
+            if path.startswith(begin) and (content := files.get(path.removeprefix(begin))) is not None:
+                etag = f'"{hashlib.sha256(content).hexdigest()}"'
+                return self.send(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT})
+        return self.send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> bytes:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        return body
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    server = Hub()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+class Read(msgspec.Struct):
+    """What came of reading: problems or an error."""
+
+    problems: list[Problem] = []
+    code: int = 0
+    error: str = ""
+    hint: str | None = None
+
+
+Reader = Callable[..., Read]
+
+PROGRAM = """\
+import sys
+import msgspec
+from glimp_local.bench.problems import read_problems
+from glimp_local.errors import GlimpError
+try:
+    found = {"problems": read_problems(sys.argv[1], download="--download" in sys.argv)}
+except GlimpError as error:
+    found = {"code": error.exit_code, "error": str(error), "hint": error.hint}
+sys.stdout.buffer.write(msgspec.json.encode(found))
+"""
+
+
+@pytest.fixture
+def read(hub: Hub) -> Reader:
+    """Read in a process of its own: the hub's client reads its environment once, when it is imported."""
+
+    def read_(*arguments: str, **environment: str) -> Read:
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *arguments],
+            env={**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_DISABLE_XET": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        return msgspec.json.decode(done.stdout, type=Read)
+
+    return read_
+
+
+def test_a_parquet_set_is_downloaded_once_and_read_without_a_network(hub: Hub, read: Reader) -> None:
+    expected = [Problem("1", "Janet's ducks?", "18"), Problem("2", "How much?", "1,080")]
+    assert read("gsm8k", "--download").problems == expected
+    assert not [asked for asked in hub.asked if "train" in asked or "README" in asked]
+    hub.shutdown()
+    hub.server_close()
+    assert read("gsm8k").problems == expected
+    assert read("gsm8k", "--download").problems == expected
+
+
+def test_a_set_of_json_lines_keeps_the_hub_s_ids(read: Reader) -> None:
+    expected = [Problem("test/algebra/1.json", "1/2?", r"\frac12")]
+    assert read("math500", "--download").problems == expected
+    assert read("math500").problems == expected
+
+
+def test_other_columns_are_left_alone(read: Reader) -> None:
+    assert read("aime24", "--download").problems == [Problem("60", "Find it.", "204")]
+
+
+@pytest.mark.parametrize("name", ["gsm8k", "math500", "aime24", "aime25"])
+def test_without_the_flag_the_network_is_not_touched(hub: Hub, read: Reader, name: str) -> None:
+    found = read(name)
+    assert found.code == 2
+    assert "is not on this machine" in found.error
+    assert found.hint == f"glimp bench {name} --download"
+    assert hub.asked == []
+
+
+def test_other_files_of_a_set_in_the_cache_are_not_the_problems(hub: Hub, read: Reader) -> None:
+    test = hub.repos["openai/gsm8k"].pop("main/test-00000-of-00001.parquet")
+    found = read("gsm8k", "--download")
+    assert found.code == 1
+    assert found.error == "openai/gsm8k holds no file main/test*.parquet (any more)"
+    hub.repos["openai/gsm8k"]["main/test-00000-of-00001.parquet"] = test
+    assert read("gsm8k").hint == "glimp bench gsm8k --download"
+
+
+def test_a_set_that_is_gone_is_said(read: Reader) -> None:
+    found = read("aime25", "--download")
+    assert found.code == 1
+    assert "the hub has no data set math-ai/aime25" in found.error
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, "GatedRepo"), (403, "GatedRepo"), (401, "RepoNotFound"), (403, ""), (401, "")]
+)
+def test_a_set_behind_a_login_names_the_command_to_log_in(hub: Hub, read: Reader, status: int, code: str) -> None:
+    hub.refusal = status, {"X-Error-Code": code} if code else {}
+    found = read("gsm8k", "--download")
+    assert found.code == 1
+    assert f"logged in and was granted access ({status})" in found.error
+    assert found.hint == "hf auth login"
+
+
+@pytest.mark.parametrize("status", [400, 500, 503])
+def test_a_hub_that_fails_is_said(hub: Hub, read: Reader, status: int) -> None:
+    hub.refusal = status, {}
+    found = read("gsm8k", "--download")
+    assert found.code == 1
+    assert found.error == f"openai/gsm8k could not be downloaded: the hub answers {status}"
+
+
+def test_no_connection_is_said(hub: Hub, read: Reader) -> None:
+    hub.shutdown()
+    hub.server_close()
+    found = read("gsm8k", "--download")
+    assert found.code == 1
+    assert "could not be downloaded: " in found.error
+    assert "refused" in found.error
+    assert str(found.hint).startswith("check the connection")
+
+
+def test_a_cache_that_cannot_be_written_is_said(tmp_path: Path, read: Reader) -> None:
+    (tmp_path / "file").touch()
+    found = read("gsm8k", "--download", HF_HUB_CACHE=str(tmp_path / "file" / "hub"))
+    assert found.code == 1
+    assert found.error.startswith(f"openai/gsm8k could not be kept: {tmp_path / 'file'}")
+    assert "set HF_HOME" in str(found.hint)
+
+
+def test_a_download_that_the_environment_forbids_is_said(hub: Hub, read: Reader) -> None:
+    found = read("gsm8k", "--download", HF_HUB_OFFLINE="1")
+    assert (found.code, found.hint) == (2, "unset HF_HUB_OFFLINE")
+    assert "HF_HUB_OFFLINE is set" in found.error
+    assert hub.asked == []
+
+
+def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "test.parquet"
+    path.write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(UsageError, match=r"test\.parquet: this is not a Parquet file"):
+        rows(path)
+
+
+def test_a_parquet_file_without_pyarrow_names_what_to_install(tmp_path: Path) -> None:
+    path = tmp_path / "test.parquet"
+    path.write_bytes(as_parquet(GSM8K))
+    (tmp_path / "pyarrow").mkdir()  # a package without what is looked for in it
+    (tmp_path / "pyarrow" / "__init__.py").touch()
+    code = f"from pathlib import Path\nfrom glimp_local.bench.datasets import rows\nrows(Path({str(path)!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "GlimpError: test.parquet is a Parquet file, and pyarrow is not installed" in done.stderr
+    assert "hint: pip install 'glimp-local[bench]'" in done.stderr
