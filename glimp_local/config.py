@@ -127,6 +127,8 @@ class PairConfig(Strict, frozen=True):
     """Entropy in nats above which the large model writes the step (policy "threshold"). The paper uses 0.9 to 1.0."""
     share: Fraction = 0.25
     """Share of steps for the large model (policies "share" and "random"). The paper recommends 0.2 to 0.3."""
+    task: str = ""
+    """Kind of task: the entropies glimpsed are stored, and `share` starts from them, by pair and task."""
     top_k: Annotated[int, msgspec.Meta(ge=2)] | None = None
     """Measure the entropy over the k likeliest tokens, renormalised, instead of the whole vocabulary."""
     answer_by: Literal["large", "small", "route"] = "large"

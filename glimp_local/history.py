@@ -20,10 +20,15 @@ LIMIT = 2000
 
 
 class EntropyHistory:
-    """The entropies of one pair, told from others by its two files' names and sizes, and by how they are measured."""
+    """The entropies of one pair on one kind of task.
 
-    def __init__(self, small: Path, large: Path, *, top_k: int | None = None) -> None:
+    Pairs are told apart by their two files' names and sizes (so by their quantisation, too) and by how the entropies
+    are measured.
+    """
+
+    def __init__(self, small: Path, large: Path, *, top_k: int | None = None, task: str = "") -> None:
         identity = "|".join(f"{path.name}:{path.stat().st_size}" for path in (small, large)) + f"|{top_k}"
+        identity += f"|{task}" if task else ""
         key = hashlib.sha256(identity.encode()).hexdigest()[:16]
         folder = platformdirs.user_data_path("glimp", appauthor=False) / "entropies"
         self.path = folder / f"{key}.json"
@@ -42,11 +47,14 @@ class EntropyHistory:
         """Store a run's entropies behind the others. Where that fails, they are lost with a log line."""
         if not entropies_nats:
             return
-        kept = [*self.read(), *entropies_nats][-LIMIT:]
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self.path.with_suffix(".partial")
-            partial.write_bytes(msgspec.json.encode(kept))
-            partial.replace(self.path)
+            self.replace([*self.read(), *entropies_nats])
         except OSError as error:
             log.warning("the entropies of this run could not be stored: %s", error)
+
+    def replace(self, entropies_nats: Sequence[float]) -> None:
+        """Store entropies in the place of those stored before; raises OSError where that fails."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_suffix(".partial")
+        partial.write_bytes(msgspec.json.encode(entropies_nats[-LIMIT:]))
+        partial.replace(self.path)

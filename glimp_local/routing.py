@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from bisect import insort
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, Protocol, get_args
 
 import msgspec
@@ -62,6 +62,15 @@ def by_threshold(glimpse: Glimpse | None, threshold_nats: float) -> Decision:
     return Decision("small", "confident", threshold_nats)
 
 
+def threshold_for(share: float, entropies_nats: Sequence[float]) -> float:
+    """Give the threshold that at most `share` of the entropies, in rising order, lie above: a quantile in nats.
+
+    It is one of them; where all have to lie above it, it is negative, below every entropy.
+    """
+    above = int(share * len(entropies_nats))
+    return -1.0 if above >= len(entropies_nats) else entropies_nats[len(entropies_nats) - 1 - above]
+
+
 class Threshold:
     """The paper's rule: a fixed threshold in nats."""
 
@@ -98,11 +107,7 @@ class Share:
         """The threshold the next step will meet, in nats."""
         if len(self._seen) < self.MINIMUM:
             return self._first_threshold_nats
-        # The quantile without interpolation that leaves at most `share` of the entropies seen above it.
-        above = int(self.share * len(self._seen))
-        if above >= len(self._seen):
-            return -1.0  # below every entropy: all steps go to the large model
-        return self._seen[len(self._seen) - 1 - above]
+        return threshold_for(self.share, self._seen)
 
     def decide(self, glimpse: Glimpse | None) -> Decision:
         """Hold the entropy against the running quantile, then let it count."""

@@ -15,6 +15,9 @@ from glimp_local.errors import GlimpError
 _COMMANDS = {
     "chat": "Talk with a pair of models and watch them think.",
     "solve": "Solve one problem with a pair of models.",
+    "bench": "Measure whether routing pays on a pair and a set of problems.",
+    "calibrate": "Find the thresholds that send given shares of the steps to the large model.",
+    "trace": "A saved run looked at again, step by step.",
     "sessions": "The conversations that were saved.",
 }
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""

@@ -20,7 +20,7 @@ FILE = click.Path(path_type=Path)
 _LAYERS = click.IntRange(-1, 10_000)
 
 
-class _Number(click.ParamType[float]):
+class Number(click.ParamType[float]):
     """A finite number in a range, said in words when it is not."""
 
     name = "number"
@@ -40,7 +40,7 @@ class _Number(click.ParamType[float]):
         return number
 
 
-_OPTIONS = (
+_MODELS = (
     click.option(
         "--pair", "name", envvar="GLIMP_PAIR", show_envvar=True, help="A pair of models.toml (else its default)."
     ),
@@ -57,22 +57,13 @@ _OPTIONS = (
         show_envvar=True,
         help="A models.toml over the packaged one, instead of yours.",
     ),
-    click.option(
-        "--policy",
-        type=click.Choice(["threshold", "share", "small", "large", "random"]),
-        help="Who writes a step. `small` and `large` load one model only; `random` draws at --share.",
-    ),
-    click.option(
-        "--threshold",
-        type=_Number(0),
-        metavar="NATS",
-        help="Entropy above which the large model writes a step (under `share`: at first).",
-    ),
-    click.option("--share", type=_Number(0, 1), metavar="0..1", help="Aim at this share of steps on the large model."),
     click.option("--answer-by", type=click.Choice(["large", "small", "route"]), help="Who writes the answer."),
     click.option("--max-thought", type=click.IntRange(1), metavar="TOKENS", help="Then the thought is closed."),
     click.option("--max-answer", type=click.IntRange(1), metavar="TOKENS", help="Then the answer is cut."),
-    click.option("--temperature", type=_Number(0, 100), help="Of sampling; 0 takes the likeliest token."),
+    click.option("--temperature", type=Number(0, 100), help="Of sampling; 0 takes the likeliest token."),
+    click.option(
+        "--task", metavar="NAME", help="Kind of task; the entropies that `share` starts from are kept by pair and task."
+    ),
     click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Makes a run repeatable."),
     click.option(
         "--ctx",
@@ -91,16 +82,42 @@ _OPTIONS = (
     ),
 )
 
+_ROUTING = (
+    click.option(
+        "--policy",
+        type=click.Choice(["threshold", "share", "small", "large", "random"]),
+        help="Who writes a step. `small` and `large` load one model only; `random` draws at --share.",
+    ),
+    click.option(
+        "--threshold",
+        type=Number(0),
+        metavar="NATS",
+        help="Entropy above which the large model writes a step (under `share`: at first).",
+    ),
+    click.option("--share", type=Number(0, 1), metavar="0..1", help="Aim at this share of steps on the large model."),
+)
+
 
 def pair_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the flags."""
-    for option in reversed(_OPTIONS):
+    """Give a command the flags that choose a pair and who writes."""
+    return model_options(_with(command, _ROUTING))
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags that choose a pair, but not those of routing."""
+    return _with(command, _MODELS)
+
+
+def _with(command: Callable[..., None], options: tuple[Callable[..., Any], ...]) -> Callable[..., None]:
+    for option in reversed(options):
         command = option(command)
     return command
 
 
 def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
     """Turn the flags that were given into settings of the pair."""
+    for flag in ("policy", "threshold", "share"):
+        flags.setdefault(flag, None)  # a command without the flags of routing
     policy = flags["policy"] or _implied_policy(flags)
     for flag, policies in (("threshold", {"threshold", "share"}), ("share", {"share", "random"})):
         if flags[flag] is not None and policy is not None and policy not in policies:
@@ -117,7 +134,7 @@ def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
         "policy": policy,
         "context": flags["ctx"],
         "chat_template": flags["chat_template"] and str(flags["chat_template"]),
-        **{key: flags[key] for key in ("threshold", "share", "answer_by", "max_thought", "max_answer")},
+        **{key: flags[key] for key in ("threshold", "share", "answer_by", "max_thought", "max_answer", "task")},
     }
     if flags["temperature"] is not None:
         settings["sampling"] = {"temperature": flags["temperature"]}

@@ -1,0 +1,79 @@
+"""Which threshold sends which share of the steps to the large model, on one pair and one kind of task.
+
+Knows entropies, and how to write a threshold into a models.toml; runs no model.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import tomlkit
+
+from glimp_local.errors import ConfigError
+from glimp_local.routing import threshold_for
+
+SHARES = (0.05, 0.10, 0.20, 0.30, 0.50)
+FEW = 100
+"""From fewer entropies than this a threshold is a rough figure."""
+
+_DRAWS = 1000
+_DECIMALS = 4
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A share, and the threshold that gives it."""
+
+    share: float
+    threshold_nats: float
+    low_nats: float
+    """Lower end of the threshold's 95% interval."""
+    high_nats: float
+
+
+def cuts(entropies_nats: Sequence[Sequence[float]], shares: Sequence[float] = SHARES) -> list[Cut]:
+    """Find the threshold of each share, with a 95% interval from a bootstrap over the problems.
+
+    `entropies_nats` has the entropies of each problem, in nats. Raises ValueError where there is none at all.
+    """
+    problems = [np.asarray(problem, dtype=np.float64) for problem in entropies_nats if len(problem)]
+    if not problems:
+        raise ValueError("nothing was glimpsed")
+    rng = np.random.default_rng(0)
+    draws = [
+        np.sort(np.concatenate([problems[i] for i in rng.integers(0, len(problems), len(problems))])).tolist()
+        for _ in range(_DRAWS)
+    ]
+    seen = np.sort(np.concatenate(problems)).tolist()
+    found = []
+    for share in shares:
+        low, high = np.quantile([threshold_for(share, draw) for draw in draws], [0.025, 0.975])
+        value = max(threshold_for(share, seen), 0.0)
+        found.append(Cut(share, round(value, _DECIMALS), max(float(low), 0.0), max(float(high), 0.0)))
+    return found
+
+
+def write_threshold(file: Path, pair: str, threshold_nats: float) -> None:
+    """Put a pair's threshold into a models.toml, which is made where there is none; all else in it stays as it is.
+
+    Raises ConfigError where the file cannot be read or written.
+    """
+    try:
+        target = file.resolve()  # a link stays one
+        document = tomlkit.parse(target.read_bytes().decode("utf-8")) if target.exists() else tomlkit.document()
+        pairs = document.setdefault("pairs", tomlkit.table(is_super_table=True))
+        pairs.setdefault(pair, tomlkit.table())
+        pairs[pair]["threshold"] = threshold_nats
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f"{target.name}.partial")
+        partial.write_bytes(tomlkit.dumps(document).encode("utf-8"))
+        if target.exists():
+            shutil.copymode(target, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
+    except (ValueError, TypeError) as error:  # tomlkit's own errors are ValueErrors
+        raise ConfigError(f"{file}: the threshold cannot be put into it: {error}") from error

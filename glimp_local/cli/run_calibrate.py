@@ -1,0 +1,176 @@
+"""The runs behind `glimp calibrate`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import track
+
+from glimp_local.bench.agreement import watch
+from glimp_local.bench.bench import asked, instruction_for
+from glimp_local.bench.problems import Problem
+from glimp_local.bench.runs import Look, Looks
+from glimp_local.calibration import FEW, SHARES, Cut, cuts, write_threshold
+from glimp_local.cli.interrupts import Interrupts
+from glimp_local.config import user_file
+from glimp_local.errors import CancelledError, GlimpError
+from glimp_local.events import Solution, fold
+from glimp_local.pair import Pair, load_pair
+from glimp_local.routing import Model, Share
+from glimp_local.session import Session
+
+if TYPE_CHECKING:
+    from glimp_local.bench.figures import AgreementFigures
+
+_SEED = 1
+
+
+class Calibration(msgspec.Struct, frozen=True):
+    """What `--json` prints."""
+
+    pair: str
+    task: str
+    problems: int
+    glimpses: int
+    share_steps: float
+    """Share of steps on the large model while the problems were solved."""
+    cuts: list[Cut]
+    chosen: Cut
+    """The threshold of the share that was wanted."""
+    threshold_nats: float
+    """The pair's threshold as it was."""
+    share_at_threshold: float
+    """The share of these steps that has a higher entropy than that."""
+    agreement: AgreementFigures | None
+    written: str | None
+    """The models.toml into which the chosen threshold was put."""
+
+
+def run(
+    problems: Sequence[Problem],
+    share: float | None,
+    settings: dict[str, Any],
+    options: dict[Model, dict[str, int]],
+    flags: dict[str, Any],
+) -> int:
+    """Calibrate the way the flags say; give the exit code."""
+    interrupts = Interrupts()
+    try:
+        with load_pair(
+            flags["name"],
+            small=flags["small"],
+            large=flags["large"],
+            models_file=flags["models_file"],
+            cancel=interrupts.cancel,
+            engine_options=options,
+            **{**settings, "policy": "share"},
+        ) as pair:
+            found = _calibrate(pair, problems, pair.config.share if share is None else share, flags, interrupts)
+    except CancelledError as error:
+        sys.stderr.write(f"glimp: {error}\n")
+        return interrupts.exit_code or error.exit_code
+    finally:
+        interrupts.ignore()
+    if flags["as_json"]:
+        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+    else:
+        _show(found)
+    return 0
+
+
+def _calibrate(
+    pair: Pair, problems: Sequence[Problem], share: float, flags: dict[str, Any], interrupts: Interrupts
+) -> Calibration:
+    says = Console(stderr=True, highlight=False, soft_wrap=True)
+    for notice in pair.notices:
+        says.print(f"glimp: {notice}", markup=False)
+    solved: list[Solution] = []
+    looks: list[Looks] = []
+    policy = Share(share, threshold_nats=pair.config.threshold)
+    seed = _SEED if flags["seed"] is None else flags["seed"]
+    instruction = instruction_for(pair, flags["instruction"])
+    hidden = flags["quiet"] or not says.is_terminal
+    for number, problem in enumerate(track(problems, "solving", console=says, transient=True, disable=hidden)):
+        pair.empty_caches()
+        session = Session(pair, seed=seed + number, policy=policy)
+        seen: list[Look] = []
+        question = asked(problem, instruction)
+        solved.append(fold(watch(session, question, seen) if flags["agreement"] else session.ask(question)))
+        looks.append(Looks(problem.id, 0, tuple(seen)))
+        if interrupts.exit_code is not None:
+            raise CancelledError("interrupted: nothing was stored or written")
+    entropies = [solution.stats.entropies_nats for solution in solved]
+    every = [nats for of_problem in entropies for nats in of_problem]
+    try:
+        *found, chosen = cuts(entropies, [*SHARES, share])
+    except ValueError as error:
+        raise GlimpError(f"{error}: no step was written", hint="try other problems, or more tokens") from error
+    _store(pair, every)
+    return Calibration(
+        pair=pair.name,
+        task=pair.config.task,
+        problems=len(problems),
+        glimpses=len(every),
+        share_steps=sum(s.stats.steps_large for s in solved) / sum(s.stats.steps for s in solved),
+        cuts=found,
+        chosen=chosen,
+        threshold_nats=pair.config.threshold,
+        share_at_threshold=sum(nats > pair.config.threshold for nats in every) / len(every),
+        agreement=_agreement(looks) if flags["agreement"] else None,
+        written=_write(pair, chosen, flags["models_file"]) if flags["write"] else None,
+    )
+
+
+def _store(pair: Pair, entropies_nats: Sequence[float]) -> None:
+    assert pair.history is not None  # both models are loaded
+    try:
+        pair.history.replace(entropies_nats)
+    except OSError as error:
+        raise GlimpError(f"the entropies cannot be stored in {pair.history.path}: {error.strerror}") from error
+
+
+def _agreement(looks: Sequence[Looks]) -> AgreementFigures | None:
+    from glimp_local.bench.figures import agreement  # noqa: PLC0415 - scipy, of the extra `bench`
+
+    return agreement(looks)
+
+
+def _write(pair: Pair, chosen: Cut, models_file: Path | None) -> str:
+    file = models_file or user_file()
+    write_threshold(file, pair.name, chosen.threshold_nats)
+    return str(file)
+
+
+def _show(found: Calibration) -> None:
+    problems = f"{found.problems} problem{'s' * (found.problems != 1)}"
+    what = f"{found.pair}, {found.task}" if found.task else found.pair
+    shares = f"{found.share_steps:.0%} of the steps on the large model"
+    lines = [
+        f"{what}: {found.glimpses:,} glimpses in {problems}, solved with {shares}",
+        "",
+        "share of steps   threshold, nats (95% interval)",
+        *(
+            f"{cut.share:>14.0%}   {cut.threshold_nats:<8.4g} ({cut.low_nats:.2g} to {cut.high_nats:.2g})"
+            for cut in found.cuts
+        ),
+        "",
+        f"The pair's threshold, {found.threshold_nats:g} nats, sends {found.share_at_threshold:.0%} of these steps.",
+        "The entropies are stored; the policy `share` starts from them.",
+    ]
+    if found.glimpses < FEW:
+        lines.append(f"These are few: solve more problems (--limit), until there are {FEW} glimpses at least.")
+    if found.agreement is not None:
+        from glimp_local.bench.verdict import agreement_in_words  # noqa: PLC0415 - scipy, of the extra `bench`
+
+        lines.append(agreement_in_words(found.agreement))
+    wanted = f"{found.chosen.threshold_nats:g} nats, for {found.chosen.share:.0%} of the steps"
+    if found.written:
+        lines.append(f"Written into {found.written}: {wanted}.")
+    else:
+        lines.append(f"--write puts the threshold of --share into your models.toml: {wanted}.")
+    sys.stdout.write("\n".join(lines) + "\n")

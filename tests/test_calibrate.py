@@ -1,0 +1,157 @@
+"""`glimp calibrate`: thresholds for shares, what is stored, and what is written."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glimp_local.calibration import cuts, write_threshold
+from glimp_local.config import load_catalogue, user_file
+from glimp_local.errors import ConfigError
+from glimp_local.history import EntropyHistory
+from glimp_local.routing import Share
+from tests.commands import Glimp
+
+CALIBRATE = ("calibrate", "--limit", "3", "-q")
+
+
+def test_a_cut_sends_its_share_of_the_entropies() -> None:
+    rng = np.random.default_rng(1)
+    problems = [rng.exponential(1, 50).tolist() for _ in range(20)]
+    every = np.concatenate(problems)
+    for cut in cuts(problems):
+        assert (every > cut.threshold_nats).mean() == pytest.approx(cut.share, abs=0.002)
+        # Of an exponential distribution the quantile is known.
+        assert cut.low_nats < -np.log(cut.share) < cut.high_nats
+        assert cut.low_nats <= cut.threshold_nats <= cut.high_nats
+
+
+def test_the_interval_is_that_of_the_problems_not_of_the_steps() -> None:
+    alike = cuts([[float(i)] * 100 for i in range(6)], [0.5])[0]
+    assert alike.high_nats - alike.low_nats >= 2
+    mixed = cuts([[float(i % 6) for i in range(100)]] * 6, [0.5])[0]
+    assert mixed.high_nats - mixed.low_nats <= 1
+
+
+def test_all_steps_and_none_have_a_threshold_too() -> None:
+    everything, nothing = cuts([[0.5, 1.0]], [1.0, 0.0])
+    assert everything.threshold_nats == 0.0
+    assert nothing.threshold_nats == 1.0
+    with pytest.raises(ValueError, match="nothing was glimpsed"):
+        cuts([[], []])
+
+
+def test_calibrating_prints_the_thresholds_and_stores_the_entropies(glimp: Glimp, small: Path, large: Path) -> None:
+    result = glimp(*CALIBRATE, *glimp.pair())
+    assert result.code == 0, result.err
+    assert "12 glimpses in 3 problems" in result.out
+    assert "These are few" in result.out
+    history = EntropyHistory(small, large).read()
+    assert len(history) == 12
+    assert Share(0.25, threshold_nats=9.0, history=history).threshold_nats < 9.0
+    # Another time takes the place of the first.
+    glimp("calibrate", "--limit", "1", "-q", *glimp.pair())
+    assert len(EntropyHistory(small, large).read()) == 4
+
+
+def test_tasks_are_kept_apart(glimp: Glimp, small: Path, large: Path) -> None:
+    glimp(*CALIBRATE, *glimp.pair(), "--task", "stories")
+    assert EntropyHistory(small, large).read() == []
+    assert len(EntropyHistory(small, large, task="stories").read()) == 12
+
+
+def test_the_json_has_the_figures_and_the_agreement(glimp: Glimp) -> None:
+    result = glimp(*CALIBRATE, *glimp.pair(), "--agreement", "--json", "--share", "0.25")
+    found = json.loads(result.out)
+    assert [cut["share"] for cut in found["cuts"]] == [0.05, 0.1, 0.2, 0.3, 0.5]
+    assert found["chosen"]["share"] == 0.25
+    assert found["glimpses"] == found["agreement"]["glimpses"] == 12
+    # One step of four, the one the small model is unsure of, would be begun otherwise.
+    assert found["agreement"]["otherwise"] == 0.25
+    assert found["agreement"]["auroc"]["value"] == 1.0
+    assert found["share_at_threshold"] == 0.25
+
+
+def test_write_puts_the_threshold_where_the_pair_takes_it_from(glimp: Glimp, home: Path) -> None:
+    result = glimp(*CALIBRATE, "--write", "--share", "0.1", "--json")
+    found = json.loads(result.out)
+    assert found["written"] == str(user_file())
+    assert load_catalogue().pair("builtin")[1].threshold == found["chosen"]["threshold_nats"]
+    assert home in user_file().parents
+
+
+def test_write_wants_a_pair_with_a_name(glimp: Glimp) -> None:
+    result = glimp(*CALIBRATE, *glimp.pair(), "--write")
+    assert result.code == 2
+    assert "--write wants a pair that has a name" in result.err
+
+
+MINE = """\
+# My models.
+default = "mine"   # not the built-in one
+
+[pairs.mine]
+threshold = 0.9  # guessed
+share = 0.2
+
+[pairs.mine.small]
+path = 'a.gguf'
+
+# The large one.
+[pairs.mine.large]
+path = "b.gguf"
+"""
+
+
+def test_comments_and_order_stay_as_they_are(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(MINE)
+    file.chmod(0o640)
+    write_threshold(file, "mine", 0.1234)
+    assert file.read_text() == MINE.replace("threshold = 0.9  # guessed", "threshold = 0.1234  # guessed")
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in tmp_path.glob("models*")] == ["models.toml"]
+    write_threshold(file, "builtin", 0.5)
+    assert file.read_text().startswith(MINE.replace("0.9", "0.1234"))
+    assert tomllib.loads(file.read_text())["pairs"]["builtin"] == {"threshold": 0.5}
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "pairs.mine.threshold = 1.0\n",
+        "pairs = {mine = {share = 0.1}}\n",
+        "[pairs]\nmine = {share = 0.1}\n",
+        '[pairs."mine"]\r\nshare = 0.1 # windows\r\n',
+        '[pairs.other]\nshare = 0.1\n\n[pairs.mine.large]\npath = "b.gguf"\n',
+    ],
+)
+def test_any_spelling_of_the_tables_is_kept_valid(tmp_path: Path, before: str) -> None:
+    file = tmp_path / "models.toml"
+    file.write_bytes(before.encode())
+    write_threshold(file, "mine", 0.25)
+    after = tomllib.loads(file.read_bytes().decode())
+    assert after["pairs"]["mine"]["threshold"] == 0.25
+    wanted = tomllib.loads(before)
+    wanted.setdefault("pairs", {}).setdefault("mine", {})["threshold"] = 0.25
+    assert after == wanted
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    real, link = tmp_path / "dotfiles.toml", tmp_path / "models.toml"
+    real.write_text(MINE)
+    link.symlink_to(real)
+    write_threshold(link, "mine", 0.5)
+    assert link.is_symlink()
+    assert "threshold = 0.5" in real.read_text()
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        write_threshold(tmp_path / "file" / "models.toml", "mine", 0.5)
