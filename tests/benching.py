@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from glimp_local.bench.runs import Run
@@ -21,10 +23,10 @@ def made_up(
     seconds: float = 1.0,
     repeat: int = 0,
     steps_large: int = 0,
-    **stats: object,
+    **stats: Any,
 ) -> Run:
     """Make up a run of ten steps and a hundred tokens."""
-    empty = {
+    empty: dict[str, Any] = {
         "steps": 10,
         "steps_large": steps_large,
         "share_steps": steps_large / 10,

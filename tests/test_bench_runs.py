@@ -27,7 +27,8 @@ def test_what_was_added_is_there_again(tmp_path: Path) -> None:
         assert list(log) == [run, looks]
         assert log.run("a", "large", 0) == run
         assert log.looks("a", 0) == looks
-        assert log.run("a", "large", 1) is log.run("a", "small", 0) is log.looks("b", 0) is None
+        assert log.run("a", "large", 1) is log.run("a", "small", 0) is None
+        assert log.looks("b", 0) is None
         assert log.header == HEADER  # the entropies that `share` began with stay those of the first call
         log.add(made_up("b", "large", correct=False))
     assert len((tmp_path / "bench" / FILE).read_text().splitlines()) == 4

@@ -14,8 +14,9 @@ from glimp_local.bench.plots import pareto
 from glimp_local.bench.statistics import auroc, clustered_auroc, difference, mcnemar, rate, ratio
 
 RNG = np.random.default_rng(7)
-ONE = RNG.random(60) < 0.7
-OTHER = np.where(RNG.random(60) < 0.8, ONE, ~ONE)
+RIGHT = RNG.random(60) < 0.7
+RIGHT_TOO = np.where(RNG.random(60) < 0.8, RIGHT, ~RIGHT)
+ONE, OTHER = RIGHT.astype(float), RIGHT_TOO.astype(float)
 
 
 @pytest.mark.parametrize(("right", "of"), [(0, 5), (3, 20), (188, 200), (40, 40), (1, 1)])
@@ -36,7 +37,7 @@ def test_a_rate_over_repeats_is_drawn_from_the_problems() -> None:
 
 def test_a_paired_difference_agrees_with_the_paired_t_interval() -> None:
     found = difference(ONE, OTHER)
-    delta = ONE.astype(float) - OTHER.astype(float)
+    delta = ONE - OTHER
     low, high = stats.t.interval(0.95, delta.size - 1, delta.mean(), stats.sem(delta))
     assert found.value == pytest.approx(delta.mean())
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.02)
@@ -55,7 +56,7 @@ def test_where_all_problems_differ_alike_the_interval_is_still_not_empty() -> No
 
 
 def test_mcnemars_test_is_statsmodels() -> None:
-    table = [[int((a & b).sum()) for b in (OTHER, ~OTHER)] for a in (ONE, ~ONE)]
+    table = [[int((a & b).sum()) for b in (RIGHT_TOO, ~RIGHT_TOO)] for a in (RIGHT, ~RIGHT)]
     assert mcnemar(ONE, OTHER) == pytest.approx(reference_mcnemar(table, exact=True).pvalue)
     assert mcnemar(ONE, ONE) == 1.0
 

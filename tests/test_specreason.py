@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_a_look_shows_what_a_fresh_engine_computes_and_changes_nothing(open_pair
     for event in session.ask(QUESTION):
         events.append(event)
         if isinstance(event, StepStarted):
-            for model, aside in (("large", ""), ("large", " So?"), ("small", ""), ("small", " So?")):
+            for model, aside in product(MODELS, ("", " So?")):
                 lane = session._lanes[model]
                 seen = session.look(model, aside)
                 ids = [*lane.ids, *lane.prompts.handed_over(aside.encode())]

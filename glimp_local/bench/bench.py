@@ -21,6 +21,7 @@ from glimp_local.bench.specreason import SpecReason, digit_tokens
 from glimp_local.errors import CancelledError, UsageError
 from glimp_local.events import AnyEvent, Solution, fold
 from glimp_local.pair import Pair
+from glimp_local.prompt import Message
 from glimp_local.routing import Threshold
 from glimp_local.session import Session
 
@@ -98,7 +99,7 @@ class Bench:
     def _check_lengths(self) -> None:
         for problem in self._problems:
             for model, prompts in self._pair.prompts.items():
-                length = len(prompts.prompt([{"role": "user", "content": asked(problem, self._instruction)}]))
+                length = len(prompts.prompt(self._messages(problem)))
                 context = self._pair.engines[model].context
                 if length > context // 2:
                     raise UsageError(
@@ -107,6 +108,9 @@ class Bench:
                         hint="give them more with --ctx, or leave the problem out",
                     )
 
+    def _messages(self, problem: Problem) -> list[Message]:
+        return [{"role": "user", "content": asked(problem, self._instruction)}]
+
     @property
     def pending(self) -> list[Task]:
         """The tasks that are not on the disk."""
@@ -114,9 +118,18 @@ class Bench:
 
     def run(self, grader: Grader) -> Iterator[Task]:
         """Do what is pending; yields each task when its record is on the disk. Raises CancelledError after a cancel."""
-        for task in self.pending:
+        pending = self.pending
+        if pending:
+            self._warm_up(pending[0].problem)
+        for task in pending:
             self._log.add(self._look(task) if task.arm is None else self._solve(task, task.arm, grader))
             yield task
+
+    def _warm_up(self, problem: Problem) -> None:
+        """Have both models read something: the first run must not pay for the files' pages that come from the disk."""
+        self._pair.empty_caches()
+        for model, engine in self._pair.engines.items():
+            engine.feed(self._pair.prompts[model].prompt(self._messages(problem)))
 
     def _solve(self, task: Task, arm: Arm, grader: Grader) -> Run:
         seed = self._seed_of(task)
@@ -185,6 +198,12 @@ def instruction_for(pair: Pair, given: str | None) -> str:
     if given is not None:
         return given
     return "" if pair.config.only else INSTRUCTION
+
+
+def objection(pair: Pair, problems: Sequence[Problem], instruction: str) -> str | None:
+    """Say it, once for all problems, where they are not of the one kind the pair was made for."""
+    found = [said for problem in problems if (said := pair.objection(asked(problem, instruction)))]
+    return f"{len(found):,} of {len(problems):,} problems are not for this pair: {found[0]}" if found else None
 
 
 def settings_of(pair: Pair, *, seed: int, instruction: str) -> dict[str, Any]:

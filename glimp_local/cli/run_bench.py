@@ -18,7 +18,7 @@ from glimp_local.bench.report import Report
 from glimp_local.bench.runs import Header, RunLog
 from glimp_local.cli.bench import folder_of
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.cli.progress import RunProgress
+from glimp_local.cli.progress import RunProgress, say_notices
 from glimp_local.errors import CancelledError
 from glimp_local.machine import describe
 from glimp_local.pair import Pair, load_pair
@@ -57,14 +57,13 @@ def run(
 
 def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], interrupts: Interrupts, began: float) -> int:
     says = Console(stderr=True, highlight=False, soft_wrap=True)
-    for notice in pair.notices:
-        says.print(f"glimp: {notice}", markup=False)
+    instruction = instruction_for(pair, flags["instruction"])
+    say_notices(pair, problems, instruction, says)
     config = pair.config
     arms = make_arms(
         flags["kinds"] or KINDS, flags["thresholds"] or [config.threshold], flags["shares"] or [config.share]
     )
     seed = _SEED if flags["seed"] is None else flags["seed"]
-    instruction = instruction_for(pair, flags["instruction"])
     folder = flags["output"] or folder_of(flags["problems"], pair.name)
     stored = tuple(pair.history.read()) if pair.history else ()
     header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, describe())

@@ -17,6 +17,7 @@ from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Look, Looks
 from glimp_local.calibration import FEW, SHARES, Cut, cuts, write_threshold
 from glimp_local.cli.interrupts import Interrupts
+from glimp_local.cli.progress import say_notices
 from glimp_local.config import user_file
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import Solution, fold
@@ -87,13 +88,12 @@ def _calibrate(
     pair: Pair, problems: Sequence[Problem], share: float, flags: dict[str, Any], interrupts: Interrupts
 ) -> Calibration:
     says = Console(stderr=True, highlight=False, soft_wrap=True)
-    for notice in pair.notices:
-        says.print(f"glimp: {notice}", markup=False)
+    instruction = instruction_for(pair, flags["instruction"])
+    say_notices(pair, problems, instruction, says)
     solved: list[Solution] = []
     looks: list[Looks] = []
     policy = Share(share, threshold_nats=pair.config.threshold)
     seed = _SEED if flags["seed"] is None else flags["seed"]
-    instruction = instruction_for(pair, flags["instruction"])
     hidden = flags["quiet"] or not says.is_terminal
     for number, problem in enumerate(track(problems, "solving", console=says, transient=True, disable=hidden)):
         pair.empty_caches()
