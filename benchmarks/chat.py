@@ -22,7 +22,7 @@ import click
 
 from benchmarks.terminal import Terminal
 from glimp_local.events import Finished, decode_events
-from glimp_local.machine import describe
+from glimp_local.machine import describe_with_load
 from glimp_local.transcripts import read_events
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."
@@ -114,7 +114,7 @@ def main(small: Path, large: Path, repeat: int, tokens: int, policy: str) -> Non
         paints.append(painted)
         stops.append(time_to_stop(arguments))
         click.echo(f"{bare:,.1f} tokens/s without, {shown:,.1f} with: {shown / bare:.3f}", err=True)
-    click.echo(describe())
+    click.echo(describe_with_load())
     click.echo(f"{small.name} + {large.name}, {policy}, {repeat} runs in turns, medians")
     click.echo(f"tokens per second with the interface, of those without: {statistics.median(ratios):.3f}")
     click.echo(f"from the start to the first paint: {statistics.median(paints):.2f} s")

@@ -20,7 +20,7 @@ from glimp_local.config import SamplingSettings
 from glimp_local.engine import Engine
 from glimp_local.entropy import glimpse
 from glimp_local.events import Text
-from glimp_local.machine import describe
+from glimp_local.machine import describe_with_load
 from glimp_local.pair import Pair, load_pair
 from glimp_local.session import Session
 
@@ -85,7 +85,7 @@ def glimpse_seconds(engine: Engine, rounds: int = 300) -> float:
 @click.option("--tokens", default=160, show_default=True)
 def main(model: Path, rounds: int, tokens: int) -> None:
     """Measure MODEL, a GGUF."""
-    print(describe())
+    print(describe_with_load())
     greedy = SamplingSettings(temperature=0)
     with load_pair(small=model, policy="small", sampling=greedy, max_answer=tokens, max_thought=tokens) as pair:
         engine = pair.engines["small"]

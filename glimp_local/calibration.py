@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from decimal import ROUND_CEILING, Context
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,8 @@ FEW = 100
 """From fewer entropies than this a threshold is a rough figure."""
 
 _DRAWS = 1000
-_DECIMALS = 4
+_ROUNDED = Context(prec=4, rounding=ROUND_CEILING)
+"""Upwards: the entropy that a threshold was must not lie above it."""
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -29,9 +31,9 @@ class Cut(msgspec.Struct, frozen=True):
 
     share: float
     threshold_nats: float
-    low_nats: float
-    """Lower end of the threshold's 95% interval."""
-    high_nats: float
+    low_nats: float | None
+    """Lower end of the threshold's 95% interval; None where there is but one problem."""
+    high_nats: float | None
 
 
 def cuts(entropies_nats: Sequence[Sequence[float]], shares: Sequence[float] = SHARES) -> list[Cut]:
@@ -51,9 +53,13 @@ def cuts(entropies_nats: Sequence[Sequence[float]], shares: Sequence[float] = SH
     found = []
     for share in shares:
         low, high = np.quantile([threshold_for(share, draw) for draw in draws], [0.025, 0.975])
-        value = max(threshold_for(share, seen), 0.0)
-        found.append(Cut(share, round(value, _DECIMALS), max(float(low), 0.0), max(float(high), 0.0)))
+        ends = (None, None) if len(problems) == 1 else (_rounded(low), _rounded(high))
+        found.append(Cut(share, _rounded(threshold_for(share, seen)), *ends))
     return found
+
+
+def _rounded(nats: float) -> float:
+    return float(_ROUNDED.create_decimal_from_float(max(float(nats), 0.0)))
 
 
 def write_threshold(file: Path, pair: str, threshold_nats: float) -> None:

@@ -13,12 +13,16 @@ from glimp_local.engine.binding import RELEASE
 
 def describe() -> str:
     """Name the machine and the versions in one line."""
-    load = psutil.getloadavg()[0]
     return (
         f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
         f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {RELEASE}; "
-        f"glimp-local {__version__}; load before the run {load:.1f}"
+        f"glimp-local {__version__}"
     )
+
+
+def describe_with_load() -> str:
+    """Name the machine, the versions, and what else it has to do now."""
+    return f"{describe()}; load before the run {psutil.getloadavg()[0]:.1f}"
 
 
 def _processor() -> str:

@@ -66,9 +66,9 @@ class WhatIf(msgspec.Struct, frozen=True):
     """Indices of the steps that would have gone to the other model. Only the first one is certain."""
     to_small: int
     to_large: int
-    share_steps_then: float
+    share_steps_was: float
     """Share of steps on the large model, as in `Figures`."""
-    share_steps_now: float
+    share_steps_would_be: float
 
 
 def figures(run: Run) -> Figures:
@@ -114,8 +114,8 @@ def what_if(steps: Sequence[Step], threshold_nats: float) -> WhatIf:
         moved=tuple(step.index for step, _ in moved),
         to_small=len(moved) - to_large,
         to_large=to_large,
-        share_steps_then=_share(len(large), len(routed)),
-        share_steps_now=_share(len(large) + more, len(routed)),
+        share_steps_was=_share(len(large), len(routed)),
+        share_steps_would_be=_share(len(large) + more, len(routed)),
     )
 
 
@@ -154,7 +154,9 @@ def in_words(found: WhatIf) -> list[str]:
     of = f"of the {_steps(found.told)} with a glimpse"
     said = [f"at {found.threshold_nats:.4g} nats, {many} {of} would have gone to the other model{parts}"]
     if found.moved:
-        said.append(f"steps on the large model: {found.share_steps_then:.0%} as it was, {found.share_steps_now:.0%} so")
+        said.append(
+            f"steps on the large model: {found.share_steps_was:.0%} as it was, {found.share_steps_would_be:.0%} so"
+        )
         said.append(f"only the first of them, step {found.moved[0]}, is certain: what follows would be another text")
     if found.untold:
         said.append(f"{_steps(found.untold)} without a glimpse cannot be told")

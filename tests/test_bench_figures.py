@@ -3,13 +3,16 @@ from __future__ import annotations
 import math
 import re
 
+import msgspec
 import pytest
 
-from glimp_local.bench.arms import Arm, make_arms
+from glimp_local.bench.arms import KINDS, Arm, make_arms, turned
 from glimp_local.bench.figures import Figures, figures
 from glimp_local.bench.runs import Look, Looks, Run
-from glimp_local.bench.verdict import verdict
+from glimp_local.bench.verdict import points, verdict
+from glimp_local.routing import Random
 from tests.benching import made_up, model_stats
+from tests.tracing import step
 
 SMALL, LARGE, ROUTED = Arm("small"), Arm("large"), Arm("threshold", 0.5)
 CHANCE = Arm("random", control_of=ROUTED.name)
@@ -56,14 +59,38 @@ def test_the_arms_come_with_their_controls_behind_them() -> None:
         "small",
         "large",
         "threshold 0.3",
-        "threshold 1",
-        "share 0.2",
         "random as threshold 0.3",
+        "threshold 1",
         "random as threshold 1",
+        "share 0.2",
         "random as share 0.2",
         "specreason",
     ]
     assert [arm.name for arm in make_arms(("large", "random"), [1], [0.2])] == ["large"]
+
+
+def test_no_arm_always_follows_the_same_one_and_controls_stay_behind_theirs() -> None:
+    arms = make_arms(KINDS, [0.3, 1], [0.2])
+    orders = [[arm.name for arm in turned(arms, number)] for number in range(12)]
+    assert {order[0] for order in orders} == {arm.name for arm in arms if arm.control_of is None}
+    for order in orders:
+        assert sorted(order) == sorted(arm.name for arm in arms)
+        for arm in arms:
+            assert arm.control_of is None or order.index(arm.name) == order.index(arm.control_of) + 1
+
+
+def test_thresholds_that_are_nearly_alike_are_two_arms() -> None:
+    names = [arm.name for arm in make_arms(("threshold",), [0.3, 0.30000001, 2.0], [])]
+    assert names == ["threshold 0.3", "threshold 0.30000001", "threshold 2"]
+
+
+def test_random_draws_at_the_share_that_the_entropy_gave() -> None:
+    decided = [step(i, reason="uncertain", model="large") for i in range(3)] + [step(3 + i) for i in range(7)]
+    circles = [step(10 + i, reason="loop", model="large") for i in range(10)]
+    run = msgspec.structs.replace(made_up("a", ROUTED.name, correct=True).solution, steps=tuple(decided + circles))
+    policy = CHANCE.policy([run], seed=1, threshold_nats=1.0, history=[])
+    assert isinstance(policy, Random)
+    assert policy.share == 0.3
 
 
 def test_the_figures_of_an_arm_are_those_of_its_runs() -> None:
@@ -104,13 +131,13 @@ def test_repeats_of_a_problem_count_as_one_problem() -> None:
 @pytest.mark.parametrize(
     ("routed", "seconds", "said"),
     [
-        (as_right(), 0.6, "beats the large model alone, as right within 5 points"),
-        ([True] * 200, 0.6, "beats the large model alone: +20.0 points"),
+        (as_right(), 0.6, "beats the large model alone: quicker, and as right within 5 points (+0.0 points"),
+        ([True] * 200, 0.6, "beats the large model alone: more often right, and quicker (+20.0 points"),
         ([True] * 200, 1.5, "is more often right than the large model alone, and slower"),
-        (as_right(), 1.5, "costs more than it saves"),
+        (as_right(), 1.5, "costs more than it saves: slower than the large model alone, and not shown to be more"),
         ([number % 5 > 2 for number in range(200)], 0.6, "trades accuracy for time"),
-        ([number % 5 > 2 for number in range(200)], 1.5, "costs more than it saves"),
-        ([number % 5 > 0 for number in range(20)], 0.6, "20 problems cannot tell whether it is as right"),
+        ([number % 5 > 2 for number in range(200)], 1.5, "costs more than it saves: less often right than the large"),
+        ([number % 5 > 0 for number in range(20)], 0.6, "20 problems cannot tell whether it is as right within 5"),
     ],
 )
 def test_the_verdict_follows_the_intervals(routed: list[bool], seconds: float, said: str) -> None:
@@ -118,9 +145,18 @@ def test_the_verdict_follows_the_intervals(routed: list[bool], seconds: float, s
 
 
 def test_a_handful_of_problems_proves_nothing_however_they_fall() -> None:
-    result = found([False] * 4, 0.6)
-    assert "4 problems cannot tell" in verdict(result)[0]
-    assert "less right" in verdict(result)[1]
+    for routed in ([False] * 4, [True] * 4):
+        said = verdict(found(routed, 0.6))
+        assert "4 problems cannot tell" in said[0]
+        assert "These problems cannot tell whether the small model alone is as right" in said[1]
+
+
+def test_the_number_of_problems_that_could_tell_is_larger_than_that_of_those_that_could_not() -> None:
+    for count in (10, 20, 50, 100):
+        for lost in range(8):
+            said = verdict(found([right and number >= lost for number, right in enumerate(as_right(count))], 0.6))[0]
+            wanted = re.search(r"about ([\d,]+) could", said)
+            assert wanted is None or int(wanted[1].replace(",", "")) > count
 
 
 def test_one_problem_has_a_report_too() -> None:
@@ -163,21 +199,25 @@ def test_the_verdict_says_what_is_spared_and_what_it_costs() -> None:
         for i in range(30)
     ]
     said = verdict(figures([LARGE, ROUTED], [large, routed], []))[0]
-    assert "spares the large model 600 ms of writing and pays 850 ms for catching up, 700 ms for the small" in said
+    paid = "850 ms for catching up, 700 ms for the small model's writing, 50 ms for reading the prompt"
+    assert f"A problem, it saves 600 ms of the large model's writing and pays {paid}" in said
     assert "It writes +30% tokens" in said
 
 
 @pytest.mark.parametrize(
-    ("chance", "said"), [(0.3, "Entropy beats chance"), (0.8, "cannot be told from chance"), (1.0, "does worse than")]
+    ("chance", "said"),
+    [(0.3, "Entropy beats random"), (0.8, "cannot be told from random"), (1.0, "does worse than random")],
 )
 def test_the_control_is_held_against(chance: float, said: str) -> None:
-    assert said in verdict(found(as_right(), 0.6, chance=chance))[0]
+    assert f"{said} routing (30% of the steps on the large model, 30% there)" in " ".join(
+        verdict(found(as_right(), 0.6, chance=chance))
+    )
 
 
 def test_a_small_model_that_is_as_good_leaves_nothing_to_win() -> None:
     result = figures([SMALL, LARGE], [arm_runs(SMALL, as_right(), 0.4), arm_runs(LARGE, as_right(), 1.0)], [])
-    assert any("routing has nothing to win" in said for said in verdict(result))
-    assert not any("nothing to win" in said for said in verdict(found(as_right(), 0.6)))
+    assert any("here routing has nothing to win" in said for said in verdict(result))
+    assert not any("to win" in said for said in verdict(found(as_right(), 0.6)))
 
 
 def test_agreement_is_counted_over_all_glimpses() -> None:
@@ -191,5 +231,6 @@ def test_agreement_is_counted_over_all_glimpses() -> None:
 
 
 def test_no_figure_is_a_negative_zero() -> None:
+    assert points(-0.0004) == points(0.0) == "+0.0"
     for said in verdict(found(as_right(), 0.6)):
         assert not re.search(r"-0(\.0+)?\b(?!\.)", said), said

@@ -11,7 +11,7 @@ from glimp_local.bench.runs import FILE, Header, Look, Looks, RunLog
 from glimp_local.errors import GlimpError, UsageError
 from tests.benching import made_up
 
-HEADER = Header({"pair": "one", "seed": 1}, (0.5, 1.5), "a machine")
+HEADER = Header({"pair": "one", "seed": 1}, (0.5, 1.5))
 
 
 def log_of(folder: Path, header: Header = HEADER) -> RunLog:
@@ -23,7 +23,7 @@ def test_what_was_added_is_there_again(tmp_path: Path) -> None:
     with log_of(tmp_path) as log:
         log.add(run)
         log.add(looks)
-    with log_of(tmp_path, Header({"pair": "one", "seed": 1}, (), "another machine")) as log:
+    with log_of(tmp_path, Header({"pair": "one", "seed": 1}, ())) as log:
         assert list(log) == [run, looks]
         assert log.run("a", "large", 0) == run
         assert log.looks("a", 0) == looks
@@ -63,7 +63,7 @@ def test_runs_of_other_settings_are_refused_and_kept(tmp_path: Path) -> None:
         log.add(made_up("a", "large", correct=True))
     before = (tmp_path / "bench" / FILE).read_bytes()
     with pytest.raises(UsageError, match="another seed: 1, not 2") as raised:
-        log_of(tmp_path, Header({"pair": "one", "seed": 2}, (), ""))
+        log_of(tmp_path, Header({"pair": "one", "seed": 2}, ()))
     assert "--output" in str(raised.value.hint)
     assert (tmp_path / "bench" / FILE).read_bytes() == before
 
@@ -82,7 +82,7 @@ def test_two_benches_do_not_write_to_one_folder(tmp_path: Path) -> None:
     with log_of(tmp_path):
         code = (
             "import sys; from pathlib import Path; from glimp_local.bench.runs import Header, RunLog\n"
-            "RunLog(Path(sys.argv[1]), Header({}, (), ''))"
+            "RunLog(Path(sys.argv[1]), Header({}, ()))"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, tmp_path / "bench"], capture_output=True, text=True, check=False

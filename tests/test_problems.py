@@ -183,4 +183,4 @@ def test_the_wheel_carries_the_built_in_problems() -> None:
 @given(st.text(min_size=1).filter(str.strip), st.text(min_size=1).filter(lambda text: text.strip() and "#" not in text))
 def test_any_text_is_read_as_it_was_written(text: str, answer: str) -> None:
     line = msgspec.json.encode({"problem": text, "answer": answer})
-    assert _problem(line, "here", "1") == Problem("1", text, answer.strip())
+    assert _problem(line, "here", "1", answers=True) == Problem("1", text, answer.strip())

@@ -10,13 +10,14 @@ import pytest
 from glimp_local import Session
 from glimp_local.bench.agreement import watch
 from glimp_local.bench.runs import Look
-from glimp_local.bench.specreason import SmallFirst, SpecReason, digit_tokens, score
+from glimp_local.bench.specreason import Judge, SmallFirst, SpecReason, digit_tokens, score
 from glimp_local.errors import ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Rewound, Solution, StepStarted, fold
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import MODELS
 from tests.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, held_by_a_fresh_engine, writers
 from tests.tiny_models import LARGE, write_story
+from tests.vocabularies import vocabulary
 
 Judged = Callable[[str], tuple[Session, list[AnyEvent]]]
 
@@ -26,11 +27,11 @@ def judged(tiny: Path, tmp_path: Path) -> Judged:
     """Solve with a large model that gives every step the same score."""
 
     def solve(digit: str) -> tuple[Session, list[AnyEvent]]:
-        large = write_story(tmp_path / f"judge{digit}.gguf", {**LARGE, ":": {digit: 12.0}}, seed=1)
+        large = write_story(tmp_path / f"judge{digit}.gguf", {**LARGE, " ": {digit: 12.0}}, seed=1)
         pair = load_pair(small=tiny / "small.gguf", large=large, sampling=GREEDY)
         session = Session(pair, seed=1, policy=SmallFirst())
-        digits = digit_tokens(pair.engines["large"].vocabulary)
-        return session, list(SpecReason(session, digits).ask(QUESTION))
+        judge = Judge(pair.engines["large"].vocabulary)
+        return session, list(SpecReason(session, judge).ask(QUESTION))
 
     return solve
 
@@ -66,13 +67,24 @@ def test_seven_is_enough_and_six_is_not(judged: Judged) -> None:
 
 
 def test_the_score_is_the_likeliest_digit_and_leaves_other_tokens_out(open_pair: Open) -> None:
-    vocabulary = open_pair().engines["large"].vocabulary
-    digits = digit_tokens(vocabulary)
-    assert {vocabulary.piece(int(token)) for _, token in digits} == {str(digit).encode() for digit in range(10)}
-    logits = np.full(vocabulary.size, 5.0, dtype=np.float32)
+    tiny = open_pair().engines["large"].vocabulary
+    digits = digit_tokens(tiny)
+    assert {tiny.piece(int(token)) for _, token in digits} == {str(digit).encode() for digit in range(10)}
+    logits = np.full(tiny.size, 5.0, dtype=np.float32)
     logits[dict(digits.tolist())[8]] = 5.5
     logits[0] = 60.0
     assert score(logits, digits) == 8
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama-bpe", "llama-spm", "gpt-2", "command-r", "gemma-4"])
+def test_the_score_is_the_very_next_token_in_every_vocabulary(llama_cpp_models: Path, name: str) -> None:
+    with vocabulary(llama_cpp_models / f"ggml-vocab-{name}.gguf") as real:
+        judge, digits = Judge(real), dict(digit_tokens(real)[:, ::-1].tolist())
+        asked = real.tokenize(judge.question, continues=True)
+        for digit in range(10):
+            *before, last = real.tokenize(f"{judge.question.rstrip()} {digit}", continues=True)
+            assert before == asked
+            assert digits[last] == digit
 
 
 def test_the_tokens_of_one_digit_count_together() -> None:

@@ -114,7 +114,7 @@ def test_why_in_words() -> None:
 def test_the_run_s_own_threshold_changes_nothing() -> None:
     found = trace.what_if(SOLUTION.steps, 0.3)
     assert (found.moved, found.told, found.untold, found.fixed) == ((), 34, 0, 1)
-    assert found.share_steps_then == found.share_steps_now == SOLUTION.stats.share_steps
+    assert found.share_steps_was == found.share_steps_would_be == SOLUTION.stats.share_steps
     assert shown(RECORDED, "--what-if", "0.3")[-1] == (
         "what if: at 0.3 nats, none of the 34 steps with a glimpse would have gone to the other model"
     )
@@ -140,7 +140,7 @@ def test_a_what_if_counts_what_it_moves(threshold: float) -> None:
             assert (each.index in found.moved) == ((each.entropy_nats > threshold) != (each.model == "large"))
     assert len(found.moved) == found.to_small + found.to_large
     large = 5 + found.to_large - found.to_small
-    assert found.share_steps_now == pytest.approx(large / 34)
+    assert found.share_steps_would_be == pytest.approx(large / 34)
 
 
 def test_a_what_if_marks_and_sums_up() -> None:

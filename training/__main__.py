@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from glimp_local.machine import describe
+from glimp_local.machine import describe_with_load
 from training import evaluate
 from training.recipe import PLANS, ROWS_HEAD, make
 from training.stories import held_out
@@ -36,7 +36,7 @@ def main() -> None:
         story.question for words in SETS for seed in evaluate.SEEDS for story in held_out(words, evaluate.MOST, seed)
     )
     tokenizer = train_tokenizer(options.seed, without=without)
-    machine = describe()
+    machine = describe_with_load()
     names = [name for name in PLANS if options.only in {None, name}]
     # Side by side, one thread each: two threads on one of these models do not halve its time.
     with ProcessPoolExecutor(len(names), mp_context=multiprocessing.get_context("spawn")) as processes:

@@ -31,7 +31,7 @@ from glimp_local.config import load_catalogue, packaged_file
 from glimp_local.entropy import glimpse
 from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
-from glimp_local.machine import describe
+from glimp_local.machine import describe_with_load
 from glimp_local.pair import Pair, override
 from glimp_local.routing import Alone, Model, Policy, Random, Threshold
 from training.stories import Story, held_out
@@ -109,7 +109,7 @@ def open_pair(folder: Path | None = None) -> Pair:
 def report(pair: Pair, count: int) -> str:
     """Give the figures of both sets as Markdown."""
     temperature = pair.config.sampling.temperature
-    lines = [f"{describe()}. Temperature {temperature:g}; 95% intervals in brackets.", ""]
+    lines = [f"{describe_with_load()}. Temperature {temperature:g}; 95% intervals in brackets.", ""]
     for title, words, number in (
         ("held-out stories", TAUGHT, count),
         ("stories of held-out names, things and wordings", HELD_OUT, max(1, count // HARDER)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import numpy as np
 
 from glimp_local.bench.runs import Look
+from glimp_local.errors import ContextFullError
 from glimp_local.events import AnyEvent, StepStarted
 from glimp_local.routing import MODELS
 from glimp_local.session import Session
@@ -15,11 +17,13 @@ from glimp_local.session import Session
 def watch(session: Session, question: str, looks: list[Look]) -> Iterator[AnyEvent]:
     """Answer a question and note at each glimpse whether the two models would begin the step with the same token.
 
-    Yields the events of `Session.ask`. The large model reads every step early, so the run's times say nothing.
+    Yields the events of `Session.ask`. The large model reads every step early, so the run's times say nothing. Where
+    the transcript outgrows its context there are no more looks.
     """
     for event in session.ask(question):
         if isinstance(event, StepStarted) and event.entropy_nats is not None and event.part != "answer":
-            looks.append(Look(event.entropy_nats, _agree(session)))
+            with suppress(ContextFullError):
+                looks.append(Look(event.entropy_nats, _agree(session)))
         yield event
 
 

@@ -13,6 +13,7 @@ from glimp_local.routing import Alone, Policy, Random, Share, Threshold
 
 Kind = Literal["small", "large", "threshold", "share", "random", "specreason"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+_BY_ENTROPY = frozenset({"confident", "uncertain"})
 
 
 class Arm(msgspec.Struct, frozen=True):
@@ -29,7 +30,7 @@ class Arm(msgspec.Struct, frozen=True):
         """The arm's name in records and reports."""
         if self.control_of is not None:
             return f"random as {self.control_of}"
-        return self.kind if self.value is None else f"{self.kind} {self.value:g}"
+        return self.kind if self.value is None else f"{self.kind} {repr(self.value).removesuffix('.0')}"
 
     @property
     def is_routed(self) -> bool:
@@ -42,8 +43,9 @@ class Arm(msgspec.Struct, frozen=True):
         """Make the policy of the next run.
 
         `before` are the finished runs of this arm; for `random` those of the arm it controls, up to and with the same
-        problem: it draws at the share of steps these gave. `history` are the entropies that were stored for the pair
-        when the bench began, `threshold_nats` is what `share` starts with where there are too few.
+        problem: it draws at the share of steps whose entropy sent them to the large model. `history` are the entropies
+        that were stored for the pair when the bench began, `threshold_nats` is what `share` starts with where there are
+        too few.
         """
         match self.kind:
             case "small" | "large":
@@ -54,20 +56,30 @@ class Arm(msgspec.Struct, frozen=True):
                 seen = [*history, *(nats for solution in before for nats in solution.stats.entropies_nats)]
                 return Share(self.value or 0.0, threshold_nats=threshold_nats, history=seen)
             case "random":
-                steps = sum(solution.stats.steps for solution in before)
-                return Random(sum(solution.stats.steps_large for solution in before) / max(steps, 1), seed)
+                # Steps that went to the large model for another reason (a circle) will do so under `random`, too.
+                reasons = [step.reason for solution in before for step in solution.steps if step.reason in _BY_ENTROPY]
+                return Random(reasons.count("uncertain") / max(len(reasons), 1), seed)
             case "specreason":
                 return SmallFirst()
 
 
 def make_arms(kinds: Iterable[Kind], thresholds: Iterable[float], shares: Iterable[float]) -> list[Arm]:
-    """Give the arms in the order in which a problem meets them: each control behind the arm it controls."""
+    """Give the arms, each control right behind the arm it controls."""
     wanted = set(kinds)
     routed = [Arm("threshold", nats) for nats in dict.fromkeys(thresholds) if "threshold" in wanted]
     routed += [Arm("share", share) for share in dict.fromkeys(shares) if "share" in wanted]
     return [
         *(Arm(kind) for kind in ("small", "large") if kind in wanted),
-        *routed,
-        *(Arm("random", control_of=arm.name) for arm in routed if "random" in wanted),
+        *(one for arm in routed for one in (arm, Arm("random", control_of=arm.name))[: 1 + ("random" in wanted)]),
         *([Arm("specreason")] if "specreason" in wanted else []),
     ]
+
+
+def turned(arms: Sequence[Arm], number: int) -> list[Arm]:
+    """Give the arms in the order in which the problem of a number meets them.
+
+    Each problem begins one arm further on, so that none always follows the same one; controls stay behind their arms.
+    """
+    starts = [at for at, arm in enumerate(arms) if arm.control_of is None]
+    at = starts[number % len(starts)]
+    return [*arms[at:], *arms[:at]]

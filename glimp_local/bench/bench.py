@@ -5,21 +5,25 @@ Each run begins with empty caches. What is on the disk already is not done again
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
 
-from glimp_local import __version__
 from glimp_local.bench.agreement import watch
-from glimp_local.bench.arms import Arm
+from glimp_local.bench.arms import Arm, turned
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import LOOKS, Look, Looks, Run, RunLog
-from glimp_local.bench.specreason import SpecReason, digit_tokens
+from glimp_local.bench.specreason import Judge, SpecReason
 from glimp_local.errors import CancelledError, UsageError
 from glimp_local.events import AnyEvent, Solution, fold
+from glimp_local.machine import describe
 from glimp_local.pair import Pair
 from glimp_local.prompt import Message
 from glimp_local.routing import Threshold
@@ -30,8 +34,8 @@ INSTRUCTION = (
 )
 """What is put behind a problem, unless the pair was made for one kind of problem as it stands."""
 
-_NEXT_REPEAT = 1_000_003
-"""A prime between the seeds of a problem's repeats."""
+_ENDS = 2**20
+"""Bytes at either end of a model's file that tell it from others of its size: hashing all of it would take long."""
 
 
 class Task(NamedTuple):
@@ -51,7 +55,8 @@ class Task(NamedTuple):
 class Bench:
     """Runs what is still to be run; its `tasks` come in the order in which they are done.
 
-    Raises UsageError where a problem is too long for the context, before anything is run.
+    A run that llama.cpp could not finish is not kept: `failures` has why, and the next call does it again. Raises
+    UsageError where a problem is too long for the context, before anything is run.
     """
 
     def __init__(
@@ -70,17 +75,18 @@ class Bench:
         self._log = log
         self._seed = seed
         self._instruction = instruction
-        self._arms = {arm.name: arm for arm in arms}
         self._problems = problems
         self.tasks = [
             Task(problem, number, round_, arm)
             for round_ in range(repeat)
             for number, problem in enumerate(problems)
-            for arm in [*arms, *([None] if looks else [])]
+            for arm in [*turned(arms, number), *([None] if looks else [])]
         ]
-        self._digits = digit_tokens(pair.engines["large"].vocabulary) if "specreason" in self._arms else None
+        self.failures: list[str] = []
+        is_judged = any(arm.kind == "specreason" for arm in arms)
+        self._judge = Judge(pair.engines["large"].vocabulary) if is_judged else None
         self._check_problems()
-        self._check_lengths()
+        check_lengths(pair, problems, instruction)
 
     def _check_problems(self) -> None:
         problems = {problem.id: problem for problem in self._problems}
@@ -96,21 +102,6 @@ class Bench:
                     hint="choose another --output, or the problems of those runs",
                 )
 
-    def _check_lengths(self) -> None:
-        for problem in self._problems:
-            for model, prompts in self._pair.prompts.items():
-                length = len(prompts.prompt(self._messages(problem)))
-                context = self._pair.engines[model].context
-                if length > context // 2:
-                    raise UsageError(
-                        f"the problem {problem.id!r} takes {length:,} tokens, more than half of the context of the "
-                        f"{model} model ({context:,})",
-                        hint="give them more with --ctx, or leave the problem out",
-                    )
-
-    def _messages(self, problem: Problem) -> list[Message]:
-        return [{"role": "user", "content": asked(problem, self._instruction)}]
-
     @property
     def pending(self) -> list[Task]:
         """The tasks that are not on the disk."""
@@ -122,16 +113,21 @@ class Bench:
         if pending:
             self._warm_up(pending[0].problem)
         for task in pending:
-            self._log.add(self._look(task) if task.arm is None else self._solve(task, task.arm, grader))
+            self._pair.empty_caches()
+            record = self._look(task) if task.arm is None else self._solve(task, task.arm, grader)
+            if record is not None:
+                self._log.add(record)
             yield task
 
     def _warm_up(self, problem: Problem) -> None:
-        """Have both models read something: the first run must not pay for the files' pages that come from the disk."""
+        """Have both models compute something: the first run must not pay for pages that come from the disk."""
         self._pair.empty_caches()
         for model, engine in self._pair.engines.items():
-            engine.feed(self._pair.prompts[model].prompt(self._messages(problem)))
+            ids = self._pair.prompts[model].prompt(_messages(problem, self._instruction))
+            engine.feed(ids)
+            engine.decode(ids[-1])
 
-    def _solve(self, task: Task, arm: Arm, grader: Grader) -> Run:
+    def _solve(self, task: Task, arm: Arm, grader: Grader) -> Run | None:
         seed = self._seed_of(task)
         policy = arm.policy(
             self._before(task, arm),
@@ -139,12 +135,14 @@ class Bench:
             threshold_nats=self._pair.config.threshold,
             history=self._log.header.history_nats,
         )
-        self._pair.empty_caches()
         session = Session(self._pair, seed=seed, policy=policy)
-        answering = session if self._digits is None or arm.kind != "specreason" else SpecReason(session, self._digits)
+        judged = self._judge is not None and arm.kind == "specreason"
+        answering = SpecReason(session, self._judge) if self._judge is not None and judged else session
         start = perf_counter()
-        solution = self._finish(answering.ask(asked(task.problem, self._instruction)))
+        solution = self._finish(task, answering.ask(asked(task.problem, self._instruction)))
         seconds = perf_counter() - start
+        if solution is None:
+            return None
         grade = grader.grade(solution.answer, task.problem.answer)
         return Run(
             problem=task.problem.id,
@@ -159,38 +157,55 @@ class Bench:
             solution=solution,
         )
 
-    def _look(self, task: Task) -> Looks:
-        self._pair.empty_caches()
+    def _look(self, task: Task) -> Looks | None:
         looks: list[Look] = []
         session = Session(self._pair, seed=self._seed_of(task), policy=Threshold(self._pair.config.threshold))
-        self._finish(watch(session, asked(task.problem, self._instruction), looks))
-        return Looks(task.problem.id, task.repeat, tuple(looks))
+        solution = self._finish(task, watch(session, asked(task.problem, self._instruction), looks))
+        return None if solution is None else Looks(task.problem.id, task.repeat, tuple(looks))
 
     def _before(self, task: Task, arm: Arm) -> list[Solution]:
-        """Give the runs an arm's policy starts from, in the order in which they were made."""
-        name = arm.control_of or arm.name
-        earlier = [
-            (number, repeat)
-            for repeat in range(task.repeat + 1)
-            for number in range(len(self._problems))
-            if (repeat, number) < (task.repeat, task.number + (arm.control_of is not None))
-        ]
-        runs = (self._log.run(self._problems[number].id, name, repeat) for number, repeat in earlier)
+        """Give the runs an arm's policy starts from: those of the problems before this one, in the same repeat.
+
+        A control starts from those of the arm it controls, that of the same problem included.
+        """
+        name, end = (arm.name, task.number) if arm.control_of is None else (arm.control_of, task.number + 1)
+        runs = (self._log.run(problem.id, name, task.repeat) for problem in self._problems[:end])
         return [run.solution for run in runs if run is not None]
 
-    def _finish(self, events: Iterable[AnyEvent]) -> Solution:
+    def _finish(self, task: Task, events: Iterable[AnyEvent]) -> Solution | None:
         solution = fold(events)
         if solution.finish_reason == "cancelled":
             raise CancelledError("interrupted; every finished run is on the disk")
+        if solution.finish_reason == "failed":
+            self.failures.append(f"{task.problem.id}, {task.key[1]}: {solution.notices[-1]}")
+            return None
         return solution
 
     def _seed_of(self, task: Task) -> int:
-        return (self._seed + task.number + _NEXT_REPEAT * task.repeat) % 2**32
+        """Give the seed of a problem's repeat, wherever the problem stands in its file: the same for all arms."""
+        return (self._seed + crc32(f"{task.repeat} {task.problem.id}".encode())) % 2**32
 
 
 def asked(problem: Problem, instruction: str) -> str:
     """Give what a pair is asked: the problem, and the instruction behind it."""
     return f"{problem.text}\n\n{instruction}" if instruction else problem.text
+
+
+def _messages(problem: Problem, instruction: str) -> list[Message]:
+    return [{"role": "user", "content": asked(problem, instruction)}]
+
+
+def check_lengths(pair: Pair, problems: Sequence[Problem], instruction: str) -> None:
+    """Raise UsageError where a problem takes more than half of a model's context: it would leave little room."""
+    for problem in problems:
+        for model, prompts in pair.prompts.items():
+            length, context = len(prompts.prompt(_messages(problem, instruction))), pair.engines[model].context
+            if length > context // 2:
+                raise UsageError(
+                    f"the problem {problem.id!r} takes {length:,} tokens, more than half of the context of the {model} "
+                    f"model ({context:,})",
+                    hint="give them more with --ctx, or leave the problem out",
+                )
 
 
 def instruction_for(pair: Pair, given: str | None) -> str:
@@ -211,6 +226,7 @@ def settings_of(pair: Pair, *, seed: int, instruction: str) -> dict[str, Any]:
     config = msgspec.to_builtins(pair.config)
     written = (
         "threshold",
+        "task",
         "top_k",
         "answer_by",
         "max_step",
@@ -220,15 +236,20 @@ def settings_of(pair: Pair, *, seed: int, instruction: str) -> dict[str, Any]:
         "thinking",
         "chat_template",
     )
-    return {
-        "pair": pair.name,
-        **{
-            model: f"{engine.path.name}, {engine.path.stat().st_size:,} bytes, {engine.device}, context "
-            f"{engine.context:,}"
-            for model, engine in pair.engines.items()
-        },
-        **{name: config[name] for name in written},
-        "seed": seed,
-        "instruction": instruction,
-        "glimp": __version__,
-    }
+    found = {"pair": pair.name}
+    for model, engine in pair.engines.items():
+        size = f"{engine.path.stat().st_size:,} bytes"
+        found[model] = f"{engine.path.name}, {size}, {engine.device}, context {engine.context:,}"
+        found[f"{model} file"] = _fingerprint(engine.path)
+        found |= {f"{model} {name}": value for name, value in msgspec.to_builtins(engine.options).items()}
+    found |= {name: config[name] for name in written}
+    return {**found, "seed": seed, "instruction": instruction, "machine": describe()}
+
+
+def _fingerprint(path: Path) -> str:
+    """Tell a model's file from others of its size: the hash of its first and its last bytes."""
+    with path.open("rb") as file:
+        ends = [file.read(_ENDS)]
+        file.seek(-min(_ENDS, path.stat().st_size), os.SEEK_END)
+        ends.append(file.read())
+    return hashlib.sha256(b"".join(ends)).hexdigest()

@@ -100,7 +100,7 @@ def _snapshot(name: str, data_set: DataSet, *, download: bool) -> Path:
 def _missing(name: str, data_set: DataSet) -> UsageError:
     return UsageError(
         f"{name} ({data_set.repo}, {data_set.problems:,} problems, licence: {data_set.licence}) is not on this machine",
-        hint=f"glimp bench {name} --download",
+        hint="--download fetches it",
     )
 
 

@@ -39,6 +39,8 @@ class Difference(msgspec.Struct, frozen=True):
     """Exact McNemar test, two-sided."""
     time: Estimate
     """Ratio of the times."""
+    share_steps: float
+    """The other arm's share of steps on the large model."""
 
 
 class ArmFigures(msgspec.Struct, frozen=True):
@@ -118,7 +120,7 @@ def _arm(arm: Arm, runs: Sequence[Run], large: Sequence[Run] | None, control: Se
         model: [found for stats in all_stats if (found := getattr(stats, model)) is not None]
         for model in ("small", "large")
     }
-    steps, tokens = sum(stats.steps for stats in all_stats), sum(stats.tokens for stats in all_stats)
+    tokens = sum(stats.tokens for stats in all_stats)
     spent = sum(run.seconds for run in runs)
     seconds = _seconds(models["small"], models["large"], spent, len(runs))
     return ArmFigures(
@@ -133,7 +135,7 @@ def _arm(arm: Arm, runs: Sequence[Run], large: Sequence[Run] | None, control: Se
         tokens_small=sum(model.tokens for model in models["small"]) / len(runs),
         tokens_large=sum(model.tokens for model in models["large"]) / len(runs),
         tokens_per_second=tokens / spent,
-        share_steps=sum(stats.steps_large for stats in all_stats) / max(steps, 1),
+        share_steps=share_steps(runs),
         share_tokens=sum(stats.tokens_large for stats in all_stats) / max(tokens, 1),
         catch_up_share=seconds.catch_up * len(runs) / spent,
         unfinished=sum(run.solution.finish_reason != "done" for run in runs),
@@ -159,7 +161,13 @@ def compare(one: Sequence[Run], other: Sequence[Run]) -> Difference:
     """Compare two arms' runs of the same problems."""
     right = [by_problem(runs, [run.correct for run in runs]) for runs in (one, other)]
     times = [by_problem(runs, [run.seconds for run in runs]) for runs in (one, other)]
-    return Difference(correct=difference(*right), p=mcnemar(*right), time=ratio(*times))
+    return Difference(correct=difference(*right), p=mcnemar(*right), time=ratio(*times), share_steps=share_steps(other))
+
+
+def share_steps(runs: Sequence[Run]) -> float:
+    """Give the share of all steps that the large model wrote."""
+    steps = sum(run.solution.stats.steps for run in runs)
+    return sum(run.solution.stats.steps_large for run in runs) / max(steps, 1)
 
 
 def by_problem(runs: Sequence[Run], values: Sequence[float]) -> npt.NDArray[np.float64]:

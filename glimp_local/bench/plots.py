@@ -17,7 +17,7 @@ from matplotlib.ticker import PercentFormatter
 from glimp_local.bench.arms import Arm, Kind
 from glimp_local.bench.figures import Figures
 from glimp_local.bench.runs import Looks, Run
-from glimp_local.bench.statistics import rate
+from glimp_local.bench.statistics import clustered_rate
 from glimp_local.bench.verdict import auroc_in_words
 
 PLOTS = {
@@ -75,7 +75,7 @@ def _accuracy(axes: Axes, figures: Figures, arms: Sequence[Arm]) -> None:
     for arm in figures.arms:
         correct = arm.correct
         axes.errorbar(
-            arm.median_seconds,
+            arm.mean_seconds,
             correct.value,
             yerr=[[max(correct.value - correct.low, 0)], [max(correct.high - correct.value, 0)]],
             fmt=_MARKERS[arm.kind],
@@ -84,9 +84,9 @@ def _accuracy(axes: Axes, figures: Figures, arms: Sequence[Arm]) -> None:
             elinewidth=0.8,
             label=arm.name,
         )
-    front = pareto([(arm.median_seconds, arm.correct.value) for arm in figures.arms])
+    front = pareto([(arm.mean_seconds, arm.correct.value) for arm in figures.arms])
     axes.plot(*zip(*front, strict=True), color="#555555", linewidth=1, linestyle="--", zorder=0, label="Pareto front")
-    axes.set(xlabel="median seconds a problem", ylabel="correct, with 95% interval", ylim=(-0.02, 1.02))
+    axes.set(xlabel="mean seconds a problem", ylabel="correct, with 95% interval", ylim=(-0.02, 1.02))
     axes.set_xlim(left=0)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -138,16 +138,14 @@ def _entropies(axes: Axes, arms: Sequence[Arm], runs: Sequence[Sequence[Run]]) -
 
 def _agreement(axes: Axes, looks: Sequence[Looks], figures: Figures) -> None:
     """Show in groups of entropies how often both models would have begun alike."""
-    found = [look for of_run in looks for look in of_run.looks]
     if figures.agreement is None:
         axes.text(0.5, 0.5, "the two models were not compared (--no-looks)", ha="center", transform=axes.transAxes)
         return
     labels: list[str] = []
     for low, high in pairwise(_EDGES):
-        group = [float(look.agrees) for look in found if low <= look.entropy_nats < high]
-        if not group:
+        alike = clustered_rate([[look.agrees for look in of.looks if low <= look.entropy_nats < high] for of in looks])
+        if alike is None:
             continue
-        alike = rate(group)
         axes.errorbar(
             len(labels),
             alike.value,
@@ -157,8 +155,9 @@ def _agreement(axes: Axes, looks: Sequence[Looks], figures: Figures) -> None:
             capsize=3,
             elinewidth=0.8,
         )
+        count = sum(low <= look.entropy_nats < high for of in looks for look in of.looks)
         span = f"from {low:g}" if math.isinf(high) else f"{low:g} to {high:g}"
-        labels.append(f"{span}\n{len(group):,} steps")
+        labels.append(f"{span}\n{count:,} steps")
     axes.set_xticks(range(len(labels)), labels, fontsize=8)
     axes.set(
         xlabel="entropy of the step's first token, nats",
@@ -166,4 +165,4 @@ def _agreement(axes: Axes, looks: Sequence[Looks], figures: Figures) -> None:
         ylim=(-0.02, 1.04),
     )
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set_title(f"{auroc_in_words(figures.agreement.auroc)}, {len(found):,} glimpses", fontsize=9)
+    axes.set_title(f"{auroc_in_words(figures.agreement.auroc)}, {figures.agreement.glimpses:,} glimpses", fontsize=9)

@@ -31,7 +31,7 @@ class Problem(msgspec.Struct, frozen=True):
     id: str
     text: str
     answer: str
-    """The reference result, and nothing but it."""
+    """The reference result, and nothing but it; empty where answers were not asked for."""
 
 
 class _Row(msgspec.Struct):
@@ -45,21 +45,22 @@ class _Row(msgspec.Struct):
     unique_id: str | int | None = None
 
 
-def read_problems(source: str, *, download: bool = False) -> list[Problem]:
+def read_problems(source: str, *, download: bool = False, answers: bool = True) -> list[Problem]:
     """Read the problems of a JSON-lines file, or those of a name in `NAMES`.
 
     Something with a suffix or a separator (`mine.jsonl`, `./builtin`) is a path; anything else is a name first, and a
     path only when there is no such name. Each line is an object with `problem` or `question`, and `answer` (text or a
     number; in GSM8K's form only what follows `####` on its last line counts); `id` or `unique_id` may name it, else its
-    number from 1 does. Only `download` lets a data set come over the network. Raises UsageError with the file and the
-    line of what cannot be read, or where a data set is not on this machine; GlimpError where a download fails.
+    number from 1 does. Without `answers` none is needed, or looked at. Only `download`
+    lets a data set come over the network. Raises UsageError with the file and the line of what cannot be read, or where
+    a data set is not on this machine; GlimpError where a download fails.
     """
     path = Path(source)
     named = path.name == source and not path.suffix
     if named and source == BUILTIN:
-        return _read([_BUILTIN_FILE])
+        return _read([_BUILTIN_FILE], answers=answers)
     if named and source in DATA_SETS:
-        return _read(find(source, download=download))
+        return _read(find(source, download=download), answers=answers)
     if not path.exists():
         if not named:
             raise UsageError(f"{source}: no such file", hint="check the path")
@@ -68,16 +69,17 @@ def read_problems(source: str, *, download: bool = False) -> list[Problem]:
             f"there are no problems {source!r}{f' (did you mean {close[0]!r}?)' if close else ''}",
             hint=f"give a file of JSON lines, or one of: {', '.join(NAMES)}",
         )
-    return _read([path])
+    return _read([path], answers=answers)
 
 
-def _read(paths: list[Path]) -> list[Problem]:
+def _read(paths: list[Path], *, answers: bool) -> list[Problem]:
     problems: list[Problem] = []
     places: dict[str, str] = {}
     for path in paths:
         for number, line in _lines(path):
             place = f"{path}:{number}"
-            problem = _problem(line, place, str(len(problems) + 1 if len(paths) > 1 else number))
+            name = str(len(problems) + 1 if len(paths) > 1 else number)
+            problem = _problem(line, place, name, answers=answers)
             if problem.id in places:
                 raise UsageError(f"{place}: the id {problem.id!r} is that of {places[problem.id]}, too")
             places[problem.id] = place
@@ -103,7 +105,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, text
 
 
-def _problem(line: bytes, place: str, number: str) -> Problem:
+def _problem(line: bytes, place: str, number: str, *, answers: bool) -> Problem:
     try:
         row = msgspec.json.decode(line, type=_Row)
     except msgspec.ValidationError as error:
@@ -120,7 +122,7 @@ def _problem(line: bytes, place: str, number: str) -> Problem:
     if not texts[0].strip():
         raise UsageError(f"{place}: the problem is empty")
     name = next((one for one in (row.id, row.unique_id) if one not in {None, ""}), number)
-    return Problem(str(name), texts[0], _answer(bytes(row.answer), place))
+    return Problem(str(name), texts[0], _answer(bytes(row.answer), place) if answers else "")
 
 
 def _answer(spelled: bytes, place: str) -> str:

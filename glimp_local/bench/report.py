@@ -18,7 +18,11 @@ from glimp_local.bench.runs import Header, Looks, Run, RunLog
 from glimp_local.bench.statistics import Estimate
 from glimp_local.bench.verdict import p_value, points, verdict
 
-_INTERVALS = "Intervals are of 95%."
+_LEGEND = (
+    "Intervals are of 95%: Wilson's for shares, Bonett and Price's for paired differences, Student's t for ratios. p "
+    "is that of McNemar's exact test; of repeats it compares each problem's mean. Cut are runs whose answer a budget, "
+    "the context or a loop ended."
+)
 
 
 class Table(NamedTuple):
@@ -36,11 +40,10 @@ class Report:
     """
 
     def __init__(self, title: str, command: str, arms: Sequence[Arm], log: RunLog, tasks: Sequence[Task]) -> None:
-        whole = [
-            (problem, repeat)
-            for problem, repeat in dict.fromkeys((task.problem.id, task.repeat) for task in tasks)
-            if all(task.key in log for task in tasks if (task.problem.id, task.repeat) == (problem, repeat))
-        ]
+        of: dict[tuple[str, int], list[Task]] = {}
+        for task in tasks:
+            of.setdefault((task.problem.id, task.repeat), []).append(task)
+        whole = [where for where, together in of.items() if all(task.key in log for task in together)]
         if not whole:
             raise ValueError("no problem was solved under every arm")
         self.title = title
@@ -63,15 +66,17 @@ class Report:
     def about(self) -> list[str]:
         """What was measured, how and where, a line each."""
         settings, found = self.header.settings, self.figures
-        problems = f"{found.problems:,} problems" + (f" of {self.of_problems:,}" * (found.problems < self.of_problems))
-        times = f"{found.repeats} time{'s' * (found.repeats > 1)}"
+        of = f" of {self.of_problems:,}" * (found.problems < self.of_problems)
+        problems = f"{found.problems:,}{of} problem{'s' * (found.problems != 1 or bool(of))}"
+        runs = len(self.runs[0])
+        times = "once each" if runs == found.problems else f"{runs:,} times in all"
         how = "problem by problem under every policy, each run with empty caches"
         limits = f"at most {settings['max_thought']:,} tokens of thought and {settings['max_answer']:,} of answer"
         return [
-            f"{problems}, {times} each, {how}; seed {settings['seed']}.",
+            f"{problems}, {times}, {how}; seed {settings['seed']}.",
             f"Small: {settings['small']}. Large: {settings['large']}.",
             f"Temperature {settings['sampling']['temperature']:g}; {limits}, written by: {settings['answer_by']}.",
-            f"{self.header.machine}.",
+            f"{settings['machine']}.",
         ]
 
     @property
@@ -128,7 +133,7 @@ class Report:
         ):
             rows = [[arm.name, *_difference(less)] for arm in arms if (less := getattr(arm, name)) is not None]
             if rows:
-                found.append(Table(heading, ["policy", "correct, points", "McNemar's p", "time, ratio"], rows))
+                found.append(Table(heading, ["policy", "correct, points", "p", "time, ratio"], rows))
         return found
 
     def markdown(self) -> str:
@@ -137,7 +142,7 @@ class Report:
         for table in self.tables:
             head = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
             parts += [f"## {table.heading}", "\n".join(head + [f"| {' | '.join(row)} |" for row in table.rows])]
-        parts += [f'{_INTERVALS} "Cut" are runs whose answer a budget, the context, a loop or a failure ended.']
+        parts += [_LEGEND]
         parts += ["## In words", *(f"- {said}" for said in self.verdict)]
         if self.notes:
             parts += ["## Notes of the grading", *(f"- {note}" for note in self.notes)]
@@ -149,7 +154,6 @@ class Report:
         value = {
             "title": self.title,
             "command": self.command,
-            "machine": self.header.machine,
             "settings": self.header.settings,
             "figures": self.figures,
             "verdict": self.verdict,

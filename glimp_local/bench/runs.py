@@ -24,10 +24,9 @@ class Header(msgspec.Struct, frozen=True, tag_field="type", tag="bench"):
     """What was measured and how: the first line."""
 
     settings: dict[str, Any]
-    """Whatever changes what is written: the models' files, sampling, budgets, seed, instruction."""
+    """Whatever changes what is written or how fast: files, how they are loaded, sampling, budgets, seed, machine."""
     history_nats: tuple[float, ...]
     """The entropies that were stored for the pair when the bench began: what `share` starts from."""
-    machine: str
     version: int = _VERSION
 
 
@@ -123,6 +122,13 @@ class RunLog:
             raise UsageError(
                 f"{self.path} does not hold the runs of a bench: {error}", hint="choose another --output"
             ) from error
+        if not lines:
+            return b""  # nothing was run yet: any settings will do
+        if found.version != _VERSION:
+            raise UsageError(
+                f"the runs in {self.path} are of version {found.version}, and this glimp reads version {_VERSION}",
+                hint="choose another --output",
+            )
         wanted = msgspec.to_builtins(self.header.settings)
         if differences := [name for name in wanted if found.settings.get(name) != wanted[name]]:
             name = differences[0]

@@ -1,7 +1,8 @@
 """SpecReason (arXiv 2504.07891), the rival: the small model writes each step, the large one scores it afterwards.
 
 A step whose score is too low is written again by the large model. The score is read from the distribution of the large
-model's next token behind a question about the step, so scoring writes nothing.
+model's next token behind a question about the step, so scoring writes nothing. The authors put the question into a turn
+of its own; here it stands behind the step, in the thought, so that all that was read before is used again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from glimp_local.engine import Vocabulary
 from glimp_local.entropy import Glimpse
-from glimp_local.errors import ContextFullError, UsageError
+from glimp_local.errors import CancelledError, ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Step, StepEnded
 from glimp_local.routing import MODELS, Decision, Model, PolicyName
 from glimp_local.session import Session
@@ -21,7 +22,10 @@ from glimp_local.session import Session
 ENOUGH = 7
 """The least score a step may have to be kept: the authors' threshold."""
 
-_QUESTION = "\n\n(How good is the step just written, from 0, useless or wrong, to 9, certainly right? Its score:"
+_QUESTION = (
+    "\n\n(How good is the last step of this reasoning, judged by nothing but its facts and its logic? From 0, useless "
+    "or wrong, to 9, certainly right, its quality score is:"
+)
 _DIGITS = {str(digit).encode() for digit in range(10)}
 
 
@@ -36,22 +40,41 @@ class SmallFirst:
         return Decision("small", "policy")
 
 
-class SpecReason:
-    """Answers questions in a session whose policy is `SmallFirst`. `digits` are the large model's `digit_tokens`."""
+class Judge:
+    """How the large model is asked for a score, and how it is read. Raises UsageError where it has no digits."""
 
-    def __init__(self, session: Session, digits: npt.NDArray[np.intp], *, enough: int = ENOUGH) -> None:
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._digits = digit_tokens(vocabulary)
+        # Where a space is a token of its own it belongs to the question: the digit is to be the next token.
+        last = vocabulary.piece(vocabulary.tokenize(f"{_QUESTION} 7", continues=True)[-1])
+        self.question = f"{_QUESTION} " if last == b"7" else _QUESTION
+
+    def score(self, session: Session) -> int:
+        """Score the step just written, from 0 to 9; raises what `Session.look` raises."""
+        return score(session.look("large", self.question), self._digits)
+
+
+class SpecReason:
+    """Answers questions in a session whose policy is `SmallFirst`."""
+
+    def __init__(self, session: Session, judge: Judge, *, enough: int = ENOUGH) -> None:
         self._session = session
+        self._judge = judge
         self._enough = enough
-        self._digits = digits
 
     def ask(self, question: str) -> Iterator[AnyEvent]:
-        """Answer a question; yields events like `Session.ask`, with a Rewound where a step was refused."""
+        """Answer a question; yields events like `Session.ask`, with a Rewound where a step was refused.
+
+        Raises CancelledError after a cancel that came while a step was scored.
+        """
         events, over = self._session.ask(question), False
         while not over:
             over = True
             for event in events:
                 yield event
                 if isinstance(event, StepEnded) and not self._accepts(event.step):
+                    if self._session.pair.cancel.is_set():  # leaving the turn would clear it
+                        raise CancelledError("cancelled while a step was scored")
                     events.close()
                     events, over = self._session.redo(event.step.index, "large"), False
                     break
@@ -60,7 +83,7 @@ class SpecReason:
         if step.model != "small" or step.part == "answer" or not step.tokens or step.end in {"cancelled", "failed"}:
             return True
         try:
-            return score(self._session.look("large", _QUESTION), self._digits) >= self._enough
+            return self._judge.score(self._session) >= self._enough
         except ContextFullError:
             return True  # no room to ask; the session ends the thought next
 
@@ -81,7 +104,7 @@ def digit_tokens(vocabulary: Vocabulary) -> npt.NDArray[np.intp]:
 
 
 def score(logits: npt.NDArray[np.float32], digits: npt.NDArray[np.intp]) -> int:
-    """Give the likeliest digit of a next-token distribution, from 0 to 9, as the authors' code does.
+    """Give the likeliest digit of a next-token distribution, from 0 to 9, even where another token is likelier.
 
     `logits` has the shape (n_vocab,), `digits` comes from `digit_tokens`; the tokens of one digit count together.
     """

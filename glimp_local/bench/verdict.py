@@ -16,6 +16,8 @@ MARGIN = 0.05
 """An arm is as right as another one where it loses less than so much, even at the interval's lower end."""
 
 _CHANCE = 0.5
+_WORTH_SAYING = 0.01
+"""Of the time a problem takes the large model alone."""
 _SIGNIFICANT = 0.05
 
 Side = Literal["more", "less", "unclear"]
@@ -25,11 +27,8 @@ def verdict(figures: Figures) -> list[str]:
     """Say what the bench shows, a paragraph each."""
     large, small = figures.arm("large"), figures.arm("small")
     said = [_routed(arm, large, figures) for arm in figures.arms if arm.kind in {"threshold", "share"}]
-    if small is not None and small.less_large is not None and _right(small.less_large) != "less":
-        said.append(
-            f"The small model alone is not shown to be less right than the large one ({_points(small.less_large)}): on "
-            "these problems routing has nothing to win."
-        )
+    if small is not None and small.less_large is not None and (alone := _small_alone(small.less_large)):
+        said.append(alone)
     rival = figures.arm("specreason")
     if rival is not None and rival.less_large is not None:
         said.append(f"specreason: {_against_large(rival.less_large, figures.problems)}.")
@@ -38,67 +37,91 @@ def verdict(figures: Figures) -> list[str]:
     return said
 
 
+def _small_alone(found: Difference) -> str | None:
+    """Say whether the large model is better at all; None where it is."""
+    if _right(found) == "less":
+        return None
+    which = f"the small model alone is as right as the large one ({_points(found)})"
+    if found.correct.low >= -MARGIN:
+        return f"Within {100 * MARGIN:.0f} points {which}: here routing has nothing to win."
+    return f"These problems cannot tell whether {which}, and so whether routing has anything to win."
+
+
 def _routed(arm: ArmFigures, large: ArmFigures | None, figures: Figures) -> str:
     sentences = []
     if arm.less_large is not None and large is not None:
-        sentences.append(f"{_against_large(arm.less_large, figures.problems)}. {_costs(arm, large)}")
+        sentences.append(f"{_against_large(arm.less_large, figures.problems)}. {_account(arm, large)}")
     if arm.less_random is not None:
-        sentences.append(_against_chance(arm.less_random))
+        sentences.append(_against_chance(arm, arm.less_random))
     name = f"{arm.name} nats" if arm.kind == "threshold" else arm.name
     return f"{name} ({arm.share_steps:.0%} of the steps on the large model): {' '.join(sentences) or 'no comparison.'}"
 
 
 def _against_large(found: Difference, problems: int) -> str:
-    figures = f"{_points(found)}, {_times(found.time)}"
     match _right(found), _side(found.time, 1.0):
-        case "more", "less" | "unclear":
-            said = "beats the large model alone"
+        case "more", "less":
+            said = "beats the large model alone: more often right, and quicker"
+        case "more", "unclear":
+            said = "beats the large model alone: more often right, in about the same time"
         case "more", "more":
             said = "is more often right than the large model alone, and slower"
         case "less", "less":
-            said = "trades accuracy for time"
-        case ("less", _) | (_, "more"):
-            said = "costs more than it saves"
+            said = "trades accuracy for time: less often right than the large model alone, and quicker"
+        case "less", "unclear":
+            said = "costs more than it saves: less often right than the large model alone, and not shown to be quicker"
+        case "less", "more":
+            said = "costs more than it saves: less often right than the large model alone, and slower"
+        case "unclear", "more":
+            said = "costs more than it saves: slower than the large model alone, and not shown to be more often right"
         case "unclear", "unclear":
             said = "is not distinguishable from the large model alone"
         case _ if found.correct.low >= -MARGIN:
-            said = f"beats the large model alone, as right within {100 * MARGIN:.0f} points"
+            said = f"beats the large model alone: quicker, and as right within {100 * MARGIN:.0f} points"
         case _:
-            half = (found.correct.high - found.correct.low) / 2
-            enough = math.ceil(problems * (half / MARGIN) ** 2 / 10) * 10
             said = (
-                f"is quicker than the large model alone, but {problems:,} problems cannot tell whether it is as right "
-                f"(about {enough:,} could, within {100 * MARGIN:.0f} points)"
+                f"is quicker than the large model alone, but {_problems(problems)} cannot tell whether it is as right"
+                f"{_enough(found.correct, problems)}"
             )
-    return f"{said}: {figures}"
+    return f"{said} ({_points(found)}; {_times(found.time)})"
 
 
-def _costs(arm: ArmFigures, large: ArmFigures) -> str:
-    """Say what routing spares, and what it costs for that, in seconds a problem."""
-    spared = large.seconds.large - arm.seconds.large
-    costs = {
-        "the small model's writing": arm.seconds.small,
+def _enough(correct: Estimate, problems: int) -> str:
+    """Say how many problems could tell, if the rest are like these: the interval narrows with their square root."""
+    half, room = (correct.high - correct.low) / 2, correct.value + MARGIN
+    if room <= 0:
+        return ""
+    wanted = math.ceil(problems * (half / room) ** 2 / 10) * 10
+    return f" within {100 * MARGIN:.0f} points; about {wanted:,} could" if wanted > problems else ""
+
+
+def _account(arm: ArmFigures, large: ArmFigures) -> str:
+    """Say what routing saves, and what it pays for that, in seconds a problem."""
+    changes = {
+        "the large model's writing": arm.seconds.large - large.seconds.large,
+        "the small model's writing": arm.seconds.small - large.seconds.small,
         "catching up": arm.seconds.catch_up - large.seconds.catch_up,
-        "reading the prompt twice": arm.seconds.prompt - large.seconds.prompt,
+        "reading the prompt": arm.seconds.prompt - large.seconds.prompt,
         "all else": arm.seconds.rest - large.seconds.rest,
     }
-    named = sorted(((cost, name) for name, cost in costs.items() if cost > 0), reverse=True)
-    paid = ", ".join(f"{_seconds(cost)} for {name}" for cost, name in named)
+    named = sorted(((abs(change), change, what) for what, change in changes.items()), reverse=True)
+    counted = [(change, what) for size, change, what in named if size >= _WORTH_SAYING * large.mean_seconds]
+    saved = ", ".join(f"{_seconds(-change)} of {what}" for change, what in counted if change < 0)
+    paid = ", ".join(f"{_seconds(change)} for {what}" for change, what in counted if change > 0)
     tokens = (arm.tokens_small + arm.tokens_large) / max(large.tokens_small + large.tokens_large, 1)
     length = f" It writes {tokens - 1:+.0%} tokens." if abs(tokens - 1) >= MARGIN else ""
-    if spared <= 0:
-        return f"It spares the large model no writing: {_seconds(abs(spared))} more of it a problem than alone.{length}"
-    return f"A problem, it spares the large model {_seconds(spared)} of writing and pays {paid or 'nothing'}.{length}"
+    return f"A problem, it saves {saved or 'nothing'} and pays {paid or 'nothing'}.{length}"
 
 
-def _against_chance(found: Difference) -> str:
-    side = _right(found)
+def _against_chance(arm: ArmFigures, found: Difference) -> str:
+    beside = f"random routing ({arm.share_steps:.0%} of the steps on the large model, {found.share_steps:.0%} there)"
     figures = f"{_points(found)}, p {p_value(found.p)}"
-    if side == "more":
-        return f"Entropy beats chance at the same share of steps: {figures}."
-    if side == "less":
-        return f"Entropy does worse than chance at the same share of steps: {figures}."
-    return f"Entropy cannot be told from chance at the same share of steps: {figures}."
+    match _right(found):
+        case "more":
+            return f"Entropy beats {beside}: {figures}."
+        case "less":
+            return f"Entropy does worse than {beside}: {figures}."
+        case "unclear":
+            return f"Entropy cannot be told from {beside}: {figures}."
 
 
 def auroc_in_words(auroc: Estimate) -> str:
@@ -126,6 +149,10 @@ def _side(found: Estimate, nothing: float) -> Side:
     if found.low > nothing:
         return "more"
     return "less" if found.high < nothing else "unclear"
+
+
+def _problems(count: int) -> str:
+    return f"{count:,} problem{'s' * (count != 1)}"
 
 
 def _points(found: Difference) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import click
 
 from glimp_local.cli.flags import FILE, Number, engine_options, model_options, pair_settings
-from glimp_local.errors import GlimpError
+from glimp_local.errors import GlimpError, UsageError
 
 # Only what `--help` and usage errors need is imported here; the bench itself is in `cli/run_bench.py`.
 
 _KINDS = ("small", "large", "threshold", "share", "random", "specreason")
-EXTRA = ("scipy", "matplotlib", "math_verify", "pyarrow")
+_EXTRA = ("scipy", "matplotlib", "math_verify", "pyarrow")
 
 _EPILOG = """\b
 PROBLEMS is a file of JSON lines, {"problem": "...", "answer": "..."} each (GSM8K's own form, with "question", too), or
@@ -33,7 +34,7 @@ Examples:
 \b
 Exit codes:
   0    every run is done
-  1    an error; what was finished is on the disk
+  1    an error, or runs that llama.cpp could not finish; what was finished is on the disk
   2    a flag, an input or a models.toml that cannot be used
   3    a model is missing or unreadable
   4    --time-limit was reached; the report is of the problems that are done
@@ -65,7 +66,7 @@ Exit codes:
 @click.option(
     "--repeat", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs of each problem."
 )
-@click.option("--time-limit", type=Number(0), metavar="MINUTES", help="Begin no run after this time.")
+@click.option("--time-limit", type=Number(0), metavar="MINUTES", help="Stop after this time, with the run at hand.")
 @click.option(
     "--looks/--no-looks", default=True, help="Run each problem once more, to compare both models' first tokens."
 )
@@ -84,7 +85,8 @@ def bench(**flags: Any) -> None:
     """
     from glimp_local.bench.problems import read_problems  # noqa: PLC0415 - `glimp --help` does without
 
-    require_extra("glimp bench")
+    require_extra("glimp bench", _EXTRA)
+    _check_policies(set(flags["kinds"] or _KINDS), flags)
     problems = read_problems(flags["problems"], download=flags["download"])[: flags["limit"]]
     settings = pair_settings(flags)
     from glimp_local.cli.run_bench import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
@@ -93,9 +95,20 @@ def bench(**flags: Any) -> None:
     sys.exit(run(problems, settings, engine_options(flags), {**flags, "command": command}))
 
 
-def require_extra(what: str) -> None:
-    """Raise GlimpError where the packages of the extra `bench` are missing."""
-    missing = [name for name in EXTRA if find_spec(name) is None]
+def _check_policies(kinds: set[str], flags: dict[str, Any]) -> None:
+    for kind in ("threshold", "share"):
+        if flags[f"{kind}s"] and kind not in kinds:
+            raise UsageError(f"--{kind} is for the policy {kind!r}", hint=f"add --policy {kind}")
+    if "random" in kinds and not kinds & {"threshold", "share"}:
+        raise UsageError(
+            "the policy 'random' draws at the share that a routed one gives",
+            hint="add --policy threshold, or --policy share",
+        )
+
+
+def require_extra(what: str, packages: Iterable[str]) -> None:
+    """Raise GlimpError where packages of the extra `bench` are missing."""
+    missing = [name for name in packages if find_spec(name) is None]
     if missing:
         raise GlimpError(
             f"{what} needs packages that are not installed: {', '.join(missing)}",

@@ -55,13 +55,13 @@ def calibrate(**flags: Any) -> None:
     from glimp_local.bench.problems import read_problems  # noqa: PLC0415 - `glimp --help` does without
 
     if flags["agreement"]:
-        require_extra("glimp calibrate --agreement")
+        require_extra("glimp calibrate --agreement", ["scipy"])
     if flags["write"] and (flags["small"] or flags["large"]):
         raise UsageError(
             "--write wants a pair that has a name",
             hint="put the two files into your models.toml as a pair, and name it with --pair",
         )
-    problems = read_problems(flags["problems"], download=flags["download"])[: flags["limit"]]
+    problems = read_problems(flags["problems"], download=flags["download"], answers=False)[: flags["limit"]]
     from glimp_local.cli.run_calibrate import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
 
     share = flags.pop("share")

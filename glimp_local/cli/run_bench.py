@@ -20,7 +20,6 @@ from glimp_local.cli.bench import folder_of
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.progress import RunProgress, say_notices
 from glimp_local.errors import CancelledError
-from glimp_local.machine import describe
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import Model
 
@@ -66,7 +65,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
     seed = _SEED if flags["seed"] is None else flags["seed"]
     folder = flags["output"] or folder_of(flags["problems"], pair.name)
     stored = tuple(pair.history.read()) if pair.history else ()
-    header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, describe())
+    header = Header(settings_of(pair, seed=seed, instruction=instruction), stored)
     deadline = None if flags["time_limit"] is None else began + 60 * flags["time_limit"]
     code = 0
     with RunLog(folder, header) as log:
@@ -89,15 +88,20 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
                     progress.advance(task)
                     if interrupts.exit_code is not None:
                         stopped = "interrupted"
-                    elif deadline is not None and monotonic() > deadline and bench.pending:
-                        stopped = "the time is up"
-                    if stopped:
+                        break
+                    if deadline is not None and monotonic() > deadline and bench.pending:
+                        stopped, code = "the time is up", _SPENT
                         break
         except CancelledError:
             stopped = "interrupted"
+        for failure in bench.failures:
+            says.print(f"glimp: not kept: {failure}", markup=False)
+        if bench.failures:
+            says.print(f"glimp: {len(bench.failures):,} runs failed; the same command does them again", markup=False)
+            code = 1
         if stopped:
             says.print(f"glimp: {stopped}: what is finished is in {folder}; the same command goes on", markup=False)
-            code = interrupts.exit_code or _SPENT
+            code = interrupts.exit_code or code
         title = f"glimp bench: {flags['problems']} with {pair.name}"
         try:
             report = Report(title, flags["command"], arms, log, bench.tasks)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from glimp_local.bench.agreement import watch
-from glimp_local.bench.bench import asked, instruction_for
+from glimp_local.bench.bench import asked, check_lengths, instruction_for
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Look, Looks
 from glimp_local.calibration import FEW, SHARES, Cut, cuts, write_threshold
@@ -89,6 +89,7 @@ def _calibrate(
 ) -> Calibration:
     says = Console(stderr=True, highlight=False, soft_wrap=True)
     instruction = instruction_for(pair, flags["instruction"])
+    check_lengths(pair, problems, instruction)
     say_notices(pair, problems, instruction, says)
     solved: list[Solution] = []
     looks: list[Looks] = []
@@ -97,14 +98,18 @@ def _calibrate(
     hidden = flags["quiet"] or not says.is_terminal
     for number, problem in enumerate(track(problems, "solving", console=says, transient=True, disable=hidden)):
         pair.empty_caches()
-        session = Session(pair, seed=seed + number, policy=policy)
+        session = Session(pair, seed=(seed + number) % 2**32, policy=policy)
         seen: list[Look] = []
         question = asked(problem, instruction)
         solved.append(fold(watch(session, question, seen) if flags["agreement"] else session.ask(question)))
         looks.append(Looks(problem.id, 0, tuple(seen)))
         if interrupts.exit_code is not None:
             raise CancelledError("interrupted: nothing was stored or written")
-    entropies = [solution.stats.entropies_nats for solution in solved]
+    # Shares are of the steps before the answer, and so are thresholds.
+    entropies = [
+        [step.entropy_nats for step in solution.steps if step.part != "answer" and step.entropy_nats is not None]
+        for solution in solved
+    ]
     every = [nats for of_problem in entropies for nats in of_problem]
     try:
         *found, chosen = cuts(entropies, [*SHARES, share])
@@ -116,7 +121,7 @@ def _calibrate(
         task=pair.config.task,
         problems=len(problems),
         glimpses=len(every),
-        share_steps=sum(s.stats.steps_large for s in solved) / sum(s.stats.steps for s in solved),
+        share_steps=sum(s.stats.steps_large for s in solved) / max(sum(s.stats.steps for s in solved), 1),
         cuts=found,
         chosen=chosen,
         threshold_nats=pair.config.threshold,
@@ -146,6 +151,10 @@ def _write(pair: Pair, chosen: Cut, models_file: Path | None) -> str:
     return str(file)
 
 
+def _interval(cut: Cut) -> str:
+    return "" if cut.low_nats is None else f"({cut.low_nats:.2g} to {cut.high_nats:.2g})"
+
+
 def _show(found: Calibration) -> None:
     problems = f"{found.problems} problem{'s' * (found.problems != 1)}"
     what = f"{found.pair}, {found.task}" if found.task else found.pair
@@ -154,10 +163,7 @@ def _show(found: Calibration) -> None:
         f"{what}: {found.glimpses:,} glimpses in {problems}, solved with {shares}",
         "",
         "share of steps   threshold, nats (95% interval)",
-        *(
-            f"{cut.share:>14.0%}   {cut.threshold_nats:<8.4g} ({cut.low_nats:.2g} to {cut.high_nats:.2g})"
-            for cut in found.cuts
-        ),
+        *(f"{cut.share:>14.0%}   {cut.threshold_nats:<8.4g} {_interval(cut)}" for cut in found.cuts),
         "",
         f"The pair's threshold, {found.threshold_nats:g} nats, sends {found.share_at_threshold:.0%} of these steps.",
         "The entropies are stored; the policy `share` starts from them.",

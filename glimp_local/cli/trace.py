@@ -36,7 +36,7 @@ Examples:
                      catch_up_seconds, share_catch_up, small_tokens_per_second, large_tokens_per_second
   what_if            null, or threshold_nats; told, untold, fixed (steps it can be held against, steps without a
                      glimpse, steps no policy decided); moved (numbers of the steps that would have gone to the other
-                     model), to_small, to_large; share_steps_then, share_steps_now
+                     model), to_small, to_large; share_steps_was, share_steps_would_be
 
 \b
 Exit codes:
