@@ -16,11 +16,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from glimp_local.bench.runs import FILE, Look, Looks, Run
+from glimp_local.bench import bench as runner
+from glimp_local.bench.arms import Arm
+from glimp_local.bench.grading import Grader
+from glimp_local.bench.problems import Problem
+from glimp_local.bench.runs import FILE, Header, Look, Looks, Run, RunLog
+from glimp_local.engine import Engine
+from glimp_local.errors import DecodeError
 from tests.commands import GLIMP, Glimp, Result
+from tests.sessions import Open
 
 Bench = Callable[..., Result]
-ARMS = ["small", "large", "threshold 1", "share 0.25", "random as threshold 1", "random as share 0.25", "specreason"]
+ARMS = ["small", "large", "threshold 1", "random as threshold 1", "share 0.25", "random as share 0.25", "specreason"]
 
 
 @pytest.fixture
@@ -56,7 +63,9 @@ def test_every_problem_is_solved_under_every_policy_in_turn(bench: Bench) -> Non
     assert result.code == 0, result.err
     found = records(FOLDER)
     order = [(record.problem, record.arm if isinstance(record, Run) else "looks") for record in found]
-    assert order == [(problem, arm) for problem in "abc" for arm in [*ARMS, "looks"]]
+    # Each problem begins one arm further on.
+    turns = {"a": ARMS, "b": [*ARMS[1:], *ARMS[:1]], "c": [*ARMS[2:], *ARMS[:2]]}
+    assert order == [(problem, arm) for problem, arms in turns.items() for arm in [*arms, "looks"]]
     runs = {(record.problem, record.arm): record for record in found if isinstance(record, Run)}
     assert runs["a", "large"].correct
     assert not runs["b", "large"].correct
@@ -142,6 +151,21 @@ def test_a_bench_that_was_stopped_goes_on_and_comes_to_the_same(
     ]
 
 
+def test_a_bench_that_grows_comes_to_what_it_would_have_been_at_once(bench: Bench) -> None:
+    flags = ("--temperature", "1", "--repeat", "2")
+    assert bench(*flags, "--limit", "1", "-o", "grown").code == 0
+    assert bench(*flags, "-o", "grown").code == bench(*flags, "-o", "whole").code == 0
+    grown, whole = (
+        {
+            (record.problem, getattr(record, "arm", "looks"), record.repeat): without_times(msgspec.to_builtins(record))
+            for record in records(Path(folder))
+        }
+        for folder in ("grown", "whole")
+    )
+    assert grown == whole
+    assert len(grown) == 3 * 2 * 8
+
+
 def test_a_second_call_with_more_arms_and_problems_does_only_what_is_missing(bench: Bench) -> None:
     assert bench("--policy", "large", "--limit", "1", "--no-looks").code == 0
     first = (FOLDER / FILE).read_bytes()
@@ -161,14 +185,14 @@ def test_repeats_are_drawn_with_seeds_of_their_own(bench: Bench) -> None:
     runs = [record for record in records(FOLDER) if isinstance(record, Run)]
     assert [(run.problem, run.repeat) for run in runs] == [("a", 0), ("b", 0), ("a", 1), ("b", 1)]
     assert len({run.solution.seed for run in runs}) == 4
-    assert "2 problems, 2 times each" in (FOLDER / "report.md").read_text()
+    assert "2 problems, 4 runs of each policy" in (FOLDER / "report.md").read_text()
 
 
 def test_time_that_is_up_leaves_a_report_on_what_is_done(bench: Bench) -> None:
     result = bench("--time-limit", "0", "--policy", "large", "--no-looks")
     assert result.code == 4
     assert "the time is up" in result.err
-    assert "1 problems of 3" in result.out
+    assert "1 of 3 problems, once each" in result.out
     assert bench("--policy", "large", "--no-looks").code == 0
 
 
@@ -176,6 +200,50 @@ def test_without_a_whole_problem_there_is_no_report_yet(bench: Bench) -> None:
     result = bench("--time-limit", "0")
     assert (result.code, result.out) == (4, "")
     assert "no report yet" in result.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--policy", "random"], "the policy 'random' draws at the share that a routed one gives"),
+        (["--policy", "large", "--policy", "random"], "draws at the share that a routed one gives"),
+        (["--policy", "large", "--threshold", "1"], "--threshold is for the policy 'threshold'"),
+        (["--policy", "threshold", "--share", "0.2"], "--share is for the policy 'share'"),
+    ],
+)
+def test_flags_that_would_do_nothing_are_refused_before_a_model_is_loaded(
+    bench: Bench, flags: list[str], said: str
+) -> None:
+    result = bench(*flags, "--large", "nowhere.gguf")
+    assert result.code == 2
+    assert said in result.err
+    assert "hint: add --policy" in result.err
+
+
+def test_a_run_that_llama_cpp_could_not_finish_is_not_kept(
+    open_pair: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair, arms, problems = open_pair(), [Arm("small"), Arm("large")], [Problem(name, "How many?", "3") for name in "ab"]
+    decode, left = Engine.decode, [20]
+
+    def fail_once(engine: Engine, token: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise DecodeError("no memory")
+        decode(engine, token)
+
+    monkeypatch.setattr(Engine, "decode", fail_once)
+    with RunLog(tmp_path, Header({}, ())) as log, Grader() as grader:
+        first = runner.Bench(pair, problems, arms, log, seed=1, looks=False)
+        assert len(list(first.run(grader))) == 4
+        (failure,) = first.failures
+        assert failure.endswith("no memory")
+        (left_out,) = first.pending
+        assert failure.startswith(f"{left_out.problem.id}, {left_out.key[1]}: ")
+        again = runner.Bench(pair, problems, arms, log, seed=1, looks=False)
+        assert list(again.run(grader)) == [left_out]
+        assert not again.pending
+        assert not again.failures
 
 
 def test_other_settings_do_not_go_into_the_same_folder(bench: Bench) -> None:

@@ -58,6 +58,24 @@ def test_a_first_line_cut_short_begins_anew(tmp_path: Path) -> None:
         assert file.read_bytes() == whole
 
 
+def test_before_the_first_run_any_settings_will_do(tmp_path: Path) -> None:
+    log_of(tmp_path).close()
+    other = Header({"pair": "one", "seed": 2}, (0.7,))
+    with log_of(tmp_path, other) as log:
+        log.add(made_up("a", "large", correct=True))
+    with log_of(tmp_path, other) as log:
+        assert log.header == other
+
+
+def test_a_file_of_another_version_is_refused(tmp_path: Path) -> None:
+    with log_of(tmp_path) as log:
+        log.add(made_up("a", "large", correct=True))
+    file = tmp_path / "bench" / FILE
+    file.write_bytes(file.read_bytes().replace(b'"version":1', b'"version":9', 1))
+    with pytest.raises(UsageError, match="of version 9, and this glimp reads version 1"):
+        log_of(tmp_path)
+
+
 def test_runs_of_other_settings_are_refused_and_kept(tmp_path: Path) -> None:
     with log_of(tmp_path) as log:
         log.add(made_up("a", "large", correct=True))

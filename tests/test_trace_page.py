@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import subprocess
+from base64 import b64encode
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -83,6 +85,14 @@ def test_the_page_needs_no_network_and_allows_none(made: Callable[..., Page]) ->
         assert tag not in {"link", "img", "iframe", "base", "form"}
         assert not {name for name in attributes if name in {"src", "style", "action"} or name.startswith("on")}
         assert str(attributes.get("href", "#")).startswith("#")
+
+
+def test_the_page_s_own_style_and_script_are_those_its_policy_names() -> None:
+    text = page([(1, read_runs(CONTENT, "x")[0])], None)
+    for tag in ("style", "script"):
+        (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+        named = b64encode(sha256(content.encode()).digest()).decode()
+        assert f"{tag}-src &#39;sha256-{named}&#39;" in text or f"{tag}-src 'sha256-{named}'" in text
 
 
 def test_what_models_write_is_inert_on_the_page(made: Callable[..., Page]) -> None:

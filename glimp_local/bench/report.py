@@ -69,7 +69,7 @@ class Report:
         of = f" of {self.of_problems:,}" * (found.problems < self.of_problems)
         problems = f"{found.problems:,}{of} problem{'s' * (found.problems != 1 or bool(of))}"
         runs = len(self.runs[0])
-        times = "once each" if runs == found.problems else f"{runs:,} times in all"
+        times = "once each" if runs == found.problems else f"{runs:,} runs of each policy"
         how = "problem by problem under every policy, each run with empty caches"
         limits = f"at most {settings['max_thought']:,} tokens of thought and {settings['max_answer']:,} of answer"
         return [
