@@ -172,9 +172,14 @@ def about(run: Run) -> str:
     """Say what kind of run it was and how it ended."""
     parts = [run.pair, run.policy, f"seed {run.seed}"]
     if run.problem is not None:
-        verdict = "right" if run.correct else "wrong"
-        parts = [f"problem {run.problem}", f"arm {run.arm}", f"repeat {run.repeat}", verdict, *parts]
+        parts = [of_bench(run), *parts]
     return " · ".join([*parts, "cut short" if run.finish is None else run.finish.replace("_", " ")])
+
+
+def of_bench(run: Run) -> str:
+    """Say which run of a bench it is, and what came of it."""
+    verdict = "right" if run.correct else "wrong"
+    return " · ".join([f"problem {run.problem}", f"arm {run.arm}", f"repeat {run.repeat}", verdict])
 
 
 def totals(run: Run) -> str:

@@ -98,12 +98,20 @@ def test_the_turns_of_a_conversation_are_runs(open_pair: Open) -> None:
 
 def test_the_runs_of_a_bench_say_problem_arm_and_verdict(tmp_path: Path) -> None:
     path = bench(tmp_path, SOLUTION, SOLUTION)
-    lines = shown(path)
+    lines = shown(path, "--full")
     assert lines[:2] == [
         "1  How many?",
         "problem p0 · arm random 0.2 · repeat 1 · right · builtin · threshold · seed 1 · done",
     ]
     assert "problem p1 · arm random 0.2 · repeat 1 · wrong · builtin · threshold · seed 1 · done" in lines
+    assert shown(path, "--run", "1")[:2] == lines[:2]
+    listed = shown(path)
+    assert [line.split(" · 34 steps")[0] for line in listed[:2]] == [
+        "1  problem p0 · arm random 0.2 · repeat 1 · right",
+        "2  problem p1 · arm random 0.2 · repeat 1 · wrong",
+    ]
+    assert shown(path, "--what-if", "0.1")[0] == f"{listed[0]} · at 0.1 nats 18% large"
+    assert listed[2:] == ["a run step by step: --run N; all of them: --full"]
     assert [(run["run"], run["problem"], run["correct"]) for run in objects(path, "--run", "2")] == [(2, "p1", False)]
 
 

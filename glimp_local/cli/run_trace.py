@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import Any
@@ -41,6 +42,9 @@ def run(content: bytes, name: str, flags: dict[str, Any]) -> None:
         sys.stdout.buffer.flush()
     elif flags["html"] is None:
         view = _View(full=flags["full"], threshold=threshold)
+        if len(runs) > 1 and runs[0][1].arm is not None and not flags["full"]:
+            view.overview(runs)
+            return
         for number, found in runs:
             view.show(found, number)
 
@@ -75,6 +79,16 @@ class _View:
         self._full = full
         self._threshold = threshold
         self._is_first = True
+
+    def overview(self, runs: Sequence[tuple[int, Run]]) -> None:
+        """Print a line for each run of a bench: there may be thousands of them."""
+        for number, found in runs:
+            line = f"{number:{len(str(len(runs)))}}  {trace.of_bench(found)} · {trace.totals(found)}"
+            if self._threshold is not None:
+                share = trace.what_if(found.steps, self._threshold).share_steps_would_be
+                line += f" · at {self._threshold:.4g} nats {share:.0%} large"
+            self._line(Line(one_line(line)))
+        self._say("a run step by step: --run N; all of them: --full")
 
     def show(self, found: Run, number: int) -> None:
         """Print a run."""

@@ -15,7 +15,7 @@ from glimp_local.errors import UsageError
 
 _EPILOG = """\b
 FILE is what `glimp solve` wrote with --save, --jsonl or --json, the id of a conversation of `glimp sessions` (or its
-file), or the runs.jsonl of a bench. A run of a killed process is shown as far as it goes.
+file), or the runs.jsonl of a bench, whose runs are listed first. A run of a killed process is shown as far as it goes.
 
 \b
 Examples:
