@@ -175,8 +175,8 @@ def test_a_second_call_with_more_arms_and_problems_does_only_what_is_missing(ben
     assert [(r.problem, r.arm) for r in records(FOLDER) if isinstance(r, Run)] == [
         ("a", "large"),
         ("a", "threshold 1"),
-        ("b", "large"),
         ("b", "threshold 1"),
+        ("b", "large"),
     ]
 
 

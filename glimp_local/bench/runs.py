@@ -129,7 +129,7 @@ class RunLog:
                 f"the runs in {self.path} are of version {found.version}, and this glimp reads version {_VERSION}",
                 hint="choose another --output",
             )
-        wanted = msgspec.to_builtins(self.header.settings)
+        wanted = msgspec.json.decode(msgspec.json.encode(self.header.settings))
         if differences := [name for name in wanted if found.settings.get(name) != wanted[name]]:
             name = differences[0]
             raise UsageError(
