@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import PercentFormatter, ScalarFormatter, SymmetricalLogLocator
 
 from glimp_local.bench.arms import Arm, Kind
 from glimp_local.bench.figures import Figures
@@ -132,6 +132,8 @@ def _entropies(axes: Axes, arms: Sequence[Arm], runs: Sequence[Sequence[Run]]) -
             axes.axvline(arm.value, color="#333333", linewidth=1, linestyle="--")
             axes.text(arm.value, 0.98, f" {arm.value:g}", transform=axes.get_xaxis_transform(), va="top", fontsize=8)
     axes.set_yscale("symlog", linthresh=10)
+    axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=10, subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.set(xlabel=f"entropy of the step's first token, nats ({arms[chosen].name})", ylabel="steps")
     axes.legend(fontsize=8)
 

@@ -129,7 +129,7 @@ class Report:
         ]
         for heading, name in (
             ("Against the large model alone, on the same problems", "less_large"),
-            ("Against random routing at the same share", "less_random"),
+            ("Against random routing with about its share of steps", "less_random"),
         ):
             rows = [[arm.name, *_difference(less)] for arm in arms if (less := getattr(arm, name)) is not None]
             if rows:
