@@ -22,6 +22,22 @@ _SIGNIFICANT = 0.05
 
 Side = Literal["more", "less", "unclear"]
 
+_IN_WORDS: dict[tuple[Side, Side], str] = {
+    ("more", "less"): "beats the large model alone: more often right, and quicker",
+    ("more", "unclear"): "beats the large model alone: more often right, in about the same time",
+    ("more", "more"): "is more often right than the large model alone, and slower",
+    ("unclear", "unclear"): "is not distinguishable from the large model alone",
+    ("unclear", "more"): (
+        "costs more than it saves: slower than the large model alone, and not shown to be more often right"
+    ),
+    ("less", "less"): "trades accuracy for time: less often right than the large model alone, and quicker",
+    ("less", "unclear"): (
+        "costs more than it saves: less often right than the large model alone, and not shown to be quicker"
+    ),
+    ("less", "more"): "costs more than it saves: less often right than the large model alone, and slower",
+}
+"""What right answers and time, beside those of the large model alone, come to."""
+
 
 def verdict(figures: Figures) -> list[str]:
     """Say what the bench shows, a paragraph each."""
@@ -58,30 +74,14 @@ def _routed(arm: ArmFigures, large: ArmFigures | None, figures: Figures) -> str:
 
 
 def _against_large(found: Difference, problems: int) -> str:
-    match _right(found), _side(found.time, 1.0):
-        case "more", "less":
-            said = "beats the large model alone: more often right, and quicker"
-        case "more", "unclear":
-            said = "beats the large model alone: more often right, in about the same time"
-        case "more", "more":
-            said = "is more often right than the large model alone, and slower"
-        case "less", "less":
-            said = "trades accuracy for time: less often right than the large model alone, and quicker"
-        case "less", "unclear":
-            said = "costs more than it saves: less often right than the large model alone, and not shown to be quicker"
-        case "less", "more":
-            said = "costs more than it saves: less often right than the large model alone, and slower"
-        case "unclear", "more":
-            said = "costs more than it saves: slower than the large model alone, and not shown to be more often right"
-        case "unclear", "unclear":
-            said = "is not distinguishable from the large model alone"
-        case _ if found.correct.low >= -MARGIN:
-            said = f"beats the large model alone: quicker, and as right within {100 * MARGIN:.0f} points"
-        case _:
-            said = (
-                f"is quicker than the large model alone, but {_problems(problems)} cannot tell whether it is as right"
-                f"{_enough(found.correct, problems)}"
-            )
+    said = _IN_WORDS.get((_right(found), _side(found.time, 1.0)))
+    if said is None and found.correct.low >= -MARGIN:
+        said = f"beats the large model alone: quicker, and as right within {100 * MARGIN:.0f} points"
+    elif said is None:
+        said = (
+            f"is quicker than the large model alone, but {_problems(problems)} cannot tell whether it is as right"
+            f"{_enough(found.correct, problems)}"
+        )
     return f"{said} ({_points(found)}; {_times(found.time)})"
 
 

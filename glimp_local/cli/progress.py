@@ -1,9 +1,8 @@
-"""What is said on stderr before and while problems are solved: notices, how far a bench is, the time left."""
+"""How far a bench is: a bar with the time left on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from statistics import fmean
 from time import monotonic
 from types import TracebackType
@@ -12,20 +11,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from glimp_local.bench.bench import Bench, Task, objection
-from glimp_local.bench.problems import Problem
-from glimp_local.pair import Pair
+from glimp_local.bench.bench import Bench, Task
 
 _LINE_SECONDS = 30
 """Outside a terminal, a line no more often than this."""
 _MINUTE, _HOUR = 60, 3600
-
-
-def say_notices(pair: Pair, problems: Sequence[Problem], instruction: str, console: Console) -> None:
-    """Say what there is to know of a pair, and whether the problems are for it."""
-    for notice in (*pair.notices, objection(pair, problems, instruction)):
-        if notice is not None:
-            console.print(f"glimp: {notice}", markup=False)
 
 
 class RunProgress:

@@ -18,9 +18,10 @@ from glimp_local.bench.report import Report
 from glimp_local.bench.runs import Header, RunLog
 from glimp_local.cli.bench import folder_of
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.cli.progress import RunProgress, say_notices
+from glimp_local.cli.loading import loaded, say_notices
+from glimp_local.cli.progress import RunProgress
 from glimp_local.errors import CancelledError
-from glimp_local.pair import Pair, load_pair
+from glimp_local.pair import Pair
 from glimp_local.routing import Model
 
 _SPENT = 4
@@ -34,24 +35,9 @@ def run(
     flags: dict[str, Any],
 ) -> int:
     """Run a bench the way the flags say; give the exit code."""
-    interrupts = Interrupts()
     began = monotonic()
-    try:
-        with load_pair(
-            flags["name"],
-            small=flags["small"],
-            large=flags["large"],
-            models_file=flags["models_file"],
-            cancel=interrupts.cancel,
-            engine_options=options,
-            **{**settings, "policy": "threshold"},
-        ) as pair:
-            return _bench(pair, problems, flags, interrupts, began)
-    except CancelledError as error:  # while the models were loading
-        sys.stderr.write(f"glimp: {error}\n")
-        return interrupts.exit_code or error.exit_code
-    finally:
-        interrupts.ignore()
+    with loaded(settings, options, flags, "threshold") as (pair, interrupts):
+        return _bench(pair, problems, flags, interrupts, began)
 
 
 def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], interrupts: Interrupts, began: float) -> int:

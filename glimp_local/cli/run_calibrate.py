@@ -17,11 +17,11 @@ from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Look, Looks
 from glimp_local.calibration import FEW, SHARES, Cut, cuts, write_threshold
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.cli.progress import say_notices
+from glimp_local.cli.loading import loaded, say_notices
 from glimp_local.config import user_file
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import Solution, fold
-from glimp_local.pair import Pair, load_pair
+from glimp_local.pair import Pair
 from glimp_local.routing import Model, Share
 from glimp_local.session import Session
 
@@ -60,23 +60,8 @@ def run(
     flags: dict[str, Any],
 ) -> int:
     """Calibrate the way the flags say; give the exit code."""
-    interrupts = Interrupts()
-    try:
-        with load_pair(
-            flags["name"],
-            small=flags["small"],
-            large=flags["large"],
-            models_file=flags["models_file"],
-            cancel=interrupts.cancel,
-            engine_options=options,
-            **{**settings, "policy": "share"},
-        ) as pair:
-            found = _calibrate(pair, problems, pair.config.share if share is None else share, flags, interrupts)
-    except CancelledError as error:
-        sys.stderr.write(f"glimp: {error}\n")
-        return interrupts.exit_code or error.exit_code
-    finally:
-        interrupts.ignore()
+    with loaded(settings, options, flags, "share") as (pair, interrupts):
+        found = _calibrate(pair, problems, pair.config.share if share is None else share, flags, interrupts)
     if flags["as_json"]:
         sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
     else:
