@@ -202,6 +202,12 @@ def test_without_a_whole_problem_there_is_no_report_yet(bench: Bench) -> None:
     assert "no report yet" in result.err
 
 
+def test_both_models_are_needed(glimp: Glimp, problems: Path, small: Path) -> None:
+    result = glimp("bench", problems, "--small", small, "--policy", "small")
+    assert result.code == 2
+    assert "both models are needed here" in result.err
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

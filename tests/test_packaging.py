@@ -103,6 +103,18 @@ def test_every_key_of_models_toml_is_in_the_readme() -> None:
     assert msgspec.convert(pairs["mine"], PairConfig).policy == "share"
 
 
+def test_the_readme_s_figures_of_the_built_in_pair_are_those_of_its_report() -> None:
+    report = (ROOT / "docs" / "bench-builtin" / "report.md").read_text().splitlines()
+    text = (ROOT / "README.md").read_text()
+    command = next(line.strip() for line in report if line.startswith("    glimp bench"))
+    assert f"`{command}`" in text
+    columns = next(line for line in report if line.startswith("| policy | correct |"))
+    rows = text.split(columns)[1].split("\n\n")[0].strip().splitlines()[1:]
+    assert len(rows) >= 8
+    for row in rows:
+        assert row in report
+
+
 def test_the_readme_s_python_runs_as_it_stands() -> None:
     text = (ROOT / "README.md").read_text()
     code = text.split("```python\n")[1].split("```")[0]

@@ -79,9 +79,9 @@ def bench(**flags: Any) -> None:
     """Solve PROBLEMS under several policies and say whether routing pays.
 
     Each problem is solved by the small and the large model alone, routed, routed at random with the same share of
-    steps, and by SpecReason, one after the other on the same loaded models. Every run is kept as it is finished, in the
-    folder --output: the same command again goes on where it stopped. The report goes to stdout and into the folder, as
-    Markdown, JSON, CSV and plots.
+    steps, and by SpecReason, one after the other on the same loaded models and with the same seed (1, unless --seed
+    says another). Every run is kept as it is finished, in the folder --output: the same command again goes on where it
+    stopped. The report goes to stdout and into the folder, as Markdown, JSON, CSV and plots.
     """
     from glimp_local.bench.problems import read_problems  # noqa: PLC0415 - `glimp --help` does without
 
