@@ -198,13 +198,7 @@ def totals(run: Run) -> str:
 
 
 def as_json(run: Run, number: int, what_if: WhatIf | None) -> bytes:
-    """Give a run as one line of JSON.
-
-    Its fields: `run` (its number in the file, from 1), `question` (null where the file does not hold it), `pair`,
-    `policy`, `seed`, `finish_reason` (null where the process ended in the middle), `thought_end`, `problem`, `arm`,
-    `repeat`, `correct` (of a bench; else null), `figures` (those of `Figures`), `what_if` (those of `WhatIf`; null
-    without one), `notices`, `answer`, and `steps` as in docs/json.md.
-    """
+    """Give a run as one line of JSON; docs/json.md describes it field by field."""
     value = {
         "run": number,
         "question": run.question,

@@ -10,6 +10,12 @@ from typing import get_args
 import msgspec
 
 import glimp_local
+from glimp_local import trace
+from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures, Seconds
+from glimp_local.bench.runs import Header, Look, Looks, Run
+from glimp_local.bench.statistics import Estimate
+from glimp_local.calibration import Cut
+from glimp_local.cli.run_calibrate import Calibration
 from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings, load_catalogue
 from glimp_local.events import (
     Answer,
@@ -77,7 +83,9 @@ def test_only_the_engine_imports_llama_cpp() -> None:
 def test_every_field_of_the_public_json_is_documented() -> None:
     text = (ROOT / "docs" / "json.md").read_text()
     events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
-    for struct in (Solution, Step, Stats, ModelStats, *events_):
+    of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
+    others = (Calibration, Cut, trace.Figures, trace.WhatIf)
+    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others):
         for field in struct.__struct_fields__:
             assert f"`{field}`" in text, f"{struct.__name__}.{field}"
     for event in events_:
