@@ -116,6 +116,7 @@ def _with(command: Callable[..., None], options: tuple[Callable[..., Any], ...])
 
 def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
     """Turn the flags that were given into settings of the pair."""
+    alone_will_do = "policy" in flags
     for flag in ("policy", "threshold", "share"):
         flags.setdefault(flag, None)  # a command without the flags of routing
     policy = flags["policy"] or _implied_policy(flags)
@@ -125,7 +126,8 @@ def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
     if (flags["small"] is None) != (flags["large"] is None):
         alone = "small" if flags["large"] is None else "large"
         if policy != alone:
-            raise UsageError(f"there is only a {alone} model", hint=f"give both models, or --policy {alone}")
+            instead = f", or --policy {alone}" if alone_will_do else ""
+            raise UsageError(f"there is only a {alone} model", hint=f"give both models{instead}")
     if flags["name"] and (flags["small"] or flags["large"]):
         if click.get_current_context().get_parameter_source("name") is not click.core.ParameterSource.ENVIRONMENT:
             raise UsageError("a pair is given by --pair or by --small and --large, not by both")

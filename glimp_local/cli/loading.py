@@ -11,7 +11,7 @@ from rich.console import Console
 from glimp_local.bench.bench import objection
 from glimp_local.bench.problems import Problem
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.errors import CancelledError, UsageError
+from glimp_local.errors import CancelledError
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import Model, PolicyName
 
@@ -22,11 +22,8 @@ def loaded(
 ) -> Iterator[tuple[Pair, Interrupts]]:
     """Load the pair the flags name, with both of its models; Ctrl-C and a polite kill cancel it, and what it does.
 
-    A CancelledError that leaves the context has the exit code of the signal. Raises UsageError where only one model is
-    named, and what `load_pair` raises.
+    A CancelledError that leaves the context has the exit code of the signal. Raises what `load_pair` raises.
     """
-    if (flags["small"] is None) != (flags["large"] is None):
-        raise UsageError("both models are needed here", hint="give --small and --large, or a pair with --pair")
     interrupts = Interrupts()
     try:
         with load_pair(
