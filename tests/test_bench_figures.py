@@ -9,7 +9,7 @@ import pytest
 from glimp_local.bench.arms import KINDS, Arm, make_arms, turned
 from glimp_local.bench.figures import Figures, figures
 from glimp_local.bench.runs import Look, Looks, Run
-from glimp_local.bench.verdict import points, verdict
+from glimp_local.bench.verdict import agreement_in_words, points, verdict
 from glimp_local.routing import Random
 from tests.benching import made_up, model_stats
 from tests.tracing import step
@@ -144,6 +144,21 @@ def test_the_verdict_follows_the_intervals(routed: list[bool], seconds: float, s
     assert said in verdict(found(routed, seconds))[0]
 
 
+def test_with_few_glimpses_of_either_kind_the_entropy_tells_nothing_and_one_problem_has_no_interval() -> None:
+    for differ, said in ((9, "too few, to say"), (10, "not shown to tell which, AUROC 1.000 (one problem alone")):
+        looks = [Looks("a", 0, tuple(Look(float(i < differ), i >= differ) for i in range(40)))]
+        found_ = figures([LARGE], [arm_runs(LARGE, [True], 1.0)], looks).agreement
+        assert found_ is not None
+        assert said in agreement_in_words(found_)
+
+
+def test_problems_that_nobody_solves_and_a_bench_without_the_large_model_are_said() -> None:
+    unsolved = figures([LARGE, ROUTED], [arm_runs(LARGE, [False] * 9, 1.0), arm_runs(ROUTED, [False] * 9, 0.5)], [])
+    assert "The large model alone solved none" in verdict(unsolved)[0]
+    alone = figures([SMALL], [arm_runs(SMALL, [True] * 9, 1.0)], [])
+    assert verdict(alone) == ["Without the policy `large` there is nothing to hold the others against."]
+
+
 def test_a_handful_of_problems_proves_nothing_however_they_fall() -> None:
     for routed in ([False] * 4, [True] * 4):
         said = verdict(found(routed, 0.6))
@@ -164,7 +179,7 @@ def test_one_problem_has_a_report_too() -> None:
     result = figures([LARGE, ROUTED], [arm_runs(LARGE, [True], 1.0), arm_runs(ROUTED, [False], 0.5)], looks)
     said = verdict(result)
     assert "is not distinguishable" in said[0]
-    assert "AUROC 1.000 (one problem alone: no interval)" in said[-1]
+    assert "too much alike, or too few, to say what the entropy tells" in said[-1]
 
 
 def test_what_cannot_be_told_apart_is_said_to_be_so() -> None:

@@ -11,7 +11,7 @@ from glimp_local.bench.runs import FILE, Header, Look, Looks, RunLog
 from glimp_local.errors import GlimpError, UsageError
 from tests.benching import made_up
 
-HEADER = Header({"pair": "one", "seed": 1}, (0.5, 1.5))
+HEADER = Header({"pair": "one", "seed": 1}, (0.5, 1.5), 0.3)
 
 
 def log_of(folder: Path, header: Header = HEADER) -> RunLog:
@@ -23,7 +23,7 @@ def test_what_was_added_is_there_again(tmp_path: Path) -> None:
     with log_of(tmp_path) as log:
         log.add(run)
         log.add(looks)
-    with log_of(tmp_path, Header({"pair": "one", "seed": 1}, ())) as log:
+    with log_of(tmp_path, Header({"pair": "one", "seed": 1}, (), 0.9)) as log:
         assert list(log) == [run, looks]
         assert log.run("a", "large", 0) == run
         assert log.looks("a", 0) == looks
@@ -60,7 +60,7 @@ def test_a_first_line_cut_short_begins_anew(tmp_path: Path) -> None:
 
 def test_before_the_first_run_any_settings_will_do(tmp_path: Path) -> None:
     log_of(tmp_path).close()
-    other = Header({"pair": "one", "seed": 2}, (0.7,))
+    other = Header({"pair": "one", "seed": 2}, (0.7,), 0.3)
     with log_of(tmp_path, other) as log:
         log.add(made_up("a", "large", correct=True))
     with log_of(tmp_path, other) as log:
@@ -81,7 +81,7 @@ def test_runs_of_other_settings_are_refused_and_kept(tmp_path: Path) -> None:
         log.add(made_up("a", "large", correct=True))
     before = (tmp_path / "bench" / FILE).read_bytes()
     with pytest.raises(UsageError, match="another seed: 1, not 2") as raised:
-        log_of(tmp_path, Header({"pair": "one", "seed": 2}, ()))
+        log_of(tmp_path, Header({"pair": "one", "seed": 2}, (), 0.3))
     assert "--output" in str(raised.value.hint)
     assert (tmp_path / "bench" / FILE).read_bytes() == before
 
@@ -96,11 +96,22 @@ def test_a_file_that_holds_something_else_is_refused_and_kept(tmp_path: Path, co
     assert file.read_bytes() == content
 
 
+def test_a_folder_of_other_files_is_refused_and_kept(tmp_path: Path) -> None:
+    mine = tmp_path / "bench" / "report.md"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match="holds other files"):
+        log_of(tmp_path)
+    assert [path.name for path in mine.parent.iterdir() if path.name != ".lock"] == ["report.md"]
+    with pytest.raises(UsageError, match=r"report\.md cannot be written: File exists"):
+        RunLog(mine, HEADER)
+
+
 def test_two_benches_do_not_write_to_one_folder(tmp_path: Path) -> None:
     with log_of(tmp_path):
         code = (
             "import sys; from pathlib import Path; from glimp_local.bench.runs import Header, RunLog\n"
-            "RunLog(Path(sys.argv[1]), Header({}, ()))"
+            "RunLog(Path(sys.argv[1]), Header({}, (), 0.3))"
         )
         done = subprocess.run(
             [sys.executable, "-c", code, tmp_path / "bench"], capture_output=True, text=True, check=False

@@ -110,7 +110,7 @@ def test_the_runs_of_a_bench_say_problem_arm_and_verdict(tmp_path: Path) -> None
         "1  problem p0 · arm random 0.2 · repeat 1 · right",
         "2  problem p1 · arm random 0.2 · repeat 1 · wrong",
     ]
-    assert shown(path, "--what-if", "0.1")[0] == f"{listed[0]} · at 0.1 nats 18% large"
+    assert shown(path, "--what-if", "0.1")[0] == listed[0].replace("· 34", "· at 0.1 nats 18% large · 34")
     assert listed[2:] == ["a run step by step: --run N; all of them: --full"]
     assert [(run["run"], run["problem"], run["correct"]) for run in objects(path, "--run", "2")] == [(2, "p1", False)]
 

@@ -98,7 +98,7 @@ class Bench:
                 and (record.question, record.answer) != (problem.text, problem.answer)
             ):
                 raise UsageError(
-                    f"the runs in {self._log.path} are of another problem {problem.id!r}",
+                    f"the runs in {self._log.path} are of another problem or answer {problem.id!r}",
                     hint="choose another --output, or the problems of those runs",
                 )
 
@@ -132,7 +132,7 @@ class Bench:
         policy = arm.policy(
             self._before(task, arm),
             seed=seed,
-            threshold_nats=self._pair.config.threshold,
+            threshold_nats=self._log.header.threshold_nats,
             history=self._log.header.history_nats,
         )
         session = Session(self._pair, seed=seed, policy=policy)
@@ -159,7 +159,7 @@ class Bench:
 
     def _look(self, task: Task) -> Looks | None:
         looks: list[Look] = []
-        session = Session(self._pair, seed=self._seed_of(task), policy=Threshold(self._pair.config.threshold))
+        session = Session(self._pair, seed=self._seed_of(task), policy=Threshold(self._log.header.threshold_nats))
         solution = self._finish(task, watch(session, asked(task.problem, self._instruction), looks))
         return None if solution is None else Looks(task.problem.id, task.repeat, tuple(looks))
 
@@ -225,7 +225,6 @@ def settings_of(pair: Pair, *, seed: int, instruction: str) -> dict[str, Any]:
     """Give all that decides what the runs of a bench are; records of two benches belong together where it is equal."""
     config = msgspec.to_builtins(pair.config)
     written = (
-        "threshold",
         "task",
         "top_k",
         "answer_by",

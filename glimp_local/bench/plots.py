@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter, ScalarFormatter, SymmetricalLogLocator
+from matplotlib.ticker import PercentFormatter
 
 from glimp_local.bench.arms import Arm, Kind
 from glimp_local.bench.figures import Figures
@@ -20,12 +20,12 @@ from glimp_local.bench.runs import Looks, Run
 from glimp_local.bench.statistics import clustered_rate
 from glimp_local.bench.verdict import auroc_in_words
 
-PLOTS = {
+_AGREEMENT = "agreement"
+_PLOTS = {
     "accuracy": "Accuracy over time, with the Pareto front",
     "entropies": "Entropies glimpsed, with the thresholds",
-    "agreement": "Entropy against the two models' agreement on the first token of a step",
+    _AGREEMENT: "Entropy against the two models' agreement on the first token of a step",
 }
-"""The names of the files, and what each shows."""
 
 _SMALL, _LARGE, _ROUTED, _RIVAL = "#1f77d0", "#e8710a", "#2a9d5c", "#c2344d"
 _SHADES = ("#2a9d5c", "#8e5bb5", "#c9a800", "#17a2b8", "#a0522d", "#e377c2", "#7f9f3f", "#5b6abf")
@@ -51,12 +51,17 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+def plots_of(figures: Figures) -> dict[str, str]:
+    """Give the plots there are to some figures: the names of their files, and what each shows."""
+    return {name: text for name, text in _PLOTS.items() if name != _AGREEMENT or figures.agreement is not None}
+
+
 def draw(
     figures: Figures, arms: Sequence[Arm], runs: Sequence[Sequence[Run]], looks: Sequence[Looks], folder: Path
 ) -> None:
     """Draw all plots into a folder."""
     with mpl.rc_context(_STYLE):
-        for name in PLOTS:
+        for name in plots_of(figures):
             figure = Figure(figsize=(7, 4), layout="constrained")
             axes = figure.add_subplot()
             match name:
@@ -132,17 +137,16 @@ def _entropies(axes: Axes, arms: Sequence[Arm], runs: Sequence[Sequence[Run]]) -
             axes.axvline(arm.value, color="#333333", linewidth=1, linestyle="--")
             axes.text(arm.value, 0.98, f" {arm.value:g}", transform=axes.get_xaxis_transform(), va="top", fontsize=8)
     axes.set_yscale("symlog", linthresh=10)
-    axes.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=10, subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    top = axes.get_ylim()[1]
+    ticks = [0, *(part * 10**power for power in range(7) for part in (1, 2, 5) if part * 10**power <= top)]
+    axes.set_yticks([tick for tick in ticks if tick != 1], [f"{tick:,}" for tick in ticks if tick != 1], minor=False)
     axes.set(xlabel=f"entropy of the step's first token, nats ({arms[chosen].name})", ylabel="steps")
     axes.legend(fontsize=8)
 
 
 def _agreement(axes: Axes, looks: Sequence[Looks], figures: Figures) -> None:
     """Show in groups of entropies how often both models would have begun alike."""
-    if figures.agreement is None:
-        axes.text(0.5, 0.5, "the two models were not compared (--no-looks)", ha="center", transform=axes.transAxes)
-        return
+    assert figures.agreement is not None  # without it there is no such plot
     labels: list[str] = []
     for low, high in pairwise(_EDGES):
         alike = clustered_rate([[look.agrees for look in of.looks if low <= look.entropy_nats < high] for of in looks])

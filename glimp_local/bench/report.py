@@ -13,15 +13,15 @@ import msgspec
 from glimp_local.bench.arms import Arm
 from glimp_local.bench.bench import Task
 from glimp_local.bench.figures import Difference, Figures, figures
-from glimp_local.bench.plots import PLOTS, draw
+from glimp_local.bench.plots import draw, plots_of
 from glimp_local.bench.runs import Header, Looks, Run, RunLog
 from glimp_local.bench.statistics import Estimate
 from glimp_local.bench.verdict import p_value, points, verdict
 
-_LEGEND = (
+LEGEND = (
     "Intervals are of 95%: Wilson's for shares, Bonett and Price's for paired differences, Student's t for ratios. p "
     "is that of McNemar's exact test; of repeats it compares each problem's mean. Cut are runs whose answer a budget, "
-    "the context or a loop ended."
+    "the context or a loop ended. In words a difference counts where its interval and p < 0.05 both say so."
 )
 
 
@@ -36,16 +36,25 @@ class Table(NamedTuple):
 class Report:
     """What a bench found, over the problems that were solved under every arm.
 
-    Raises ValueError where there is none yet.
+    `notices` are what there was to say before. Raises ValueError where there is none yet.
     """
 
-    def __init__(self, title: str, command: str, arms: Sequence[Arm], log: RunLog, tasks: Sequence[Task]) -> None:
+    def __init__(
+        self,
+        title: str,
+        command: str,
+        arms: Sequence[Arm],
+        log: RunLog,
+        tasks: Sequence[Task],
+        *,
+        notices: Sequence[str] = (),
+    ) -> None:
         of: dict[tuple[str, int], list[Task]] = {}
         for task in tasks:
             of.setdefault((task.problem.id, task.repeat), []).append(task)
         whole = [where for where, together in of.items() if all(task.key in log for task in together)]
         if not whole:
-            raise ValueError("no problem was solved under every arm")
+            raise ValueError("no problem was solved under every policy")
         self.title = title
         self.command = command
         self.header: Header = log.header
@@ -59,7 +68,13 @@ class Report:
         self.figures: Figures = figures(arms, self.runs, self.looks)
         self.verdict = verdict(self.figures)
         self.notes = [
-            f"{run.problem}, {run.arm}: {run.note}" for of_arm in self.runs for run in of_arm if run.note is not None
+            *notices,
+            *(
+                f"{run.problem}, {run.arm}: {run.note}"
+                for of_arm in self.runs
+                for run in of_arm
+                if run.note is not None
+            ),
         ]
 
     @property
@@ -72,12 +87,15 @@ class Report:
         times = "once each" if runs == found.problems else f"{runs:,} runs of each policy"
         how = "problem by problem under every policy, each run with empty caches"
         limits = f"at most {settings['max_thought']:,} tokens of thought and {settings['max_answer']:,} of answer"
-        return [
+        said = [
             f"{problems}, {times}, {how}; seed {settings['seed']}.",
             f"Small: {settings['small']}. Large: {settings['large']}.",
             f"Temperature {settings['sampling']['temperature']:g}; {limits}, written by: {settings['answer_by']}.",
             f"{settings['machine']}.",
         ]
+        if any(arm.kind == "share" for arm in self.arms):
+            said.append(f"The policy share began with {len(self.header.history_nats):,} stored entropies.")
+        return said
 
     @property
     def tables(self) -> list[Table]:
@@ -142,11 +160,11 @@ class Report:
         for table in self.tables:
             head = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
             parts += [f"## {table.heading}", "\n".join(head + [f"| {' | '.join(row)} |" for row in table.rows])]
-        parts += [_LEGEND]
+        parts += [LEGEND]
         parts += ["## In words", *(f"- {said}" for said in self.verdict)]
         if self.notes:
-            parts += ["## Notes of the grading", *(f"- {note}" for note in self.notes)]
-        parts += [f"![{text}]({name}.svg)" for name, text in PLOTS.items()]
+            parts += ["## Notes", *(f"- {note}" for note in self.notes)]
+        parts += [f"![{text}]({name}.svg)" for name, text in plots_of(self.figures).items()]
         return "\n\n".join(parts) + "\n"
 
     def json(self) -> str:

@@ -17,6 +17,7 @@ from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import Solution
 
 FILE = "runs.jsonl"
+_LOCK = ".lock"
 _VERSION = 1
 
 
@@ -27,6 +28,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="type", tag="bench"):
     """Whatever changes what is written or how fast: files, how they are loaded, sampling, budgets, seed, machine."""
     history_nats: tuple[float, ...]
     """The entropies that were stored for the pair when the bench began: what `share` starts from."""
+    threshold_nats: float
+    """The pair's threshold when the bench began: what `share` starts from where few are stored, and looks go by."""
     version: int = _VERSION
 
 
@@ -82,21 +85,27 @@ def key(record: Record) -> Key:
 class RunLog:
     """The runs in a folder: those found there, and those added. A context manager; no other bench may write meanwhile.
 
-    Raises UsageError where the folder holds runs of other settings, or something else under the file's name.
+    Raises UsageError where the folder holds runs of other settings, or other files.
     """
 
     def __init__(self, folder: Path, header: Header) -> None:
         self.path = folder / FILE
         self.header = header
         self._records: dict[Key, Record] = {}
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / ".lock", blocking=False)
+        self._lock = FileLock(folder / _LOCK, blocking=False)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not self.path.exists() and any(path.name != _LOCK for path in folder.iterdir()):
+                raise UsageError(
+                    f"{folder} holds other files: a report would be written over them", hint="choose another --output"
+                )
             self._lock.acquire()
         except Timeout:
             raise UsageError(
                 f"another bench is writing to {folder}", hint="wait for it, or choose another --output"
             ) from None
+        except OSError as error:
+            raise UsageError(f"{folder} cannot be written: {error.strerror}", hint="choose another --output") from error
         try:
             whole = self._read() if self.path.exists() else b""
             # A line is whole where it ends: what a killed process left of one is written over.

@@ -16,6 +16,8 @@ MARGIN = 0.05
 """An arm is as right as another one where it loses less than so much, even at the interval's lower end."""
 
 _CHANCE = 0.5
+_FEW = 10
+"""With fewer glimpses of either kind an AUROC says nothing."""
 _WORTH_SAYING = 0.01
 """Of the time a problem takes the large model alone."""
 _SIGNIFICANT = 0.05
@@ -42,7 +44,12 @@ _IN_WORDS: dict[tuple[Side, Side], str] = {
 def verdict(figures: Figures) -> list[str]:
     """Say what the bench shows, a paragraph each."""
     large, small = figures.arm("large"), figures.arm("small")
-    said = [_routed(arm, large, figures) for arm in figures.arms if arm.kind in {"threshold", "share"}]
+    said = []
+    if large is None:
+        said.append("Without the policy `large` there is nothing to hold the others against.")
+    elif large.correct.value == 0:
+        said.append("The large model alone solved none of these problems: they cannot tell what routing is good for.")
+    said += [_routed(arm, large, figures) for arm in figures.arms if arm.kind in {"threshold", "share"}]
     if small is not None and small.less_large is not None and (alone := _small_alone(small.less_large)):
         said.append(alone)
     rival = figures.arm("specreason")
@@ -133,8 +140,9 @@ def auroc_in_words(auroc: Estimate) -> str:
 def agreement_in_words(found: AgreementFigures) -> str:
     """Say how well the entropy tells where the large model would have begun a step otherwise."""
     begins = f"The large model would have begun {found.otherwise:.0%} of {found.glimpses:,} steps with another token"
-    if math.isnan(found.auroc.value):
-        return f"{begins}: too much alike to say what the entropy tells of it."
+    otherwise = round(found.otherwise * found.glimpses)
+    if min(otherwise, found.glimpses - otherwise) < _FEW:
+        return f"{begins}: too much alike, or too few, to say what the entropy tells of it."
     auroc = auroc_in_words(found.auroc)
     if found.auroc.low > _CHANCE:
         return f"{begins}; the entropy tells which, {auroc}."

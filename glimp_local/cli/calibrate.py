@@ -40,7 +40,7 @@ unreadable; 130 interrupted (143 by SIGTERM): nothing is stored or written then.
     help="The share you want: the problems are solved at it. Else the pair's.",
 )
 @click.option("--agreement", is_flag=True, help="Ask the large model, too, how it would have begun each step.")
-@click.option("--write", is_flag=True, help="Put the threshold of --share into your models.toml.")
+@click.option("--write", is_flag=True, help="Put the threshold of --share into your models.toml, for all tasks.")
 @click.option("--instruction", metavar="TEXT", help="What is put behind each problem; '' for nothing.")
 @click.option("--download", is_flag=True, help="Fetch a data set of the hub: the one use of the network here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

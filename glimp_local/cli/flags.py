@@ -44,9 +44,7 @@ _MODELS = (
     click.option(
         "--pair", "name", envvar="GLIMP_PAIR", show_envvar=True, help="A pair of models.toml (else its default)."
     ),
-    click.option(
-        "--small", type=FILE, metavar="PATH", help="A GGUF as the small model, with --large (or --policy small)."
-    ),
+    click.option("--small", type=FILE, metavar="PATH", help="A GGUF as the small model; --large goes with it."),
     click.option("--large", type=FILE, metavar="PATH", help="A GGUF as the large model."),
     click.option(
         "--models",

@@ -43,8 +43,9 @@ def loaded(
         interrupts.ignore()
 
 
-def say_notices(pair: Pair, problems: Sequence[Problem], instruction: str, console: Console) -> None:
-    """Say what there is to know of a pair, and whether the problems are for it."""
-    for notice in (*pair.notices, objection(pair, problems, instruction)):
-        if notice is not None:
-            console.print(f"glimp: {notice}", markup=False)
+def say_notices(pair: Pair, problems: Sequence[Problem], instruction: str, console: Console) -> list[str]:
+    """Say, and give, what there is to know of a pair, and whether the problems are for it."""
+    notices = [notice for notice in (*pair.notices, objection(pair, problems, instruction)) if notice is not None]
+    for notice in notices:
+        console.print(f"glimp: {notice}", markup=False)
+    return notices

@@ -14,7 +14,7 @@ from glimp_local.bench.arms import KINDS, make_arms
 from glimp_local.bench.bench import Bench, instruction_for, settings_of
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
-from glimp_local.bench.report import Report
+from glimp_local.bench.report import LEGEND, Report
 from glimp_local.bench.runs import Header, RunLog
 from glimp_local.cli.bench import folder_of
 from glimp_local.cli.interrupts import Interrupts
@@ -43,7 +43,7 @@ def run(
 def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], interrupts: Interrupts, began: float) -> int:
     says = Console(stderr=True, highlight=False, soft_wrap=True)
     instruction = instruction_for(pair, flags["instruction"])
-    say_notices(pair, problems, instruction, says)
+    notices = say_notices(pair, problems, instruction, says)
     config = pair.config
     arms = make_arms(
         flags["kinds"] or KINDS, flags["thresholds"] or [config.threshold], flags["shares"] or [config.share]
@@ -51,7 +51,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
     seed = _SEED if flags["seed"] is None else flags["seed"]
     folder = flags["output"] or folder_of(flags["problems"], pair.name)
     stored = tuple(pair.history.read()) if pair.history else ()
-    header = Header(settings_of(pair, seed=seed, instruction=instruction), stored)
+    header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, config.threshold)
     deadline = None if flags["time_limit"] is None else began + 60 * flags["time_limit"]
     code = 0
     with RunLog(folder, header) as log:
@@ -90,7 +90,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
             code = interrupts.exit_code or code
         title = f"glimp bench: {flags['problems']} with {pair.name}"
         try:
-            report = Report(title, flags["command"], arms, log, bench.tasks)
+            report = Report(title, flags["command"], arms, log, bench.tasks, notices=notices)
         except ValueError as error:
             says.print(f"glimp: no report yet: {error}", markup=False)
             return code
@@ -106,15 +106,18 @@ def _show(report: Report) -> None:
         sys.stdout.write(report.markdown())
         return
     console = Console(highlight=False)
+    console.print(report.title, style="bold", markup=False)
     console.print(*report.about, sep="\n", markup=False)
     for table in report.tables:
         drawn = Table(title=table.heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for number, column in enumerate(table.columns):
-            drawn.add_column(column, justify="right" if number else "left", overflow="fold")
+            drawn.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=not number)
         for row in table.rows:
             drawn.add_row(*row)
         console.print()
         console.print(drawn)
     console.print()
+    console.print(LEGEND, style="dim", markup=False)
+    console.print("\nIn words", style="bold")
     for said in [*report.verdict, *report.notes]:
         console.print(f"• {said}", markup=False)

@@ -144,11 +144,12 @@ def _show(found: Calibration) -> None:
     problems = f"{found.problems} problem{'s' * (found.problems != 1)}"
     what = f"{found.pair}, {found.task}" if found.task else found.pair
     shares = f"{found.share_steps:.0%} of the steps on the large model"
+    rows = sorted({*found.cuts, found.chosen}, key=lambda cut: cut.share)
     lines = [
         f"{what}: {found.glimpses:,} glimpses in {problems}, solved with {shares}",
         "",
         "share of steps   threshold, nats (95% interval)",
-        *(f"{cut.share:>14.0%}   {cut.threshold_nats:<8.4g} {_interval(cut)}" for cut in found.cuts),
+        *(f"{cut.share:>14.0%}   {cut.threshold_nats:<8.4g} {_interval(cut)}" for cut in rows),
         "",
         f"The pair's threshold, {found.threshold_nats:g} nats, sends {found.share_at_threshold:.0%} of these steps.",
         "The entropies are stored; the policy `share` starts from them.",

@@ -83,11 +83,11 @@ class _View:
     def overview(self, runs: Sequence[tuple[int, Run]]) -> None:
         """Print a line for each run of a bench: there may be thousands of them."""
         for number, found in runs:
-            line = f"{number:{len(str(len(runs)))}}  {one_line(trace.of_bench(found))} · {trace.totals(found)}"
+            parts = [f"{number:{len(str(len(runs)))}}  {one_line(trace.of_bench(found))}"]
             if self._threshold is not None:
                 share = trace.what_if(found.steps, self._threshold).share_steps_would_be
-                line += f" · at {self._threshold:.4g} nats {share:.0%} large"
-            self._line(Line(line))
+                parts.append(f"at {self._threshold:.4g} nats {share:.0%} large")
+            self._line(Line(" · ".join([*parts, trace.totals(found)])))
         self._say("a run step by step: --run N; all of them: --full")
 
     def show(self, found: Run, number: int) -> None:
