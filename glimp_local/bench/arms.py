@@ -38,7 +38,7 @@ class Arm(msgspec.Struct, frozen=True):
         return self.kind in {"threshold", "share"}
 
     def policy(
-        self, before: Sequence[Solution], *, seed: int, threshold_nats: float, history: Iterable[float]
+        self, before: Iterable[Solution], *, seed: int, threshold_nats: float, history: Iterable[float]
     ) -> Policy:
         """Make the policy of the next run.
 

@@ -136,8 +136,8 @@ class Bench:
             history=self._log.header.history_nats,
         )
         session = Session(self._pair, seed=seed, policy=policy)
-        judged = self._judge is not None and arm.kind == "specreason"
-        answering = SpecReason(session, self._judge) if self._judge is not None and judged else session
+        judge = self._judge if arm.kind == "specreason" else None
+        answering = session if judge is None else SpecReason(session, judge)
         start = perf_counter()
         solution = self._finish(task, answering.ask(asked(task.problem, self._instruction)))
         seconds = perf_counter() - start
@@ -163,14 +163,14 @@ class Bench:
         solution = self._finish(task, watch(session, asked(task.problem, self._instruction), looks))
         return None if solution is None else Looks(task.problem.id, task.repeat, tuple(looks))
 
-    def _before(self, task: Task, arm: Arm) -> list[Solution]:
+    def _before(self, task: Task, arm: Arm) -> Iterator[Solution]:
         """Give the runs an arm's policy starts from: those of the problems before this one, in the same repeat.
 
         A control starts from those of the arm it controls, that of the same problem included.
         """
         name, end = (arm.name, task.number) if arm.control_of is None else (arm.control_of, task.number + 1)
         runs = (self._log.run(problem.id, name, task.repeat) for problem in self._problems[:end])
-        return [run.solution for run in runs if run is not None]
+        return (run.solution for run in runs if run is not None)
 
     def _finish(self, task: Task, events: Iterable[AnyEvent]) -> Solution | None:
         solution = fold(events)

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from decimal import Decimal
 from importlib.util import find_spec
 from multiprocessing import connection, process, resource_tracker
-from types import TracebackType
 from typing import NamedTuple, Self
 
 import msgspec
@@ -221,9 +220,7 @@ class Grader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

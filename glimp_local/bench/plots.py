@@ -132,11 +132,11 @@ def _entropies(axes: Axes, arms: Sequence[Arm], runs: Sequence[Sequence[Run]]) -
         color=[_SMALL, _LARGE],
         label=["the small model wrote the step", "the large model wrote the step"],
     )
-    for number, nats in enumerate(arm.value for arm in arms if arm.kind == "threshold" and arm.value is not None):
-        axes.axvline(nats, color="#333333", linewidth=1, linestyle="--")
+    for number, threshold in enumerate(arm.value for arm in arms if arm.kind == "threshold" and arm.value is not None):
+        axes.axvline(threshold, color="#333333", linewidth=1, linestyle="--")
         # One below the other, or labels of near thresholds run into one.
         height = 0.98 - 0.05 * (number % 8)
-        axes.text(nats, height, f" {nats:g}", transform=axes.get_xaxis_transform(), va="top", fontsize=8)
+        axes.text(threshold, height, f" {threshold:g}", transform=axes.get_xaxis_transform(), va="top", fontsize=8)
     axes.set_yscale("symlog", linthresh=10)
     top = axes.get_ylim()[1]
     ticks = [0, *(part * 10**power for power in range(7) for part in (1, 2, 5) if part * 10**power <= top)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from statistics import fmean
 from time import monotonic
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -62,9 +61,7 @@ class RunProgress:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
 
