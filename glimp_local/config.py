@@ -145,6 +145,9 @@ class PairConfig(Strict, frozen=True):
     """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken."""
     thinking: ThinkingMarkers | Literal["auto", "none"] = "auto"
     """Markers of the thought; "auto" finds them in the chat templates, "none" treats the pair as plain."""
+    keep_caches_gb: Annotated[float, msgspec.Meta(ge=0)] = 0
+    """`glimp chat` keeps the caches of its conversations on the disk, so that a long one goes on without a prefill:
+    so many gigabytes at most of all conversations together. 0 keeps none."""
     chat_template: str | None = None
     """A Jinja file used for both models in place of their own templates; relative to the models.toml it stands in."""
 

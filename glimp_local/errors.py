@@ -10,6 +10,7 @@ GlimpError                     1
 ├── BindingError               1   the installed llama-cpp-python is not the one this package is written for
 ├── ContextFullError           1   the next token has no room; nothing written is lost
 ├── DecodeError                1   llama.cpp could not compute; the engine stands where it stood
+├── CacheError                 1   a cache on the disk that cannot be written or taken up; it is computed again
 └── CancelledError           130   somebody asked to stop
 
 The number is the exit code of the command. `hint` names the next thing to do.
@@ -66,6 +67,10 @@ class PromptTooLongError(UsageError):
 
 class DecodeError(GlimpError):
     """llama.cpp failed to compute a batch."""
+
+
+class CacheError(GlimpError):
+    """A cache that cannot be kept on the disk, or taken up from there."""
 
 
 class CancelledError(GlimpError):

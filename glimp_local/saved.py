@@ -16,6 +16,7 @@ import msgspec
 import platformdirs
 from filelock import FileLock, Timeout
 
+from glimp_local import caches
 from glimp_local.errors import UsageError
 from glimp_local.events import (
     AnyEvent,
@@ -161,9 +162,10 @@ class SessionLog:
 
 
 def remove(session: SavedSession) -> None:
-    """Remove a conversation from the disk; UsageError where a chat is writing to it."""
+    """Remove a conversation from the disk, its caches, too; UsageError where a chat is writing to it."""
     lock = _lock(session.path)
     _hold(lock, session)
+    caches.remove(session.path)
     session.path.unlink()
     Path(lock.lock_file).unlink()
     lock.release()
@@ -285,7 +287,7 @@ def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
 
 
 def summary(session: SavedSession) -> str:
-    """Give a line of JSON: id, pair, when it was begun, how many turns, title, file."""
+    """Give a line of JSON: id, pair, when it was begun, how many turns, title, file, size of the kept caches."""
     value = {
         "id": session.id,
         "pair": session.header.pair,
@@ -293,6 +295,7 @@ def summary(session: SavedSession) -> str:
         "turns": len(session.turns),
         "title": session.title,
         "file": str(session.path),
+        "cache_bytes": caches.kept_bytes(session.path),
     }
     return msgspec.json.encode(value).decode()
 

@@ -141,14 +141,17 @@ async def chatting(
             super()._tell(what)
 
     app = ChatApp(pair, SessionLog(going_on), seed=1, driver=Paced)
-    async with app.run_test(size=size) as pilot:
-        chat = Chat(app, pilot)
-        if loads:
-            await chat.until(lambda: app.session is not None)
-        yield chat
-        # Ended from within, as by a key: the pilot would take the screen away while the application still draws on it.
-        app.exit(return_code=app.return_code or 0)
-        await come_true(lambda: not app.is_running)
+    try:
+        async with app.run_test(size=size) as pilot:
+            chat = Chat(app, pilot)
+            if loads:
+                await chat.until(lambda: app.session is not None)
+            yield chat
+            # Ended from within, as by a key: the pilot would take the screen away while the application draws on it.
+            app.exit(return_code=app.return_code or 0)
+            await come_true(lambda: not app.is_running)
+    finally:
+        app.close()
 
 
 def played(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:

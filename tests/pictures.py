@@ -50,9 +50,6 @@ class Replay(Driver):
     def load(self, *_arguments: Any, **_more: Any) -> None:
         pass
 
-    def close(self) -> None:
-        pass
-
     @property
     def memory_bytes(self) -> int:
         return 123 * 2**20

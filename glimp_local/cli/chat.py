@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from glimp_local.cli.flags import engine_options, pair_options, pair_settings
+from glimp_local.cli.flags import Number, engine_options, pair_options, pair_settings
 from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
@@ -27,6 +27,12 @@ Examples:
 @pair_options
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
 @click.option("--resume", metavar="ID", help="Go on with this one; `glimp sessions list` shows the ids.")
+@click.option(
+    "--keep-caches",
+    type=Number(0),
+    metavar="GB",
+    help="Keep the models' caches on the disk, so that a long conversation goes on at once; so much at most in all.",
+)
 @click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
 def chat(**flags: Any) -> None:
     """Talk with a pair of models and watch them think, step by step.
@@ -41,6 +47,8 @@ def chat(**flags: Any) -> None:
     if going_on is not None:
         _take_up_pair(flags, going_on.header)
     settings = pair_settings(flags)
+    if flags["keep_caches"] is not None:
+        settings["keep_caches_gb"] = flags["keep_caches"]
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
     from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from glimp_local import saved
+from glimp_local import caches, saved
 from glimp_local.errors import UsageError
 
 
@@ -18,13 +18,15 @@ def sessions() -> None:
 @sessions.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(*, as_json: bool) -> None:
-    """List all, the last one first."""
+    """List all, the last one first: id, pair, turns, size of the kept caches, first question."""
     found = list(saved.saved_sessions())
     for session in found:
         if as_json:
             click.echo(saved.summary(session))
         else:
-            click.echo(f"{session.id}  {session.header.pair:20}  {len(session.turns):3}  {session.title}")
+            kept = caches.kept_bytes(session.path)
+            size = caches.megabytes(kept) if kept else ""
+            click.echo(f"{session.id}  {session.header.pair:20}  {len(session.turns):3}  {size:>8}  {session.title}")
     if not found and not as_json:
         click.echo("no conversation was saved yet; begin one with: glimp chat", err=True)
 

@@ -13,6 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import psutil
 
 from glimp_local.config import EngineOptions, SamplingSettings
-from glimp_local.engine import binding
+from glimp_local.engine import binding, states
 from glimp_local.engine.sampler import Sampler
 from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
@@ -78,7 +79,7 @@ class Engine:
         self._vocabulary: Vocabulary | None = None
         self._sampler: Sampler | None = None
         self._has_logits = False
-        self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
+        self._snapshots: list[states.Snapshot] = []
         check_file(path)
         _open_engines.add(self)
         try:
@@ -345,6 +346,37 @@ class Engine:
         state = (ctypes.c_uint8 * lib.llama_state_seq_get_size_ext(self._context, 0, flags))()
         if lib.llama_state_seq_get_data_ext(self._context, state, len(state), 0, flags):
             self._snapshots = [*self._snapshots[1 - _SNAPSHOTS :], (len(self.ids), state)]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells the model's file from others (see `states.fingerprint`)."""
+        return states.fingerprint(self.path)
+
+    @property
+    def state_bytes(self) -> int:
+        """The most bytes that `save_state`'s file will have."""
+        self._check_open()
+        return states.size_bytes(self._context, self.ids, self._snapshots)
+
+    def save_state(self, path: Path) -> int:
+        """Write all that is held into a file; return its size in bytes. Logits have to be computed again.
+
+        Raises CacheError or OSError where that fails; the file may be there in part then.
+        """
+        self.rewind(len(self.ids))  # only what `ids` says
+        depends_on = states.depends_on(self.fingerprint, self.options)
+        return states.write(path, self._context, self.ids, self._snapshots, depends_on)
+
+    def load_state(self, path: Path) -> int:
+        """Hold what was saved, in place of what is held; return how many tokens. Logits have to be computed again.
+
+        Raises CacheError or OSError where the file is damaged, of another model or of other options, or holds more than
+        there is room for; then nothing is held.
+        """
+        self.rewind(0)
+        depends_on = states.depends_on(self.fingerprint, self.options)
+        self.ids, self._snapshots = states.read(path, self._context, self.context, depends_on)
+        return len(self.ids)
 
     def close(self) -> None:
         """Free everything, the context before the model. Safe to call twice."""

@@ -35,7 +35,7 @@ from glimp_local.tui.commands import commands
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
-from glimp_local.tui.driver import Driver, Failed, Loaded, Loading, Saving, Told
+from glimp_local.tui.driver import CachesLost, Driver, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
 from glimp_local.tui.frames import Frames
 from glimp_local.tui.panel import SidePanel
 from glimp_local.tui.steps import Line
@@ -146,8 +146,12 @@ class ChatApp(App[None]):
         self._engines.load(self._pair, seed=self._seed)
 
     def on_unmount(self) -> None:
-        """Stop the engines."""
-        self._engines.close()
+        """Stop the models."""
+        self._engines.cancel()
+
+    def close(self, hear: Callable[[Told], object] = lambda _: None) -> None:
+        """Free the models, once the screen is gone; `hear` gets what is told of that."""
+        self._engines.close(hear)
 
     def on_resize(self, event: events.Resize) -> None:
         """Hide the panel where there is no room for it."""
@@ -189,8 +193,8 @@ class ChatApp(App[None]):
                 await self._welcome(told.pair, anew=told.anew)
             case Failed(error):
                 await self._fail(error)
-            case Saving():
-                await self.conversation.note(status.saving(told.path, told.error), error=told.error is not None)
+            case Saving() | MovingCaches() | TakenUp() | CachesLost():
+                await self._show_files(told)
             case Started(question=question):
                 self._is_busy(True)
                 self._asked = None
@@ -206,6 +210,17 @@ class ChatApp(App[None]):
                     self._say(status.finished(told.stats))
             case _:
                 pass
+
+    async def _show_files(self, told: Saving | MovingCaches | TakenUp | CachesLost) -> None:
+        match told:
+            case Saving(path, error):
+                await self.conversation.note(status.saving(path, error), error=error is not None)
+            case MovingCaches(size, to_disk):
+                self._say(status.moving(size, to_disk=to_disk))
+            case TakenUp(tokens):
+                await self.conversation.note(status.taken_up(tokens))
+            case CachesLost(lost):
+                await self._note(lost)
 
     async def _welcome(self, pair: Pair, *, anew: bool) -> None:
         """Say what is loaded, and where the conversation has not begun, what can be asked."""

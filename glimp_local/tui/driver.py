@@ -16,12 +16,16 @@ from typing import Any
 
 import psutil
 
-from glimp_local.errors import GlimpError, UsageError
+from glimp_local import caches
+from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import MODELS, Model
 from glimp_local.saved import SavedTurn, SessionLog
 from glimp_local.session import Exchange, Session
+
+_CLOSING_SECONDS = 0.1
+"""So often what is told while the chat is left is looked at."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,29 @@ class Saving:
     error: OSError | None
 
 
-Told = AnyEvent | Loading | Loaded | Failed | Saving
+@dataclass(frozen=True)
+class MovingCaches:
+    """Caches are being written to the disk, or read from there."""
+
+    size_bytes: int
+    to_disk: bool
+
+
+@dataclass(frozen=True)
+class TakenUp:
+    """The models hold so many tokens of the conversation without having read them anew."""
+
+    tokens: dict[Model, int]
+
+
+@dataclass(frozen=True)
+class CachesLost:
+    """Caches could not be kept, or not be taken up. The conversation is as it was, and is read anew."""
+
+    error: CacheError
+
+
+Told = AnyEvent | Loading | Loaded | Failed | Saving | MovingCaches | TakenUp | CachesLost
 
 
 class Driver:
@@ -74,6 +100,7 @@ class Driver:
         # What a pair takes over when it is loaded.
         self._history: list[Exchange] = log.going_on.exchanges if log.going_on else []
         self._last: SavedTurn | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
+        self._computed = False  # is there more in the caches than on the disk?
         self.session: Session | None = None
         """None until a pair is loaded."""
         self._thread = threading.Thread(target=self._work, name="glimp engines", daemon=True)
@@ -129,11 +156,16 @@ class Driver:
         """Memory this process holds, without what is only mapped."""
         return int(psutil.Process().memory_info().rss)
 
-    def close(self) -> None:
-        """Stop, free the models, end the thread."""
+    def close(self, hear: Callable[[Told], object] = lambda _: None) -> None:
+        """Stop, keep the caches, free the models, end the thread; `hear` gets what is told meanwhile."""
+        self.drain()
         self._cancel.set()
+        self._tasks.put(self._keep_caches)
         self._tasks.put(None)
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(_CLOSING_SECONDS)
+            for told in self.drain():
+                hear(told)
         self._log.close()
 
     # In the thread.
@@ -151,7 +183,7 @@ class Driver:
             self._pair.close()
 
     def _tell(self, what: Told) -> None:
-        if not isinstance(what, Loading | Loaded | Failed | Saving):
+        if isinstance(what, AnyEvent):
             before = self._log.error
             self._log.write(what)  # before anybody sees it
             if (before is None) != (self._log.error is None):
@@ -172,6 +204,7 @@ class Driver:
             if (turn := self.session.last_turn) is not None:
                 at = turn.position
                 self._last = SavedTurn(turn.question, turn.steps, at.thought_end, turn.finish)
+        self._keep_caches()
         self.session = None
         if self._pair is not None:
             self._pair.close()
@@ -181,6 +214,7 @@ class Driver:
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
             **pair,
         )
+        self._take_up_caches(self._pair)
         session = Session(self._pair, seed=seed, history=self._history)
         if (last := self._last) is not None:
             session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
@@ -194,6 +228,7 @@ class Driver:
         if self._log.error is not None:
             hint = "make room on the disk and ask something here, or leave the chat"
             raise UsageError("this conversation is not on the disk yet: a new one would lose it", hint=hint)
+        self._keep_caches()
         self._log.close()
         self._log, header = SessionLog(), self._log.header
         if header is not None:
@@ -205,7 +240,35 @@ class Driver:
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
         if self.session is None or self._pair is None:
             return
+        self._computed = True
         for event in start(self.session):
             self._tell(event)
             if isinstance(event, Finished) and self._pair.history is not None:
                 self._pair.history.add(event.stats.entropies_nats)
+
+    def _keep_caches(self) -> None:
+        """Write the caches of the conversation to the disk, where that is wanted and there is something new in them."""
+        computed, self._computed = self._computed, False
+        if self._pair is None or not (computed and self._pair.config.keep_caches_gb and self._log.is_written):
+            return
+        engines = self._pair.engines.values()
+        self._tell(MovingCaches(sum(engine.state_bytes for engine in engines), to_disk=True))
+        try:
+            caches.keep(self._log.path, engines, limit_bytes=self._pair.config.keep_caches_gb * 1e9)
+        except CacheError as error:
+            self._tell(CachesLost(error))
+
+    def _take_up_caches(self, pair: Pair) -> None:
+        """Let the models hold what was kept of the conversation, whether or not it will be kept again."""
+        if not (size := caches.kept_bytes(self._log.path)):
+            return
+        self._tell(MovingCaches(size, to_disk=False))
+        tokens: dict[Model, int] = {}
+        for model, engine in pair.engines.items():
+            try:
+                if found := caches.take_up(self._log.path, engine):
+                    tokens[model] = found
+            except CacheError as error:
+                self._tell(CachesLost(error))
+        if tokens:
+            self._tell(TakenUp(tokens))

@@ -6,7 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -14,7 +14,9 @@ from textual.theme import BUILTIN_THEMES
 
 from glimp_local.errors import UsageError
 from glimp_local.saved import SessionLog
+from glimp_local.tui import status
 from glimp_local.tui.app import ChatApp
+from glimp_local.tui.driver import CachesLost, MovingCaches, Told
 
 
 def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str | None) -> None:
@@ -22,12 +24,35 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
     if theme is not None and theme not in BUILTIN_THEMES:
         raise UsageError(f"there is no theme {theme!r}", hint=f"there are: {', '.join(BUILTIN_THEMES)}")
     app = ChatApp(pair, log, seed=seed, theme=theme)
-    with _terminal_of_our_own():
-        app.run()
+    try:
+        with _terminal_of_our_own():
+            app.run()
+    finally:
+        _leave(app)
     if app.saved.is_written:
         click.echo(f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}", err=True)
     if app.return_code:
         sys.exit(app.return_code)
+
+
+def _leave(app: ChatApp) -> None:
+    """Free the models; keeping their caches may take a while. Ctrl+C does without, and leaves no half written file."""
+    try:
+        app.close(_say)
+    except KeyboardInterrupt:
+        click.echo("stopped: the caches are not kept", err=True)
+        os._exit(130)  # a thread of llama.cpp that writes cannot be stopped
+
+
+def _say(told: Told) -> None:
+    with suppress(OSError):  # a terminal that was hung up
+        match told:
+            case MovingCaches():
+                click.echo(status.moving(told.size_bytes, to_disk=told.to_disk), err=True)
+            case CachesLost(error):
+                click.echo(f"{error}. {error.hint}" if error.hint else str(error), err=True)
+            case _:
+                pass
 
 
 @contextmanager

@@ -1,9 +1,10 @@
-"""The chat's status line, and what it says of its file."""
+"""The chat's status line, and what it says of its files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from glimp_local.caches import megabytes
 from glimp_local.events import Stats
 from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Model
@@ -42,3 +43,15 @@ def saving(path: Path, error: OSError | None) -> str:
     if error is None:
         return f"All of the conversation is saved again, in {path}."
     return f"{path} cannot be written ({error.strerror}). The conversation goes on; it is saved once it can be."
+
+
+def moving(size_bytes: int, *, to_disk: bool) -> str:
+    """Say that caches are being written to the disk, or read from there."""
+    size = megabytes(size_bytes)
+    return f"keeping the caches on the disk, {size}" if to_disk else f"taking the caches up from the disk, {size}"
+
+
+def taken_up(tokens: dict[Model, int]) -> str:
+    """Say how much need not be read anew."""
+    found = ", ".join(f"{LETTERS[model]} {tokens[model]:,}" for model in MODELS if model in tokens)
+    return f"Tokens taken up from the disk, and not to be read anew: {found}."

@@ -1,0 +1,105 @@
+"""The KV caches of saved conversations, kept on the disk so that a long one goes on without a prefill.
+
+They lie beside the conversation, in a folder of its name: one file for each model that took part. All together they
+take no more than they are allowed: those used longest ago are given up first. What an engine's file promises is in
+`engine/states.py`. A folder belongs to whoever holds the conversation's lock; only giving up goes beyond it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glimp_local.errors import CacheError
+
+if TYPE_CHECKING:
+    from glimp_local.engine import Engine
+
+_FOLDER = ".caches"
+_FILE, _PARTIAL = ".state", ".partial"
+
+
+def keep(conversation: Path, engines: Collection[Engine], *, limit_bytes: float) -> None:
+    """Write what the engines hold, in place of what was kept for them; older caches make room for it.
+
+    `limit_bytes` is the most that all kept caches may take. Raises CacheError where it does not fit or cannot be
+    written; then nothing half written is left.
+    """
+    wanted = sum(engine.state_bytes for engine in engines)
+    if wanted > limit_bytes:
+        what = f"the caches of this conversation take {megabytes(wanted)}, and {megabytes(limit_bytes)} are allowed"
+        raise CacheError(f"{what}: they are not kept", hint="allow more with --keep-caches")
+    folder = conversation.with_suffix(_FOLDER)
+    partial = folder / _PARTIAL
+    try:
+        for engine in engines:
+            _file(folder, engine).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)  # of a process that was killed
+        _give_up(conversation.parent, limit_bytes - wanted)
+        folder.mkdir(exist_ok=True)
+        for engine in engines:
+            engine.save_state(partial)
+            partial.replace(_file(folder, engine))
+    except OSError as error:
+        raise CacheError(f"the caches cannot be kept in {folder}: {error.strerror}") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+
+
+def take_up(conversation: Path, engine: Engine) -> int:
+    """Let an engine hold what was kept for its model; return how many tokens, 0 where nothing was kept.
+
+    Raises CacheError where it cannot be used; then the engine holds nothing.
+    """
+    file = _file(conversation.with_suffix(_FOLDER), engine)
+    try:
+        tokens = engine.load_state(file)
+        os.utime(file)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise CacheError(f"{file} cannot be read: {error.strerror}") from error
+    return tokens
+
+
+def kept_bytes(conversation: Path) -> int:
+    """Give what the kept caches of a conversation take."""
+    return sum(size for _, size in _files(conversation.with_suffix(_FOLDER)))
+
+
+def remove(conversation: Path) -> None:
+    """Remove the kept caches of a conversation."""
+    shutil.rmtree(conversation.with_suffix(_FOLDER), ignore_errors=True)
+
+
+def megabytes(size: float) -> str:
+    """Say a size."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"  # noqa: PLR2004
+
+
+def _file(folder: Path, engine: Engine) -> Path:
+    return folder / (engine.fingerprint[:16] + _FILE)
+
+
+def _files(folder: Path) -> list[tuple[float, int]]:
+    """Give time of use and size of what is in a folder; nothing where it is gone."""
+    try:
+        return [(about.st_mtime, about.st_size) for file in os.scandir(folder) if (about := file.stat())]
+    except OSError:
+        return []
+
+
+def _give_up(conversations: Path, limit_bytes: float) -> None:
+    """Remove the caches of whole conversations, the one used longest ago first, until the others take no more."""
+    kept = {folder: files for folder in conversations.glob("*" + _FOLDER) if (files := _files(folder))}
+    taken = sum(size for files in kept.values() for _, size in files)
+    for folder, files in sorted(kept.items(), key=lambda item: max(item[1])):
+        if taken <= limit_bytes:
+            return
+        shutil.rmtree(folder)
+        taken -= sum(size for _, size in files)
