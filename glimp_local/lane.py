@@ -61,10 +61,10 @@ class Lane:
         """
         start, before = perf_counter(), self.engine.fed
         try:
-            if self._stable:
+            if self._stable and not self.engine.comes_back_to(self.ids[: self._stable]):
                 self.engine.sync(self.ids[: self._stable])
                 self.engine.snapshot()
-                self._stable = 0
+            self._stable = 0
             self.engine.sync(self.ids)
         finally:
             fed = self._account(self.engine.fed - before, perf_counter() - start)
@@ -93,6 +93,17 @@ class Lane:
         self.ids.append(token)
         self.tokens += 1
         self.owes = True
+
+    def take_up(self, text: bytes) -> None:
+        """Add text that was written before: in the tokens the model holds, as far as it holds it, else cut anew."""
+        if self.engine.ids[: len(self.ids)] == self.ids:
+            for token in self.engine.ids[len(self.ids) :]:
+                piece = self.engine.vocabulary.piece(token)
+                if not piece or not text.startswith(piece):
+                    break
+                self.ids.append(token)
+                text = text[len(piece) :]
+        self.ids.extend(self.prompts.handed_over(text))
 
     def take_back(self) -> None:
         """Take back the last token this model wrote."""

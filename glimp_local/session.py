@@ -187,7 +187,7 @@ class Session:
     ) -> None:
         """Take up a saved turn, so that it can be gone on with (`resume`) or written anew from a step (`redo`).
 
-        Nothing is computed: the models read it when its next step is due, cut into tokens anew. `finish` is None
+        Nothing is computed: what the models do not hold they read when its next step is due. `finish` is None
         where the turn was left in the middle. Of a turn that a pair of another kind has written (one that thinks, one
         that does not) only the answer is taken up, into `history`. Raises PromptTooLongError like `ask`.
         """
@@ -220,7 +220,7 @@ class Session:
         if position.part != "answer":
             position.machine.feed(raw)
         for lane in self._lanes.values():
-            lane.ids.extend(lane.prompts.handed_over(raw))
+            lane.take_up(raw)
         position.written += step.tokens
         position.tail = raw[-1:] or position.tail
         turn.steps.append(step)

@@ -347,6 +347,10 @@ class Engine:
         if lib.llama_state_seq_get_data_ext(self._context, state, len(state), 0, flags):
             self._snapshots = [*self._snapshots[1 - _SNAPSHOTS :], (len(self.ids), state)]
 
+    def comes_back_to(self, ids: Sequence[int]) -> bool:
+        """Is there a snapshot behind these tokens, which begin what is held?"""
+        return any(length == len(ids) for length, _ in self._snapshots) and self.ids[: len(ids)] == ids
+
     @cached_property
     def fingerprint(self) -> str:
         """What tells the model's file from others (see `states.fingerprint`)."""
