@@ -1,15 +1,16 @@
 """The KV caches of saved conversations, kept on the disk so that a long one goes on without a prefill.
 
-They lie beside the conversation, in a folder of its name: one file for each model that took part. All together they
-take no more than they are allowed: those used longest ago are given up first. What an engine's file promises is in
-`engine/states.py`. A folder belongs to whoever holds the conversation's lock; only giving up goes beyond it.
+They lie beside the conversation, in a folder of its name: one file for each small and each large model that took part.
+All together they take no more than they are allowed: those used longest ago are given up first. What an engine's file
+promises is in `engine/states.py`. A folder is written by whoever holds the conversation's lock; only giving up goes
+beyond it.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,32 +19,33 @@ from glimp_local.errors import CacheError
 
 if TYPE_CHECKING:
     from glimp_local.engine import Engine
+    from glimp_local.routing import Model
 
 _FOLDER = ".caches"
 _FILE, _PARTIAL = ".state", ".partial"
 
 
-def keep(conversation: Path, engines: Collection[Engine], *, limit_bytes: float) -> None:
+def keep(conversation: Path, engines: Mapping[Model, Engine], *, limit_bytes: float) -> None:
     """Write what the engines hold, in place of what was kept for them; older caches make room for it.
 
     `limit_bytes` is the most that all kept caches may take. Raises CacheError where it does not fit or cannot be
     written; then nothing half written is left.
     """
-    wanted = sum(engine.state_bytes for engine in engines)
+    wanted = sum(engine.state_bytes for engine in engines.values())
     if wanted > limit_bytes:
         what = f"the caches of this conversation take {megabytes(wanted)}, and {megabytes(limit_bytes)} are allowed"
         raise CacheError(f"{what}: they are not kept", hint="allow more with --keep-caches")
     folder = conversation.with_suffix(_FOLDER)
     partial = folder / _PARTIAL
     try:
-        for engine in engines:
-            _file(folder, engine).unlink(missing_ok=True)
+        for model, engine in engines.items():
+            _file(folder, model, engine).unlink(missing_ok=True)
         partial.unlink(missing_ok=True)  # of a process that was killed
         _give_up(conversation.parent, limit_bytes - wanted)
         folder.mkdir(exist_ok=True)
-        for engine in engines:
+        for model, engine in engines.items():
             engine.save_state(partial)
-            partial.replace(_file(folder, engine))
+            partial.replace(_file(folder, model, engine))
     except OSError as error:
         raise CacheError(f"the caches cannot be kept in {folder}: {error.strerror}") from error
     finally:
@@ -51,12 +53,12 @@ def keep(conversation: Path, engines: Collection[Engine], *, limit_bytes: float)
             partial.unlink()
 
 
-def take_up(conversation: Path, engine: Engine) -> int:
-    """Let an engine hold what was kept for its model; return how many tokens, 0 where nothing was kept.
+def take_up(conversation: Path, model: Model, engine: Engine) -> int:
+    """Let an engine hold what was kept for it as this model; return how many tokens, 0 where nothing was kept.
 
     Raises CacheError where it cannot be used; then the engine holds nothing.
     """
-    file = _file(conversation.with_suffix(_FOLDER), engine)
+    file = _file(conversation.with_suffix(_FOLDER), model, engine)
     try:
         tokens = engine.load_state(file)
         os.utime(file)
@@ -82,8 +84,8 @@ def megabytes(size: float) -> str:
     return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"  # noqa: PLR2004
 
 
-def _file(folder: Path, engine: Engine) -> Path:
-    return folder / (engine.fingerprint[:16] + _FILE)
+def _file(folder: Path, model: Model, engine: Engine) -> Path:
+    return folder / f"{model}-{engine.fingerprint[:16]}{_FILE}"
 
 
 def _files(folder: Path) -> list[tuple[float, int]]:

@@ -251,8 +251,8 @@ class Driver:
         computed, self._computed = self._computed, False
         if self._pair is None or not (computed and self._pair.config.keep_caches_gb and self._log.is_written):
             return
-        engines = self._pair.engines.values()
-        self._tell(MovingCaches(sum(engine.state_bytes for engine in engines), to_disk=True))
+        engines = self._pair.engines
+        self._tell(MovingCaches(sum(engine.state_bytes for engine in engines.values()), to_disk=True))
         try:
             caches.keep(self._log.path, engines, limit_bytes=self._pair.config.keep_caches_gb * 1e9)
         except CacheError as error:
@@ -266,7 +266,7 @@ class Driver:
         tokens: dict[Model, int] = {}
         for model, engine in pair.engines.items():
             try:
-                if found := caches.take_up(self._log.path, engine):
+                if found := caches.take_up(self._log.path, model, engine):
                     tokens[model] = found
             except CacheError as error:
                 self._tell(CachesLost(error))
