@@ -281,7 +281,7 @@ async def test_a_chat_keeps_its_caches_when_it_is_left_and_takes_them_up_again(s
     assert kept > 0
     async with chatting(small, large, going_on=saved.find()) as chat:
         await chat.until(lambda: chat.notices)
-        assert chat.notices[0].startswith("Tokens taken up from the disk, and not to be read anew: S ")
+        assert chat.notices[0].startswith("Taken up from the disk: S ")
         assert chat.app.session is not None
         engines = chat.app.session.pair.engines.values()
         assert all(engine.ids and not engine.fed for engine in engines)
@@ -332,5 +332,5 @@ async def test_caches_are_kept_where_another_conversation_or_another_pair_comes(
         # The small model is the same: it need not read anything anew.
         assert caches.kept_bytes(second.path)
         await chat.until(lambda: chat.notices)
-        assert "anew: S " in chat.notices[-1]
+        assert "disk: S " in chat.notices[-1]
         assert "L " not in chat.notices[-1]

@@ -104,6 +104,40 @@ def test_a_conversation_that_is_open_cannot_be_opened_twice(opened: Callable[...
     assert "is open in another glimp chat" in second.drawn.decode()
 
 
+def test_caches_are_kept_behind_the_screen_and_taken_up_again(opened: Callable[..., Terminal]) -> None:
+    chat = opened("--keep-caches", "0.001")
+    chat.shows("S glimp built-in small")
+    chat.type(QUESTION + "\r")
+    chat.shows("[ 41 ]")
+    chat.type("\x11")
+    assert chat.end() == 0
+    assert b"keeping the caches on the disk, 0." in chat.drawn.split(b"\x1b[?1049l")[1]
+    again = opened("--continue", "--keep-caches", "0.000001")
+    again.shows("Taken up from the disk: S ")
+    again.shows("S glimp built-in small")
+    again.type(QUESTION.replace("24", "3") + "\r")
+    again.shows("[ 20 ]")
+    again.type("\x11")
+    assert again.end() == 0
+    assert b"are allowed: they are not kept. allow more with --keep-caches" in again.drawn
+
+
+def test_keeping_caches_can_be_stopped(opened: Callable[..., Terminal]) -> None:
+    chat = opened(
+        code="from glimp_local import caches; from glimp_local.cli import main; import sys, time\n"
+        "sys.argv[1:] = ['chat', '--keep-caches', '1']; caches.keep = lambda *_, **__: time.sleep(600); main()"
+    )
+    chat.shows("S glimp built-in small")
+    chat.type(QUESTION + "\r")
+    chat.shows("[ 41 ]")
+    chat.type("\x11")
+    chat.shows("keeping the caches on the disk")
+    chat.process.send_signal(signal.SIGINT)
+    assert chat.end() == 130
+    assert chat.is_as_before
+    assert saved.find().turns[0].finish == "done"
+
+
 def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     opened: Callable[..., Terminal], tiny: Path, tmp_path: Path
 ) -> None:

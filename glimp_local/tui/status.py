@@ -53,5 +53,5 @@ def moving(size_bytes: int, *, to_disk: bool) -> str:
 
 def taken_up(tokens: dict[Model, int]) -> str:
     """Say how much need not be read anew."""
-    found = ", ".join(f"{LETTERS[model]} {tokens[model]:,}" for model in MODELS if model in tokens)
-    return f"Tokens taken up from the disk, and not to be read anew: {found}."
+    found = ", ".join(f"{LETTERS[model]} {tokens[model]:,} tokens" for model in MODELS if model in tokens)
+    return f"Taken up from the disk: {found}."
