@@ -44,6 +44,22 @@ def test_another_engine_goes_on_from_a_file_as_if_it_had_read_all_itself(tiny: P
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
+def test_what_comes_next_is_to_the_last_bit_what_the_first_engine_computes(
+    tiny: Path, tmp_path: Path, name: str
+) -> None:
+    engines = [Engine(tiny / f"{name}.gguf", context=512) for _ in range(2)]
+    engines[0].feed(IDS[:300])
+    engines[0].save_state(tmp_path / "x.state")
+    engines[1].load_state(tmp_path / "x.state")
+    for token in IDS[300:310]:
+        for engine in engines:
+            engine.decode(token)
+        assert np.array_equal(engines[0].logits(), engines[1].logits())
+    for engine in engines:
+        engine.close()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_snapshots_are_in_the_file_so_that_it_can_go_back(tiny: Path, tmp_path: Path, name: str) -> None:
     model = tiny / f"{name}.gguf"
     engine = Engine(model, context=512)
