@@ -28,8 +28,8 @@ _FILE, _PARTIAL = ".state", ".partial"
 def keep(conversation: Path, engines: Mapping[Model, Engine], *, limit_bytes: float) -> None:
     """Write what the engines hold, in place of what was kept for them; older caches make room for it.
 
-    `limit_bytes` is the most that all kept caches may take. Raises CacheError where it does not fit or cannot be
-    written; then nothing half written is left.
+    `limit_bytes` is the most that all kept caches may take. Raises CacheError where what they hold takes more, which
+    changes nothing, and where it cannot be written; then nothing half written is left.
     """
     wanted = sum(engine.state_bytes for engine in engines.values())
     if wanted > limit_bytes:
@@ -58,14 +58,15 @@ def take_up(conversation: Path, model: Model, engine: Engine) -> int:
 
     Raises CacheError where it cannot be used; then the engine holds nothing.
     """
-    file = _file(conversation.with_suffix(_FOLDER), model, engine)
     try:
+        file = _file(conversation.with_suffix(_FOLDER), model, engine)
         tokens = engine.load_state(file)
         os.utime(file)
     except FileNotFoundError:
         return 0
-    except OSError as error:
-        raise CacheError(f"{file} cannot be read: {error.strerror}") from error
+    except (CacheError, OSError) as error:
+        hint = error.hint if isinstance(error, CacheError) else None
+        raise CacheError(f"the {model} model has to read the conversation anew: {error}", hint=hint) from error
     return tokens
 
 

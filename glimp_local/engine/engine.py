@@ -79,7 +79,7 @@ class Engine:
         self._vocabulary: Vocabulary | None = None
         self._sampler: Sampler | None = None
         self._has_logits = False
-        self._snapshots: list[states.Snapshot] = []
+        self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
         check_file(path)
         _open_engines.add(self)
         try:
@@ -347,7 +347,7 @@ class Engine:
         if lib.llama_state_seq_get_data_ext(self._context, state, len(state), 0, flags):
             self._snapshots = [*self._snapshots[1 - _SNAPSHOTS :], (len(self.ids), state)]
 
-    def comes_back_to(self, ids: Sequence[int]) -> bool:
+    def comes_back_to(self, ids: list[int]) -> bool:
         """Is there a snapshot behind these tokens, which begin what is held?"""
         return any(length == len(ids) for length, _ in self._snapshots) and self.ids[: len(ids)] == ids
 

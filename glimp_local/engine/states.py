@@ -108,7 +108,10 @@ def read(path: Path, context: Any, room: int, depends_on: dict[str, str]) -> tup
     if difference := _difference(record.depends_on, depends_on):
         raise CacheError(f"{path} is of {difference}")
     if record.tokens > room:
-        raise CacheError(f"{path} holds {record.tokens:,} tokens, more than the context ({room:,})", hint="raise --ctx")
+        raise CacheError(
+            f"{path} holds {record.tokens:,} tokens, more than the context ({room:,})",
+            hint="give it more room with --ctx",
+        )
     memory, tokens, count = lib.llama_get_memory(context), (lib.llama_token * room)(), ctypes.c_size_t()
     with binding.collected_errors() as errors:
         done: int = lib.llama_state_seq_load_file(context, os.fsencode(path), 0, tokens, room, ctypes.byref(count))

@@ -36,12 +36,12 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
 
 
 def _leave(app: ChatApp) -> None:
-    """Free the models; keeping their caches may take a while. Ctrl+C does without, and leaves no half written file."""
+    """Free the models; keeping their caches may take a while. Ctrl+C does without."""
     try:
         app.close(_say)
     except KeyboardInterrupt:
         click.echo("stopped: the caches are not kept", err=True)
-        os._exit(130)  # a thread of llama.cpp that writes cannot be stopped
+        os._exit(130)  # nothing else stops llama.cpp; what is half written has no name yet
 
 
 def _say(told: Told) -> None:
