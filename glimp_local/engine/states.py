@@ -61,12 +61,11 @@ def fingerprint(model: Path) -> str:
 
 
 def depends_on(model: str, options: EngineOptions) -> dict[str, str]:
-    """Give all that a state depends on; `model` is its fingerprint."""
+    """Give all that a state depends on, but for what llama.cpp checks itself; `model` is its fingerprint."""
     return {
         "model": model,
         "llama-cpp-python": binding.RELEASE,
         "cache_type": options.cache_type,
-        "flash_attention": options.flash_attention,
         "swa_full": "true" if options.swa_full else "false",
     }
 
