@@ -21,6 +21,8 @@ from glimp_local.routing import PolicyName
 MAX_THREADS = 512  # llama.cpp aborts the process beyond
 MAX_LAYERS = 10_000
 MAX_CONTEXT = 2**24
+MAX_DRAFT = 16
+"""Most drafted tokens in one batch."""
 
 Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -122,7 +124,8 @@ class PairConfig(Strict, frozen=True):
     instead: str | None = None
     """The pair to name to somebody whose question is of another kind."""
     policy: PolicyName = "threshold"
-    """Who writes a step: "threshold", "share", "small", "large" or "random"."""
+    """Who writes a step: "threshold", "share", "small", "large", "random" or "speculative" (the large model writes
+    everything, the small one drafts for it)."""
     threshold: Nats = 1.0
     """Entropy in nats above which the large model writes the step (policy "threshold"). The paper uses 0.9 to 1.0."""
     share: Fraction = 0.25
@@ -141,6 +144,9 @@ class PairConfig(Strict, frozen=True):
     """Tokens of the answer (of the whole reply, for a pair that does not think)."""
     sampling: SamplingSettings = SamplingSettings()
     """How tokens are drawn, for both models."""
+    draft: Literal["auto", "off"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_DRAFT)] = "auto"
+    """Drafting: the small model (where both have one vocabulary) and the text so far guess at the next tokens, which
+    are then computed in one batch. "auto" drafts as many as are measured to pay; a number drafts so many each time."""
     context: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTEXT)] = 16384
     """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken."""
     thinking: ThinkingMarkers | Literal["auto", "none"] = "auto"

@@ -6,6 +6,7 @@ from time import perf_counter
 
 import msgspec
 
+from glimp_local.drafting import Drafts
 from glimp_local.engine import Engine
 from glimp_local.events import ModelStats
 from glimp_local.prompt import PromptBuilder
@@ -35,6 +36,8 @@ class Lane:
         self.engine = engine
         self.prompts = prompts
         self.ids: list[int] = []
+        self.drafts: Drafts | None = None
+        """Guesses at what this model writes; None where it computes each token by itself."""
         self.begin([], stable=0)
 
     def begin(self, prompt: list[int], *, stable: int) -> None:
@@ -48,6 +51,8 @@ class Lane:
         self.owes = False  # is the last token one this model wrote and has not computed?
         self.tokens = self.steps = self._prefill_tokens = self._catch_up_tokens = 0
         self._prefill_seconds = self._catch_up_seconds = self.decode_seconds = self.sample_seconds = 0.0
+        if self.drafts is not None:
+            self.drafts.begin_turn()
 
     @property
     def room(self) -> int:
@@ -72,10 +77,10 @@ class Lane:
 
     def _account(self, fed: int, seconds: float) -> Fed:
         """Tell the prompt, the model's own last token and what it missed apart."""
-        if fed == 0:
-            return Fed()
         own = int(self.owes)
         self.owes = False
+        if fed == 0:
+            return Fed()
         prompt = min(fed, max(0, self._prompt_tokens - (len(self.engine.ids) - fed)))
         missed = fed - prompt - own
         if missed == prompt == 0:
@@ -87,6 +92,25 @@ class Lane:
         self._catch_up_tokens += missed
         self._catch_up_seconds += per_token * missed
         return Fed(missed, per_token * missed)
+
+    def begin_step(self) -> Fed:
+        """Catch up, and be ready to write a step behind what is there."""
+        fed = self.catch_up()
+        if self.drafts is not None:
+            self.drafts.begin_step(len(self.ids))
+        return fed
+
+    def advance(self) -> None:
+        """Compute the last token this model wrote, so that the logits behind it are there."""
+        if not self.owes:  # somebody had a look at the logits
+            return
+        start = perf_counter()
+        if self.drafts is None:
+            self.engine.decode(self.ids[-1])
+            self.decode_seconds += perf_counter() - start
+        else:
+            self.decode_seconds += self.drafts.decode(self.engine, self.ids)
+        self.owes = False
 
     def write(self, token: int) -> None:
         """Add a token this model wrote."""
@@ -103,10 +127,14 @@ class Lane:
         """Go back to the first `length` tokens of the transcript."""
         del self.ids[length:]
         self.owes = False
+        if self.drafts is not None:
+            self.drafts.cut(length)
 
     def stats(self) -> ModelStats:
         """Give the account of this turn."""
-        busy = self.decode_seconds + self.sample_seconds
+        drafts = self.drafts
+        draft_seconds = 0.0 if drafts is None else drafts.seconds
+        busy = self.decode_seconds + self.sample_seconds + draft_seconds
         return ModelStats(
             name=self.engine.name,
             steps=self.steps,
@@ -117,5 +145,9 @@ class Lane:
             catch_up_seconds=self._catch_up_seconds,
             decode_seconds=self.decode_seconds,
             sample_seconds=self.sample_seconds,
+            drafted=0 if drafts is None else drafts.drafted,
+            draft_accepted=0 if drafts is None else drafts.accepted,
+            draft_seconds=draft_seconds,
+            draft_speedup=None if drafts is None else drafts.speedup(self.decode_seconds),
             tokens_per_second=self.tokens / busy if busy else 0.0,
         )

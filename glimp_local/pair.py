@@ -11,11 +11,13 @@ import msgspec
 
 from glimp_local import domain, model_files
 from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, check_settings, load_catalogue, merge
+from glimp_local.drafting import PRIORS
+from glimp_local.economy import Economy
 from glimp_local.engine import REBUILD_FOR_CUDA, Engine
 from glimp_local.errors import ConfigError, ModelMissingError, ModelUnreadableError, UsageError
 from glimp_local.history import EntropyHistory
 from glimp_local.prompt import PromptBuilder, find_markers
-from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Threshold
+from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 
 OnProgress = Callable[[Model, Path, float], None]
 """Hears the loaded fraction of a model's file, from 0 to 1."""
@@ -41,6 +43,8 @@ class Pair:
         self._instead = instead
         self.cancel = cancel or threading.Event()
         self.engines: dict[Model, Engine] = {}
+        self.economies: dict[Model, Economy] = {model: Economy(PRIORS) for model in MODELS}
+        """What drafting has cost each model, and brought: what a session learns, the next one knows."""
         self.prompts: dict[Model, PromptBuilder] = {}
         self.notices: list[str] = []
         self.closed = False
@@ -155,6 +159,8 @@ class Pair:
                 return Random(config.share, seed)
             case "small" | "large":
                 return Alone(config.policy)
+            case "speculative":
+                return Speculative()
 
     def empty_caches(self) -> None:
         """Let both models forget all they have read: what comes next owes nothing to what was before."""

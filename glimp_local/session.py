@@ -15,6 +15,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
+from glimp_local.drafting import Drafts, ModelDrafter
 from glimp_local.entropy import Glimpse, glimpse
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, PromptTooLongError, UsageError
 from glimp_local.events import (
@@ -93,6 +94,7 @@ class Session:
             if model in policy.models
         }
         self.policy = policy
+        self._attach_drafts()
         for lane in self._lanes.values():
             lane.engine.set_sampling(pair.config.sampling, self.seed)
         self.history = list(history)
@@ -104,6 +106,21 @@ class Session:
         self._writer = StepWriter(pair, self._lanes, cancel=self._cancel, answer_now=self._answer_now)
         self._forced: Model | None = None
         self._busy = False  # are the events of a run being read?
+
+    def _attach_drafts(self) -> None:
+        """Let the models draft, as the configuration has it."""
+        asked = self.pair.config.draft
+        if asked == "off":
+            return
+        small = self._lanes.get("small")
+        fixed = None if asked == "auto" else asked
+        for model, lane in self._lanes.items():
+            if not lane.engine.keeps_past:
+                continue
+            drafter = None
+            if model == "large" and small is not None and small.engine.keeps_past and self.pair.shares_vocabulary:
+                drafter = ModelDrafter(small, lane.engine)
+            lane.drafts = Drafts(self.pair.economies[model], model=drafter, fixed=fixed)
 
     @property
     def policy(self) -> Policy:
@@ -402,7 +419,7 @@ class Session:
             turn.forced = None
             return forced or Decision(writer, "answer"), None, Fed()
         small, seen, fed = self._lanes.get("small"), None, Fed()
-        if small is not None:
+        if small is not None and self._policy.glimpses:
             fed = small.catch_up()
             start = perf_counter()
             try:

@@ -68,16 +68,13 @@ class StepWriter:
         engine, thinking = lane.engine, turn.position.part == "thought"
         ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
         try:
-            draft.fed += lane.catch_up()
+            draft.fed += lane.begin_step()
             while not (self._cancel.is_set() or (thinking and self._answer_now.is_set())):
-                before = perf_counter()
                 if draft.tokens:
-                    engine.decode(draft.tokens[-1])
-                    lane.owes = False
+                    lane.advance()
                 decoded = perf_counter()
                 token = engine.sample()
                 sampled = perf_counter()
-                lane.decode_seconds += decoded - before
                 lane.sample_seconds += sampled - decoded
                 if token in ends:
                     draft.end = "end_of_generation"

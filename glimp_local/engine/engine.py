@@ -1,8 +1,10 @@
 """One GGUF, one context, one sequence of tokens.
 
 The engine holds `ids`, the tokens its cache was computed for, and keeps one promise: whatever happens (cancel, full
-context, failed computation), `ids` and the cache agree, so that work can go on from there. One thread at a time may
-use it; only the cancel event may be set from another.
+context, failed computation), `ids` and the cache agree, so that work can go on from there. Behind `ids` the cache may
+hold drafted tokens: guesses at what comes next, computed in one batch with the last token. A guess that comes true
+costs no computation of its own; the others are dropped before the cache is used for anything else. One thread at a
+time may use an engine; only the cancel event may be set from another.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from glimp_local.config import EngineOptions, SamplingSettings
+from glimp_local.config import MAX_DRAFT, EngineOptions, SamplingSettings
 from glimp_local.engine import binding
 from glimp_local.engine.sampler import Sampler
 from glimp_local.engine.template import ChatTemplate
@@ -77,6 +79,7 @@ class Engine:
         self._batch: Any = None
         self._vocabulary: Vocabulary | None = None
         self._sampler: Sampler | None = None
+        self._drafted: list[int] = []  # behind `ids` in the cache, in reverse: the next one stands last
         self._has_logits = False
         self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
         check_file(path)
@@ -138,7 +141,7 @@ class Engine:
         params.n_ctx = context
         params.n_batch = min(options.batch or (512 if self.gpus else 128), context)
         params.n_ubatch = min(params.n_batch, 512)
-        params.n_outputs_max = 1  # only the last row of a batch is ever read
+        params.n_outputs_max = min(MAX_DRAFT + 1, params.n_batch)  # rows of logits read of one batch
         params.n_seq_max = 1
         params.n_threads = params.n_threads_batch = self.threads
         params.flash_attn_type = _FLASH[options.flash_attention]
@@ -219,26 +222,59 @@ class Engine:
         self._check_open()
         if self._sampler is None or not self._has_logits:
             raise RuntimeError("sampling needs set_sampling() first, and logits of the last token")
-        return self._sampler.sample(self._context, self.ids)
+        return self._sampler.sample(self._context, self.ids, row=-1 - len(self._drafted))
 
     def logits(self) -> npt.NDArray[np.float32]:
         """View the raw logits behind the last token, shape (vocabulary.size,). Valid until the next feed or decode."""
         self._check_open()
         if not self._has_logits:
             raise RuntimeError("there are no logits: feed a token first")
-        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, -1), (self.vocabulary.size,))
+        row = lib.llama_get_logits_ith(self._context, -1 - len(self._drafted))
+        return np.ctypeslib.as_array(row, (self.vocabulary.size,))
 
-    def decode(self, token: int) -> None:
-        """Feed one token.
+    @property
+    def drafted(self) -> int:
+        """How many drafted tokens the cache holds behind `ids`."""
+        return len(self._drafted)
 
-        Raises ContextFullError where it has no room and DecodeError where llama.cpp fails.
+    def expects(self, token: int) -> bool:
+        """Was this token drafted to come next, so that it costs no computation?"""
+        return bool(self._drafted) and self._drafted[-1] == token
+
+    def decode(self, token: int, drafted: Sequence[int] = ()) -> None:
+        """Feed one token, and compute the drafted ones behind it in the same batch, MAX_DRAFT at most.
+
+        A token that was drafted to come here is computed already, and no new draft is taken then. Raises
+        ContextFullError where the token has no room (drafts that have none are left out) and DecodeError where
+        llama.cpp fails. Drafting needs an engine that `keeps_past`.
         """
         self._check_open()
+        if self.expects(token):
+            self.ids.append(self._drafted.pop())
+            return
+        self._drop_draft()
+        position = len(self.ids)
         self._tokens[0] = token
-        self._positions[0] = len(self.ids)
+        self._positions[0] = position
         self._wanted[0] = 1
-        self._compute(1)
+        if not drafted:
+            self._compute(1)
+            self.ids.append(token)
+            return
+        drafted = drafted[: max(0, min(MAX_DRAFT, self._batch_size - 1, self.context - position - 1))]
+        count = 1 + len(drafted)
+        self._tokens[1:count] = drafted
+        self._positions[1:count] = np.arange(position + 1, position + count)
+        self._wanted[1:count] = 1
+        self._compute(count)
         self.ids.append(token)
+        self._drafted = list(reversed(drafted))
+
+    def _drop_draft(self) -> None:
+        """Take the guesses that did not come true out of the cache."""
+        if self._drafted:
+            self._has_logits, self._drafted = False, []
+            self._cut(len(self.ids))
 
     def feed(self, ids: Sequence[int]) -> None:
         """Feed tokens in batches; a cancel stops between two of them.
@@ -250,6 +286,7 @@ class Engine:
             raise self._full()
         if self._sampler is not None:
             self._sampler.forget()
+        self._drop_draft()
         for start in range(0, len(ids), self._batch_size):
             if self.cancel.is_set():
                 raise CancelledError("cancelled while reading the prompt")
@@ -295,6 +332,9 @@ class Engine:
         next turn. Raises what `feed` raises.
         """
         keep = _common_prefix(self.ids, target)
+        while keep == len(self.ids) < len(target) and self.expects(target[keep]):
+            self.decode(target[keep])
+            keep += 1
         if keep == len(target) == len(self.ids) and self._has_logits:
             return 0
         if keep < len(self.ids) or keep == len(target):
@@ -309,7 +349,7 @@ class Engine:
         snapshot, or to the start: `llama_memory_seq_rm` says what worked. Logits have to be computed again.
         """
         self._check_open()
-        self._has_logits = False
+        self._has_logits, self._drafted = False, []
         if self._sampler is not None:
             self._sampler.forget()
         if not self._cut(length):
@@ -351,7 +391,7 @@ class Engine:
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None
-        self._has_logits = False
+        self._has_logits, self._drafted = False, []
         if self._vocabulary is not None:
             self._vocabulary.close()
         # Forgotten first, freed then: an interrupt between the two must not lead to freeing twice.
