@@ -144,6 +144,9 @@ class PairConfig(Strict, frozen=True):
     """Tokens of the answer (of the whole reply, for a pair that does not think)."""
     sampling: SamplingSettings = SamplingSettings()
     """How tokens are drawn, for both models."""
+    catch_up: Literal["auto", "lazy", "eager"] = "auto"
+    """When a model reads what the other one writes: "lazy" when its turn comes, "eager" at once, beside the writing;
+    "auto" is eager where the two need not share a GPU or the cores of the CPU."""
     draft: Literal["auto", "off"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_DRAFT)] = "auto"
     """Drafting: the small model (where both have one vocabulary) and the text so far guess at the next tokens, which
     are then computed in one batch. "auto" drafts as many as are measured to pay; a number drafts so many each time."""

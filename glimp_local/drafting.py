@@ -168,8 +168,21 @@ class Drafts:
         self._fixed = fixed
         self._waiting: list[Guess] = []  # in reverse: those the engine holds, and nobody knows whether they come true
         self._patience = 0
+        self._told = False
         self._start = 0
         self.begin_turn()
+
+    @property
+    def by_model(self) -> bool:
+        """Is there a model that drafts?"""
+        return self._model is not None and self._model.failure is None
+
+    def news(self) -> str | None:
+        """Say, once, that the drafting model failed, and why."""
+        if self._told or self._model is None or self._model.failure is None:
+            return None
+        self._told = True
+        return f"the small model drafts no longer: {self._model.failure}"
 
     def begin_turn(self) -> None:
         """Begin a new account."""
@@ -199,15 +212,14 @@ class Drafts:
         """
         self._decoded += 1
         if engine.drafted != len(self._waiting):
-            self._waiting.clear()  # it has read other things since
-        if self._waiting and engine.expects(ids[-1]):
+            self._waiting.clear()  # the engine has read other things since
+        came_true = engine.expects(ids[-1])
+        if self._waiting:
+            self._economy.judge(self._waiting.pop().grade, came_true=came_true)
+        if came_true:
             engine.decode(ids[-1])
             self.accepted += 1
-            self._economy.judge(self._waiting.pop().grade, came_true=True)
             return 0.0
-        if self._waiting:  # the writer chose otherwise
-            self._economy.judge(self._waiting[-1].grade, came_true=False)
-            self._waiting.clear()
         drafting, guesses = self._draft(ids)
         start = perf_counter()
         engine.decode(ids[-1], [guess.token for guess in guesses])

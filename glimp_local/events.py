@@ -88,17 +88,21 @@ class ModelStats(msgspec.Struct, frozen=True):
     decode_seconds: float
     """Forward passes over its own tokens, and over those drafted for it."""
     sample_seconds: float
-    drafted: int
-    """Tokens drafted for it and computed, by the small model or out of the text."""
-    draft_accepted: int
-    """Those of them that came true."""
-    draft_seconds: float
-    """Spent on drafting for it, by the small model or in the text."""
-    draft_speedup: float | None
-    """Seconds of a token computed by itself over those of a token with drafts, drafting included; None where nothing
-    was drafted, or no token was computed by itself."""
     tokens_per_second: float
     """tokens / (decode_seconds + sample_seconds + draft_seconds); 0 where it wrote nothing."""
+    drafted: int = 0
+    """Tokens drafted for it and computed, by the small model or out of the text."""
+    draft_accepted: int = 0
+    """Those of them that came true."""
+    draft_seconds: float = 0.0
+    """Spent on drafting for it."""
+    draft_speedup: float | None = None
+    """Seconds of a token computed by itself over those of a token with drafts, drafting included; None where nothing
+    was drafted, or no token was computed by itself."""
+    along_tokens: int = 0
+    """Tokens it read while the other model was writing (eager catch-up)."""
+    along_seconds: float = 0.0
+    """Spent on that, beside the writing: no part of the run's own time."""
 
 
 class Stats(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+import psutil
 
 from glimp_local import domain, model_files
 from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, check_settings, load_catalogue, merge
@@ -137,6 +138,16 @@ class Pair:
                 "the markers as text"
             )
         return chosen
+
+    @property
+    def reads_along(self) -> bool:
+        """Does each model read what the other one writes at once, and not when its turn comes?"""
+        if self.config.catch_up != "auto":
+            return self.config.catch_up == "eager"
+        engines = self.engines.values()
+        on_gpus = [engine for engine in engines if engine.cores < engine.threads]
+        cores = psutil.cpu_count(logical=False) or 1
+        return len(on_gpus) < len(MODELS) and sum(engine.cores for engine in engines) <= cores
 
     @property
     def history(self) -> EntropyHistory | None:

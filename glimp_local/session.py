@@ -94,13 +94,13 @@ class Session:
             if model in policy.models
         }
         self.policy = policy
-        self._attach_drafts()
         for lane in self._lanes.values():
             lane.engine.set_sampling(pair.config.sampling, self.seed)
         self.history = list(history)
         """The turns before the last one, without their thoughts."""
         self._turn: Turn | None = None
         self._notices = list(pair.notices)
+        self._attach_drafts()
         self._cancel = pair.cancel
         self._answer_now = threading.Event()
         self._writer = StepWriter(pair, self._lanes, cancel=self._cancel, answer_now=self._answer_now)
@@ -109,18 +109,26 @@ class Session:
 
     def _attach_drafts(self) -> None:
         """Let the models draft, as the configuration has it."""
-        asked = self.pair.config.draft
-        if asked == "off":
-            return
-        small = self._lanes.get("small")
-        fixed = None if asked == "auto" else asked
+        asked, small = self.pair.config.draft, self._lanes.get("small")
+        fixed = None if isinstance(asked, str) else asked
+        obstacle = self._drafting_obstacle()
         for model, lane in self._lanes.items():
-            if not lane.engine.keeps_past:
+            if asked == "off" or not lane.engine.keeps_past:
                 continue
-            drafter = None
-            if model == "large" and small is not None and small.engine.keeps_past and self.pair.shares_vocabulary:
-                drafter = ModelDrafter(small, lane.engine)
+            by_small = model == "large" and small is not None and obstacle is None
+            drafter = ModelDrafter(small, lane.engine) if by_small and small is not None else None
             lane.drafts = Drafts(self.pair.economies[model], model=drafter, fixed=fixed)
+        if obstacle is not None and (fixed is not None or self._policy.name == "speculative"):
+            self._notices.append(f"the small model does not draft for the large one: {obstacle}")
+
+    def _drafting_obstacle(self) -> str | None:
+        """Say what keeps the small model from drafting."""
+        if self.pair.config.draft == "off":
+            return "drafting is off"
+        if not self.pair.shares_vocabulary:
+            return "they are not of one vocabulary, so only the text so far drafts"
+        stuck = next((lane.engine.name for lane in self._lanes.values() if not lane.engine.keeps_past), None)
+        return f"{stuck} cannot go back to where a guess was wrong" if stuck else None
 
     @property
     def policy(self) -> Policy:
@@ -408,6 +416,8 @@ class Session:
             turn.steps.append(step)
             consequences.extend(self._advance(turn, step))
         yield StepEnded(step)
+        if lane.drafts is not None and (news := lane.drafts.news()):
+            yield Notice(news)
         yield from consequences
 
     def _decide(self, turn: Turn) -> tuple[Decision, Glimpse | None, Fed]:

@@ -17,7 +17,26 @@ if TYPE_CHECKING:
 # Only what `--help` and usage errors need is imported here.
 
 FILE = click.Path(path_type=Path)
+_MAX_DRAFT = 16
 _LAYERS = click.IntRange(-1, 10_000)
+
+
+class Draft(click.ParamType["str | int"]):
+    """How much is drafted: "auto", "off" or a number of tokens."""
+
+    name = "draft"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Show in the help what it may be."""
+        return "auto|off|K"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        """Turn the flag's text into a setting."""
+        if value in {"auto", "off"}:
+            return str(value)
+        if not (str(value).isdecimal() and 1 <= int(value) <= _MAX_DRAFT):
+            self.fail(f"{value!r} is neither auto nor off nor a number from 1 to {_MAX_DRAFT}", param, ctx)
+        return int(value)
 
 
 class Number(click.ParamType[float]):
@@ -60,9 +79,23 @@ _MODELS = (
     click.option("--max-answer", type=click.IntRange(1), metavar="TOKENS", help="Then the answer is cut."),
     click.option("--temperature", type=Number(0, 100), help="Of sampling; 0 takes the likeliest token."),
     click.option(
+        "--draft",
+        type=Draft(),
+        help="Tokens guessed at, to be computed in one batch: as many as are measured to pay, none, or K each time.",
+    ),
+    click.option(
+        "--catch-up",
+        type=click.Choice(["auto", "lazy", "eager"]),
+        help="A model reads what the other one writes when its turn comes (lazy), or beside the writing (eager).",
+    ),
+    click.option(
         "--task", metavar="NAME", help="Kind of task; the entropies that `share` starts from are kept by pair and task."
     ),
-    click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Makes a run repeatable."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        help="Makes a run repeatable; to the last token with --draft off --catch-up lazy.",
+    ),
     click.option(
         "--ctx",
         type=click.IntRange(0, 2**24),
@@ -83,8 +116,9 @@ _MODELS = (
 _ROUTING = (
     click.option(
         "--policy",
-        type=click.Choice(["threshold", "share", "small", "large", "random"]),
-        help="Who writes a step. `small` and `large` load one model only; `random` draws at --share.",
+        type=click.Choice(["threshold", "share", "small", "large", "random", "speculative"]),
+        help="Who writes a step. `small` and `large` load one model only; `random` draws at --share; under "
+        "`speculative` the large model writes, and the small one drafts for it.",
     ),
     click.option(
         "--threshold",
@@ -134,7 +168,10 @@ def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
         "policy": policy,
         "context": flags["ctx"],
         "chat_template": flags["chat_template"] and str(flags["chat_template"]),
-        **{key: flags[key] for key in ("threshold", "share", "answer_by", "max_thought", "max_answer", "task")},
+        **{
+            key: flags[key]
+            for key in ("threshold", "share", "answer_by", "max_thought", "max_answer", "task", "draft", "catch_up")
+        },
     }
     if flags["temperature"] is not None:
         settings["sampling"] = {"temperature": flags["temperature"]}

@@ -73,6 +73,8 @@ class Engine:
         self.cancel = cancel or threading.Event()
         self.ids: list[int] = []
         self.fed = 0  # tokens fed in all, for the account
+        self.in_use = threading.RLock()
+        """Held by a thread that works with the engine behind its owner's back: `close` waits for it."""
         self.gpus = binding.gpus() if self.options.gpu_layers else []
         self._context: Any = None
         self._model: Any = None
@@ -180,6 +182,11 @@ class Engine:
         if self.options.threads:
             return self.options.threads
         return 1 if self.path.stat().st_size < _TINY_BYTES else (psutil.cpu_count(logical=False) or 1)
+
+    @property
+    def cores(self) -> int:
+        """CPU cores a forward pass keeps busy: none where all layers are on a GPU."""
+        return 0 if self.gpus and self.options.gpu_layers < 0 else self.threads
 
     @property
     def device(self) -> str:
@@ -388,6 +395,10 @@ class Engine:
 
     def close(self) -> None:
         """Free everything, the context before the model. Safe to call twice."""
+        with self.in_use:
+            self._free()
+
+    def _free(self) -> None:
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None
