@@ -76,8 +76,9 @@ class EngineOptions(Strict, frozen=True):
     flash_attention: Literal["auto", "on", "off"] = "auto"
     """Compute attention in one fused pass; "auto" does where the backend can. A rounded cache needs it."""
     cache_type: Literal["auto", "f16", "q8_0", "q4_0"] = "auto"
-    """Number type of the KV cache. q8_0 takes 53% of the memory of f16, q4_0 28%, and both round what the model has
-    read; so "auto" is f16, and a rounded cache is a choice for where memory is short."""
+    """Number type of the KV cache. q8_0 takes 53% of the memory of f16 and q4_0 28%; but they round what the model has
+    read (q4_0 too much for some models) and are slower on a CPU. So "auto" is f16 everywhere: choose another one where
+    memory is short."""
     load_mode: Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"] = "auto"
     """How the file gets into memory: read, mapped, and locked there or not."""
     swa_full: bool = False

@@ -32,8 +32,8 @@ def put(file: Path, pair: str, settings: Mapping[str, Any]) -> None:
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
     except (ValueError, TypeError) as error:  # tomlkit's own errors are ValueErrors
-        by_hand = "; ".join(_lines(settings))
-        raise ConfigError(f"{file} cannot be added to: {error}", hint=f"put it in yourself: {by_hand}") from error
+        hint = f"put it in yourself, under [pairs.{pair}]: {'; '.join(_lines(settings))}"
+        raise ConfigError(f"{file} cannot be added to: {error}", hint=hint) from error
 
 
 def _changed(text: str, changes: Mapping[str, Any]) -> str:

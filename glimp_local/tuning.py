@@ -6,7 +6,7 @@ compared: llama.cpp's threads wait for each other by spinning, so one busy neigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from time import perf_counter
 
@@ -66,8 +66,8 @@ class Tuning(msgspec.Struct, frozen=True):
 def thread_counts(physical: int, logical: int) -> list[int]:
     """Choose the numbers of threads to measure: 1, 2, 3, 4, 6, 8, 12 and so on, both numbers of cores among them."""
     steps = (step << i for i in range(MAX_THREADS.bit_length()) for step in (1, 3))
-    counts = {count for count in steps if count < physical} | {physical, logical}
-    return sorted(min(count, MAX_THREADS) for count in counts)
+    counts = [*(count for count in steps if count < physical), physical, logical]
+    return sorted({min(count, MAX_THREADS) for count in counts})
 
 
 def tune(
@@ -83,13 +83,6 @@ def tune(
     hears the fraction done (0 to 1). Raises CancelledError when the engine's cancel is set.
     """
     ids = np.random.default_rng(0).integers(0, engine.vocabulary.size, engine.context).tolist()
-    prompt = ids[1 : 1 + _prompt_tokens(engine, counts[0], ids)]
-
-    def prefill(threads: int) -> float:
-        _begin(engine, threads, ids[0])
-        began = perf_counter()
-        engine.feed(prompt)
-        return len(prompt) / (perf_counter() - began)
 
     def decode(threads: int) -> float:
         _begin(engine, threads, ids[0])
@@ -102,6 +95,14 @@ def tune(
         return count / (perf_counter() - began)
 
     decoded = _in_turns(engine, decode, counts, seconds / 2, lambda done: on_progress(done / 2))
+    prompt = ids[1 : 1 + _prompt_tokens(engine, {counts[0], choose(decoded)}, ids)]
+
+    def prefill(threads: int) -> float:
+        _begin(engine, threads, ids[0])
+        began = perf_counter()
+        engine.feed(prompt)
+        return len(prompt) / (perf_counter() - began)
+
     prefilled = _in_turns(engine, prefill, counts, seconds / 2, lambda done: on_progress((1 + done) / 2))
     engine.rewind(0)
     engine.set_threads(choose(decoded), choose(prefilled))
@@ -124,12 +125,12 @@ def _begin(engine: Engine, threads: int, token: int) -> None:
     engine.feed([token])
 
 
-def _prompt_tokens(engine: Engine, threads: int, ids: Sequence[int]) -> int:
+def _prompt_tokens(engine: Engine, counts: Iterable[int], ids: Sequence[int]) -> int:
     """Choose how long the prompts are: what the engine computes at once, halved while that takes too long."""
     tokens = min(engine.batch_size, engine.context - 1)
     first = ids[1 : 1 + min(_SHORTEST, tokens)]
     seconds = []
-    for _ in range(2):  # the first time may have read the weights from the disk
+    for threads in counts:
         _begin(engine, threads, ids[0])
         began = perf_counter()
         engine.feed(first)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from glimp_local.config import load_catalogue, merge
 from glimp_local.errors import ConfigError
 from glimp_local.models_toml import put
 
@@ -40,6 +42,11 @@ def test_comments_and_order_stay_as_they_are(tmp_path: Path) -> None:
     assert tomllib.loads(file.read_text())["pairs"]["builtin"] == {"threshold": 0.5}
 
 
+THRESHOLD = {"threshold": 0.25}
+THREADS = {"small": {"options": {"threads": 1, "threads_batch": 2}}, "large": {"options": {"threads": 2}}}
+
+
+@pytest.mark.parametrize("settings", [THRESHOLD, THREADS])
 @pytest.mark.parametrize(
     "before",
     [
@@ -47,19 +54,37 @@ def test_comments_and_order_stay_as_they_are(tmp_path: Path) -> None:
         "pairs.mine.threshold = 1.0\n",
         "pairs = {mine = {share = 0.1}}\n",
         "[pairs]\nmine = {share = 0.1}\n",
+        "[pairs.mine]\nsmall = {path = 'a.gguf'} # the small one\n",
         '[pairs."mine"]\r\nshare = 0.1 # windows\r\n',
         '[pairs.other]\nshare = 0.1\n\n[pairs.mine.large]\npath = "b.gguf"\n',
+        "[pairs.mine.large.options]\nthreads = 8\n[pairs.other]\nshare = 0.1\n[pairs.mine.large]\npath = 'b.gguf'\n",
     ],
 )
-def test_any_spelling_of_the_tables_is_kept_valid(tmp_path: Path, before: str) -> None:
+def test_any_spelling_of_the_tables_is_kept_valid(tmp_path: Path, before: str, settings: dict[str, Any]) -> None:
     file = tmp_path / "models.toml"
     file.write_bytes(before.encode())
-    put(file, "mine", {"threshold": 0.25})
-    after = tomllib.loads(file.read_bytes().decode())
-    assert after["pairs"]["mine"]["threshold"] == 0.25
-    wanted = tomllib.loads(before)
-    wanted.setdefault("pairs", {}).setdefault("mine", {})["threshold"] = 0.25
-    assert after == wanted
+    put(file, "mine", settings)
+    after = file.read_bytes().decode()
+    assert tomllib.loads(after) == merge(tomllib.loads(before), {"pairs": {"mine": settings}})
+    assert comments(after) == comments(before)
+
+
+def comments(text: str) -> list[str]:
+    return [line.partition("#")[2] for line in text.splitlines() if "#" in line]
+
+
+def test_a_file_that_cannot_be_added_to_stays_as_it_is_and_the_lines_to_add_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    before = "[pairs.mine]\nsmall.path = 'a.gguf'\nsmall.options.gpu_layers = 0\nlarge.path = 'b.gguf'\n"
+    file.write_text(before)
+    with pytest.raises(ConfigError, match="cannot be added to") as caught:
+        put(file, "mine", THREADS)
+    assert file.read_text() == before
+    lines = str(caught.value.hint).removeprefix("put it in yourself, under [pairs.mine]: ").split("; ")
+    file.write_text(before + "\n".join(lines))
+    _, pair = load_catalogue(file).pair("mine")
+    assert pair.small is not None
+    assert (pair.small.options.threads, pair.small.options.threads_batch, pair.small.options.gpu_layers) == (1, 2, 0)
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ class PairTuning(msgspec.Struct, frozen=True):
     flags: str
     """The same choice as flags; empty where nothing was measured."""
     written: str | None
-    """The models.toml into which the threads were put; None for a pair without a name."""
+    """The models.toml the threads were put into; None for a pair without a name, or where nothing was measured."""
 
 
 class Examination(msgspec.Struct, frozen=True):

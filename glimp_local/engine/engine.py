@@ -157,7 +157,7 @@ class Engine:
             if "K cache " in reason or "V cache " in reason:
                 raise UsageError(
                     f"{self.name} cannot keep its cache as {options.cache_type}: {reason}",
-                    hint="leave cache_type (--cache-type) at auto or f16 for this model",
+                    hint='this model needs f16: leave --cache-type out, or say cache_type = "f16" in models.toml',
                 )
             raise GlimpError(
                 f"no context of {context:,} tokens for {self.name}: {reason}",
