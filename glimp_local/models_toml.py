@@ -17,11 +17,14 @@ from glimp_local.errors import ConfigError
 def put(file: Path, pair: str, settings: Mapping[str, Any]) -> None:
     """Put keys of a pair (`{"small": {"options": {"threads": 2}}}`) into a models.toml, made where there is none.
 
-    Raises ConfigError where the file cannot be read or written; it is as it was then.
+    Raises ConfigError where it cannot be read or written, or is no regular file; it is as it was then.
     """
     changes = {"pairs": {pair: settings}}
     try:
         target = file.resolve()  # a link stays one
+        if target.exists() and not target.is_file():
+            # What is put in its place must not take a device's, or a pipe's.
+            raise ConfigError(f"{file} is no regular file", hint="name the models.toml to write into with --models")
         after = _changed(target.read_bytes().decode("utf-8") if target.exists() else "", changes)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.partial")

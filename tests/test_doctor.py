@@ -104,11 +104,13 @@ def patched(patch: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.parametrize("moment", ["done < 0.1", "done == 1"])
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_an_interrupt_writes_nothing(name: str, code: int) -> None:
+def test_an_interrupt_writes_nothing(name: str, code: int, moment: str) -> None:
     patch = (
         "import os, signal; from glimp_local.cli import run_doctor\n"
-        f"run_doctor._show_done = lambda *_: os.kill(os.getpid(), signal.{name})"
+        f"run_doctor._show_done = lambda bar, task, done: {moment} and task == 1"
+        f" and os.kill(os.getpid(), signal.{name})"
     )
     done = patched(patch, "doctor", "--tune")
     assert done.returncode == code
@@ -122,5 +124,11 @@ def test_there_is_nothing_to_tune_where_a_gpu_computes_everything() -> None:
     done = patched(patch, "doctor", "--tune")
     assert done.returncode == 0, done.stderr
     assert "GPUs         a GPU" in done.stdout
-    assert "a GPU computes all layers" in done.stdout
+    assert done.stdout.count("a GPU computes all layers") == 2
     assert not user_file().exists()
+    done = patched(patch, "doctor", "--tune", "--gpu-layers-small", "0")
+    assert done.returncode == 0, done.stderr
+    assert "large: a GPU computes all layers" in done.stdout
+    small, large = options()
+    assert small.threads >= 1
+    assert large == EngineOptions()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,19 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     put(link, "mine", {"threshold": 0.5})
     assert link.is_symlink()
     assert "threshold = 0.5" in real.read_text()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, link: bool) -> None:
+    pipe = file = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    if link:
+        file = tmp_path / "models.toml"
+        file.symlink_to(pipe)
+    with pytest.raises(ConfigError, match="no regular file"):
+        put(file, "mine", THRESHOLD)
+    assert pipe.is_fifo()
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:

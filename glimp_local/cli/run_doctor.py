@@ -24,7 +24,7 @@ from glimp_local.routing import MODELS, Model
 from glimp_local.tuning import Tuning, thread_counts, tune
 
 _BUSY = 0.5
-"""From this load on, in threads, another program was at work."""
+"""From this load on, in threads, something else was at work."""
 
 
 class PairTuning(msgspec.Struct, frozen=True):
@@ -32,9 +32,11 @@ class PairTuning(msgspec.Struct, frozen=True):
 
     pair: str
     load: float
-    """Threads that were at work on this machine before."""
+    """Threads that were at work on this machine in the minute before."""
+    offloaded: list[Model]
+    """Models of which a GPU computes all layers: threads matter little for them, and are not measured."""
     small: Tuning | None
-    """None where the model was not measured: all of it is on a GPU, or the pair does without."""
+    """None where it was not measured: it is offloaded, or the pair does without it."""
     large: Tuning | None
     flags: str
     """The same choice as flags; empty where nothing was measured."""
@@ -81,8 +83,11 @@ def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: d
 def _tune(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> PairTuning:
     load = psutil.getloadavg()[0]
     try:
-        with loaded(settings, options, flags) as (pair, _):
+        with loaded(settings, options, flags) as (pair, interrupts):
+            offloaded: list[Model] = [model for model, engine in pair.engines.items() if engine.is_offloaded]
             tuned = _measure(pair, quiet=flags["quiet"])
+            if interrupts.exit_code is not None:  # it came in the last measurement
+                raise CancelledError("interrupted")  # noqa: TRY301 - it gets its exit code from the context
     except CancelledError as error:
         stopped = CancelledError("interrupted: nothing was written")
         stopped.exit_code = error.exit_code
@@ -96,6 +101,7 @@ def _tune(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags:
     return PairTuning(
         pair=pair.name,
         load=load,
+        offloaded=offloaded,
         small=tuned.get("small"),
         large=tuned.get("large"),
         flags=" ".join(
@@ -153,13 +159,15 @@ def _tuning(found: PairTuning | None) -> list[str]:
         tuning: Tuning | None = getattr(found, model)
         if tuning is not None:
             lines += [f"{model}: {tuning.name}", *_table(tuning), ""]
-    if not lines:
-        return [f"{found.pair}: a GPU computes all layers, so that threads matter little: there is nothing to measure."]
-    if found.load > _BUSY:
-        lines.append(f"Other programs were at work before (load {found.load:.1f}): measure again when they are not.")
+        elif model in found.offloaded:
+            lines += [f"{model}: a GPU computes all layers, so that threads matter little: not measured", ""]
+    if found.flags and found.load > _BUSY:
+        lines.append(
+            f"Something was at work in the minute before (load {found.load:.1f}): if it goes on, measure again later."
+        )
     if found.written:
         lines.append(f"Written into {found.written}, for the pair {found.pair!r}.")
-    else:
+    elif found.flags:
         lines.append(f"The flags that say so: {found.flags}")
     return lines
 
