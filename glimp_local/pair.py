@@ -56,6 +56,8 @@ class Pair:
                 self.engines[model] = self._load(model, path, on_progress)
             self._join()
             self._check_offload()
+            self.reads_along = self._may_read_along()
+            """Does each model read what the other one writes at once, and not when its turn comes?"""
         except BaseException:
             self.close()
             raise
@@ -139,15 +141,12 @@ class Pair:
             )
         return chosen
 
-    @property
-    def reads_along(self) -> bool:
-        """Does each model read what the other one writes at once, and not when its turn comes?"""
+    def _may_read_along(self) -> bool:
         if self.config.catch_up != "auto":
             return self.config.catch_up == "eager"
         engines = self.engines.values()
-        on_gpus = [engine for engine in engines if engine.cores < engine.threads]
         cores = psutil.cpu_count(logical=False) or 1
-        return len(on_gpus) < len(MODELS) and sum(engine.cores for engine in engines) <= cores
+        return not all(engine.is_offloaded for engine in engines) and sum(engine.cores for engine in engines) <= cores
 
     @property
     def history(self) -> EntropyHistory | None:

@@ -135,10 +135,9 @@ def test_what_fails_while_reading_along_is_said_when_it_is_needed(
 def test_where_both_want_the_same_cores_a_model_waits_for_its_turn(
     builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = builtin(catch_up="auto")  # one thread each
     for cores, expected in ((1, False), (2, True), (8, True)):
         monkeypatch.setattr("psutil.cpu_count", lambda *, logical, cores=cores: cores)  # noqa: ARG005
-        assert pair.reads_along is expected
+        assert builtin(catch_up="auto").reads_along is expected  # one thread each
 
 
 def test_a_model_that_cannot_go_back_waits_for_its_turn(open_pair: Open) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp as lib
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import psutil
@@ -41,7 +42,12 @@ from glimp_local.errors import (
 _LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 _FLASH = {"auto": -1, "off": 0, "on": 1}
-_CACHE_TYPES = {"f16": lib.GGML_TYPE_F16, "q8_0": lib.GGML_TYPE_Q8_0, "q4_0": lib.GGML_TYPE_Q4_0}
+_CACHE_TYPES = {
+    "auto": lib.GGML_TYPE_F16,
+    "f16": lib.GGML_TYPE_F16,
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+}
 
 _TINY_BYTES = 64_000_000
 """Below this size a model decodes a token in less time than two threads need to meet at their barriers."""
@@ -145,16 +151,22 @@ class Engine:
         params.n_ubatch = min(params.n_batch, 512)
         params.n_outputs_max = min(MAX_DRAFT + 1, params.n_batch)  # rows of logits read of one batch
         params.n_seq_max = 1
-        params.n_threads = params.n_threads_batch = self.threads
+        params.n_threads, params.n_threads_batch = self.threads, self.threads_batch
         params.flash_attn_type = _FLASH[options.flash_attention]
         params.type_k = params.type_v = _CACHE_TYPES[options.cache_type]
         params.swa_full = options.swa_full
         with binding.collected_errors() as errors:
             self._context = lib.llama_init_from_model(self._model, params)
         if not self._context:
+            reason = errors[-1] if errors else "no reason given"
+            if "K cache " in reason or "V cache " in reason:
+                raise UsageError(
+                    f"{self.name} cannot keep its cache as {options.cache_type}: {reason}",
+                    hint='this model needs f16: leave --cache-type out, or say cache_type = "f16" in models.toml',
+                )
             raise GlimpError(
-                f"no context of {context:,} tokens for {self.name}: {errors[-1] if errors else 'no reason given'}",
-                hint="for want of memory, try a smaller --ctx or fewer layers on the GPU; else change the option named",
+                f"no context of {context:,} tokens for {self.name}: {reason}",
+                hint="for want of memory, try a smaller --ctx, --cache-type q8_0 or fewer layers on the GPU",
             )
         self._memory: Any = lib.llama_get_memory(self._context)
         self.context: int = min(context, lib.llama_n_ctx(self._context))  # llama.cpp rounds up; a limit is a limit
@@ -178,21 +190,43 @@ class Engine:
 
     @property
     def threads(self) -> int:
-        """CPU threads this engine computes with."""
+        """CPU threads it computes one token with."""
         if self.options.threads:
             return self.options.threads
         return 1 if self.path.stat().st_size < _TINY_BYTES else (psutil.cpu_count(logical=False) or 1)
 
     @property
+    def threads_batch(self) -> int:
+        """CPU threads it computes several tokens at once with."""
+        return self.options.threads_batch or self.threads
+
+    def set_threads(self, threads: int, threads_batch: int) -> None:
+        """Change the threads for one token and for several, as the options of their names do."""
+        self.options = msgspec.structs.replace(self.options, threads=threads, threads_batch=threads_batch)
+        lib.llama_set_n_threads(self._context, self.threads, self.threads_batch)
+
+    @property
+    def is_offloaded(self) -> bool:
+        """Does a GPU compute all of its layers?"""
+        layers: int = lib.llama_model_n_layer(self._model) + 1  # the output counts as one
+        return bool(self.gpus) and not 0 <= self.options.gpu_layers < layers
+
+    @property
+    def batch_size(self) -> int:
+        """Most tokens of a prompt it computes at once."""
+        return self._batch_size
+
+    @property
     def cores(self) -> int:
-        """CPU cores a forward pass keeps busy: none where all layers are on a GPU."""
-        return 0 if self.gpus and self.options.gpu_layers < 0 else self.threads
+        """CPU cores a forward pass keeps busy: none where a GPU computes all layers."""
+        return 0 if self.is_offloaded else max(self.threads, self.threads_batch)
 
     @property
     def device(self) -> str:
         """Where the model's layers are, in words."""
         if not self.gpus:
-            return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}"
+            prompts = "" if self.threads_batch == self.threads else f", {self.threads_batch} for prompts"
+            return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}{prompts}"
         layers = "all layers" if self.options.gpu_layers < 0 else f"{self.options.gpu_layers} layers"
         return f"{layers} on {', '.join(self.gpus)}"
 
