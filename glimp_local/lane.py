@@ -146,7 +146,8 @@ class Lane:
 
     def advance(self) -> None:
         """Compute the last token this model wrote, so that the logits behind it are there."""
-        if not self.owes:  # somebody had a look at the logits
+        if not self.owes:  # somebody had a look, for which it was computed
+            self.catch_up()
             return
         start = perf_counter()
         if self.drafts is None:

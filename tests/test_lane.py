@@ -74,6 +74,7 @@ def test_between_two_events_a_look_at_the_writer_s_own_logits_repeats_no_token(b
         events.append(event)
         if isinstance(event, Text):
             session.look("small")
+            session.look("small", "Or else")
             session.look("large")
     assert fold(events).answer == expected.answer
 
