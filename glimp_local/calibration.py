@@ -1,20 +1,16 @@
 """Which threshold sends which share of the steps to the large model, on one pair and one kind of task.
 
-Knows entropies, and how to write a threshold into a models.toml; runs no model.
+Knows entropies alone; runs no model.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from decimal import ROUND_CEILING, Context
-from pathlib import Path
 
 import msgspec
 import numpy as np
-import tomlkit
 
-from glimp_local.errors import ConfigError
 from glimp_local.routing import threshold_for
 
 SHARES = (0.05, 0.10, 0.20, 0.30, 0.50)
@@ -60,26 +56,3 @@ def cuts(entropies_nats: Sequence[Sequence[float]], shares: Sequence[float] = SH
 
 def _rounded(nats: float) -> float:
     return float(_ROUNDED.create_decimal_from_float(max(float(nats), 0.0)))
-
-
-def write_threshold(file: Path, pair: str, threshold_nats: float) -> None:
-    """Put a pair's threshold into a models.toml, which is made where there is none; all else in it stays as it is.
-
-    Raises ConfigError where the file cannot be read or written.
-    """
-    try:
-        target = file.resolve()  # a link stays one
-        document = tomlkit.parse(target.read_bytes().decode("utf-8")) if target.exists() else tomlkit.document()
-        pairs = document.setdefault("pairs", tomlkit.table(is_super_table=True))
-        pairs.setdefault(pair, tomlkit.table())
-        pairs[pair]["threshold"] = threshold_nats
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.partial")
-        partial.write_bytes(tomlkit.dumps(document).encode("utf-8"))
-        if target.exists():
-            shutil.copymode(target, partial)
-        partial.replace(target)
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
-    except (ValueError, TypeError) as error:  # tomlkit's own errors are ValueErrors
-        raise ConfigError(f"{file}: the threshold cannot be put into it: {error}") from error

@@ -21,6 +21,8 @@ from glimp_local.routing import PolicyName
 MAX_THREADS = 512  # llama.cpp aborts the process beyond
 MAX_LAYERS = 10_000
 MAX_CONTEXT = 2**24
+MAX_DRAFT = 16
+"""Most drafted tokens in one batch."""
 
 Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
@@ -70,15 +72,26 @@ class EngineOptions(Strict, frozen=True):
     batch: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     """Most tokens of a prompt computed at once; a cancel waits for one batch. 0 takes 512 on a GPU and 128 on a CPU."""
     threads: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
-    """CPU threads; 0 takes the physical cores, and one thread for a tiny model."""
+    """CPU threads for one token at a time; 0 takes the physical cores, and one thread for a tiny model."""
+    threads_batch: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
+    """CPU threads for several tokens at once, as in a prompt; 0 takes as many as for one."""
     flash_attention: Literal["auto", "on", "off"] = "auto"
-    """Compute attention in one fused pass; "auto" does where the backend can."""
-    cache_type: Literal["f16", "q8_0", "q4_0"] = "f16"
-    """Number type of the KV cache."""
+    """Compute attention in one fused pass; "auto" does where the backend can. A rounded cache needs it."""
+    cache_type: Literal["auto", "f16", "q8_0", "q4_0"] = "auto"
+    """Number type of the KV cache. q8_0 takes 53% of the memory of f16 and q4_0 28%; but they round what the model has
+    read (q4_0 too much for some models) and are slower on a CPU. So "auto" is f16 everywhere: choose another one where
+    memory is short."""
     load_mode: Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"] = "auto"
     """How the file gets into memory: read, mapped, and locked there or not."""
     swa_full: bool = False
     """Keep the whole cache of sliding-window layers: more memory, but going back needs no second prefill."""
+
+    def __post_init__(self) -> None:
+        if self.flash_attention == "off" and self.cache_type in {"q8_0", "q4_0"}:
+            raise ValueError(
+                f'cache_type "{self.cache_type}" needs flash attention: expected flash_attention "auto" or "on", or '
+                'cache_type "f16"'
+            )
 
 
 class ModelSource(Strict, frozen=True):
@@ -122,7 +135,8 @@ class PairConfig(Strict, frozen=True):
     instead: str | None = None
     """The pair to name to somebody whose question is of another kind."""
     policy: PolicyName = "threshold"
-    """Who writes a step: "threshold", "share", "small", "large" or "random"."""
+    """Who writes a step: "threshold", "share", "small", "large", "random" or "speculative" (the large model writes
+    everything, the small one drafts for it)."""
     threshold: Nats = 1.0
     """Entropy in nats above which the large model writes the step (policy "threshold"). The paper uses 0.9 to 1.0."""
     share: Fraction = 0.25
@@ -141,6 +155,12 @@ class PairConfig(Strict, frozen=True):
     """Tokens of the answer (of the whole reply, for a pair that does not think)."""
     sampling: SamplingSettings = SamplingSettings()
     """How tokens are drawn, for both models."""
+    catch_up: Literal["auto", "lazy", "eager"] = "auto"
+    """When a model reads what the other one writes: "lazy" when its turn comes, "eager" at once, beside the writing;
+    "auto" is eager where the two need not share a GPU or the cores of the CPU."""
+    draft: Literal["auto", "off"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_DRAFT)] = "auto"
+    """Drafting: the small model (where both have one vocabulary) and the text so far guess at the next tokens, which
+    are then computed in one batch. "auto" drafts as many as are measured to pay; a number drafts so many each time."""
     context: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTEXT)] = 16384
     """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken."""
     thinking: ThinkingMarkers | Literal["auto", "none"] = "auto"

@@ -86,10 +86,23 @@ class ModelStats(msgspec.Struct, frozen=True):
     """Tokens written by the other model (or fed again after a redo) that it was fed."""
     catch_up_seconds: float
     decode_seconds: float
-    """Forward passes over its own tokens."""
+    """Forward passes over its own tokens, and over those drafted for it."""
     sample_seconds: float
     tokens_per_second: float
-    """tokens / (decode_seconds + sample_seconds); 0 where it wrote nothing."""
+    """tokens / (decode_seconds + sample_seconds + draft_seconds); 0 where it wrote nothing."""
+    drafted: int = 0
+    """Tokens drafted for it and computed, by the small model or out of the text."""
+    draft_accepted: int = 0
+    """Those of them that came true."""
+    draft_seconds: float = 0.0
+    """Spent on drafting for it."""
+    draft_speedup: float | None = None
+    """Seconds of a token computed by itself over those of a token with drafts, drafting included; None where nothing
+    was drafted, or no token was computed by itself."""
+    along_tokens: int = 0
+    """Tokens it read while the other model was writing (eager catch-up)."""
+    along_seconds: float = 0.0
+    """Spent on that, beside the writing: no part of the run's own time."""
 
 
 class Stats(msgspec.Struct, frozen=True):

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 
 import msgspec
 
+from glimp_local.drafting import Drafts
 from glimp_local.engine import Engine
+from glimp_local.errors import GlimpError
 from glimp_local.events import ModelStats
 from glimp_local.prompt import PromptBuilder
 from glimp_local.routing import Model
+
+log = logging.getLogger(__name__)
+
+
+_CHUNK = 16
+"""A model reads along where so many tokens are new to it: fewer are not worth a batch."""
 
 
 class Fed(msgspec.Struct, frozen=True):
@@ -27,7 +38,8 @@ class Lane:
 
     `ids` is what the model should have read, `engine.ids` what it has; `catch_up` closes the gap. The last token a
     model writes is not computed until it is needed: behind a large step it then goes into one batch with what the
-    small model writes next.
+    small model writes next. While the other model writes, this one may read along in a thread of its own, which
+    everything below waits for before it touches the engine.
     """
 
     def __init__(self, model: Model, engine: Engine, prompts: PromptBuilder) -> None:
@@ -35,6 +47,10 @@ class Lane:
         self.engine = engine
         self.prompts = prompts
         self.ids: list[int] = []
+        self.drafts: Drafts | None = None
+        """Guesses at what this model writes; None where it computes each token by itself."""
+        self._thread: ThreadPoolExecutor | None = None
+        self._reading: Future[Fed] | None = None
         self.begin([], stable=0)
 
     def begin(self, prompt: list[int], *, stable: int) -> None:
@@ -42,12 +58,16 @@ class Lane:
 
         Its first `stable` tokens will begin the next turn's prompt, too: a snapshot is taken there (0 takes none).
         """
+        self._wait()
         self.ids = prompt
         self._stable = stable
         self._prompt_tokens = len(prompt)
         self.owes = False  # is the last token one this model wrote and has not computed?
         self.tokens = self.steps = self._prefill_tokens = self._catch_up_tokens = 0
+        self._along = Fed()
         self._prefill_seconds = self._catch_up_seconds = self.decode_seconds = self.sample_seconds = 0.0
+        if self.drafts is not None:
+            self.drafts.begin_turn()
 
     @property
     def room(self) -> int:
@@ -59,6 +79,7 @@ class Lane:
 
         Returns what it was fed that was neither the prompt nor its own last token. Raises what `Engine.feed` raises.
         """
+        self._wait()
         start, before = perf_counter(), self.engine.fed
         try:
             if self._stable and not self.engine.comes_back_to(self.ids[: self._stable]):
@@ -70,12 +91,40 @@ class Lane:
             fed = self._account(self.engine.fed - before, perf_counter() - start)
         return fed
 
+    def read_along(self, written: Sequence[int]) -> None:
+        """Have the model read its transcript, and what the other one has written of its step, while that goes on.
+
+        Does nothing where it is still at it, or little is new. What fails here fails again where it is needed: at the
+        next catch-up, which says so.
+        """
+        if self._reading is not None and not self._reading.done():
+            return
+        self._wait()
+        if self._stable or len(self.ids) + len(written) - len(self.engine.ids) < _CHUNK:
+            return
+        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix=f"glimp {self.model} reads along")
+        self._reading = self._thread.submit(self._read, [*self.ids, *written])
+
+    def _read(self, target: list[int]) -> Fed:
+        start, before = perf_counter(), self.engine.fed
+        with self.engine.in_use:
+            try:
+                self.engine.sync(target)
+            except GlimpError as error:
+                log.debug("the %s model does not read along: %s", self.model, error)
+        return Fed(self.engine.fed - before, perf_counter() - start)
+
+    def _wait(self) -> None:
+        if self._reading is not None:
+            self._along += self._reading.result()
+            self._reading = None
+
     def _account(self, fed: int, seconds: float) -> Fed:
         """Tell the prompt, the model's own last token and what it missed apart."""
-        if fed == 0:
-            return Fed()
         own = int(self.owes)
         self.owes = False
+        if fed == 0:
+            return Fed()
         prompt = min(fed, max(0, self._prompt_tokens - (len(self.engine.ids) - fed)))
         missed = fed - prompt - own
         if missed == prompt == 0:
@@ -87,6 +136,26 @@ class Lane:
         self._catch_up_tokens += missed
         self._catch_up_seconds += per_token * missed
         return Fed(missed, per_token * missed)
+
+    def begin_step(self) -> Fed:
+        """Catch up, and be ready to write a step behind what is there."""
+        fed = self.catch_up()
+        if self.drafts is not None:
+            self.drafts.begin_step(len(self.ids))
+        return fed
+
+    def advance(self) -> None:
+        """Compute the last token this model wrote, so that the logits behind it are there."""
+        if not self.owes:  # somebody had a look, for which it was computed
+            self.catch_up()
+            return
+        start = perf_counter()
+        if self.drafts is None:
+            self.engine.decode(self.ids[-1])
+            self.decode_seconds += perf_counter() - start
+        else:
+            self.decode_seconds += self.drafts.decode(self.engine, self.ids)
+        self.owes = False
 
     def write(self, token: int) -> None:
         """Add a token this model wrote."""
@@ -112,12 +181,18 @@ class Lane:
 
     def cut(self, length: int) -> None:
         """Go back to the first `length` tokens of the transcript."""
+        self._wait()
         del self.ids[length:]
         self.owes = False
+        if self.drafts is not None:
+            self.drafts.cut(length)
 
     def stats(self) -> ModelStats:
         """Give the account of this turn."""
-        busy = self.decode_seconds + self.sample_seconds
+        self._wait()
+        drafts = self.drafts
+        draft_seconds = 0.0 if drafts is None else drafts.seconds
+        busy = self.decode_seconds + self.sample_seconds + draft_seconds
         return ModelStats(
             name=self.engine.name,
             steps=self.steps,
@@ -126,7 +201,13 @@ class Lane:
             prefill_seconds=self._prefill_seconds,
             catch_up_tokens=self._catch_up_tokens,
             catch_up_seconds=self._catch_up_seconds,
+            along_tokens=self._along.tokens,
+            along_seconds=self._along.seconds,
             decode_seconds=self.decode_seconds,
             sample_seconds=self.sample_seconds,
+            drafted=0 if drafts is None else drafts.drafted,
+            draft_accepted=0 if drafts is None else drafts.accepted,
+            draft_seconds=draft_seconds,
+            draft_speedup=None if drafts is None else drafts.speedup(self.decode_seconds),
             tokens_per_second=self.tokens / busy if busy else 0.0,
         )

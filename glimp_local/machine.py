@@ -25,6 +25,12 @@ def describe_with_load() -> str:
     return f"{describe()}; load before the run {psutil.getloadavg()[0]:.1f}"
 
 
+def cores() -> tuple[int, int]:
+    """Count the physical and the logical cores."""
+    logical = psutil.cpu_count() or 1
+    return psutil.cpu_count(logical=False) or logical, logical
+
+
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+import psutil
 
 from glimp_local import domain, model_files
 from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, check_settings, load_catalogue, merge
+from glimp_local.drafting import PRIORS
+from glimp_local.economy import Economy
 from glimp_local.engine import REBUILD_FOR_CUDA, Engine
 from glimp_local.errors import ConfigError, ModelMissingError, ModelUnreadableError, UsageError
 from glimp_local.history import EntropyHistory
 from glimp_local.prompt import PromptBuilder, find_markers
-from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Threshold
+from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 
 OnProgress = Callable[[Model, Path, float], None]
 """Hears the loaded fraction of a model's file, from 0 to 1."""
@@ -41,6 +44,8 @@ class Pair:
         self._instead = instead
         self.cancel = cancel or threading.Event()
         self.engines: dict[Model, Engine] = {}
+        self.economies: dict[Model, Economy] = {model: Economy(PRIORS) for model in MODELS}
+        """What drafting has cost each model, and brought: what a session learns, the next one knows."""
         self.prompts: dict[Model, PromptBuilder] = {}
         self.notices: list[str] = []
         self.closed = False
@@ -51,6 +56,8 @@ class Pair:
                 self.engines[model] = self._load(model, path, on_progress)
             self._join()
             self._check_offload()
+            self.reads_along = self._may_read_along()
+            """Does each model read what the other one writes at once, and not when its turn comes?"""
         except BaseException:
             self.close()
             raise
@@ -134,6 +141,13 @@ class Pair:
             )
         return chosen
 
+    def _may_read_along(self) -> bool:
+        if self.config.catch_up != "auto":
+            return self.config.catch_up == "eager"
+        engines = self.engines.values()
+        cores = psutil.cpu_count(logical=False) or 1
+        return not all(engine.is_offloaded for engine in engines) and sum(engine.cores for engine in engines) <= cores
+
     @property
     def history(self) -> EntropyHistory | None:
         """The entropies this pair has shown; None where only one model is loaded."""
@@ -155,6 +169,8 @@ class Pair:
                 return Random(config.share, seed)
             case "small" | "large":
                 return Alone(config.policy)
+            case "speculative":
+                return Speculative()
 
     def empty_caches(self) -> None:
         """Let both models forget all they have read: what comes next owes nothing to what was before."""

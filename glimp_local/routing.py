@@ -18,7 +18,7 @@ from glimp_local.entropy import Glimpse
 Model = Literal["small", "large"]
 MODELS: tuple[Model, ...] = get_args(Model)
 
-PolicyName = Literal["threshold", "share", "small", "large", "random"]
+PolicyName = Literal["threshold", "share", "small", "large", "random", "speculative"]
 
 Reason = Literal[
     "confident",  # the entropy is at or below the threshold: the small model writes
@@ -46,7 +46,9 @@ class Policy(Protocol):
 
     name: PolicyName
     models: tuple[Model, ...]
-    """The models the policy can choose; the others need not be loaded."""
+    """The models the policy needs; the others need not be loaded."""
+    glimpses: bool
+    """Is the small model, where it is loaded, to look at each step's first token?"""
 
     def decide(self, glimpse: Glimpse | None) -> Decision:
         """Choose the writer of a step from the small model's glimpse (None where no small model is loaded)."""
@@ -76,6 +78,7 @@ class Threshold:
 
     name: PolicyName = "threshold"
     models = MODELS
+    glimpses = True
 
     def __init__(self, threshold_nats: float) -> None:
         self.threshold_nats = threshold_nats
@@ -95,6 +98,7 @@ class Share:
 
     name: PolicyName = "share"
     models = MODELS
+    glimpses = True
     MINIMUM = 10
 
     def __init__(self, share: float, *, threshold_nats: float, history: Iterable[float] = ()) -> None:
@@ -120,6 +124,8 @@ class Share:
 class Alone:
     """One model writes everything; the other is not loaded."""
 
+    glimpses = True
+
     def __init__(self, model: Model) -> None:
         self.name: PolicyName = model
         self.models: tuple[Model, ...] = (model,)
@@ -134,6 +140,7 @@ class Random:
 
     name: PolicyName = "random"
     models = MODELS
+    glimpses = True
 
     def __init__(self, share: float, seed: int) -> None:
         self.share = share
@@ -142,3 +149,15 @@ class Random:
     def decide(self, glimpse: Glimpse | None) -> Decision:  # noqa: ARG002 - a control must not look
         """Draw the large model with the probability `share`."""
         return Decision("large" if self._random.random() < self.share else "small", "random")
+
+
+class Speculative:
+    """The large model writes everything, and the small one only drafts for it: the rival without routing."""
+
+    name: PolicyName = "speculative"
+    models = MODELS
+    glimpses = False
+
+    def decide(self, glimpse: Glimpse | None) -> Decision:  # noqa: ARG002 - nothing a glimpse shows can change it
+        """Choose the large model."""
+        return Decision("large", "policy")

@@ -15,6 +15,7 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
+from glimp_local.drafting import Drafts, ModelDrafter
 from glimp_local.entropy import Glimpse, glimpse
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, PromptTooLongError, UsageError
 from glimp_local.events import (
@@ -99,11 +100,35 @@ class Session:
         """The turns before the last one, without their thoughts."""
         self._turn: Turn | None = None
         self._notices = list(pair.notices)
+        self._attach_drafts()
         self._cancel = pair.cancel
         self._answer_now = threading.Event()
         self._writer = StepWriter(pair, self._lanes, cancel=self._cancel, answer_now=self._answer_now)
         self._forced: Model | None = None
         self._busy = False  # are the events of a run being read?
+
+    def _attach_drafts(self) -> None:
+        """Let the models draft, as the configuration has it."""
+        asked, small = self.pair.config.draft, self._lanes.get("small")
+        fixed = None if isinstance(asked, str) else asked
+        obstacle = self._drafting_obstacle()
+        for model, lane in self._lanes.items():
+            if asked == "off" or not lane.engine.keeps_past:
+                continue
+            by_small = model == "large" and small is not None and obstacle is None
+            drafter = ModelDrafter(small, lane.engine) if by_small and small is not None else None
+            lane.drafts = Drafts(self.pair.economies[model], model=drafter, fixed=fixed)
+        if obstacle is not None and (fixed is not None or self._policy.name == "speculative"):
+            self._notices.append(f"the small model does not draft for the large one: {obstacle}")
+
+    def _drafting_obstacle(self) -> str | None:
+        """Say what keeps the small model from drafting."""
+        if self.pair.config.draft == "off":
+            return "drafting is off"
+        if not self.pair.shares_vocabulary:
+            return "they are not of one vocabulary, so only the text so far drafts"
+        stuck = next((lane.engine.name for lane in self._lanes.values() if not lane.engine.keeps_past), None)
+        return f"{stuck} cannot go back to where a guess was wrong" if stuck else None
 
     @property
     def policy(self) -> Policy:
@@ -391,6 +416,8 @@ class Session:
             turn.steps.append(step)
             consequences.extend(self._advance(turn, step))
         yield StepEnded(step)
+        if lane.drafts is not None and (news := lane.drafts.news()):
+            yield Notice(news)
         yield from consequences
 
     def _decide(self, turn: Turn) -> tuple[Decision, Glimpse | None, Fed]:
@@ -402,7 +429,7 @@ class Session:
             turn.forced = None
             return forced or Decision(writer, "answer"), None, Fed()
         small, seen, fed = self._lanes.get("small"), None, Fed()
-        if small is not None:
+        if small is not None and self._policy.glimpses:
             fed = small.catch_up()
             start = perf_counter()
             try:

@@ -18,7 +18,7 @@ _NOT_BY_POLICY = frozenset({"user", "redo", "loop", "answer"})
 """Reasons of steps that no policy decides."""
 
 _REASONS: dict[Reason, str] = {
-    "policy": "the only model",
+    "policy": "the only writer",
     "random": "drawn",
     "loop": "in circles",
     "user": "forced",

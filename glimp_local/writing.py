@@ -66,18 +66,16 @@ class StepWriter:
     def _generate(self, turn: Turn, lane: Lane, draft: Draft) -> Iterator[bytes]:
         """Sample tokens into `draft` and yield the text of each: the token loop. `draft.end` says why it stops."""
         engine, thinking = lane.engine, turn.position.part == "thought"
+        reader = self._reader(lane)
         ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
         try:
-            draft.fed += lane.catch_up()
+            draft.fed += lane.begin_step()
             while not (self._cancel.is_set() or (thinking and self._answer_now.is_set())):
-                before = perf_counter()
                 if draft.tokens:
-                    engine.decode(draft.tokens[-1])
-                    lane.owes = False
+                    lane.advance()
                 decoded = perf_counter()
                 token = engine.sample()
                 sampled = perf_counter()
-                lane.decode_seconds += decoded - before
                 lane.sample_seconds += sampled - decoded
                 if token in ends:
                     draft.end = "end_of_generation"
@@ -86,6 +84,8 @@ class StepWriter:
                 draft.tokens.append(token)
                 if turn.seconds_to_first_token is None:
                     turn.seconds_to_first_token = sampled - turn.began
+                if reader is not None:
+                    reader.read_along(draft.tokens if self._pair.shares_vocabulary else ())
                 piece = piece_of(token)
                 draft.raw += piece
                 yield piece
@@ -96,6 +96,12 @@ class StepWriter:
             draft.end = "context_full"
         except DecodeError as error:
             draft.end, turn.failure = "failed", str(error)
+
+    def _reader(self, writer: Lane) -> Lane | None:
+        """Give the lane that reads along while another one writes; None where it is to wait for its turn."""
+        if not self._pair.reads_along or (writer.drafts is not None and writer.drafts.by_model):
+            return None
+        return next((lane for lane in self._lanes.values() if lane is not writer and lane.engine.keeps_past), None)
 
     def _tell(self, position: Position, draft: Draft, text: str) -> Text | None:
         """Take note of new text; give the event that tells it, if there is anything to tell."""

@@ -27,7 +27,10 @@ from tests.commands import GLIMP, Glimp, Result
 from tests.sessions import Open
 
 Bench = Callable[..., Result]
-ARMS = ["small", "large", "threshold 1", "random as threshold 1", "share 0.25", "random as share 0.25", "specreason"]
+ROUTED = ["threshold 1", "random as threshold 1", "share 0.25", "random as share 0.25"]
+ARMS = ["small", "large", *ROUTED, "specreason", "speculative"]
+SAME = ("--draft", "off", "--catch-up", "lazy")
+"""With these a run is the same to the last figure: what pays, and who can read along, hangs on the machine's hurry."""
 
 
 @pytest.fixture
@@ -74,7 +77,7 @@ def test_every_problem_is_solved_under_every_policy_in_turn(bench: Bench) -> Non
     assert runs["c", "threshold 1"].solution.stats.share_steps == 0.25
     assert "Wrong way" in runs["a", "small"].solution.thought
     assert {step.reason for step in runs["a", "specreason"].solution.steps} == {"redo", "answer"}
-    looks = found[7]
+    looks = found[len(ARMS)]
     assert isinstance(looks, Looks)
     assert [look.agrees for look in looks.looks] == [True, True, False, True]
     assert isinstance(looks.looks[0], Look)
@@ -127,7 +130,7 @@ def killed(tmp_path: Path) -> Iterator[Callable[[list[str], Path, int], int]]:
         process.kill()
 
 
-BUILTIN = [*GLIMP, "bench", "builtin", "--limit", "5", "--seed", "3", "--temperature", "0.8", "-q"]
+BUILTIN = [*GLIMP, "bench", "builtin", "--limit", "5", "--seed", "3", "--temperature", "0.8", "-q", *SAME]
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -137,7 +140,7 @@ def test_a_bench_that_was_stopped_goes_on_and_comes_to_the_same(
     code = killed([*BUILTIN, "-o", "stopped"], tmp_path / "stopped" / FILE, how)
     assert code == (-9 if how == signal.SIGKILL else 128 + how)
     before = (tmp_path / "stopped" / FILE).read_bytes()
-    assert before.count(b"\n") < 1 + 5 * 8
+    assert before.count(b"\n") < 1 + 5 * (len(ARMS) + 1)
     for folder in ("stopped", "whole"):
         done = subprocess.run([*BUILTIN, "-o", folder], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -152,7 +155,7 @@ def test_a_bench_that_was_stopped_goes_on_and_comes_to_the_same(
 
 
 def test_a_bench_that_grows_comes_to_what_it_would_have_been_at_once(bench: Bench) -> None:
-    flags = ("--temperature", "1", "--repeat", "2")
+    flags = ("--temperature", "1", "--repeat", "2", *SAME)
     assert bench(*flags, "--limit", "1", "-o", "grown").code == 0
     assert bench(*flags, "-o", "grown").code == bench(*flags, "-o", "whole").code == 0
     grown, whole = (
@@ -163,7 +166,7 @@ def test_a_bench_that_grows_comes_to_what_it_would_have_been_at_once(bench: Benc
         for folder in ("grown", "whole")
     )
     assert grown == whole
-    assert len(grown) == 3 * 2 * 8
+    assert len(grown) == 3 * 2 * (len(ARMS) + 1)
 
 
 def test_a_second_call_with_more_arms_and_problems_does_only_what_is_missing(bench: Bench) -> None:

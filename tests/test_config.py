@@ -102,6 +102,14 @@ def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> 
         ('[pairs.a.small]\npath = "~nobody-here/x.gguf"', "pairs.a: path = '~nobody-here/x.gguf'"),
         ('[pairs.a]\nthinking = "yes"', "pairs.a.thinking: invalid enum value 'yes'; expected one of: auto, none"),
         ('[pairs.a.small.options]\nload_mode = "fast"', "'fast'; expected one of: auto, read, mmap, mlock"),
+        (
+            '[pairs.a.small.options]\nflash_attention = "off"\ncache_type = "q8_0"',
+            'small.options: cache_type "q8_0" needs flash attention: expected flash_attention "auto" or "on", or',
+        ),
+        (
+            '[pairs.a.large.options]\ncache_type = "q8"',
+            "invalid enum value 'q8'; expected one of: auto, f16, q8_0, q4_0",
+        ),
         ("[pairs.a.small.options]\nthreads = 100000", "pairs.a.small.options.threads: expected `int` <= 512"),
         ("default = 3", "default: expected `str | null`, got `int`"),
         (

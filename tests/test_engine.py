@@ -258,9 +258,28 @@ def test_a_quantised_cache_rounds_but_remembers(tiny: Path, cache_type: Literal[
     engine.close()
 
 
-def test_a_context_that_cannot_be_made_is_an_error_with_a_hint(tiny: Path) -> None:
-    with pytest.raises(GlimpError, match=r"no context of 256 tokens .*block size 32") as caught:
-        Engine(tiny / "sliding-window.gguf", EngineOptions(cache_type="q8_0"), context=256)
+def test_the_cache_is_rounded_only_where_that_is_asked_for(tiny: Path) -> None:
+    engine = Engine(tiny / "attention.gguf", EngineOptions(cache_type="f16"), context=512)
+    engine.feed(IDS[:50])
+    assert np.array_equal(engine.logits(), fresh_logits(engine.path, IDS[:50]))
+    engine.close()
+
+
+@pytest.mark.parametrize("flash_attention", ["auto", "on"])
+@pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
+def test_a_cache_type_that_the_heads_of_a_model_do_not_fit_is_refused_with_a_hint(
+    tiny: Path, cache_type: Literal["q8_0", "q4_0"], flash_attention: Literal["auto", "on"]
+) -> None:
+    options = EngineOptions(cache_type=cache_type, flash_attention=flash_attention)
+    with pytest.raises(UsageError, match=rf"cannot keep its cache as {cache_type}: .*block size 32") as caught:
+        Engine(tiny / "sliding-window.gguf", options, context=256)
+    assert "f16" in str(caught.value.hint)
+
+
+def test_a_context_that_cannot_be_made_is_an_error_with_a_hint(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
+    with pytest.raises(GlimpError, match="no context of 256 tokens") as caught:
+        Engine(tiny / "attention.gguf", context=256)
     assert "--ctx" in str(caught.value.hint)
 
 
@@ -352,6 +371,47 @@ def test_a_tiny_model_runs_on_one_thread(tiny: Path, tmp_path: Path) -> None:
         engine = Engine(copy, options)
         assert engine.threads == expected
         engine.close()
+
+
+def test_prompts_have_threads_of_their_own(tiny: Path) -> None:
+    path = tiny / "attention.gguf"
+    for options, expected, device in (
+        (EngineOptions(), (1, 1), "CPU, 1 thread"),
+        (EngineOptions(threads=2), (2, 2), "CPU, 2 threads"),
+        (EngineOptions(threads_batch=3), (1, 3), "CPU, 1 thread, 3 for prompts"),
+    ):
+        engine = Engine(path, options)
+        assert (engine.threads, engine.threads_batch) == threads_of(engine) == expected
+        assert engine.device == device
+        engine.close()
+
+
+def test_the_threads_of_a_living_engine_can_be_changed(engine: Engine) -> None:
+    engine.feed(IDS[:50])
+    engine.set_threads(2, 3)
+    assert (engine.threads, engine.threads_batch) == threads_of(engine) == (2, 3)
+    engine.sync([*IDS[:20], *IDS[30:90]])
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, engine.ids), atol=TOLERANCE)
+    engine.set_threads(0, 0)
+    assert threads_of(engine) == (1, 1)
+
+
+def threads_of(engine: Engine) -> tuple[int, int]:
+    return llama_cpp.llama_n_threads(engine._context), llama_cpp.llama_n_threads_batch(engine._context)
+
+
+def test_a_model_is_offloaded_where_a_gpu_has_its_output_too(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny / "attention.gguf"  # of two layers
+    assert not offloaded(path, -1)
+    monkeypatch.setattr(binding, "gpus", lambda: ["a GPU"])
+    assert [offloaded(path, layers) for layers in (-1, 0, 2, 3)] == [True, False, False, True]
+
+
+def offloaded(path: Path, layers: int) -> bool:
+    engine = Engine(path, EngineOptions(gpu_layers=layers))
+    found = engine.is_offloaded
+    engine.close()
+    return found
 
 
 def test_penalties_are_told_anew_after_a_rewind_to_the_same_length(engine: Engine) -> None:

@@ -16,6 +16,7 @@ from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
 from glimp_local.calibration import Cut
 from glimp_local.cli.run_calibrate import Calibration
+from glimp_local.cli.run_doctor import Examination, PairTuning
 from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings, load_catalogue
 from glimp_local.events import (
     Answer,
@@ -38,6 +39,7 @@ from glimp_local.events import (
 )
 from glimp_local.model_files import download_command
 from glimp_local.routing import PolicyName, Reason
+from glimp_local.tuning import Speed, Tuning
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,7 +86,7 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     text = (ROOT / "docs" / "json.md").read_text()
     events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
     of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
-    others = (Calibration, Cut, trace.Figures, trace.WhatIf)
+    others = (Calibration, Cut, trace.Figures, trace.WhatIf, Examination, PairTuning, Tuning, Speed)
     for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others):
         for field in struct.__struct_fields__:
             assert f"`{field}`" in text, f"{struct.__name__}.{field}"

@@ -176,6 +176,16 @@ def test_redo_and_cancel_leave_both_caches_equal_to_a_fresh_run(pair: Pair, rout
         assert difference_to_a_fresh_run(lane.engine, lane.ids) < TOLERANCE
 
 
+@pytest.mark.parametrize("model", ["small", "large"])
+def test_a_cache_of_eight_bits_rounds_no_more_than_a_batch_does(pair: Pair, model: Model) -> None:
+    engine = pair.engines[model]
+    engine.sync(engine.vocabulary.tokenize(PROBLEM))
+    rounded = Engine(engine.path, EngineOptions(cache_type="q8_0"), context=1024)
+    rounded.feed(engine.ids)
+    assert 0 < float(np.sqrt(np.mean((rounded.logits() - engine.logits()) ** 2))) < TOLERANCE
+    rounded.close()
+
+
 def test_solve_runs_the_pair_from_the_command_line(real_pair: tuple[Path, Path]) -> None:
     small, large = map(str, real_pair)
     done = subprocess.run(

@@ -235,6 +235,7 @@ def test_an_output_that_takes_nothing_is_said(glimp: Glimp) -> None:
         (["--pair", "x"], "by --pair or by --small and --large, not by both"),
         (["--json", "--jsonl"], "--json and --jsonl exclude each other"),
         (["--threads", "100000"], "100000 is not in the range 0<=x<=512"),
+        (["--cache-type", "q8_0", "--flash-attention", "off"], 'cache_type "q8_0" needs flash attention'),
         (["--max-answer", "0"], "0 is not in the range x>=1"),
         (["--seed", "-1"], "-1 is not in the range"),
         (["--save", "/nowhere/run.jsonl"], "/nowhere/run.jsonl: cannot be written: No such file or directory"),
@@ -246,6 +247,21 @@ def test_a_flag_that_cannot_be_used(glimp: Glimp, flags: list[str], message: str
     assert (result.code, result.out) == (2, "")
     assert message in result.err
     assert "Traceback" not in result.err
+
+
+def test_threads_are_those_of_the_flags_for_each_model_and_phase(glimp: Glimp) -> None:
+    threads = ["--threads", "2", "--threads-small", "1", "--threads-batch", "2", "--threads-batch-large", "3"]
+    result = glimp.solve("--text", QUESTION, "--thoughts", "--gpu-layers", "0", *threads)
+    assert result.code == 0, result.err
+    assert "CPU, 1 thread, 2 for prompts" in result.err
+    assert "CPU, 2 threads, 3 for prompts" in result.err
+
+
+@pytest.mark.parametrize("flags", [("--cache-type", "q8_0"), ("--flash-attention", "off"), ("--flash-attention", "on")])
+def test_a_story_is_solved_with_another_cache_or_attention(glimp: Glimp, flags: tuple[str, str]) -> None:
+    story = "Mia has 3 marbles. Mia finds 2 more. How many marbles does Mia have now?"
+    result = glimp("solve", "--pair", "builtin", "--text", story, "-q", *flags)
+    assert (result.code, "\\boxed{5}" in result.out) == (0, True), result.err
 
 
 def test_one_path_with_a_policy_that_needs_two(glimp: Glimp) -> None:

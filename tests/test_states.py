@@ -72,6 +72,18 @@ def test_the_snapshots_are_in_the_file_so_that_it_can_go_back(tiny: Path, tmp_pa
     engine.close()
 
 
+def test_drafted_tokens_are_no_part_of_the_file(tiny: Path, tmp_path: Path) -> None:
+    engine, other = (Engine(tiny / "attention.gguf", context=512) for _ in range(2))
+    engine.feed(IDS[:100])
+    engine.decode(IDS[100], IDS[201:204])
+    engine.save_state(tmp_path / "x.state")
+    assert other.load_state(tmp_path / "x.state") == 101
+    other.feed(IDS[101:110])
+    assert np.allclose(other.logits(), fresh_logits(engine.path, IDS[:110]), atol=TOLERANCE)
+    engine.close()
+    other.close()
+
+
 def test_an_engine_that_holds_nothing_can_be_saved_and_taken_up(tiny: Path, tmp_path: Path) -> None:
     engine = Engine(tiny / "attention.gguf", context=512)
     engine.save_state(tmp_path / "x.state")

@@ -9,9 +9,9 @@ import msgspec
 
 from glimp_local.bench.specreason import SmallFirst
 from glimp_local.events import Solution
-from glimp_local.routing import Alone, Policy, Random, Share, Threshold
+from glimp_local.routing import Alone, Policy, Random, Share, Speculative, Threshold
 
-Kind = Literal["small", "large", "threshold", "share", "random", "specreason"]
+Kind = Literal["small", "large", "threshold", "share", "random", "specreason", "speculative"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _BY_ENTROPY = frozenset({"confident", "uncertain"})
 
@@ -61,6 +61,8 @@ class Arm(msgspec.Struct, frozen=True):
                 return Random(reasons.count("uncertain") / max(len(reasons), 1), seed)
             case "specreason":
                 return SmallFirst()
+            case "speculative":
+                return Speculative()
 
 
 def make_arms(kinds: Iterable[Kind], thresholds: Iterable[float], shares: Iterable[float]) -> list[Arm]:
@@ -71,7 +73,7 @@ def make_arms(kinds: Iterable[Kind], thresholds: Iterable[float], shares: Iterab
     return [
         *(Arm(kind) for kind in ("small", "large") if kind in wanted),
         *(one for arm in routed for one in (arm, Arm("random", control_of=arm.name))[: 1 + ("random" in wanted)]),
-        *([Arm("specreason")] if "specreason" in wanted else []),
+        *(Arm(kind) for kind in ("specreason", "speculative") if kind in wanted),
     ]
 
 

@@ -145,7 +145,7 @@ def _arm(arm: Arm, runs: Sequence[Run], large: Sequence[Run] | None, control: Se
 
 
 def _seconds(small: Sequence[ModelStats], large: Sequence[ModelStats], spent: float, runs: int) -> Seconds:
-    writing = [sum(model.decode_seconds + model.sample_seconds for model in models) / runs for models in (small, large)]
+    writing = [sum(map(_writing, models)) / runs for models in (small, large)]
     prompt = sum(model.prefill_seconds for model in (*small, *large)) / runs
     catch_up = sum(model.catch_up_seconds for model in (*small, *large)) / runs
     return Seconds(
@@ -155,6 +155,10 @@ def _seconds(small: Sequence[ModelStats], large: Sequence[ModelStats], spent: fl
         catch_up=catch_up,
         rest=max(spent / runs - sum(writing) - prompt - catch_up, 0.0),
     )
+
+
+def _writing(model: ModelStats) -> float:
+    return model.decode_seconds + model.sample_seconds + model.draft_seconds
 
 
 def compare(one: Sequence[Run], other: Sequence[Run]) -> Difference:

@@ -37,6 +37,7 @@ _MARKERS: dict[Kind, str] = {
     "share": "^",
     "random": "x",
     "specreason": "P",
+    "speculative": "X",
 }
 _EDGES = (0, 0.01, 0.03, 0.1, 0.3, 1, 2, 3, math.inf)
 """Of the groups of entropies in the plot of agreement, in nats."""
@@ -98,7 +99,7 @@ def _accuracy(axes: Axes, figures: Figures, arms: Sequence[Arm]) -> None:
 
 
 def _shades(arms: Sequence[Arm]) -> dict[str, str]:
-    shades = {"small": _SMALL, "large": _LARGE, "specreason": _RIVAL}
+    shades = {"small": _SMALL, "large": _LARGE, "specreason": _RIVAL, "speculative": _LARGE}
     for arm in arms:
         if arm.is_routed:
             shades[arm.name] = _SHADES[(len(shades) - 3) % len(_SHADES)]

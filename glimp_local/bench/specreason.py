@@ -33,6 +33,7 @@ class SmallFirst:
     """Lets the small model write everything, with the large one at hand."""
 
     name: PolicyName = "small"
+    glimpses = True
     models: tuple[Model, ...] = MODELS
 
     def decide(self, glimpse: Glimpse | None) -> Decision:  # noqa: ARG002 - the step is judged when it is written

@@ -52,9 +52,11 @@ def verdict(figures: Figures) -> list[str]:
     said += [_routed(arm, large, figures) for arm in figures.arms if arm.kind in {"threshold", "share"}]
     if small is not None and small.less_large is not None and (alone := _small_alone(small.less_large)):
         said.append(alone)
-    rival = figures.arm("specreason")
-    if rival is not None and rival.less_large is not None:
-        said.append(f"specreason: {_against_large(rival.less_large, figures.problems)}.")
+    said += [
+        f"{arm.name}: {_against_large(arm.less_large, figures.problems)}."
+        for arm in figures.arms
+        if arm.kind in {"specreason", "speculative"} and arm.less_large is not None
+    ]
     if figures.agreement is not None:
         said.append(agreement_in_words(figures.agreement))
     return said

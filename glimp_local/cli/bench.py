@@ -17,7 +17,7 @@ from glimp_local.errors import GlimpError, UsageError
 
 # Only what `--help` and usage errors need is imported here; the bench itself is in `cli/run_bench.py`.
 
-_KINDS = ("small", "large", "threshold", "share", "random", "specreason")
+_KINDS = ("small", "large", "threshold", "share", "random", "specreason", "speculative")
 _EXTRA = ("scipy", "matplotlib", "math_verify", "pyarrow")
 
 _EPILOG = """\b

@@ -212,4 +212,8 @@ def summary(stats: Stats) -> str:
 def _speed(name: str, model: ModelStats) -> str:
     if not model.tokens:
         return f"{name} wrote nothing"
-    return f"{name} {model.tokens_per_second:,.{0 if model.tokens_per_second >= _FAST else 1}f} tokens/s"
+    speed = f"{name} {model.tokens_per_second:,.{0 if model.tokens_per_second >= _FAST else 1}f} tokens/s"
+    if model.draft_speedup is None:
+        return speed
+    came_true = model.draft_accepted / model.drafted
+    return f"{speed} ({model.draft_speedup:.1f}x by drafts, of which {came_true:.0%} came true)"

@@ -17,7 +17,27 @@ if TYPE_CHECKING:
 # Only what `--help` and usage errors need is imported here.
 
 FILE = click.Path(path_type=Path)
+_MAX_DRAFT = 16
 _LAYERS = click.IntRange(-1, 10_000)
+_THREADS = click.IntRange(0, 512)
+
+
+class Draft(click.ParamType["str | int"]):
+    """How much is drafted: "auto", "off" or a number of tokens."""
+
+    name = "draft"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Show in the help what it may be."""
+        return "auto|off|K"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        """Turn the flag's text into a setting."""
+        if value in {"auto", "off"}:
+            return str(value)
+        if not (str(value).isdecimal() and 1 <= int(value) <= _MAX_DRAFT):
+            self.fail(f"{value!r} is neither auto nor off nor a number from 1 to {_MAX_DRAFT}", param, ctx)
+        return int(value)
 
 
 class Number(click.ParamType[float]):
@@ -40,7 +60,7 @@ class Number(click.ParamType[float]):
         return number
 
 
-_MODELS = (
+_NAMES = (
     click.option(
         "--pair", "name", envvar="GLIMP_PAIR", show_envvar=True, help="A pair of models.toml (else its default)."
     ),
@@ -55,14 +75,34 @@ _MODELS = (
         show_envvar=True,
         help="A models.toml over the packaged one, instead of yours.",
     ),
+)
+
+_WRITING = (
     click.option("--answer-by", type=click.Choice(["large", "small", "route"]), help="Who writes the answer."),
     click.option("--max-thought", type=click.IntRange(1), metavar="TOKENS", help="Then the thought is closed."),
     click.option("--max-answer", type=click.IntRange(1), metavar="TOKENS", help="Then the answer is cut."),
     click.option("--temperature", type=Number(0, 100), help="Of sampling; 0 takes the likeliest token."),
     click.option(
+        "--draft",
+        type=Draft(),
+        help="Tokens guessed at, to be computed in one batch: as many as are measured to pay, none, or K each time.",
+    ),
+    click.option(
+        "--catch-up",
+        type=click.Choice(["auto", "lazy", "eager"]),
+        help="A model reads what the other one writes when its turn comes (lazy), or beside the writing (eager).",
+    ),
+    click.option(
         "--task", metavar="NAME", help="Kind of task; the entropies that `share` starts from are kept by pair and task."
     ),
-    click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Makes a run repeatable."),
+    click.option(
+        "--seed",
+        type=click.IntRange(0, 2**32 - 1),
+        help="Makes a run repeatable; to the last token with --draft off --catch-up lazy.",
+    ),
+)
+
+_LOADING = (
     click.option(
         "--ctx",
         type=click.IntRange(0, 2**24),
@@ -73,18 +113,33 @@ _MODELS = (
     click.option("--gpu-layers-small", type=_LAYERS, metavar="N", help="The same for the small model alone."),
     click.option("--gpu-layers-large", type=_LAYERS, metavar="N", help="The same for the large model alone."),
     click.option(
-        "--threads", type=click.IntRange(0, 512), metavar="N", help="CPU threads of each model; 0 lets glimp choose."
+        "--cache-type", type=click.Choice(["auto", "f16", "q8_0", "q4_0"]), help="Number type of the KV cache."
+    ),
+    click.option(
+        "--flash-attention", type=click.Choice(["auto", "on", "off"]), help="Attention in one pass over the cache."
     ),
     click.option(
         "--chat-template", type=FILE, metavar="FILE", help="A Jinja chat template in place of the models' own."
     ),
 )
 
+_THREADING = (
+    click.option("--threads", type=_THREADS, metavar="N", help="CPU threads of each model; 0 lets glimp choose."),
+    click.option("--threads-small", type=_THREADS, metavar="N", help="The same for the small model alone."),
+    click.option("--threads-large", type=_THREADS, metavar="N", help="The same for the large model alone."),
+    click.option(
+        "--threads-batch", type=_THREADS, metavar="N", help="CPU threads to read prompts with; 0 is as --threads."
+    ),
+    click.option("--threads-batch-small", type=_THREADS, metavar="N", help="The same for the small model alone."),
+    click.option("--threads-batch-large", type=_THREADS, metavar="N", help="The same for the large model alone."),
+)
+
 _ROUTING = (
     click.option(
         "--policy",
-        type=click.Choice(["threshold", "share", "small", "large", "random"]),
-        help="Who writes a step. `small` and `large` load one model only; `random` draws at --share.",
+        type=click.Choice(["threshold", "share", "small", "large", "random", "speculative"]),
+        help="Who writes a step. `small` and `large` load one model only; `random` draws at --share; under "
+        "`speculative` the large model writes, and the small one drafts for it.",
     ),
     click.option(
         "--threshold",
@@ -103,7 +158,12 @@ def pair_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def model_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the flags that choose a pair, but not those of routing."""
-    return _with(command, _MODELS)
+    return _with(command, _NAMES + _WRITING + _LOADING + _THREADING)
+
+
+def loading_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags that choose a pair and how it is loaded, but for the threads."""
+    return _with(command, _NAMES + _LOADING)
 
 
 def _with(command: Callable[..., None], options: tuple[Callable[..., Any], ...]) -> Callable[..., None]:
@@ -115,8 +175,9 @@ def _with(command: Callable[..., None], options: tuple[Callable[..., Any], ...])
 def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
     """Turn the flags that were given into settings of the pair."""
     alone_will_do = "policy" in flags
-    for flag in ("policy", "threshold", "share"):
-        flags.setdefault(flag, None)  # a command without the flags of routing
+    keys = ("threshold", "share", "answer_by", "max_thought", "max_answer", "task", "draft", "catch_up")
+    for flag in ("policy", "temperature", *keys):
+        flags.setdefault(flag, None)  # a command without the flags of routing, or of writing
     policy = flags["policy"] or _implied_policy(flags)
     for flag, policies in (("threshold", {"threshold", "share"}), ("share", {"share", "random"})):
         if flags[flag] is not None and policy is not None and policy not in policies:
@@ -134,7 +195,7 @@ def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
         "policy": policy,
         "context": flags["ctx"],
         "chat_template": flags["chat_template"] and str(flags["chat_template"]),
-        **{key: flags[key] for key in ("threshold", "share", "answer_by", "max_thought", "max_answer", "task")},
+        **{key: flags[key] for key in keys},
     }
     if flags["temperature"] is not None:
         settings["sampling"] = {"temperature": flags["temperature"]}
@@ -148,14 +209,13 @@ def _implied_policy(flags: dict[str, Any]) -> str | None:
     return next((flag for flag in ("threshold", "share") if flags[flag] is not None), None)
 
 
-def engine_options(flags: dict[str, Any]) -> dict[Model, dict[str, int]]:
+def engine_options(flags: dict[str, Any]) -> dict[Model, dict[str, Any]]:
     """Give the options each model is loaded with, as far as flags say so."""
-    options: dict[Model, dict[str, int]] = {"small": {}, "large": {}}
+    options: dict[Model, dict[str, Any]] = {"small": {}, "large": {}}
     for model, given in options.items():
-        own = flags[f"gpu_layers_{model}"]
-        values = {
-            "threads": flags["threads"],
-            "gpu_layers": flags["gpu_layers"] if own is None else own,
-        }
-        given.update({key: value for key, value in values.items() if value is not None})
+        for key in ("gpu_layers", "cache_type", "flash_attention", "threads", "threads_batch"):
+            own = flags.get(f"{key}_{model}")
+            value = flags.get(key) if own is None else own
+            if value is not None:
+                given[key] = value
     return options

@@ -18,9 +18,12 @@ from glimp_local.routing import Model, PolicyName
 
 @contextmanager
 def loaded(
-    settings: dict[str, Any], options: dict[Model, dict[str, int]], flags: dict[str, Any], policy: PolicyName
+    settings: dict[str, Any],
+    options: dict[Model, dict[str, Any]],
+    flags: dict[str, Any],
+    policy: PolicyName | None = None,
 ) -> Iterator[tuple[Pair, Interrupts]]:
-    """Load the pair the flags name, with both of its models; Ctrl-C and a polite kill cancel it, and what it does.
+    """Load the pair the flags name, under its own policy or another; Ctrl-C and a polite kill cancel it.
 
     A CancelledError that leaves the context has the exit code of the signal. Raises what `load_pair` raises.
     """
@@ -33,7 +36,7 @@ def loaded(
             models_file=flags["models_file"],
             cancel=interrupts.cancel,
             engine_options=options,
-            **{**settings, "policy": policy},
+            **(settings | ({"policy": policy} if policy else {})),
         ) as pair:
             yield pair, interrupts
     except CancelledError as error:

@@ -25,7 +25,7 @@ _EXIT_CODES: dict[FinishReason, int] = {
 }
 
 
-def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, int]], flags: dict[str, Any]) -> int:
+def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> int:
     """Solve a problem the way the flags say; give the exit code."""
     interrupts = Interrupts()
     try:
@@ -40,7 +40,7 @@ def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, i
 def _solve(
     problem: str,
     settings: dict[str, Any],
-    options: dict[Model, dict[str, int]],
+    options: dict[Model, dict[str, Any]],
     flags: dict[str, Any],
     interrupts: Interrupts,
 ) -> int:

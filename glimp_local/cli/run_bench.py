@@ -31,7 +31,7 @@ _SEED = 1
 def run(
     problems: Sequence[Problem],
     settings: dict[str, Any],
-    options: dict[Model, dict[str, int]],
+    options: dict[Model, dict[str, Any]],
     flags: dict[str, Any],
 ) -> int:
     """Run a bench the way the flags say; give the exit code."""

@@ -11,11 +11,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
+from glimp_local import models_toml
 from glimp_local.bench.agreement import watch
 from glimp_local.bench.bench import asked, check_lengths, instruction_for
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Look, Looks
-from glimp_local.calibration import FEW, SHARES, Cut, cuts, write_threshold
+from glimp_local.calibration import FEW, SHARES, Cut, cuts
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.loading import loaded, say_notices
 from glimp_local.config import user_file
@@ -56,7 +57,7 @@ def run(
     problems: Sequence[Problem],
     share: float | None,
     settings: dict[str, Any],
-    options: dict[Model, dict[str, int]],
+    options: dict[Model, dict[str, Any]],
     flags: dict[str, Any],
 ) -> int:
     """Calibrate the way the flags say; give the exit code."""
@@ -132,7 +133,7 @@ def _agreement(looks: Sequence[Looks]) -> AgreementFigures | None:
 
 def _write(pair: Pair, chosen: Cut, models_file: Path | None) -> str:
     file = models_file or user_file()
-    write_threshold(file, pair.name, chosen.threshold_nats)
+    models_toml.put(file, pair.name, {"threshold": chosen.threshold_nats})
     return str(file)
 
 

@@ -1,8 +1,10 @@
 """One GGUF, one context, one sequence of tokens.
 
 The engine holds `ids`, the tokens its cache was computed for, and keeps one promise: whatever happens (cancel, full
-context, failed computation), `ids` and the cache agree, so that work can go on from there. One thread at a time may
-use it; only the cancel event may be set from another.
+context, failed computation), `ids` and the cache agree, so that work can go on from there. Behind `ids` the cache may
+hold drafted tokens: guesses at what comes next, computed in one batch with the last token. A guess that comes true
+costs no computation of its own; the others are dropped before the cache is used for anything else. One thread at a
+time may use an engine; only the cancel event may be set from another.
 """
 
 from __future__ import annotations
@@ -18,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import llama_cpp as lib
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import psutil
 
-from glimp_local.config import EngineOptions, SamplingSettings
+from glimp_local.config import MAX_DRAFT, EngineOptions, SamplingSettings
 from glimp_local.engine import binding, states
 from glimp_local.engine.sampler import Sampler
 from glimp_local.engine.template import ChatTemplate
@@ -40,7 +43,12 @@ from glimp_local.errors import (
 _LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 _FLASH = {"auto": -1, "off": 0, "on": 1}
-_CACHE_TYPES = {"f16": lib.GGML_TYPE_F16, "q8_0": lib.GGML_TYPE_Q8_0, "q4_0": lib.GGML_TYPE_Q4_0}
+_CACHE_TYPES = {
+    "auto": lib.GGML_TYPE_F16,
+    "f16": lib.GGML_TYPE_F16,
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+}
 
 _TINY_BYTES = 64_000_000
 """Below this size a model decodes a token in less time than two threads need to meet at their barriers."""
@@ -72,12 +80,15 @@ class Engine:
         self.cancel = cancel or threading.Event()
         self.ids: list[int] = []
         self.fed = 0  # tokens fed in all, for the account
+        self.in_use = threading.RLock()
+        """Held by a thread that works with the engine behind its owner's back: `close` waits for it."""
         self.gpus = binding.gpus() if self.options.gpu_layers else []
         self._context: Any = None
         self._model: Any = None
         self._batch: Any = None
         self._vocabulary: Vocabulary | None = None
         self._sampler: Sampler | None = None
+        self._drafted: list[int] = []  # behind `ids` in the cache, in reverse: the next one stands last
         self._has_logits = False
         self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
         check_file(path)
@@ -139,18 +150,24 @@ class Engine:
         params.n_ctx = context
         params.n_batch = min(options.batch or (512 if self.gpus else 128), context)
         params.n_ubatch = min(params.n_batch, 512)
-        params.n_outputs_max = 1  # only the last row of a batch is ever read
+        params.n_outputs_max = min(MAX_DRAFT + 1, params.n_batch)  # rows of logits read of one batch
         params.n_seq_max = 1
-        params.n_threads = params.n_threads_batch = self.threads
+        params.n_threads, params.n_threads_batch = self.threads, self.threads_batch
         params.flash_attn_type = _FLASH[options.flash_attention]
         params.type_k = params.type_v = _CACHE_TYPES[options.cache_type]
         params.swa_full = options.swa_full
         with binding.collected_errors() as errors:
             self._context = lib.llama_init_from_model(self._model, params)
         if not self._context:
+            reason = errors[-1] if errors else "no reason given"
+            if "K cache " in reason or "V cache " in reason:
+                raise UsageError(
+                    f"{self.name} cannot keep its cache as {options.cache_type}: {reason}",
+                    hint='this model needs f16: leave --cache-type out, or say cache_type = "f16" in models.toml',
+                )
             raise GlimpError(
-                f"no context of {context:,} tokens for {self.name}: {errors[-1] if errors else 'no reason given'}",
-                hint="for want of memory, try a smaller --ctx or fewer layers on the GPU; else change the option named",
+                f"no context of {context:,} tokens for {self.name}: {reason}",
+                hint="for want of memory, try a smaller --ctx, --cache-type q8_0 or fewer layers on the GPU",
             )
         self._memory: Any = lib.llama_get_memory(self._context)
         self.context: int = min(context, lib.llama_n_ctx(self._context))  # llama.cpp rounds up; a limit is a limit
@@ -174,16 +191,43 @@ class Engine:
 
     @property
     def threads(self) -> int:
-        """CPU threads this engine computes with."""
+        """CPU threads it computes one token with."""
         if self.options.threads:
             return self.options.threads
         return 1 if self.path.stat().st_size < _TINY_BYTES else (psutil.cpu_count(logical=False) or 1)
 
     @property
+    def threads_batch(self) -> int:
+        """CPU threads it computes several tokens at once with."""
+        return self.options.threads_batch or self.threads
+
+    def set_threads(self, threads: int, threads_batch: int) -> None:
+        """Change the threads for one token and for several, as the options of their names do."""
+        self.options = msgspec.structs.replace(self.options, threads=threads, threads_batch=threads_batch)
+        lib.llama_set_n_threads(self._context, self.threads, self.threads_batch)
+
+    @property
+    def is_offloaded(self) -> bool:
+        """Does a GPU compute all of its layers?"""
+        layers: int = lib.llama_model_n_layer(self._model) + 1  # the output counts as one
+        return bool(self.gpus) and not 0 <= self.options.gpu_layers < layers
+
+    @property
+    def batch_size(self) -> int:
+        """Most tokens of a prompt it computes at once."""
+        return self._batch_size
+
+    @property
+    def cores(self) -> int:
+        """CPU cores a forward pass keeps busy: none where a GPU computes all layers."""
+        return 0 if self.is_offloaded else max(self.threads, self.threads_batch)
+
+    @property
     def device(self) -> str:
         """Where the model's layers are, in words."""
         if not self.gpus:
-            return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}"
+            prompts = "" if self.threads_batch == self.threads else f", {self.threads_batch} for prompts"
+            return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}{prompts}"
         layers = "all layers" if self.options.gpu_layers < 0 else f"{self.options.gpu_layers} layers"
         return f"{layers} on {', '.join(self.gpus)}"
 
@@ -220,26 +264,59 @@ class Engine:
         self._check_open()
         if self._sampler is None or not self._has_logits:
             raise RuntimeError("sampling needs set_sampling() first, and logits of the last token")
-        return self._sampler.sample(self._context, self.ids)
+        return self._sampler.sample(self._context, self.ids, row=-1 - len(self._drafted))
 
     def logits(self) -> npt.NDArray[np.float32]:
         """View the raw logits behind the last token, shape (vocabulary.size,). Valid until the next feed or decode."""
         self._check_open()
         if not self._has_logits:
             raise RuntimeError("there are no logits: feed a token first")
-        return np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, -1), (self.vocabulary.size,))
+        row = lib.llama_get_logits_ith(self._context, -1 - len(self._drafted))
+        return np.ctypeslib.as_array(row, (self.vocabulary.size,))
 
-    def decode(self, token: int) -> None:
-        """Feed one token.
+    @property
+    def drafted(self) -> int:
+        """How many drafted tokens the cache holds behind `ids`."""
+        return len(self._drafted)
 
-        Raises ContextFullError where it has no room and DecodeError where llama.cpp fails.
+    def expects(self, token: int) -> bool:
+        """Was this token drafted to come next, so that it costs no computation?"""
+        return bool(self._drafted) and self._drafted[-1] == token
+
+    def decode(self, token: int, drafted: Sequence[int] = ()) -> None:
+        """Feed one token, and compute the drafted ones behind it in the same batch, MAX_DRAFT at most.
+
+        A token that was drafted to come here is computed already, and no new draft is taken then. Raises
+        ContextFullError where the token has no room (drafts that have none are left out) and DecodeError where
+        llama.cpp fails. Drafting needs an engine that `keeps_past`.
         """
         self._check_open()
+        if self.expects(token):
+            self.ids.append(self._drafted.pop())
+            return
+        self._drop_draft()
+        position = len(self.ids)
         self._tokens[0] = token
-        self._positions[0] = len(self.ids)
+        self._positions[0] = position
         self._wanted[0] = 1
-        self._compute(1)
+        if not drafted:
+            self._compute(1)
+            self.ids.append(token)
+            return
+        drafted = drafted[: max(0, min(MAX_DRAFT, self._batch_size - 1, self.context - position - 1))]
+        count = 1 + len(drafted)
+        self._tokens[1:count] = drafted
+        self._positions[1:count] = np.arange(position + 1, position + count)
+        self._wanted[1:count] = 1
+        self._compute(count)
         self.ids.append(token)
+        self._drafted = list(reversed(drafted))
+
+    def _drop_draft(self) -> None:
+        """Take the guesses that did not come true out of the cache."""
+        if self._drafted:
+            self._has_logits, self._drafted = False, []
+            self._cut(len(self.ids))
 
     def feed(self, ids: Sequence[int]) -> None:
         """Feed tokens in batches; a cancel stops between two of them.
@@ -251,6 +328,7 @@ class Engine:
             raise self._full()
         if self._sampler is not None:
             self._sampler.forget()
+        self._drop_draft()
         for start in range(0, len(ids), self._batch_size):
             if self.cancel.is_set():
                 raise CancelledError("cancelled while reading the prompt")
@@ -296,6 +374,9 @@ class Engine:
         next turn. Raises what `feed` raises.
         """
         keep = _common_prefix(self.ids, target)
+        while keep == len(self.ids) < len(target) and self.expects(target[keep]):
+            self.decode(target[keep])
+            keep += 1
         if keep == len(target) == len(self.ids) and self._has_logits:
             return 0
         if keep < len(self.ids) or keep == len(target):
@@ -310,7 +391,7 @@ class Engine:
         snapshot, or to the start: `llama_memory_seq_rm` says what worked. Logits have to be computed again.
         """
         self._check_open()
-        self._has_logits = False
+        self._has_logits, self._drafted = False, []
         if self._sampler is not None:
             self._sampler.forget()
         if not self._cut(length):
@@ -359,17 +440,19 @@ class Engine:
     @property
     def state_bytes(self) -> int:
         """The most bytes that `save_state`'s file will have."""
-        self._check_open()
-        return states.size_bytes(self._context, self.ids, self._snapshots)
+        with self.in_use:
+            self._check_open()
+            return states.size_bytes(self._context, self.ids, self._snapshots)
 
     def save_state(self, path: Path) -> int:
         """Write all that is held into a file; return its size in bytes. Logits have to be computed again.
 
         Raises CacheError or OSError where that fails; the file may be there in part then.
         """
-        self.rewind(len(self.ids))  # only what `ids` says
         depends_on = states.depends_on(self.fingerprint, self.options)
-        return states.write(path, self._context, self.ids, self._snapshots, depends_on)
+        with self.in_use:
+            self.rewind(len(self.ids))  # only what `ids` says
+            return states.write(path, self._context, self.ids, self._snapshots, depends_on)
 
     def load_state(self, path: Path) -> int:
         """Hold what was saved, in place of what is held; return how many tokens. Logits have to be computed again.
@@ -377,17 +460,22 @@ class Engine:
         Raises CacheError or OSError where the file is damaged, of another model or of other options, or holds more than
         there is room for; then nothing is held.
         """
-        self.rewind(0)
         depends_on = states.depends_on(self.fingerprint, self.options)
-        self.ids, self._snapshots = states.read(path, self._context, self.context, depends_on)
-        return len(self.ids)
+        with self.in_use:
+            self.rewind(0)
+            self.ids, self._snapshots = states.read(path, self._context, self.context, depends_on)
+            return len(self.ids)
 
     def close(self) -> None:
         """Free everything, the context before the model. Safe to call twice."""
+        with self.in_use:
+            self._free()
+
+    def _free(self) -> None:
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None
-        self._has_logits = False
+        self._has_logits, self._drafted = False, []
         if self._vocabulary is not None:
             self._vocabulary.close()
         # Forgotten first, freed then: an interrupt between the two must not lead to freeing twice.

@@ -40,14 +40,14 @@ class Sampler:
     def _add(self, sampler: Any) -> None:
         llama_cpp.llama_sampler_chain_add(self._chain, sampler)
 
-    def sample(self, context: Any, ids: list[int]) -> int:
-        """Draw the next token from the last row of logits of a context that holds `ids`."""
+    def sample(self, context: Any, ids: list[int], *, row: int = -1) -> int:
+        """Draw the token behind `ids` from a context's row of logits (-1 is the last one)."""
         if self._penalties is not None and self._accepted != len(ids):
             llama_cpp.llama_sampler_reset(self._penalties)
             for token in ids[-self._settings.penalty_tokens :]:
                 llama_cpp.llama_sampler_accept(self._penalties, token)
         self._accepted = len(ids) + 1
-        return int(llama_cpp.llama_sampler_sample(self._chain, context, -1))
+        return int(llama_cpp.llama_sampler_sample(self._chain, context, row))
 
     def close(self) -> None:
         """Free the chain."""

@@ -65,7 +65,7 @@ def depends_on(model: str, options: EngineOptions) -> dict[str, str]:
     return {
         "model": model,
         "llama-cpp-python": binding.RELEASE,
-        "cache_type": options.cache_type,
+        "cache_type": "f16" if options.cache_type == "auto" else options.cache_type,
         "swa_full": "true" if options.swa_full else "false",
     }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from textual.app import SystemCommand
 
 from glimp_local.pair import Pair
-from glimp_local.routing import MODELS, Alone, Policy, Share, Threshold
+from glimp_local.routing import MODELS, Alone, Policy, Share, Speculative, Threshold
 
 if TYPE_CHECKING:
     from glimp_local.tui.app import ChatApp
@@ -40,3 +40,4 @@ def _policies(pair: Pair) -> Iterator[tuple[Policy, str]]:
     yield share, f"The large model for {pair.config.share:.0%} of the steps"
     for model in MODELS:
         yield Alone(model), f"The {model} model alone"
+    yield Speculative(), "The large model writes everything, the small one drafts for it"

@@ -101,6 +101,11 @@ class SidePanel(Vertical):
             f"catch-up {sum(step.catch_up_seconds for step in steps):.1f} s",
         ]
         if stats is not None:
+            lines += [
+                f"drafts {name} {model.draft_speedup:.1f}x"
+                for name, model in (("small", stats.small), ("large", stats.large))
+                if model is not None and model.draft_speedup is not None
+            ]
             lines.append(f"all of it {stats.seconds:.1f} s")
         lines += [
             f"context {model} {len(engine.ids):,}/{engine.context:,}" for model, engine in session.pair.engines.items()

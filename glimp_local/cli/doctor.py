@@ -1,0 +1,51 @@
+"""`glimp doctor`: what glimp finds on this machine, and how many threads suit a pair on it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from glimp_local.cli.flags import engine_options, loading_options, pair_settings
+from glimp_local.errors import UsageError
+
+# Only what `--help` and usage errors need is imported here; the rest is in `cli/run_doctor.py`.
+
+_EPILOG = """\b
+Examples:
+  glimp doctor
+  glimp doctor --tune
+  glimp doctor --tune --pair qwen3-0.6b-4b
+
+\b
+Exit codes: 0 done; 1 an error; 2 a flag or a models.toml that cannot be used; 3 a model is missing or unreadable; 130
+interrupted (143 by SIGTERM): nothing is written then.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.option("--tune", is_flag=True, help="Measure the threads of a pair and write them into your models.toml.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
+@loading_options
+def doctor(**flags: Any) -> None:
+    """Say what glimp finds on this machine.
+
+    --tune measures about half a minute for each model of a pair, with how many threads it computes one token at a
+    time, and a prompt, fastest. The fewest that come within 3% of the best are written into your models.toml, for that
+    pair; for two files (--small, --large) the flags to use are printed. Best when nothing else is at work.
+    """
+    if not flags["tune"]:
+        _refuse_the_flags_of_tune()
+    from glimp_local.cli.run_doctor import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+
+    sys.exit(run(pair_settings(flags), engine_options(flags), flags))
+
+
+def _refuse_the_flags_of_tune() -> None:
+    context = click.get_current_context()
+    for option in context.command.params:
+        given = context.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if given and option.name not in {"as_json", "quiet", "models_file"}:
+            raise UsageError(f"{option.opts[0]} has an effect with --tune alone", hint="add --tune")

@@ -1,0 +1,283 @@
+"""Drafting: guesses at the next tokens, so that the model that writes computes several of them in one batch.
+
+What is written stays the writer's own: each token is sampled from its logits, and a guess only decides whether the
+logits behind it are there already (Leviathan et al., arXiv 2211.17192; with one guess a place and the writer's own
+sampler there is nothing to correct). There are two drafters: the small model for the large one's steps, where both have
+one vocabulary (GlimpRouter's §3.6), and the text so far, whose repetitions either model may be about to write (prompt
+lookup). The economy says how many guesses pay.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from time import perf_counter
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from glimp_local.config import MAX_DRAFT
+from glimp_local.economy import Economy
+from glimp_local.engine import Engine
+from glimp_local.errors import ContextFullError, DecodeError
+
+_CONFIDENCES = (0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.98)
+"""The small model's probabilities at which the grade of its guesses changes."""
+_MODEL_PRIORS = (0.1, 0.25, 0.45, 0.6, 0.7, 0.8, 0.88, 0.95)
+_SHORTEST, _LONGEST = 3, 8
+"""So many tokens must have stood there before for what came behind them to be a guess; more of them make it better."""
+_TEXT_PRIORS = (0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
+PRIORS = (*_MODEL_PRIORS, *_TEXT_PRIORS)
+"""The chance that a guess comes true, by its grade: the small model's, then the text's."""
+_HOPED = 0.7
+"""The chance that is hoped for at first."""
+_WEIGHT = 0.1
+"""Of the latest guess in what is usual."""
+_RECOVERY = 0.02
+_PATIENCE = 8
+"""Where drafting did not pay, the small model is not asked for so many tokens."""
+
+
+class Guess(NamedTuple):
+    """A drafted token."""
+
+    token: int
+    grade: int
+    """How reliable such guesses are: an index of PRIORS."""
+
+
+class Reader(Protocol):
+    """The drafting model: its engine, and its transcript up to this step."""
+
+    engine: Engine
+    ids: list[int]
+
+    def catch_up(self) -> object:
+        """Bring the engine up to `ids`."""
+        ...
+
+
+class TextDrafter:
+    """Guesses that what followed the last few tokens when they stood in the text before follows them again."""
+
+    def __init__(self) -> None:
+        self._places: dict[tuple[int, ...], int] = {}
+        self._indexed = 0
+
+    def forget(self, length: int) -> None:
+        """Take note that the text is another one behind its first `length` tokens."""
+        self._indexed = min(self._indexed, length)
+
+    def guess(self, ids: Sequence[int]) -> list[Guess]:
+        """Guess what comes behind `ids`, MAX_DRAFT tokens at most."""
+        length, places = len(ids), self._places
+        for end in range(max(self._indexed, _SHORTEST), length):
+            places[tuple(ids[end - _SHORTEST : end])] = end
+        self._indexed = length
+        last = tuple(ids[length - _SHORTEST : length])
+        end = places.get(last, 0)
+        # A place may be one of a text that was cut since.
+        if not 0 < end < length or tuple(ids[end - _SHORTEST : end]) != last:
+            return []
+        alike = _SHORTEST
+        while alike < min(_LONGEST, end) and ids[end - alike - 1] == ids[length - alike - 1]:
+            alike += 1
+        grade = len(_MODEL_PRIORS) + alike - _SHORTEST
+        return [Guess(token, grade) for token in ids[end : end + MAX_DRAFT]]
+
+
+class ModelDrafter:
+    """Guesses what the small model finds likeliest, token by token, from what it has read of the step so far."""
+
+    def __init__(self, reader: Reader, writer: Engine) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._weights = np.empty(reader.engine.vocabulary.size, dtype=np.float32)
+        self._agreed = -1
+        self.seconds_each: float | None = None
+        """What a guess cost lately, in seconds; None before the first."""
+        self.usual_chance = _HOPED
+        """The chance that a guess had lately to come true."""
+        self.failure: str | None = None
+        """Why the small model could not compute; then it is not asked again."""
+
+    def begin_step(self) -> None:
+        """Take note that a step begins: the small model has read nothing of it."""
+        self._agreed = -1
+
+    def hope(self) -> None:
+        """Take note that it was not asked, because its guesses did not pay: they may do so again."""
+        self.usual_chance += _RECOVERY * (_HOPED - self.usual_chance)
+
+    def catch_up(self) -> None:
+        """Let the small model read what it missed before the step; raises what `Engine.feed` raises."""
+        if self._agreed < 0:
+            self._reader.catch_up()
+            self._agreed = 0
+
+    def guess(self, written: Sequence[int], most: int, economy: Economy, *, least_seconds: float = 0.0) -> list[Guess]:
+        """Guess what comes behind the tokens written in this step; raises what `Engine.feed` raises.
+
+        It stops where the next guess can be expected to save less than `least_seconds`, at the end of the text, and
+        behind a blank line, where the next step is another matter.
+        """
+        self._read(written)
+        engine, vocabulary, worth = self._reader.engine, self._writer.vocabulary, economy.token_seconds
+        guesses: list[Guess] = []
+        reach = 1.0
+        while True:
+            token, grade = self._likeliest(engine.logits())
+            if token >= vocabulary.size or token in vocabulary.ends:
+                break
+            chance = economy.chance(grade)
+            self.usual_chance = _mixed(self.usual_chance, chance)
+            guesses.append(Guess(token, grade))
+            reach *= chance
+            ends = len(guesses) == most or b"\n\n" in vocabulary.piece(token)
+            if ends or reach * self.usual_chance * worth < least_seconds or len(engine.ids) == engine.context:
+                break
+            engine.decode(token)
+        return guesses
+
+    def _read(self, written: Sequence[int]) -> None:
+        """Let the small model read the step so far; its own guesses stay as far as they came true."""
+        engine, start = self._reader.engine, len(self._reader.ids)
+        held, last = len(engine.ids) - start, len(written) - 1  # the last token is read anew: its logits are wanted
+        while self._agreed < min(held, last) and engine.ids[start + self._agreed] == written[self._agreed]:
+            self._agreed += 1
+        if self._agreed < held:
+            engine.rewind(start + self._agreed)
+        engine.feed(written[self._agreed :])
+        self._agreed = last
+
+    def _likeliest(self, logits: npt.NDArray[np.float32]) -> tuple[int, int]:
+        token, weights = int(logits.argmax()), self._weights
+        np.subtract(logits, logits[token], out=weights)
+        np.exp(weights, out=weights)
+        return token, bisect_right(_CONFIDENCES, 1.0 / float(weights.sum()))
+
+
+class Drafts:
+    """The drafting for one model's steps. `fixed` drafts so many tokens each time, whether it pays or not."""
+
+    def __init__(self, economy: Economy, *, model: ModelDrafter | None, fixed: int | None = None) -> None:
+        self._economy = economy
+        self._text = TextDrafter()
+        self._model = model
+        self._fixed = fixed
+        self._waiting: list[Guess] = []  # in reverse: those the engine holds, and nobody knows whether they come true
+        self._patience = 0
+        self._told = False
+        self._start = 0
+        self.begin_turn()
+
+    @property
+    def by_model(self) -> bool:
+        """Is there a model that drafts?"""
+        return self._model is not None and self._model.failure is None
+
+    def news(self) -> str | None:
+        """Say, once, that the drafting model failed, and why."""
+        if self._told or self._model is None or self._model.failure is None:
+            return None
+        self._told = True
+        return f"the small model drafts no longer: {self._model.failure}"
+
+    def begin_turn(self) -> None:
+        """Begin a new account."""
+        self.drafted = self.accepted = self._decoded = 0
+        self.seconds = 0.0
+        self.cut(0)
+
+    def begin_step(self, length: int) -> None:
+        """Take note that a step begins behind a transcript of a length."""
+        self._start = length
+        if self._model is not None:
+            self._model.begin_step()
+
+    def cut(self, length: int) -> None:
+        """Take note that the transcript is another one behind its first `length` tokens."""
+        self._text.forget(length)
+
+    def speedup(self, decode_seconds: float) -> float | None:
+        """Give how much faster a token was than one computed by itself, of which there were `decode_seconds`."""
+        plain, seconds = self._economy.plain_seconds, decode_seconds + self.seconds
+        return plain * self._decoded / seconds if self.drafted and plain and seconds else None
+
+    def decode(self, engine: Engine, ids: Sequence[int]) -> float:
+        """Have an engine compute the last of `ids`, and guesses behind it; give the seconds without the drafting.
+
+        Raises what `Engine.decode` and `Engine.feed` raise.
+        """
+        self._decoded += 1
+        if engine.drafted != len(self._waiting):
+            self._waiting.clear()  # the engine has read other things since
+        came_true = engine.expects(ids[-1])
+        if self._waiting:
+            self._economy.judge(self._waiting.pop().grade, came_true=came_true)
+        if came_true:
+            engine.decode(ids[-1])
+            self.accepted += 1
+            return 0.0
+        drafting, guesses = self._draft(ids)
+        start = perf_counter()
+        engine.decode(ids[-1], [guess.token for guess in guesses])
+        seconds = perf_counter() - start
+        self._economy.measure(1 + len(guesses), seconds, drafting)
+        self._waiting = guesses[::-1]
+        self.drafted += len(guesses)
+        self.seconds += drafting
+        return seconds
+
+    def _draft(self, ids: Sequence[int]) -> tuple[float, list[Guess]]:
+        """Draft what pays; give the seconds, too."""
+        model = None if self._model is None or self._model.failure else self._model
+        most, start = self._fixed, perf_counter()
+        if most is None or model is None:
+            guesses = self._text.guess(ids)[:most]
+            if most is None:
+                guesses = guesses[: self._economy.best_length(self._chances(guesses))]
+            if guesses or model is None:
+                return perf_counter() - start, guesses
+            most = self._worth_asking(model)
+        if not most:
+            return perf_counter() - start, []
+        return self._ask(model, ids, most)
+
+    def _worth_asking(self, model: ModelDrafter) -> int:
+        """Give how many guesses the small model should be asked for."""
+        if self._patience:
+            self._patience -= 1
+            return 0
+        most = self._economy.best_length([model.usual_chance] * MAX_DRAFT, model.seconds_each or 0.0)
+        if not most:
+            self._patience = _PATIENCE
+            model.hope()
+        return most
+
+    def _ask(self, model: ModelDrafter, ids: Sequence[int], most: int) -> tuple[float, list[Guess]]:
+        guesses: list[Guess] = []
+        start = perf_counter()
+        try:
+            model.catch_up()  # which is on its own account
+            start = perf_counter()
+            least = 0.0 if self._fixed else model.seconds_each or 0.0
+            guesses = model.guess(ids[self._start :], most, self._economy, least_seconds=least)
+        except ContextFullError:
+            pass  # the writer may have more room
+        except DecodeError as error:
+            model.failure = str(error)
+        seconds = perf_counter() - start
+        each = seconds / max(len(guesses), 1)
+        model.seconds_each = each if model.seconds_each is None else _mixed(model.seconds_each, each)
+        if not self._fixed:
+            guesses = guesses[: self._economy.best_length(self._chances(guesses))]
+        return seconds, guesses
+
+    def _chances(self, guesses: Sequence[Guess]) -> list[float]:
+        return [self._economy.chance(guess.grade) for guess in guesses]
+
+
+def _mixed(before: float, latest: float) -> float:
+    return before + _WEIGHT * (latest - before)

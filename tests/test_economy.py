@@ -1,0 +1,106 @@
+"""The economy: drafts are computed where that pays, and only there."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from glimp_local.config import MAX_DRAFT
+from glimp_local.economy import Economy
+
+
+def trained(slope: float, chance: float, *, rounds: int = 300, each_seconds: float = 0.0) -> tuple[Economy, list[int]]:
+    """Let an economy write on a machine where each further token of a batch costs `slope` of the first."""
+    draw, economy, lengths = random.Random(1), Economy([0.6]), []
+    for _ in range(rounds):
+        length = economy.best_length([economy.chance(0)] * MAX_DRAFT, each_seconds)
+        economy.measure(1 + length, 1 + slope * length, each_seconds * length)
+        for _ in range(length):
+            came_true = draw.random() < chance
+            economy.judge(0, came_true=came_true)
+            if not came_true:
+                break
+        lengths.append(length)
+    return economy, lengths
+
+
+def test_first_a_token_is_computed_by_itself() -> None:
+    economy = Economy([1.0])
+    assert economy.best_length([1.0] * 5) == 0
+    economy.measure(1, 1.0)
+    assert economy.best_length([1.0] * 5) == 5
+
+
+def test_where_a_batch_costs_hardly_more_long_drafts_pay() -> None:
+    economy, lengths = trained(0.05, 0.9)
+    assert sum(lengths[-50:]) / 50 > 6
+    assert economy.token_seconds < 0.4
+
+
+def test_where_each_token_costs_the_same_drafting_is_tried_and_given_up() -> None:
+    economy, lengths = trained(1.0, 0.95)
+    assert any(lengths[:20])
+    assert sum(length > 0 for length in lengths[-200:]) <= 10
+    assert economy.token_seconds > 0.9
+
+
+def test_where_guesses_are_wrong_drafting_is_given_up() -> None:
+    _, lengths = trained(0.1, 0.05)
+    assert sum(length > 0 for length in lengths[-200:]) <= 10
+
+
+def test_where_drafting_costs_as_much_as_writing_it_is_given_up() -> None:
+    _, lengths = trained(0.1, 0.9, each_seconds=1.0)
+    assert not any(lengths)
+
+
+@pytest.mark.parametrize("slope", [0.02, 0.3, 0.6, 1.0, 1.5])
+@pytest.mark.parametrize("chance", [0.2, 0.6, 0.9, 0.99])
+def test_on_no_machine_does_it_lose_much(slope: float, chance: float) -> None:
+    _, lengths = trained(slope, chance, rounds=600)
+    spent = sum(1 + slope * length for length in lengths)
+    draw, written = random.Random(2), 0
+    for length in lengths:
+        written += 1
+        for _ in range(length):
+            if draw.random() >= chance:
+                break
+            written += 1
+    assert spent / written < 1.06
+
+
+def test_what_did_not_pay_is_tried_again_when_it_does() -> None:
+    economy, _ = trained(1.0, 0.95)
+    draw, drafted = random.Random(3), 0
+    for _ in range(2000):  # something made batches cheap: a busy machine is idle again
+        length = economy.best_length([economy.chance(0)] * MAX_DRAFT)
+        economy.measure(1 + length, 1 + 0.1 * length)
+        for _ in range(length):
+            if not (came_true := draw.random() < 0.95):
+                economy.judge(0, came_true=came_true)
+                break
+            economy.judge(0, came_true=True)
+        drafted += length > 0
+    assert drafted > 200
+
+
+def test_one_slow_batch_on_a_busy_machine_changes_little() -> None:
+    economy, _ = trained(0.05, 0.9)
+    before = economy.best_length([0.9] * MAX_DRAFT)
+    economy.measure(1 + before, 50.0)
+    assert economy.best_length([0.9] * MAX_DRAFT) >= before - 2
+
+
+def test_a_token_is_computed_by_itself_now_and_then() -> None:
+    _, lengths = trained(0.01, 1.0, rounds=400)
+    assert 2 <= sum(length == 0 for length in lengths) <= 5
+
+
+def test_costs_between_two_that_were_measured_lie_on_a_line() -> None:
+    economy = Economy([0.5])
+    economy.measure(1, 1.0)
+    economy.measure(5, 9.0)
+    assert economy.costs()[3] == pytest.approx(5.0, rel=0.01)
+    assert economy.costs()[5] == pytest.approx(9.0, rel=0.01)
+    assert len(economy.costs()) == MAX_DRAFT + 2

@@ -1,0 +1,148 @@
+"""A model that reads along while the other one writes: the same run, and never two threads at one engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glimp_local import Session, load_pair
+from glimp_local.bench.problems import read_problems
+from glimp_local.engine import Engine
+from glimp_local.errors import DecodeError
+from glimp_local.events import Text, fold
+from glimp_local.pair import Pair
+from tests.sessions import TOLERANCE, Open, assert_caches_equal_fresh_runs, held_by_a_fresh_engine, run
+
+STORIES = [problem.text for problem in read_problems("builtin")[:4]]
+
+
+@pytest.fixture
+def builtin() -> Iterator[Callable[..., Pair]]:
+    opened: list[Pair] = []
+
+    def open_(**settings: Any) -> Pair:
+        defaults = {"sampling": {"temperature": 0}, "draft": "off", "catch_up": "eager"}
+        opened.append(load_pair("builtin", **{**defaults, **settings}))
+        return opened[-1]
+
+    yield open_
+    for pair in opened:
+        pair.close()
+
+
+def test_read_along_or_not_the_run_is_the_same(builtin: Callable[..., Pair]) -> None:
+    lazy, eager = builtin(catch_up="lazy"), builtin()
+    for story in STORIES:
+        plain, along = run(lazy, story), run(eager, story)
+        assert [(step.model, step.text) for step in along.steps] == [(step.model, step.text) for step in plain.steps]
+        assert plain.stats.large is not None
+        assert along.stats.large is not None
+        assert plain.stats.large.along_tokens == 0
+        assert along.stats.large.along_tokens > 0  # how far it gets hangs on the machine
+        assert along.stats.large.catch_up_tokens < plain.stats.large.catch_up_tokens
+
+
+def test_what_was_read_along_is_what_a_fresh_engine_reads(builtin: Callable[..., Pair]) -> None:
+    session = Session(builtin(), seed=1)
+    list(session.ask(STORIES[0]))
+    assert_caches_equal_fresh_runs(session)
+    list(session.redo(4))
+    assert_caches_equal_fresh_runs(session)
+
+
+def test_between_two_events_a_look_waits_for_the_reader(builtin: Callable[..., Pair]) -> None:
+    session = Session(builtin(), seed=1)
+    looks = 0
+    for event in session.ask(STORIES[1]):
+        if isinstance(event, Text) and event.part == "thought" and looks < 12:
+            looks += 1
+            lane = session._lanes["large"]
+            logits = session.look("large")
+            assert np.allclose(logits, held_by_a_fresh_engine(lane.engine, lane.ids), atol=TOLERANCE)
+    assert looks == 12
+
+
+def test_between_two_events_a_look_at_the_writer_s_own_logits_repeats_no_token(builtin: Callable[..., Pair]) -> None:
+    expected = run(builtin(catch_up="lazy"), STORIES[1])
+    session = Session(builtin(), seed=1)
+    events = []
+    for event in session.ask(STORIES[1]):
+        events.append(event)
+        if isinstance(event, Text):
+            session.look("small")
+            session.look("small", "Or else")
+            session.look("large")
+    assert fold(events).answer == expected.answer
+
+
+@pytest.mark.parametrize("stop_at", [2, 9, 21])
+def test_a_cancel_while_a_model_reads_along_leaves_both_caches_right(
+    builtin: Callable[..., Pair], stop_at: int
+) -> None:
+    session = Session(builtin(), seed=1)
+    seen = 0
+    for event in session.ask(STORIES[2]):
+        seen += isinstance(event, Text)
+        if seen == stop_at:
+            session.cancel()
+    assert_caches_equal_fresh_runs(session)
+
+
+def test_a_pair_that_is_closed_while_a_model_reads_along_waits_for_it(
+    builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = builtin()
+    feed, begun, ended = Engine.feed, [], []
+
+    def feed_slowly(engine: Engine, ids: Any) -> None:
+        if engine is pair.engines["large"]:
+            begun.append(len(ids))
+            time.sleep(0.2)
+        feed(engine, ids)
+        if engine is pair.engines["large"]:
+            ended.append(len(ids))
+
+    monkeypatch.setattr(Engine, "feed", feed_slowly)
+    events = Session(pair, seed=1).ask(STORIES[0])
+    while not begun:
+        next(events)
+    pair.close()
+    assert len(ended) == len(begun)
+    assert pair.engines["large"]._context is None
+
+
+def test_what_fails_while_reading_along_is_said_when_it_is_needed(
+    builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = builtin()
+    feed = Engine.feed
+
+    def fail(engine: Engine, ids: Any) -> None:
+        if engine is pair.engines["large"]:
+            raise DecodeError("it broke")
+        feed(engine, ids)
+
+    monkeypatch.setattr(Engine, "feed", fail)
+    solution = run(pair, STORIES[0])
+    assert solution.finish_reason == "failed"
+    assert any("it broke" in notice for notice in solution.notices)
+    assert all(step.model == "small" for step in solution.steps if step.tokens)
+
+
+def test_where_both_want_the_same_cores_a_model_waits_for_its_turn(
+    builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cores, expected in ((1, False), (2, True), (8, True)):
+        monkeypatch.setattr("psutil.cpu_count", lambda *, logical, cores=cores: cores)  # noqa: ARG005
+        assert builtin(catch_up="auto").reads_along is expected  # one thread each
+
+
+def test_a_model_that_cannot_go_back_waits_for_its_turn(open_pair: Open) -> None:
+    settings = {"policy": "random", "share": 0.5, "catch_up": "eager", "max_answer": 60, "answer_by": "route"}
+    solution = run(open_pair(small="recurrent", large="recurrent", **settings))
+    models = [solution.stats.small, solution.stats.large]
+    assert [model.along_tokens for model in models if model] == [0, 0]
