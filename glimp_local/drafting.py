@@ -35,8 +35,10 @@ _HOPED = 0.7
 _WEIGHT = 0.1
 """Of the latest guess in what is usual."""
 _RECOVERY = 0.02
-_PATIENCE = 8
-"""Where drafting did not pay, the small model is not asked for so many tokens."""
+_FIRST_WAIT, _LONGEST_WAIT = 4, 64
+"""Where the small model's guesses do not pay, or not even certain ones would, none are made for so many tokens: each
+time for twice as many."""
+_CERTAIN = (1.0,) * MAX_DRAFT
 
 
 class Guess(NamedTuple):
@@ -69,8 +71,8 @@ class TextDrafter:
         """Take note that the text is another one behind its first `length` tokens."""
         self._indexed = min(self._indexed, length)
 
-    def guess(self, ids: Sequence[int]) -> list[Guess]:
-        """Guess what comes behind `ids`, MAX_DRAFT tokens at most."""
+    def find(self, ids: Sequence[int]) -> tuple[int, int]:
+        """Give where in `ids` what may come behind them stands, and the grade of such guesses; 0 where nowhere."""
         length, places = len(ids), self._places
         for end in range(max(self._indexed, _SHORTEST), length):
             places[tuple(ids[end - _SHORTEST : end])] = end
@@ -79,12 +81,11 @@ class TextDrafter:
         end = places.get(last, 0)
         # A place may be one of a text that was cut since.
         if not 0 < end < length or tuple(ids[end - _SHORTEST : end]) != last:
-            return []
+            return 0, 0
         alike = _SHORTEST
         while alike < min(_LONGEST, end) and ids[end - alike - 1] == ids[length - alike - 1]:
             alike += 1
-        grade = len(_MODEL_PRIORS) + alike - _SHORTEST
-        return [Guess(token, grade) for token in ids[end : end + MAX_DRAFT]]
+        return end, len(_MODEL_PRIORS) + alike - _SHORTEST
 
 
 class ModelDrafter:
@@ -167,7 +168,7 @@ class Drafts:
         self._model = model
         self._fixed = fixed
         self._waiting: list[Guess] = []  # in reverse: those the engine holds, and nobody knows whether they come true
-        self._patience = 0
+        self._patience = self._waited = 0
         self._told = False
         self._start = 0
         self.begin_turn()
@@ -226,35 +227,41 @@ class Drafts:
         seconds = perf_counter() - start
         self._economy.measure(1 + len(guesses), seconds, drafting)
         self._waiting = guesses[::-1]
+        if guesses:
+            self._waited = 0
         self.drafted += len(guesses)
         self.seconds += drafting
         return seconds
 
     def _draft(self, ids: Sequence[int]) -> tuple[float, list[Guess]]:
         """Draft what pays; give the seconds, too."""
+        start = perf_counter()
         model = None if self._model is None or self._model.failure else self._model
-        most, start = self._fixed, perf_counter()
-        if most is None or model is None:
-            guesses = self._text.guess(ids)[:most]
-            if most is None:
-                guesses = guesses[: self._economy.best_length(self._chances(guesses))]
-            if guesses or model is None:
-                return perf_counter() - start, guesses
-            most = self._worth_asking(model)
-        if not most:
-            return perf_counter() - start, []
-        return self._ask(model, ids, most)
-
-    def _worth_asking(self, model: ModelDrafter) -> int:
-        """Give how many guesses the small model should be asked for."""
-        if self._patience:
+        if self._fixed is not None:
+            if model is not None:
+                return self._ask(model, ids, self._fixed)
+            guesses = self._from_text(ids, self._fixed)
+        elif self._patience:
             self._patience -= 1
-            return 0
-        most = self._economy.best_length([model.usual_chance] * MAX_DRAFT, model.seconds_each or 0.0)
-        if not most:
-            self._patience = _PATIENCE
+            guesses = []
+        elif not (guesses := self._from_text(ids)) and model is not None:
+            if most := self._economy.best_length([model.usual_chance] * MAX_DRAFT, model.seconds_each or 0.0):
+                return self._ask(model, ids, most)
             model.hope()
-        return most
+            self._wait()
+        return perf_counter() - start, guesses
+
+    def _from_text(self, ids: Sequence[int], most: int = MAX_DRAFT) -> list[Guess]:
+        end, grade = self._text.find(ids)
+        most = min(most, len(ids) - end if end else 0)
+        if self._fixed is None and most:
+            most = self._economy.best_length([self._economy.chance(grade)] * most)
+            if not (most or self._economy.best_length(_CERTAIN)):
+                self._wait()
+        return [Guess(token, grade) for token in ids[end : end + most]]
+
+    def _wait(self) -> None:
+        self._patience = self._waited = min(max(2 * self._waited, _FIRST_WAIT), _LONGEST_WAIT)
 
     def _ask(self, model: ModelDrafter, ids: Sequence[int], most: int) -> tuple[float, list[Guess]]:
         guesses: list[Guess] = []

@@ -8,6 +8,7 @@ true differs from text to text: so both are measured, and nothing is assumed but
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from glimp_local.config import MAX_DRAFT
@@ -18,8 +19,12 @@ _FASTER, _SLOWER = 0.5, 0.05
 """Weight of a new measurement against those before: what else a machine does can only add to what a batch costs."""
 _MARGIN = 0.15
 """Drafts must gain so much of what their batch costs: estimates are rough, and hopeful."""
-_FADE = 0.999
-"""What was measured is doubted so much a token: what did not pay is tried again, the later the less it did."""
+_DOUBT = 0.01
+"""Behind n batches of several tokens what one cost is doubted an nth of this more each round: what did not pay is tried
+again, the later the less it did and the more often it was tried."""
+_CAUTIOUS = 4
+"""Longer drafts are tried once a token of such a one has cost less than _CHEAP of one computed by itself."""
+_CHEAP = 0.6
 _KEEP = 0.99
 """How much of what drafts brought counts on at the next outcome."""
 _PRIOR = 4.0
@@ -41,6 +46,8 @@ class Economy:
         self._tries = [0.0] * len(priors)
         self._seconds: list[float | None] = [None] * (MAX_DRAFT + 2)  # by the number of tokens in a batch
         self._measured = [0] * (MAX_DRAFT + 2)  # when, in rounds
+        self._tries_in_all = 0
+        self._longest = _CAUTIOUS
         self._round = 0
         self._spent_seconds = self._gained_tokens = 0.0
 
@@ -68,6 +75,9 @@ class Economy:
         else:
             self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
         self._measured[tokens] = self._round
+        self._tries_in_all += tokens > 1
+        if tokens > self._longest and seconds < _CHEAP * tokens * (self._seconds[1] or 0.0):
+            self._longest = min(2 * self._longest, MAX_DRAFT)
         self._round += 1
         self._spent_seconds = _KEEP * self._spent_seconds + seconds + drafting_seconds
         self._gained_tokens = _KEEP * self._gained_tokens + 1.0
@@ -92,7 +102,7 @@ class Economy:
         if seconds is None:
             return None
         hoped = plain * (1 + _HOPE * (size - 1))
-        faith = _FADE ** (self._round - self._measured[size])
+        faith = math.exp(-_DOUBT / self._tries_in_all * (self._round - self._measured[size]))
         return seconds if seconds < hoped else hoped + faith * (seconds - hoped)
 
     @property
@@ -116,7 +126,7 @@ class Economy:
             return 0
         costs, worth = self.costs(), self.token_seconds
         best, best_gain, reach, expected = 0, 0.0, 1.0, 0.0
-        for length, chance in enumerate(chances[:MAX_DRAFT], start=1):
+        for length, chance in enumerate(chances[: self._longest], start=1):
             reach *= chance
             expected += reach
             cost = costs[length + 1] + each_seconds * length

@@ -29,7 +29,12 @@ def test_first_a_token_is_computed_by_itself() -> None:
     economy = Economy([1.0])
     assert economy.best_length([1.0] * 5) == 0
     economy.measure(1, 1.0)
-    assert economy.best_length([1.0] * 5) == 5
+    assert economy.best_length([1.0] * 9) == 4
+
+
+def test_longer_drafts_are_tried_where_shorter_ones_are_cheap() -> None:
+    longest = {slope: max(trained(slope, 1.0)[1]) for slope in (0.1, 0.4, 1.0)}
+    assert longest == {0.1: MAX_DRAFT, 0.4: MAX_DRAFT, 1.0: 4}
 
 
 def test_where_a_batch_costs_hardly_more_long_drafts_pay() -> None:
@@ -57,8 +62,9 @@ def test_where_drafting_costs_as_much_as_writing_it_is_given_up() -> None:
 
 @pytest.mark.parametrize("slope", [0.02, 0.3, 0.6, 1.0, 1.5])
 @pytest.mark.parametrize("chance", [0.2, 0.6, 0.9, 0.99])
-def test_on_no_machine_does_it_lose_much(slope: float, chance: float) -> None:
-    _, lengths = trained(slope, chance, rounds=600)
+@pytest.mark.parametrize(("rounds", "most"), [(600, 1.06), (6000, 1.012)])
+def test_on_no_machine_does_it_lose_much(slope: float, chance: float, rounds: int, most: float) -> None:
+    _, lengths = trained(slope, chance, rounds=rounds)
     spent = sum(1 + slope * length for length in lengths)
     draw, written = random.Random(2), 0
     for length in lengths:
@@ -67,13 +73,13 @@ def test_on_no_machine_does_it_lose_much(slope: float, chance: float) -> None:
             if draw.random() >= chance:
                 break
             written += 1
-    assert spent / written < 1.06
+    assert spent / written < most
 
 
 def test_what_did_not_pay_is_tried_again_when_it_does() -> None:
     economy, _ = trained(1.0, 0.95)
     draw, drafted = random.Random(3), 0
-    for _ in range(2000):  # something made batches cheap: a busy machine is idle again
+    for _ in range(4000):  # something made batches cheap: a busy machine is idle again
         length = economy.best_length([economy.chance(0)] * MAX_DRAFT)
         economy.measure(1 + length, 1 + 0.1 * length)
         for _ in range(length):
@@ -82,7 +88,7 @@ def test_what_did_not_pay_is_tried_again_when_it_does() -> None:
                 break
             economy.judge(0, came_true=True)
         drafted += length > 0
-    assert drafted > 200
+    assert drafted > 400
 
 
 def test_one_slow_batch_on_a_busy_machine_changes_little() -> None:
