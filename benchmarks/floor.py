@@ -62,8 +62,8 @@ def measure(setup: Setup) -> list[str]:
             blocks += [f"**{files.name}**: {_said(rounds)}", _table(rounds)]
     about = (
         f"{setup.rounds} rounds in turns with each model alone on the same question; every second step, drawn at "
-        f"random, goes to the large model; drafting is off. Mean seconds of a run of some {setup.tokens} tokens; `rest` "
-        "is Python: hand-over, text, events."
+        f"random, goes to the large model; drafting is off. Mean seconds of runs of some {setup.tokens} tokens; "
+        "`rest` is Python: hand-over, text, events."
     )
     return [about, *blocks, *missing]
 
