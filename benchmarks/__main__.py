@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from benchmarks import document, drafting, end_to_end, floor, long_session, memory, pace
 from benchmarks.setup import MissingError, Setup
@@ -32,6 +33,15 @@ def _in_folder(variable: str, name: str) -> Path | None:
     return Path(os.environ[variable], name) if os.environ.get(variable) else None
 
 
+def _given(context: click.Context) -> list[str]:
+    """Give the options of the command line, without the folders of files."""
+    given = []
+    for name, value in context.params.items():
+        if name not in {"sections", "write"} and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            given += [f"--{name.replace('_', '-')}", value.name if isinstance(value, Path) else str(value)]
+    return given
+
+
 @click.command()
 @click.argument("sections", nargs=-1, type=click.Choice(list(SECTIONS)))
 @click.option("--write", is_flag=True, help="Put the sections into docs/benchmarks.md.")
@@ -47,8 +57,10 @@ def _in_folder(variable: str, name: str) -> Path | None:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Problems of each pair.")
 @click.option("--solves", type=click.IntRange(1), default=300, show_default=True, help="Watched for growth.")
 @click.option("--session-tokens", type=click.IntRange(64), default=16384, show_default=True, help="The long session.")
-def main(sections: tuple[str, ...], write: bool, **options: Any) -> None:
+@click.pass_context
+def main(context: click.Context, /, sections: tuple[str, ...], write: bool, **options: Any) -> None:
     """Measure SECTIONS (all without one) and print them as Markdown."""
+    given = _given(context)
     for keys, variable, names in (
         (("small", "large"), "GLIMP_REAL_PAIR", _REAL),
         (("shared_small", "shared_large"), "GLIMP_SHARED_VOCAB_PAIR", _SHARED),
@@ -69,8 +81,7 @@ def main(sections: tuple[str, ...], write: bool, **options: Any) -> None:
             print(f"{name}: {error}{f' ({error.hint})' if error.hint else ''}\n", file=sys.stderr)
             code = error.exit_code
             continue
-        arguments = [name, *(part for part in sys.argv[1:] if part not in SECTIONS)]
-        drawn = document.section(SECTIONS[name].HEADING, arguments, blocks, machine)
+        drawn = document.section(SECTIONS[name].HEADING, [name, *given], blocks, machine)
         print(drawn, flush=True)
         if write:
             document.write(drawn)

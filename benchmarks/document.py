@@ -31,7 +31,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def section(heading: str, arguments: Sequence[str], blocks: Iterable[str], machine: str) -> str:
     """Put a section together: what it is called, how it was drawn and where, and what was found."""
-    command = shlex.join(["python", "-m", "benchmarks", *map(_without_folder, arguments)])
+    command = shlex.join(["python", "-m", "benchmarks", *arguments])
     return "\n\n".join([f"## {heading}", f"    {command}", machine, *blocks]) + "\n"
 
 
@@ -54,11 +54,7 @@ def replaced(document: str, drawn: str) -> str:
     return "\n\n".join(sections) + "\n"
 
 
-def write(drawn: str, file: Path = FILE) -> None:
+def write(drawn: str) -> None:
     """Put a section into the file."""
-    document = file.read_text(encoding="utf-8") if file.exists() else ""
-    file.write_text(replaced(document, drawn), encoding="utf-8")
-
-
-def _without_folder(argument: str) -> str:
-    return Path(argument).name if Path(argument).exists() else argument
+    document = FILE.read_text(encoding="utf-8") if FILE.exists() else ""
+    FILE.write_text(replaced(document, drawn), encoding="utf-8")

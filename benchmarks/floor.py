@@ -57,15 +57,20 @@ def measure(setup: Setup) -> list[str]:
     except MissingError as error:
         missing.append(str(error))
     for files in chosen:
-        with setup.open(files, draft="off", max_answer=setup.tokens, max_thought=setup.tokens, max_step=64) as pair:
+        with _open(setup, files) as pair:
             rounds = [_round(setup, files, pair, number) for number in range(setup.rounds + 1)][1:]
             blocks += [f"**{files.name}**: {_said(rounds)}", _table(rounds)]
     about = (
         f"{setup.rounds} rounds in turns with each model alone on the same question; every second step, drawn at "
-        f"random, goes to the large model; drafting is off. Mean seconds of runs of some {setup.tokens} tokens; "
-        "`rest` is Python: hand-over, text, events."
+        f"random, goes to the large model; drafting is off, catch-up lazy. Mean seconds of runs of some "
+        f"{setup.tokens} tokens; `rest` is Python: hand-over, text, events."
     )
     return [about, *blocks, *missing]
+
+
+def _open(setup: Setup, files: Files) -> Pair:
+    budgets = {"max_answer": setup.tokens, "max_thought": setup.tokens, "max_step": 64}
+    return setup.open(files, draft="off", catch_up="lazy", **budgets)
 
 
 def _round(setup: Setup, files: Files, pair: Pair, number: int) -> Spent:
