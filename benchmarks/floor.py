@@ -13,14 +13,25 @@ import msgspec
 from benchmarks.document import table
 from benchmarks.figures import number, ratio
 from benchmarks.setup import BUILTIN, Files, MissingError, Setup, fresh_session
+from glimp_local.entropy import Glimpse
 from glimp_local.events import ModelStats, Stats, fold
 from glimp_local.pair import Pair
-from glimp_local.routing import MODELS, Alone, Model, Random
+from glimp_local.routing import MODELS, Alone, Decision, Model, Random
 
 HEADING = "Floor: a routed run's wall time, and where the rest goes"
 
-_SHARE = 0.5
-"""Of the steps, drawn at random: many switches, whatever a pair's entropies are."""
+
+class EverySecond(Random):
+    """Every second step is the large model's: as many switches as there can be, whatever a pair's entropies are."""
+
+    def __init__(self) -> None:
+        super().__init__(0.5, seed=0)
+        self._steps = 0
+
+    def decide(self, glimpse: Glimpse | None) -> Decision:  # noqa: ARG002 - it is looked at, and not heeded
+        """Choose the model that did not write the step before."""
+        self._steps += 1
+        return Decision("small" if self._steps % 2 else "large", "random")
 
 
 class Spent(msgspec.Struct, frozen=True):
@@ -58,11 +69,11 @@ def measure(setup: Setup) -> list[str]:
         missing.append(str(error))
     for files in chosen:
         with _open(setup, files) as pair:
-            rounds = [_round(setup, files, pair, number) for number in range(setup.rounds + 1)][1:]
+            rounds = [_round(setup, files, pair) for _ in range(setup.rounds + 1)][1:]
             blocks += [f"**{files.name}**: {_said(rounds)}", _table(rounds)]
     about = (
-        f"{setup.rounds} rounds in turns with each model alone on the same question; every second step, drawn at "
-        f"random, goes to the large model; drafting is off, catch-up lazy. Mean seconds of runs of some "
+        f"{setup.rounds} rounds in turns with each model alone on the same question; every second step goes to "
+        f"the large model; drafting is off, catch-up lazy. Mean seconds of runs of some "
         f"{setup.tokens} tokens; `rest` is Python: hand-over, text, events."
     )
     return [about, *blocks, *missing]
@@ -73,12 +84,12 @@ def _open(setup: Setup, files: Files) -> Pair:
     return setup.open(files, draft="off", catch_up="lazy", **budgets)
 
 
-def _round(setup: Setup, files: Files, pair: Pair, number: int) -> Spent:
+def _round(setup: Setup, files: Files, pair: Pair) -> Spent:
     question = setup.question(files, pair)
     alone = {
         model: _stats(fold(fresh_session(pair, policy=Alone(model)).ask(question)).stats, model) for model in MODELS
     }
-    routed = fold(fresh_session(pair, policy=Random(_SHARE, number)).ask(question)).stats
+    routed = fold(fresh_session(pair, policy=EverySecond()).ask(question)).stats
     each = {model: _stats(routed, model) for model in MODELS}
     read = {model: alone[model].prefill_seconds / alone[model].prefill_tokens for model in MODELS}
     wrote = {model: alone[model].decode_seconds / alone[model].tokens for model in MODELS}

@@ -33,8 +33,22 @@ def measure(setup: Setup) -> list[str]:
         f"{resident.solves} solves in one process ({found[0][0].name}): {resident.warm / 2**20:,.1f} MiB after the "
         f"first ones, {resident.last / 2**20:,.1f} MiB after the last: {grown:+.1f} MiB."
     )
-    columns = ("pair", "both files", "both KV caches", "Python and libraries", "sum", "peak", "peak to sum")
-    about = "MiB of a process of its own; the caches as llama.cpp tells them. What is on a GPU is not in the peak."
+    columns = (
+        "pair",
+        "peak",
+        "both files",
+        "both KV caches",
+        "peak to these",
+        "repacked",
+        "compute",
+        "Python",
+        "unexplained",
+    )
+    about = (
+        "MiB of a process of its own, caches and buffers as llama.cpp tells them; what is on a GPU is not among them. "
+        "`repacked` are weights that llama.cpp copies into the order in which the processor computes them fastest: the "
+        "mapped file they come from stays in the figure, but the system can take it back."
+    )
     return [table(columns, peaks), about, growth, *missing]
 
 
@@ -51,6 +65,14 @@ def watch(setup: Setup, files: Files, solves: int) -> Resident:
 
 
 def _peak(resident: Resident) -> list[str]:
-    needed = resident.files + resident.kv_caches + resident.before
-    sizes = [resident.files, resident.kv_caches, resident.before, needed, resident.peak]
-    return [*(f"{size / 2**20:,.1f}" for size in sizes), f"{resident.peak / needed:.2f}"]
+    needed = resident.files + resident.kv_caches
+    others = [resident.repacked, resident.compute, resident.before]
+    return [
+        *_mebibytes(resident.peak, resident.files, resident.kv_caches),
+        f"{resident.peak / needed:.2f}",
+        *_mebibytes(*others, resident.peak - needed - sum(others)),
+    ]
+
+
+def _mebibytes(*sizes: int) -> list[str]:
+    return [f"{size / 2**20:,.1f}" for size in sizes]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from benchmarks.setup import Files, Setup, fresh_session
 from glimp_local.events import fold
 from glimp_local.pair import Pair
 
-_KV_CACHE = re.compile(r"llama_kv_cache: size = +([\d.]+) MiB")
+_BUFFER = re.compile(r"(?:CPU|CPU_REPACK|\w+_Host) +(model|KV|compute|output) buffer size = +([\d.]+) MiB")
 _WARM = 20
 """Solves after which everything that is allocated once is there."""
 
@@ -37,6 +38,10 @@ class Resident(msgspec.Struct, frozen=True):
     """Python and the libraries, before a pair was loaded."""
     files: int
     kv_caches: int
+    repacked: int
+    """Copies of weights in the order in which this processor computes them fastest; the mapped file stays beside."""
+    compute: int
+    """Buffers of the computation and its outputs."""
     peak: int
     warm: int
     """After the first solves."""
@@ -45,22 +50,24 @@ class Resident(msgspec.Struct, frozen=True):
     solves: int
 
 
-class _Caches(logging.Handler):
-    """Adds up the KV caches that llama.cpp says it makes."""
+class _Buffers(logging.Handler):
+    """Adds up the buffers in the machine's own memory that llama.cpp says it makes, by what they are for."""
 
-    total = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
-        if found := _KV_CACHE.search(record.getMessage()):
-            self.total += round(float(found[1]) * 2**20)
+        if found := _BUFFER.search(record.getMessage()):
+            self.bytes[found[1]] += round(float(found[2]) * 2**20)
 
 
 def main() -> None:
     """Do what is asked and print the result."""
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked, dec_hook=_path)
-    process, caches, log = psutil.Process(), _Caches(), logging.getLogger("glimp_local.llama")
+    process, buffers, log = psutil.Process(), _Buffers(), logging.getLogger("glimp_local.llama")
     log.setLevel(logging.DEBUG)
-    log.addHandler(caches)
+    log.addHandler(buffers)
     before = process.memory_info().rss
     with asked.setup.open(asked.files, policy="threshold", max_answer=asked.setup.tokens) as pair:
         log.setLevel(logging.CRITICAL)
@@ -70,7 +77,18 @@ def main() -> None:
             if number < min(_WARM, asked.solves):
                 warm = process.memory_info().rss
         last = process.memory_info().rss
-        found = Resident(before, sizes, caches.total, _peak(last), warm, last, asked.solves)
+        made = buffers.bytes
+        found = Resident(
+            before=before,
+            files=sizes,
+            kv_caches=made["KV"],
+            repacked=made["model"],
+            compute=made["compute"] + made["output"],
+            peak=_peak(last),
+            warm=warm,
+            last=last,
+            solves=asked.solves,
+        )
     sys.stdout.buffer.write(msgspec.json.encode(found))
 
 
