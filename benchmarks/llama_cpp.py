@@ -30,10 +30,8 @@ _NOT_NEEDED = ("TESTS", "EXAMPLES", "SERVER")
 class Result(msgspec.Struct, frozen=True):
     """One test, of the many fields llama-bench tells."""
 
-    n_threads: int
-    n_prompt: int
-    n_gen: int
-    n_depth: int
+    backends: str
+    """What it could compute with, such as "CPU" or "CUDA"."""
     samples_ts: list[float]
     """Tokens per second of each repetition."""
 
@@ -65,15 +63,21 @@ class LlamaBench:
         done = subprocess.run(command, env=self._environment, capture_output=True, check=False)  # noqa: S603 - built here
         if done.returncode:
             raise MissingError(f"llama-bench failed: {done.stderr[-500:].decode('utf-8', 'replace')}")
-        return rate(done.stdout)
+        found = result(done.stdout)
+        if engine.gpus and found.backends == "CPU":
+            raise MissingError(
+                f"{self._path} was built without the GPU that Python computes with",
+                hint="build it with the CMAKE_ARGS of llama-cpp-python, or compare without: --gpu-layers 0",
+            )
+        return statistics.median(found.samples_ts)
 
 
-def rate(output: bytes) -> float:
-    """Give the tokens per second in the JSON of a llama-bench that made one test; raises ValueError for any other."""
+def result(output: bytes) -> Result:
+    """Read the JSON of a llama-bench that made one test; raises ValueError for any other."""
     results = msgspec.json.decode(output, type=list[Result])
     if len(results) != 1 or not results[0].samples_ts:
         raise ValueError(f"llama-bench made {len(results)} tests, not one")
-    return statistics.median(results[0].samples_ts)
+    return results[0]
 
 
 def find(given: Path | None) -> Path:

@@ -101,7 +101,7 @@ def _round(pair: Pair, path: Path) -> Round:
     if bare_tokens[:passes] != written:
         raise MissingError(f"{engine.name} wrote other tokens in the bare loop: nothing to compare")
     bench, python = LlamaBench(path), LlamaBench(path, python_library=True)
-    batch = engine.options.batch or (512 if engine.gpus else 128)
+    batch = engine._batch_size  # noqa: SLF001 - what the session's prompt was read in
     return Round(
         prefill=stats.prefill_tokens / stats.prefill_seconds,
         bench_prefill=bench.prefill(engine, len(prompt), batch=batch),

@@ -11,12 +11,13 @@ from click.testing import CliRunner
 
 from benchmarks import document, drafting, end_to_end, floor, long_session, memory, pace
 from benchmarks.__main__ import main
-from benchmarks.llama_cpp import find, rate
+from benchmarks.llama_cpp import find, result
 from benchmarks.setup import MissingError, Setup
 
 RECORDED = b"""[
   {
     "build_commit": "0c1e570",
+    "backends": "CPU",
     "model_type": "llama 256M Q4_1",
     "n_threads": 2,
     "type_k": "f16",
@@ -65,14 +66,14 @@ def test_the_first_section_brings_the_title() -> None:
     assert document.replaced(replaced, "## One\n\n2\n") == replaced.replace("\n1\n", "\n2\n")
 
 
-def test_a_rate_is_the_median_of_the_repetitions() -> None:
-    assert rate(RECORDED) == 121.084
+def test_the_one_test_of_llama_bench_is_read() -> None:
+    assert (result(RECORDED).backends, result(RECORDED).samples_ts) == ("CPU", [121.084, 125.0, 114.286])
 
 
 @pytest.mark.parametrize("output", [b"[]", RECORDED.replace(b"[ 121.084, 125.0, 114.286 ]", b"[]")])
 def test_no_rate_is_made_up_where_llama_bench_tells_none(output: bytes) -> None:
     with pytest.raises(ValueError, match="not one"):
-        rate(output)
+        result(output)
 
 
 def test_a_llama_bench_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
