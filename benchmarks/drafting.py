@@ -8,7 +8,7 @@ import msgspec
 
 from benchmarks.document import table
 from benchmarks.figures import median, ratio
-from benchmarks.setup import BUILTIN, Files, MissingError, Setup, fresh_session
+from benchmarks.setup import Files, MissingError, Setup, fresh_session, with_builtin
 from glimp_local.events import Stats, fold
 from glimp_local.pair import Pair
 from glimp_local.routing import Speculative
@@ -29,12 +29,7 @@ class Drafted(msgspec.Struct, frozen=True):
 
 def measure(setup: Setup) -> list[str]:
     """Measure the built-in pair, and one other of one vocabulary where it is there."""
-    chosen: list[Files] = [BUILTIN]
-    missing = []
-    try:
-        chosen.append(setup.one_vocabulary())
-    except MissingError as error:
-        missing.append(str(error))
+    chosen, missing = with_builtin(setup.one_vocabulary)
     rows = [row for files in chosen for row in _rows(setup, files)]
     columns = ("pair", "drafted at once", "tokens/s", "to off", "drafted", "came true")
     about = (
@@ -51,7 +46,7 @@ def _rows(setup: Setup, files: Files) -> list[list[str]]:
         pairs = {draft: opened.enter_context(_open(setup, files, draft)) for draft in _DRAFTS}
         for number in range(setup.rounds + 1):
             for draft, pair in pairs.items():
-                run = _run(setup, files, pair)
+                run = _run(files, pair)
                 if number:  # the first round warms up
                     rounds[draft].append(run)
     off = [run.rate for run in rounds["off"]]
@@ -70,8 +65,8 @@ def _open(setup: Setup, files: Files, draft: str | int) -> Pair:
     return setup.open(files, draft=draft, policy="speculative", **settings)
 
 
-def _run(setup: Setup, files: Files, pair: Pair) -> Drafted:
-    stats = fold(fresh_session(pair, policy=Speculative()).ask(setup.question(files, pair))).stats
+def _run(files: Files, pair: Pair) -> Drafted:
+    stats = fold(fresh_session(pair, policy=Speculative()).ask(files.asked(pair))).stats
     large = stats.large
     if large is None or not large.tokens:
         raise MissingError(f"the large model of {files.name} wrote nothing: there is nothing to draft")

@@ -12,7 +12,7 @@ import msgspec
 
 from benchmarks.document import table
 from benchmarks.figures import number, ratio
-from benchmarks.setup import BUILTIN, Files, MissingError, Setup, fresh_session
+from benchmarks.setup import Files, MissingError, Setup, fresh_session, with_builtin
 from glimp_local.entropy import Glimpse
 from glimp_local.events import ModelStats, Stats, fold
 from glimp_local.pair import Pair
@@ -61,15 +61,10 @@ class Spent(msgspec.Struct, frozen=True):
 def measure(setup: Setup) -> list[str]:
     """Measure the built-in pair, and that of two vocabularies where it is there."""
     blocks = []
-    chosen: list[Files] = [BUILTIN]
-    missing = []
-    try:
-        chosen.append(setup.two_vocabularies())
-    except MissingError as error:
-        missing.append(str(error))
+    chosen, missing = with_builtin(setup.two_vocabularies)
     for files in chosen:
         with _open(setup, files) as pair:
-            rounds = [_round(setup, files, pair) for _ in range(setup.rounds + 1)][1:]
+            rounds = [_round(files, pair) for _ in range(setup.rounds + 1)][1:]
             blocks += [f"**{files.name}**: {_said(rounds)}", _table(rounds)]
     about = (
         f"{setup.rounds} rounds in turns with each model alone on the same question; every second step goes to "
@@ -84,8 +79,8 @@ def _open(setup: Setup, files: Files) -> Pair:
     return setup.open(files, draft="off", catch_up="lazy", **budgets)
 
 
-def _round(setup: Setup, files: Files, pair: Pair) -> Spent:
-    question = setup.question(files, pair)
+def _round(files: Files, pair: Pair) -> Spent:
+    question = files.asked(pair)
     alone = {
         model: _stats(fold(fresh_session(pair, policy=Alone(model)).ask(question)).stats, model) for model in MODELS
     }

@@ -58,7 +58,8 @@ class LlamaBench:
     def _measure(self, engine: Engine, what: list[object]) -> float:
         options = engine.options
         settings = ["-t", engine.threads, "-fa", options.flash_attention, "-ngl", options.gpu_layers]
-        settings += ["-ctk", options.cache_type, "-ctv", options.cache_type, "-r", 1, "-o", "json"]
+        cache = "f16" if options.cache_type == "auto" else options.cache_type
+        settings += ["-ctk", cache, "-ctv", cache, "-r", 1, "-o", "json"]
         command = [str(part) for part in [self._path, "-m", engine.path, *what, *settings]]
         done = subprocess.run(command, env=self._environment, capture_output=True, check=False)  # noqa: S603 - built here
         if done.returncode:

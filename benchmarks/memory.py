@@ -9,7 +9,7 @@ import msgspec
 
 from benchmarks.document import table
 from benchmarks.resident import Asked, Resident
-from benchmarks.setup import BUILTIN, Files, MissingError, Setup
+from benchmarks.setup import BUILTIN, Files, MissingError, Setup, with_builtin
 
 HEADING = "Memory: peak and growth"
 
@@ -19,13 +19,10 @@ _ONCE = 3
 
 def measure(setup: Setup) -> list[str]:
     """Measure the built-in pair, and the peak of that of two vocabularies where it is there."""
-    chosen: list[tuple[Files, int]] = [(BUILTIN, setup.solves)]
-    missing = []
-    try:
-        chosen.append((setup.two_vocabularies(), min(_ONCE, setup.solves)))
-    except MissingError as error:
-        missing.append(str(error))
-    found = [(files, watch(setup, files, solves)) for files, solves in chosen]
+    chosen, missing = with_builtin(setup.two_vocabularies)
+    found = [
+        (files, watch(setup, files, setup.solves if files is BUILTIN else min(_ONCE, setup.solves))) for files in chosen
+    ]
     peaks = [[files.name, *_peak(resident)] for files, resident in found]
     resident = found[0][1]
     grown = (resident.last - resident.warm) / 2**20

@@ -99,7 +99,7 @@ def _path(kind: type, value: object) -> Path:
 
 
 def _solve(asked: Asked, pair: Pair) -> None:
-    fold(fresh_session(pair).ask(asked.setup.question(asked.files, pair)))
+    fold(fresh_session(pair).ask(asked.files.asked(pair)))
 
 
 def _peak(now: int) -> int:

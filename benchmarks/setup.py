@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ class Files(msgspec.Struct, frozen=True):
     settings: dict[str, Any] = {}
     """Settings of the pair (`PairConfig`) without which it cannot be used."""
     question: str = QUESTION
+
+    def asked(self, pair: Pair) -> str:
+        """Give what the pair, loaded, is asked: its own example, where it has one."""
+        return pair.config.example.strip() or self.question
 
 
 BUILTIN = Files("built-in pair")
@@ -101,9 +106,13 @@ class Setup(msgspec.Struct, frozen=True):
             small=files.small, large=files.large, engine_options={"small": layers, "large": layers}, **both
         )
 
-    def question(self, files: Files, pair: Pair) -> str:
-        """Give what a pair is asked."""
-        return pair.config.example.strip() or files.question
+
+def with_builtin(other: Callable[[], Files]) -> tuple[list[Files], list[str]]:
+    """Give the built-in pair, and the other one where it is there; and, in words, what is not."""
+    try:
+        return [BUILTIN, other()], []
+    except MissingError as error:
+        return [BUILTIN], [str(error)]
 
 
 def _name(small: Path, large: Path) -> str:
