@@ -60,9 +60,10 @@ def measure(setup: Setup) -> list[str]:
     columns = ("model", "of", "this", "against this", "ratio")
     about = (
         f"{setup.rounds} rounds in turns, tokens per second: a prompt of {_PROMPT_TOKENS} tokens, and up to "
-        f"{setup.tokens} tokens written behind it; llama-bench decodes at the same depth and samples nothing. `session, passes` are "
-        "its calls of `llama_decode` alone; `session` is all it does behind the prompt: sampling, text, events. The "
-        "bare loop is `llama_sampler_sample` and `llama_decode` in Python, with nothing around, on the same context."
+        f"{setup.tokens} tokens written behind it; llama-bench decodes at the same depth and samples nothing. "
+        "`session, passes` are its calls of `llama_decode` alone; `session` is all it does behind the prompt: "
+        "sampling, text, events. The bare loop is `llama_sampler_sample` and `llama_decode` in Python, with nothing "
+        "around, on the same context."
     )
     return [table(columns, rows), about, f"One glimpse takes {' and '.join(glimpses)}."]
 
