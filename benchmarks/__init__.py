@@ -1,1 +1,1 @@
-"""Measurements, each a command: `python -m benchmarks.overhead`."""
+"""Measurements, each a command: `python -m benchmarks`, `python -m benchmarks.chat`, `python -m benchmarks.picture`."""

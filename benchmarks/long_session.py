@@ -1,0 +1,106 @@
+"""A long session: seconds of a token at its end against its beginning, and against llama-bench at the same depths.
+
+The session is a conversation: long questions, short answers, until its context holds what was asked for.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.document import table
+from benchmarks.figures import number
+from benchmarks.llama_cpp import LlamaBench, find
+from benchmarks.setup import QUESTION, MissingError, Setup
+from glimp_local.events import fold
+from glimp_local.pair import Pair, load_pair
+from glimp_local.session import Session
+
+HEADING = "A long session: its end against its beginning"
+
+_TURNS = 16
+_ENDS = 2
+"""So many turns are the beginning, and so many the end."""
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """One question and its answer."""
+
+    depth: int
+    """Tokens in the context when the answer began."""
+    passes: int
+    decode_seconds: float
+    seconds: float
+    """Of everything behind the reading of the question."""
+
+
+def measure(setup: Setup) -> list[str]:
+    """Measure the first model of the pair of two vocabularies that has so long a context; raises MissingError."""
+    files = setup.two_vocabularies()
+    path = find(setup.llama_bench)
+    for model in (files.small, files.large):
+        assert model is not None
+        pair = _alone(setup, model)
+        with pair:
+            if pair.engines["small"].context >= setup.session_tokens:
+                return _measure(setup, pair, path)
+    raise MissingError(f"Neither model of {files.name} has a context of {setup.session_tokens:,} tokens.")
+
+
+def _alone(setup: Setup, model: Path) -> Pair:
+    return load_pair(
+        small=model,
+        policy="small",
+        draft="off",
+        thinking="none",
+        context=setup.session_tokens,
+        max_answer=setup.tokens,
+        engine_options={"small": {"gpu_layers": setup.gpu_layers}},
+    )
+
+
+def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
+    engine = pair.engines["small"]
+    exchanges = converse(setup, pair)
+    bench = LlamaBench(path)
+    rows, ends = [], []
+    for words, chosen in (("beginning", exchanges[:_ENDS]), ("end", exchanges[-_ENDS:])):
+        passes = sum(exchange.passes for exchange in chosen)
+        depth = sum(exchange.depth for exchange in chosen) // len(chosen)
+        each = sum(exchange.decode_seconds for exchange in chosen) / passes
+        whole = sum(exchange.seconds for exchange in chosen) / passes
+        theirs = 1 / bench.decode(engine, passes // len(chosen), depth=depth)
+        ends.append((each, whole, theirs))
+        figures = [f"{number(seconds * 1000)} ms" for seconds in (each, whole, theirs)]
+        rows.append([words, f"{depth:,}", *figures, f"{theirs / each:.3f}"])
+    slower = [f"{end / begin:.2f} times" for begin, end in zip(*ends, strict=True)]
+    rows.append(["end to beginning", "", *slower, ""])
+    columns = ("part", "depth", "a forward pass", "a token, all in all", "llama-bench, a pass", "llama-bench to ours")
+    about = (
+        f"{engine.path.stem}, {engine.device}: a conversation of {len(exchanges)} questions that fills "
+        f"{exchanges[-1].depth + exchanges[-1].passes:,} tokens of context; the first and the last {_ENDS} answers."
+    )
+    return [table(columns, rows), about]
+
+
+def converse(setup: Setup, pair: Pair) -> list[Exchange]:
+    """Ask and answer until the context holds about `session_tokens`."""
+    session, engine = Session(pair, seed=1), pair.engines["small"]
+    filler = " Wheels, frames, chains and brakes."
+    exchanges: list[Exchange] = []
+    each = len(pair.prompts["small"].prompt([{"role": "user", "content": filler * 10}])) / 10
+    question = QUESTION + filler * int((setup.session_tokens / _TURNS - setup.tokens) / each)
+    while len(engine.ids) + setup.session_tokens // _TURNS < setup.session_tokens:
+        before = engine.fed
+        stats = fold(session.ask(f"{len(exchanges) + 1}. {question}")).stats
+        small = stats.small
+        assert small is not None
+        passes = small.tokens - 1
+        if passes < 1:
+            raise MissingError(f"{engine.name} has nothing to say: there is no pace to measure")
+        exchanges.append(
+            Exchange(len(engine.ids) - passes, passes, small.decode_seconds, stats.seconds - small.prefill_seconds)
+        )
+        assert engine.fed > before
+    return exchanges

@@ -1,0 +1,75 @@
+"""Memory: what a process holds at its peak against the files and caches it cannot do without, and whether it grows."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import msgspec
+
+from benchmarks.document import table
+from benchmarks.resident import Asked, Resident
+from benchmarks.setup import BUILTIN, Files, MissingError, Setup, with_builtin
+
+HEADING = "Memory: peak and growth"
+
+_ONCE = 3
+"""Solves of the pairs that are not watched for growth."""
+
+
+def measure(setup: Setup) -> list[str]:
+    """Measure the built-in pair, and the peak of that of two vocabularies where it is there."""
+    chosen, missing = with_builtin(setup.two_vocabularies)
+    found = [
+        (files, watch(setup, files, setup.solves if files is BUILTIN else min(_ONCE, setup.solves))) for files in chosen
+    ]
+    peaks = [[files.name, *_peak(resident)] for files, resident in found]
+    resident = found[0][1]
+    grown = (resident.last - resident.warm) / 2**20
+    growth = (
+        f"{resident.solves} solves in one process ({found[0][0].name}): {resident.warm / 2**20:,.1f} MiB after the "
+        f"first ones, {resident.last / 2**20:,.1f} MiB after the last: {grown:+.1f} MiB."
+    )
+    columns = (
+        "pair",
+        "peak",
+        "both files",
+        "both KV caches",
+        "peak to these",
+        "repacked",
+        "compute",
+        "Python",
+        "unexplained",
+    )
+    about = (
+        "MiB of a process of its own, caches and buffers as llama.cpp tells them; what is on a GPU is not among them. "
+        "`repacked` are weights that llama.cpp copies into the order in which the processor computes them fastest: the "
+        "mapped file they come from stays in the figure, but the system can take it back."
+    )
+    return [table(columns, peaks), about, growth, *missing]
+
+
+def watch(setup: Setup, files: Files, solves: int) -> Resident:
+    """Have a process of its own load a pair and solve; raises MissingError with what it said where it failed."""
+    asked = msgspec.json.encode(Asked(setup, files, solves), enc_hook=str)
+    command = [sys.executable, "-m", "benchmarks.resident"]
+    done = subprocess.run(command, input=asked, capture_output=True, check=False)  # noqa: S603 - this package
+    if done.returncode:
+        raise MissingError(
+            f"the process that loads {files.name} failed: {done.stderr[-500:].decode('utf-8', 'replace')}"
+        )
+    return msgspec.json.decode(done.stdout, type=Resident)
+
+
+def _peak(resident: Resident) -> list[str]:
+    needed = resident.files + resident.kv_caches
+    others = [resident.repacked, resident.compute, resident.before]
+    return [
+        *_mebibytes(resident.peak, resident.files, resident.kv_caches),
+        f"{resident.peak / needed:.2f}",
+        *_mebibytes(*others, resident.peak - needed - sum(others)),
+    ]
+
+
+def _mebibytes(*sizes: int) -> list[str]:
+    return [f"{size / 2**20:,.1f}" for size in sizes]

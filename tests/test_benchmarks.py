@@ -1,0 +1,168 @@
+"""The benchmarks: what stands in the document, and that every section runs; no figure is looked at."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks import document, drafting, end_to_end, floor, long_session, memory, pace
+from benchmarks.__main__ import main
+from benchmarks.llama_cpp import find, result
+from benchmarks.setup import MissingError, Setup
+
+RECORDED = b"""[
+  {
+    "build_commit": "0c1e570",
+    "backends": "CPU",
+    "model_type": "llama 256M Q4_1",
+    "n_threads": 2,
+    "type_k": "f16",
+    "flash_attn": -1,
+    "n_prompt": 0,
+    "n_gen": 16,
+    "n_depth": 64,
+    "avg_ts": 121.083665,
+    "samples_ns": [ 132140037, 128000000, 140000000 ],
+    "samples_ts": [ 121.084, 125.0, 114.286 ]
+  }
+]
+"""
+DOCUMENT = "# Benchmarks\n\nWords.\n\n## One\n\n1\n\n### Below\n\nmore\n\n## Two\n\n2\n"
+
+
+@pytest.fixture
+def llama_bench(tmp_path: Path) -> Path:
+    """Write a program that stands in for llama-bench, which takes minutes to build: it keeps what it was asked."""
+    (tmp_path / "recorded.json").write_bytes(RECORDED)
+    program = tmp_path / "llama-bench"
+    program.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/asked"\ncat "{tmp_path}/recorded.json"\n')
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    return program
+
+
+def setup(small: Path | None = None, large: Path | None = None, **others: Any) -> Setup:
+    return Setup(small, large, **{"rounds": 1, "tokens": 12, "limit": 2, "solves": 2, **others})
+
+
+def test_a_section_takes_the_place_of_the_one_with_its_heading() -> None:
+    drawn = document.section("One", ["one"], ["new"], "A machine.")
+    assert document.replaced(DOCUMENT, drawn) == (
+        "# Benchmarks\n\nWords.\n\n## One\n\n    python -m benchmarks one\n\nA machine.\n\nnew\n\n## Two\n\n2\n"
+    )
+
+
+def test_a_new_section_comes_last() -> None:
+    replaced = document.replaced(DOCUMENT, "## Three\n\n3\n")
+    assert replaced == DOCUMENT + "\n## Three\n\n3\n"
+
+
+def test_the_first_section_brings_the_title() -> None:
+    replaced = document.replaced("", "## One\n\n1\n")
+    assert replaced.startswith("# Benchmarks\n\n")
+    assert document.replaced(replaced, "## One\n\n2\n") == replaced.replace("\n1\n", "\n2\n")
+
+
+def test_the_one_test_of_llama_bench_is_read() -> None:
+    assert (result(RECORDED).backends, result(RECORDED).samples_ts) == ("CPU", [121.084, 125.0, 114.286])
+
+
+@pytest.mark.parametrize("output", [b"[]", RECORDED.replace(b"[ 121.084, 125.0, 114.286 ]", b"[]")])
+def test_no_rate_is_made_up_where_llama_bench_tells_none(output: bytes) -> None:
+    with pytest.raises(ValueError, match="not one"):
+        result(output)
+
+
+def test_a_llama_bench_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such file"):
+        find(tmp_path / "llama-bench")
+
+
+def test_pace_asks_llama_bench_for_the_same_depth_and_settings(tiny: Path, llama_bench: Path) -> None:
+    model = tiny / "rambling.gguf"
+    blocks = pace.measure(setup(model, model, llama_bench=llama_bench))
+    asked = (llama_bench.parent / "asked").read_text().splitlines()
+    settings = "-t 1 -fa auto -ngl -1 -ctk f16 -ctv f16 -r 1 -o json"
+    prompts = {line.split()[3] for line in asked if " -n 0 " in line}
+    depths = {line.split()[7] for line in asked if " -d " in line}
+    assert len(prompts) == 1
+    assert prompts == depths
+    assert f"-m {model} -p {min(prompts)} -n 0 -b 128 -ub 128 {settings}" in asked
+    assert all(line.endswith(settings) for line in asked)
+    assert "| session, passes: " in blocks[0]
+    assert "µs at" in blocks[-1]
+
+
+def test_the_floor_of_the_built_in_pair_is_measured_where_no_other_is_there() -> None:
+    blocks = floor.measure(setup())
+    assert blocks[1].startswith("**built-in pair**: floor over wall time ")
+    assert [line.split(" | ")[0] for line in blocks[2].splitlines()[2:]] == [
+        "| prompt",
+        "| catch-up",
+        "| own tokens",
+        "| sampling",
+        "| glimpses",
+        "| rest",
+        "| wall time",
+    ]
+    assert "two vocabularies: its files are not there" in blocks[3]
+
+
+def test_drafting_is_measured_by_the_number_of_tokens(tiny: Path) -> None:
+    chosen = setup(shared_small=tiny / "small.gguf", shared_large=tiny / "large.gguf")
+    rows = [line.strip("| ").split(" | ") for line in drafting.measure(chosen)[0].splitlines()[2:]]
+    assert [row[1] for row in rows] == ["off", "1", "2", "4", "8", "auto"] * 2
+    assert [row[0] for row in rows[::6]] == ["built-in pair", "small + large"]
+    assert all(row[2] == "1.000 (1.000-1.000)" for row in (rows[0][1:], rows[6][1:]))
+    assert [row[4] == "0 a run" for row in rows[:2]] == [True, False]
+
+
+def test_whole_problems_are_solved_and_graded(tiny: Path, tmp_path: Path) -> None:
+    problems = tmp_path / "problems.jsonl"
+    problems.write_text('{"problem": "How many?", "answer": "1"}\n')
+    chosen = setup(tiny / "small.gguf", tiny / "other-vocabulary.gguf", problems=problems)
+    rows = [line.strip("| ").split(" | ") for line in end_to_end.measure(chosen)[0].splitlines()[2:]]
+    assert [row[1] for row in rows] == ["large", "large, drafting", "routed", "routed, drafting"] * 2
+    assert [" of 2 (" in row[2] for row in rows] == [True] * 4 + [False] * 4
+    assert [row[5] for row in (rows[0], rows[4])] == ["100%", "100%"]
+
+
+def test_a_pair_without_problems_is_left_out_in_words(tiny: Path) -> None:
+    blocks = end_to_end.measure(setup(tiny / "small.gguf", tiny / "large.gguf"))
+    assert blocks[-1] == "Not measured on a pair of two vocabularies: it has no problems."
+
+
+def test_memory_is_that_of_a_process_of_its_own() -> None:
+    table, _, growth = memory.measure(setup())[:3]
+    cells = [float(cell) for cell in table.splitlines()[2].strip(" |").split(" | ")[1:]]
+    peak, files, caches, ratio, repacked, compute, libraries, unexplained = cells
+    assert (files, caches, repacked) == (4.2, 8.0, 0.0)
+    assert ratio == pytest.approx(peak / (files + caches), abs=0.05)
+    assert peak == pytest.approx(files + caches + compute + libraries + unexplained, abs=0.3)
+    assert 0 < unexplained < libraries
+    assert growth.startswith("2 solves in one process (built-in pair): ")
+
+
+def test_a_long_session_fills_its_context(tiny: Path, llama_bench: Path) -> None:
+    model = tiny / "rambling.gguf"
+    table, about = long_session.measure(setup(model, model, llama_bench=llama_bench, tokens=24, session_tokens=4096))
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["beginning", "end", "end to beginning"]
+    assert int(rows[1][1].replace(",", "")) > 3000
+    assert "tokens of context" in about
+
+
+def test_a_section_without_its_models_says_so_and_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(document, "FILE", tmp_path / "benchmarks.md")
+    sizes = ["--rounds", "1", "--tokens", "8", "--write"]
+    alone = CliRunner().invoke(main, ["long-session", *sizes])
+    assert alone.exit_code == 1
+    assert "long-session: not measured. Not measured on a pair of two vocabularies" in alone.stderr
+    assert not document.FILE.exists()
+    both = CliRunner().invoke(main, ["long-session", "floor", *sizes])
+    assert both.exit_code == 0
+    assert "    python -m benchmarks floor --rounds 1 --tokens 8\n" in document.FILE.read_text()
+    assert both.stdout.strip() in document.FILE.read_text()
