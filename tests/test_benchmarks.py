@@ -156,6 +156,7 @@ def test_a_long_session_fills_its_context(tiny: Path, llama_bench: Path) -> None
 
 
 def test_a_section_without_its_models_says_so_and_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("GLIMP_REAL_PAIR", raising=False)
     monkeypatch.setattr(document, "FILE", tmp_path / "benchmarks.md")
     sizes = ["--rounds", "1", "--tokens", "8", "--write"]
     alone = CliRunner().invoke(main, ["long-session", *sizes])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import ctypes
-import os
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -26,29 +25,11 @@ import numpy.typing as npt
 import psutil
 
 from glimp_local.config import MAX_DRAFT, EngineOptions, SamplingSettings
-from glimp_local.engine import binding, states
+from glimp_local.engine import binding, loading, states
 from glimp_local.engine.sampler import Sampler
 from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
-from glimp_local.errors import (
-    CancelledError,
-    ContextFullError,
-    DecodeError,
-    GlimpError,
-    ModelMissingError,
-    ModelUnreadableError,
-    UsageError,
-)
-
-_LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
-_SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
-_FLASH = {"auto": -1, "off": 0, "on": 1}
-_CACHE_TYPES = {
-    "auto": lib.GGML_TYPE_F16,
-    "f16": lib.GGML_TYPE_F16,
-    "q8_0": lib.GGML_TYPE_Q8_0,
-    "q4_0": lib.GGML_TYPE_Q4_0,
-}
+from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError, ModelUnreadableError
 
 _TINY_BYTES = 64_000_000
 """Below this size a model decodes a token in less time than two threads need to meet at their barriers."""
@@ -91,7 +72,7 @@ class Engine:
         self._drafted: list[int] = []  # behind `ids` in the cache, in reverse: the next one stands last
         self._has_logits = False
         self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
-        check_file(path)
+        loading.check_file(path)
         _open_engines.add(self)
         try:
             self._load_model(on_progress)
@@ -101,41 +82,7 @@ class Engine:
             raise
 
     def _load_model(self, on_progress: Callable[[float], None] | None) -> None:
-        options, params = self.options, lib.llama_model_default_params()
-        params.n_gpu_layers = options.gpu_layers
-        params.split_mode = _SPLIT_MODES[options.split]
-        params.main_gpu = options.main_gpu
-        params.load_mode = _LOAD_MODES[options.load_mode]
-        if len(options.tensor_split) > lib.llama_max_devices():
-            raise UsageError(f"tensor_split is for {lib.llama_max_devices()} GPUs at most")
-        if options.tensor_split:
-            split = (ctypes.c_float * lib.llama_max_devices())(*options.tensor_split)
-            params.tensor_split = split
-
-        raised: list[BaseException] = []
-
-        def progress(fraction: float, _user_data: object) -> bool:
-            # An exception (Ctrl-C may come here) cannot pass through llama.cpp: it is raised when loading has stopped.
-            try:
-                if on_progress is not None:
-                    on_progress(fraction)
-            except BaseException as error:  # noqa: BLE001 - it is raised again
-                raised.append(error)
-            return not (raised or self.cancel.is_set())
-
-        params.progress_callback = lib.llama_progress_callback(progress)
-        with binding.collected_errors() as errors:
-            self._model = lib.llama_model_load_from_file(os.fsencode(self.path), params)
-        if raised:
-            raise raised[0]
-        if not self._model:
-            if self.cancel.is_set():
-                raise CancelledError(f"cancelled while loading {self.path.name}")
-            reason = next((line for line in errors if "error loading model" in line), "llama.cpp gives no reason")
-            raise ModelUnreadableError(
-                f"{self.path} cannot be loaded: {reason.split('error loading model: ')[-1]}",
-                hint="the file may be cut short or damaged: download it again",
-            )
+        self._model = loading.load_model(self.path, self.options, self.cancel, on_progress)
         self._vocabulary = self.vocabulary = Vocabulary(self._model)
         self.name = self.metadata("general.name") or self.path.stem
         self.trained_context: int = lib.llama_model_n_ctx_train(self._model)
@@ -145,30 +92,16 @@ class Engine:
             )
 
     def _make_context(self, wanted: int) -> None:
-        options, params = self.options, lib.llama_context_default_params()
-        context = min(wanted or self.trained_context, self.trained_context)
-        params.n_ctx = context
-        params.n_batch = min(options.batch or (512 if self.gpus else 128), context)
-        params.n_ubatch = min(params.n_batch, 512)
-        params.n_outputs_max = min(MAX_DRAFT + 1, params.n_batch)  # rows of logits read of one batch
-        params.n_seq_max = 1
-        params.n_threads, params.n_threads_batch = self.threads, self.threads_batch
-        params.flash_attn_type = _FLASH[options.flash_attention]
-        params.type_k = params.type_v = _CACHE_TYPES[options.cache_type]
-        params.swa_full = options.swa_full
-        with binding.collected_errors() as errors:
-            self._context = lib.llama_init_from_model(self._model, params)
-        if not self._context:
-            reason = errors[-1] if errors else "no reason given"
-            if "K cache " in reason or "V cache " in reason:
-                raise UsageError(
-                    f"{self.name} cannot keep its cache as {options.cache_type}: {reason}",
-                    hint='this model needs f16: leave --cache-type out, or say cache_type = "f16" in models.toml',
-                )
-            raise GlimpError(
-                f"no context of {context:,} tokens for {self.name}: {reason}",
-                hint="for want of memory, try a smaller --ctx, --cache-type q8_0 or fewer layers on the GPU",
-            )
+        options, context = self.options, min(wanted or self.trained_context, self.trained_context)
+        batch_size = min(options.batch or (512 if self.gpus else 128), context)
+        self._context = loading.make_context(
+            self._model,
+            self.name,
+            options,
+            context=context,
+            batch_size=batch_size,
+            threads=(self.threads, self.threads_batch),
+        )
         self._memory: Any = lib.llama_get_memory(self._context)
         self.context: int = min(context, lib.llama_n_ctx(self._context))  # llama.cpp rounds up; a limit is a limit
         size: int = lib.llama_n_batch(self._context)
@@ -488,22 +421,6 @@ class Engine:
             lib.llama_free(context)
         if model:
             lib.llama_model_free(model)
-
-
-def check_file(path: Path) -> None:
-    """Refuse what is no readable GGUF before llama.cpp sees it: its own messages do not say what to do."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError as error:
-        raise ModelMissingError(f"{path}: no such file", hint="check the path") from error
-    except OSError as error:
-        raise ModelUnreadableError(f"{path} cannot be read: {error.strerror}") from error
-    if magic != b"GGUF":
-        raise ModelUnreadableError(
-            f"{path} is no GGUF file (it begins with {magic!r})",
-            hint="glimp runs models in GGUF format; look for a repository whose name ends in -GGUF",
-        )
 
 
 def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:

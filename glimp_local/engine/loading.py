@@ -1,0 +1,129 @@
+"""From a file to llama.cpp's model and context, or to an error that says what to do.
+
+What is made here belongs to the caller, who frees it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llama_cpp as lib
+
+from glimp_local.config import MAX_DRAFT, EngineOptions
+from glimp_local.engine import binding
+from glimp_local.errors import CancelledError, GlimpError, ModelMissingError, ModelUnreadableError, UsageError
+
+_LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
+_SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
+_FLASH = {"auto": -1, "off": 0, "on": 1}
+_CACHE_TYPES = {
+    "auto": lib.GGML_TYPE_F16,
+    "f16": lib.GGML_TYPE_F16,
+    "q8_0": lib.GGML_TYPE_Q8_0,
+    "q4_0": lib.GGML_TYPE_Q4_0,
+}
+
+
+def check_file(path: Path) -> None:
+    """Refuse what is no readable GGUF before llama.cpp sees it: its own messages do not say what to do."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError as error:
+        raise ModelMissingError(f"{path}: no such file", hint="check the path") from error
+    except OSError as error:
+        raise ModelUnreadableError(f"{path} cannot be read: {error.strerror}") from error
+    if magic != b"GGUF":
+        raise ModelUnreadableError(
+            f"{path} is no GGUF file (it begins with {magic!r})",
+            hint="glimp runs models in GGUF format; look for a repository whose name ends in -GGUF",
+        )
+
+
+def load_model(
+    path: Path, options: EngineOptions, cancel: threading.Event, on_progress: Callable[[float], None] | None
+) -> Any:
+    """Load a model; `on_progress` hears the loaded fraction.
+
+    Raises CancelledError where `cancel` is set meanwhile, ModelUnreadableError where the file cannot be loaded,
+    UsageError for options that cannot be, and what `on_progress` raises.
+    """
+    raised: list[BaseException] = []
+
+    def progress(fraction: float, _user_data: object) -> bool:
+        # An exception (Ctrl-C may come here) cannot pass through llama.cpp: it is raised when loading has stopped.
+        try:
+            if on_progress is not None:
+                on_progress(fraction)
+        except BaseException as error:  # noqa: BLE001 - it is raised again
+            raised.append(error)
+        return not (raised or cancel.is_set())
+
+    params = _model_params(options)
+    params.progress_callback = lib.llama_progress_callback(progress)
+    with binding.collected_errors() as errors:
+        model = lib.llama_model_load_from_file(os.fsencode(path), params)
+    if model and not raised:
+        return model
+    if model:
+        lib.llama_model_free(model)
+    if raised:
+        raise raised[0]
+    if cancel.is_set():
+        raise CancelledError(f"cancelled while loading {path.name}")
+    reason = next((line for line in errors if "error loading model" in line), "llama.cpp gives no reason")
+    raise ModelUnreadableError(
+        f"{path} cannot be loaded: {reason.split('error loading model: ')[-1]}",
+        hint="the file may be cut short or damaged: download it again",
+    )
+
+
+def _model_params(options: EngineOptions) -> Any:
+    params = lib.llama_model_default_params()
+    params.n_gpu_layers = options.gpu_layers
+    params.split_mode = _SPLIT_MODES[options.split]
+    params.main_gpu = options.main_gpu
+    params.load_mode = _LOAD_MODES[options.load_mode]
+    if len(options.tensor_split) > lib.llama_max_devices():
+        raise UsageError(f"tensor_split is for {lib.llama_max_devices()} GPUs at most")
+    if options.tensor_split:
+        params.tensor_split = (ctypes.c_float * lib.llama_max_devices())(*options.tensor_split)
+    return params
+
+
+def make_context(
+    model: Any, name: str, options: EngineOptions, *, context: int, batch_size: int, threads: tuple[int, int]
+) -> Any:
+    """Make a context of so many tokens; `threads` are those for one token and for a batch, `name` is the model's.
+
+    Raises UsageError where the model cannot keep its cache in the type asked for, GlimpError where there is no memory.
+    """
+    params = lib.llama_context_default_params()
+    params.n_ctx = context
+    params.n_batch = batch_size
+    params.n_ubatch = min(batch_size, 512)
+    params.n_outputs_max = min(MAX_DRAFT + 1, batch_size)  # rows of logits read of one batch
+    params.n_seq_max = 1
+    params.n_threads, params.n_threads_batch = threads
+    params.flash_attn_type = _FLASH[options.flash_attention]
+    params.type_k = params.type_v = _CACHE_TYPES[options.cache_type]
+    params.swa_full = options.swa_full
+    with binding.collected_errors() as errors:
+        made = lib.llama_init_from_model(model, params)
+    if made:
+        return made
+    reason = errors[-1] if errors else "no reason given"
+    if "K cache " in reason or "V cache " in reason:
+        raise UsageError(
+            f"{name} cannot keep its cache as {options.cache_type}: {reason}",
+            hint='this model needs f16: leave --cache-type out, or say cache_type = "f16" in models.toml',
+        )
+    raise GlimpError(
+        f"no context of {context:,} tokens for {name}: {reason}",
+        hint="for want of memory, try a smaller --ctx, --cache-type q8_0 or fewer layers on the GPU",
+    )
