@@ -30,6 +30,7 @@ class Arm(msgspec.Struct, frozen=True):
     name: str
     draft: str
     policy: str
+    catch_up: str = "lazy"
 
     def make(self, pair: Pair, seed: int) -> Policy:
         """Make the policy."""
@@ -47,6 +48,7 @@ ARMS = (
     Arm("large, drafting", "auto", "speculative"),
     Arm("routed", "off", "threshold"),
     Arm("routed, drafting", "auto", "threshold"),
+    Arm("routed, eager", "off", "threshold", "eager"),
 )
 
 
@@ -73,7 +75,8 @@ def measure(setup: Setup) -> list[str]:
     about = (
         "Problem by problem under every arm, each run with empty caches and the same seed. The last column is the "
         "median of the ratios, problem by problem. The pairs' own settings and thresholds; `large, drafting` has the "
-        "small model draft where both have one vocabulary, and else only the text so far."
+        "small model draft where both have one vocabulary, and else only the text so far; in `routed, eager` each "
+        "model reads along while the other one writes."
     )
     return [table(columns, rows), about, *missing]
 
@@ -82,17 +85,20 @@ def _rows(setup: Setup, files: Files, problems: list[Problem], settings: dict[st
     solved: dict[str, list[Solved]] = {arm.name: [] for arm in ARMS}
     with ExitStack() as opened, Grader() as grader:
         pairs = {
-            draft: opened.enter_context(setup.open(files, draft=draft, policy="threshold", **settings))
-            for draft in ("off", "auto")
+            (draft, catch_up): opened.enter_context(
+                setup.open(files, draft=draft, catch_up=catch_up, policy="threshold", **settings)
+            )
+            for draft, catch_up in sorted({(arm.draft, arm.catch_up) for arm in ARMS})
         }
-        instruction = instruction_for(pairs["off"], None)
-        check_lengths(pairs["off"], problems, instruction)
+        plain = pairs["off", "lazy"]
+        instruction = instruction_for(plain, None)
+        check_lengths(plain, problems, instruction)
         for warm in pairs.values():
             fold(Session(warm, seed=1).ask(asked(problems[0], instruction)))
         for number_, problem in enumerate(problems):
             turn = number_ % len(ARMS)  # none always follows the same one
             for arm in (*ARMS[turn:], *ARMS[:turn]):
-                solved[arm.name].append(_solve(pairs[arm.draft], arm, problem, instruction, grader))
+                solved[arm.name].append(_solve(pairs[arm.draft, arm.catch_up], arm, problem, instruction, grader))
     return [[files.name, arm.name, *_figures(solved[arm.name], solved["large"])] for arm in ARMS]
 
 

@@ -29,7 +29,8 @@ def keep(conversation: Path, engines: Mapping[Model, Engine], *, limit_bytes: fl
     """Write what the engines hold, in place of what was kept for them; older caches make room for it.
 
     `limit_bytes` is the most that all kept caches may take. Raises CacheError where what they hold takes more, which
-    changes nothing, and where it cannot be written; then nothing half written is left.
+    changes nothing, and where it cannot be written; then nothing half written is left, nor what was kept before (two of
+    them may not fit).
     """
     wanted = sum(engine.state_bytes for engine in engines.values())
     if wanted > limit_bytes:
@@ -49,8 +50,7 @@ def keep(conversation: Path, engines: Mapping[Model, Engine], *, limit_bytes: fl
     except OSError as error:
         raise CacheError(f"the caches cannot be kept in {folder}: {error.strerror}") from error
     finally:
-        with suppress(OSError):
-            partial.unlink()
+        sweep(conversation)
 
 
 def take_up(conversation: Path, model: Model, engine: Engine) -> int:
@@ -68,6 +68,12 @@ def take_up(conversation: Path, model: Model, engine: Engine) -> int:
         hint = error.hint if isinstance(error, CacheError) else None
         raise CacheError(f"the {model} model has to read the conversation anew: {error}", hint=hint) from error
     return tokens
+
+
+def sweep(conversation: Path) -> None:
+    """Remove what is half written of a conversation's caches."""
+    with suppress(OSError):
+        (conversation.with_suffix(_FOLDER) / _PARTIAL).unlink()
 
 
 def kept_bytes(conversation: Path) -> int:

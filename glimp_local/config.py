@@ -136,7 +136,7 @@ class PairConfig(Strict, frozen=True):
     """The pair to name to somebody whose question is of another kind."""
     policy: PolicyName = "threshold"
     """Who writes a step: "threshold", "share", "small", "large", "random" or "speculative" (the large model writes
-    everything, the small one drafts for it)."""
+    every step, the small one drafts for it)."""
     threshold: Nats = 1.0
     """Entropy in nats above which the large model writes the step (policy "threshold"). The paper uses 0.9 to 1.0."""
     share: Fraction = 0.25
@@ -156,8 +156,8 @@ class PairConfig(Strict, frozen=True):
     sampling: SamplingSettings = SamplingSettings()
     """How tokens are drawn, for both models."""
     catch_up: Literal["auto", "lazy", "eager"] = "auto"
-    """When a model reads what the other one writes: "lazy" when its turn comes, "eager" at once, beside the writing;
-    "auto" is eager where the two need not share a GPU or the cores of the CPU."""
+    """When a model reads what the other one writes: "lazy" when its turn comes, "eager" at once, beside the writing
+    (the small model, while it does not draft); "auto" is eager where the two share no device, neither GPU nor CPU."""
     draft: Literal["auto", "off"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_DRAFT)] = "auto"
     """Drafting: the small model (where both have one vocabulary) and the text so far guess at the next tokens, which
     are then computed in one batch. "auto" drafts as many as are measured to pay; a number drafts so many each time."""

@@ -70,6 +70,8 @@ class TextDrafter:
     def forget(self, length: int) -> None:
         """Take note that the text is another one behind its first `length` tokens."""
         self._indexed = min(self._indexed, length)
+        if not length:
+            self._places.clear()
 
     def find(self, ids: Sequence[int]) -> tuple[int, int]:
         """Give where in `ids` what may come behind them stands, and the grade of such guesses; 0 where nowhere."""
@@ -123,6 +125,8 @@ class ModelDrafter:
         It stops where the next guess can be expected to save less than `least_seconds`, at the end of the text, and
         behind a blank line, where the next step is another matter.
         """
+        if max(written[self._agreed :]) >= self._reader.engine.vocabulary.size:
+            return []  # of two vocabularies that count as one, the larger may have padding on top
         self._read(written)
         engine, vocabulary, worth = self._reader.engine, self._writer.vocabulary, economy.token_seconds
         guesses: list[Guess] = []
@@ -144,7 +148,11 @@ class ModelDrafter:
     def _read(self, written: Sequence[int]) -> None:
         """Let the small model read the step so far; its own guesses stay as far as they came true."""
         engine, start = self._reader.engine, len(self._reader.ids)
+        engine.stop_reading()
+        if len(engine.ids) < start:  # somebody had a look at other things
+            self._reader.catch_up()
         held, last = len(engine.ids) - start, len(written) - 1  # the last token is read anew: its logits are wanted
+        self._agreed = min(self._agreed, held)
         while self._agreed < min(held, last) and engine.ids[start + self._agreed] == written[self._agreed]:
             self._agreed += 1
         if self._agreed < held:
@@ -175,8 +183,8 @@ class Drafts:
 
     @property
     def by_model(self) -> bool:
-        """Is there a model that drafts?"""
-        return self._model is not None and self._model.failure is None
+        """Does the other model draft, as things stand?"""
+        return self._model is not None and self._model.failure is None and not self._patience
 
     def news(self) -> str | None:
         """Say, once, that the drafting model failed, and why."""
@@ -187,8 +195,10 @@ class Drafts:
 
     def begin_turn(self) -> None:
         """Begin a new account."""
-        self.drafted = self.accepted = self._decoded = 0
+        self.drafted = self.accepted = 0
         self.seconds = 0.0
+        self._tokens, self._spent_seconds = 0, 0.0
+        self._plain, self._plain_seconds = 0, 0.0
         self.cut(0)
 
     def begin_step(self, length: int) -> None:
@@ -201,17 +211,19 @@ class Drafts:
         """Take note that the transcript is another one behind its first `length` tokens."""
         self._text.forget(length)
 
-    def speedup(self, decode_seconds: float) -> float | None:
-        """Give how much faster a token was than one computed by itself, of which there were `decode_seconds`."""
-        plain, seconds = self._economy.plain_seconds, decode_seconds + self.seconds
-        return plain * self._decoded / seconds if self.drafted and plain and seconds else None
+    @property
+    def speedup(self) -> float | None:
+        """How much faster a token of this turn was than those of it that were computed by themselves."""
+        plain = self._plain_seconds / self._plain if self._plain else self._economy.plain_seconds
+        if not (self.drafted and plain and self._spent_seconds):
+            return None
+        return plain * self._tokens / self._spent_seconds
 
     def decode(self, engine: Engine, ids: Sequence[int]) -> float:
         """Have an engine compute the last of `ids`, and guesses behind it; give the seconds without the drafting.
 
         Raises what `Engine.decode` and `Engine.feed` raise.
         """
-        self._decoded += 1
         if engine.drafted != len(self._waiting):
             self._waiting.clear()  # the engine has read other things since
         came_true = engine.expects(ids[-1])
@@ -220,48 +232,63 @@ class Drafts:
         if came_true:
             engine.decode(ids[-1])
             self.accepted += 1
+            self._tokens += 1
             return 0.0
         drafting, guesses = self._draft(ids)
         start = perf_counter()
         engine.decode(ids[-1], [guess.token for guess in guesses])
         seconds = perf_counter() - start
+        guesses = guesses[: engine.drafted]  # there may have been no room for all
         self._economy.measure(1 + len(guesses), seconds, drafting)
         self._waiting = guesses[::-1]
+        self._tokens += 1
+        self._spent_seconds += seconds + drafting
         if guesses:
             self._waited = 0
-        self.drafted += len(guesses)
+            self.drafted += len(guesses)
+        else:
+            self._plain += 1
+            self._plain_seconds += seconds
         self.seconds += drafting
         return seconds
 
     def _draft(self, ids: Sequence[int]) -> tuple[float, list[Guess]]:
         """Draft what pays; give the seconds, too."""
-        start = perf_counter()
-        model = None if self._model is None or self._model.failure else self._model
-        if self._fixed is not None:
-            if model is not None:
-                return self._ask(model, ids, self._fixed)
-            guesses = self._from_text(ids, self._fixed)
-        elif self._patience:
+        if self._patience:
             self._patience -= 1
-            guesses = []
-        elif not (guesses := self._from_text(ids)) and model is not None:
-            if most := self._economy.best_length([model.usual_chance] * MAX_DRAFT, model.seconds_each or 0.0):
-                return self._ask(model, ids, most)
-            model.hope()
-            self._wait()
-        return perf_counter() - start, guesses
+            return 0.0, []
+        if self._economy.is_due:
+            return 0.0, []
+        start, most = perf_counter(), self._fixed
+        model = None if self._model is None or self._model.failure else self._model
+        if most is None or model is None:
+            guesses = self._from_text(ids, most)
+            if guesses or model is None:
+                return perf_counter() - start, guesses
+            most = self._worth_asking(model)
+        return self._ask(model, ids, most) if most else (perf_counter() - start, [])
 
-    def _from_text(self, ids: Sequence[int], most: int = MAX_DRAFT) -> list[Guess]:
+    def _from_text(self, ids: Sequence[int], most: int | None) -> list[Guess]:
+        """Guess from the text: as many tokens as pay, or `most`."""
         end, grade = self._text.find(ids)
-        most = min(most, len(ids) - end if end else 0)
-        if self._fixed is None and most:
-            most = self._economy.best_length([self._economy.chance(grade)] * most)
+        there = min(MAX_DRAFT, len(ids) - end) if end else 0
+        if most is None and there:
+            most = self._economy.best_length([self._economy.chance(grade)] * there)
             if not (most or self._economy.best_length(_CERTAIN)):
                 self._wait()
-        return [Guess(token, grade) for token in ids[end : end + most]]
+        return [Guess(token, grade) for token in ids[end : end + min(there, most or 0)]]
+
+    def _worth_asking(self, model: ModelDrafter) -> int:
+        """Give how many guesses the small model should be asked for."""
+        most = self._economy.best_length([model.usual_chance] * MAX_DRAFT, model.seconds_each or 0.0)
+        if not most:
+            model.hope()
+            self._wait()
+        return most
 
     def _wait(self) -> None:
-        self._patience = self._waited = min(max(2 * self._waited, _FIRST_WAIT), _LONGEST_WAIT)
+        if not self._patience:
+            self._patience = self._waited = min(max(2 * self._waited, _FIRST_WAIT), _LONGEST_WAIT)
 
     def _ask(self, model: ModelDrafter, ids: Sequence[int], most: int) -> tuple[float, list[Guess]]:
         guesses: list[Guess] = []
@@ -271,8 +298,8 @@ class Drafts:
             start = perf_counter()
             least = 0.0 if self._fixed else model.seconds_each or 0.0
             guesses = model.guess(ids[self._start :], most, self._economy, least_seconds=least)
-        except ContextFullError:
-            pass  # the writer may have more room
+        except ContextFullError:  # the writer may have more room
+            return 0.0, []
         except DecodeError as error:
             model.failure = str(error)
         seconds = perf_counter() - start

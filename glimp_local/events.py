@@ -97,12 +97,12 @@ class ModelStats(msgspec.Struct, frozen=True):
     draft_seconds: float = 0.0
     """Spent on drafting for it."""
     draft_speedup: float | None = None
-    """Seconds of a token computed by itself over those of a token with drafts, drafting included; None where nothing
-    was drafted, or no token was computed by itself."""
+    """Seconds of a token of this run that was computed by itself, over the mean of all, drafting included; None where
+    nothing was drafted."""
     along_tokens: int = 0
     """Tokens it read while the other model was writing (eager catch-up)."""
     along_seconds: float = 0.0
-    """Spent on that, beside the writing: no part of the run's own time."""
+    """Spent on that, beside the writing. What the other model had to wait for it counts as catch-up."""
 
 
 class Stats(msgspec.Struct, frozen=True):

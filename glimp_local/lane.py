@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 
 import msgspec
 
 from glimp_local.drafting import Drafts
 from glimp_local.engine import Engine
-from glimp_local.errors import GlimpError
 from glimp_local.events import ModelStats
 from glimp_local.prompt import PromptBuilder
 from glimp_local.routing import Model
-
-log = logging.getLogger(__name__)
-
 
 _CHUNK = 16
 """A model reads along where so many tokens are new to it: fewer are not worth a batch."""
@@ -38,8 +32,7 @@ class Lane:
 
     `ids` is what the model should have read, `engine.ids` what it has; `catch_up` closes the gap. The last token a
     model writes is not computed until it is needed: behind a large step it then goes into one batch with what the
-    small model writes next. While the other model writes, this one may read along in a thread of its own, which
-    everything below waits for before it touches the engine.
+    small model writes next.
     """
 
     def __init__(self, model: Model, engine: Engine, prompts: PromptBuilder) -> None:
@@ -49,8 +42,6 @@ class Lane:
         self.ids: list[int] = []
         self.drafts: Drafts | None = None
         """Guesses at what this model writes; None where it computes each token by itself."""
-        self._thread: ThreadPoolExecutor | None = None
-        self._reading: Future[Fed] | None = None
         self.begin([], stable=0)
 
     def begin(self, prompt: list[int], *, stable: int) -> None:
@@ -58,13 +49,12 @@ class Lane:
 
         Its first `stable` tokens will begin the next turn's prompt, too: a snapshot is taken there (0 takes none).
         """
-        self._wait()
         self.ids = prompt
         self._stable = stable
         self._prompt_tokens = len(prompt)
-        self.owes = False  # is the last token one this model wrote and has not computed?
+        self._owed: int | None = None  # place of the last token this model wrote, until it is computed
         self.tokens = self.steps = self._prefill_tokens = self._catch_up_tokens = 0
-        self._along = Fed()
+        self._along_before = Fed(self.engine.fed_ahead, self.engine.ahead_seconds)
         self._prefill_seconds = self._catch_up_seconds = self.decode_seconds = self.sample_seconds = 0.0
         if self.drafts is not None:
             self.drafts.begin_turn()
@@ -79,57 +69,44 @@ class Lane:
 
         Returns what it was fed that was neither the prompt nor its own last token. Raises what `Engine.feed` raises.
         """
-        self._wait()
-        start, before = perf_counter(), self.engine.fed
+        start, engine, owed = perf_counter(), self.engine, self._owed
+        engine.stop_reading()
+        before = engine.fed
+        if self.drafts and owed is not None and len(engine.ids) == owed and engine.expects(self.ids[owed]):
+            self.drafts.decode(engine, self.ids[: owed + 1])
+        owes = owed is not None and len(engine.ids) <= owed
+        self._owed = None
         try:
-            if self._stable and not self.engine.comes_back_to(self.ids[: self._stable]):
-                self.engine.sync(self.ids[: self._stable])
-                self.engine.snapshot()
+            if self._stable and not engine.comes_back_to(self.ids[: self._stable]):
+                engine.sync(self.ids[: self._stable])
+                engine.snapshot()
             self._stable = 0
-            self.engine.sync(self.ids)
+            engine.sync(self.ids)
         finally:
-            fed = self._account(self.engine.fed - before, perf_counter() - start)
+            fed = self._account(engine.fed - before, perf_counter() - start, own=int(owes))
         return fed
 
     def read_along(self, written: Sequence[int]) -> None:
         """Have the model read its transcript, and what the other one has written of its step, while that goes on.
 
-        Does nothing where it is still at it, or little is new. What fails here fails again where it is needed: at the
-        next catch-up, which says so.
+        Does nothing where it is still at it, where little is new, or something that only a larger vocabulary knows.
         """
-        if self._reading is not None and not self._reading.done():
+        engine = self.engine
+        if engine.reads_ahead or self._stable or len(self.ids) + len(written) - len(engine.ids) < _CHUNK:
             return
-        self._wait()
-        if self._stable or len(self.ids) + len(written) - len(self.engine.ids) < _CHUNK:
-            return
-        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix=f"glimp {self.model} reads along")
-        self._reading = self._thread.submit(self._read, [*self.ids, *written])
+        if max(written, default=0) < engine.vocabulary.size:
+            engine.read_ahead([*self.ids, *written])
 
-    def _read(self, target: list[int]) -> Fed:
-        start, before = perf_counter(), self.engine.fed
-        with self.engine.in_use:
-            try:
-                self.engine.sync(target)
-            except GlimpError as error:
-                log.debug("the %s model does not read along: %s", self.model, error)
-        return Fed(self.engine.fed - before, perf_counter() - start)
-
-    def _wait(self) -> None:
-        if self._reading is not None:
-            self._along += self._reading.result()
-            self._reading = None
-
-    def _account(self, fed: int, seconds: float) -> Fed:
+    def _account(self, fed: int, seconds: float, *, own: int) -> Fed:
         """Tell the prompt, the model's own last token and what it missed apart."""
-        own = int(self.owes)
-        self.owes = False
-        if fed == 0:
-            return Fed()
         prompt = min(fed, max(0, self._prompt_tokens - (len(self.engine.ids) - fed)))
-        missed = fed - prompt - own
-        if missed == prompt == 0:
+        missed = max(0, fed - prompt - own)
+        if own and missed == prompt == 0:
             self.decode_seconds += seconds
             return Fed()
+        if missed == prompt == 0:  # at most it had to wait for what was read ahead
+            self._catch_up_seconds += seconds
+            return Fed(0, seconds)
         per_token = seconds / (prompt + missed)
         self._prefill_tokens += prompt
         self._prefill_seconds += per_token * prompt
@@ -146,7 +123,7 @@ class Lane:
 
     def advance(self) -> None:
         """Compute the last token this model wrote, so that the logits behind it are there."""
-        if not self.owes:  # somebody had a look, for which it was computed
+        if self._owed is None:  # somebody had a look, for which it was computed
             self.catch_up()
             return
         start = perf_counter()
@@ -155,13 +132,13 @@ class Lane:
             self.decode_seconds += perf_counter() - start
         else:
             self.decode_seconds += self.drafts.decode(self.engine, self.ids)
-        self.owes = False
+        self._owed = None
 
     def write(self, token: int) -> None:
         """Add a token this model wrote."""
+        self._owed = len(self.ids)
         self.ids.append(token)
         self.tokens += 1
-        self.owes = True
 
     def take_up(self, text: bytes) -> None:
         """Add text that was written before: in the tokens the model holds, as far as it holds it, else cut anew."""
@@ -181,16 +158,14 @@ class Lane:
 
     def cut(self, length: int) -> None:
         """Go back to the first `length` tokens of the transcript."""
-        self._wait()
         del self.ids[length:]
-        self.owes = False
+        self._owed = None
         if self.drafts is not None:
             self.drafts.cut(length)
 
     def stats(self) -> ModelStats:
         """Give the account of this turn."""
-        self._wait()
-        drafts = self.drafts
+        drafts, engine = self.drafts, self.engine
         draft_seconds = 0.0 if drafts is None else drafts.seconds
         busy = self.decode_seconds + self.sample_seconds + draft_seconds
         return ModelStats(
@@ -201,13 +176,13 @@ class Lane:
             prefill_seconds=self._prefill_seconds,
             catch_up_tokens=self._catch_up_tokens,
             catch_up_seconds=self._catch_up_seconds,
-            along_tokens=self._along.tokens,
-            along_seconds=self._along.seconds,
+            along_tokens=engine.fed_ahead - self._along_before.tokens,
+            along_seconds=engine.ahead_seconds - self._along_before.seconds,
             decode_seconds=self.decode_seconds,
             sample_seconds=self.sample_seconds,
             drafted=0 if drafts is None else drafts.drafted,
             draft_accepted=0 if drafts is None else drafts.accepted,
             draft_seconds=draft_seconds,
-            draft_speedup=None if drafts is None else drafts.speedup(self.decode_seconds),
+            draft_speedup=None if drafts is None else drafts.speedup,
             tokens_per_second=self.tokens / busy if busy else 0.0,
         )

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-import psutil
 
 from glimp_local import domain, model_files
 from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, check_settings, load_catalogue, merge
@@ -144,9 +143,8 @@ class Pair:
     def _may_read_along(self) -> bool:
         if self.config.catch_up != "auto":
             return self.config.catch_up == "eager"
-        engines = self.engines.values()
-        cores = psutil.cpu_count(logical=False) or 1
-        return not all(engine.is_offloaded for engine in engines) and sum(engine.cores for engine in engines) <= cores
+        devices = [engine.devices for engine in self.engines.values()]
+        return len(devices) == len(MODELS) and devices[0].isdisjoint(devices[1])
 
     @property
     def history(self) -> EntropyHistory | None:

@@ -52,6 +52,8 @@ Exchange = tuple[str, str]
 _MINIMUM_ROOM = 16
 """A prompt must leave room for so many tokens."""
 
+_DOES_NOT_DRAFT = "the small model does not draft for the large one: "
+
 _SEEDS = 2**32
 """So many seeds llama.cpp's sampler knows."""
 
@@ -75,8 +77,9 @@ class Session:
                 print(event)
 
     The pair stays its owner's: the session does not close it. Sessions of one pair share its caches, so only one of
-    them may work at a time. `seed` makes sampling and random routing reproducible; without it one is drawn and told in
-    the Started event. `policy` replaces the one the pair's configuration asks for; of the pair's models the session
+    them may work at a time. `seed` makes sampling and random routing reproducible (to the last token where drafting is
+    off and catch-up lazy: batches of other sizes round otherwise); without it one is drawn and told in the Started
+    event. `policy` replaces the one the pair's configuration asks for; of the pair's models the session
     uses those the policy can choose. `history` is a conversation to go on with: questions and their answers.
     """
 
@@ -93,13 +96,13 @@ class Session:
             for model, engine in pair.engines.items()
             if model in policy.models
         }
+        self._notices = list(pair.notices)
         self.policy = policy
         for lane in self._lanes.values():
             lane.engine.set_sampling(pair.config.sampling, self.seed)
         self.history = list(history)
         """The turns before the last one, without their thoughts."""
         self._turn: Turn | None = None
-        self._notices = list(pair.notices)
         self._attach_drafts()
         self._cancel = pair.cancel
         self._answer_now = threading.Event()
@@ -111,18 +114,19 @@ class Session:
         """Let the models draft, as the configuration has it."""
         asked, small = self.pair.config.draft, self._lanes.get("small")
         fixed = None if isinstance(asked, str) else asked
-        obstacle = self._drafting_obstacle()
+        obstacle = self.drafting_obstacle
         for model, lane in self._lanes.items():
             if asked == "off" or not lane.engine.keeps_past:
                 continue
             by_small = model == "large" and small is not None and obstacle is None
             drafter = ModelDrafter(small, lane.engine) if by_small and small is not None else None
             lane.drafts = Drafts(self.pair.economies[model], model=drafter, fixed=fixed)
-        if obstacle is not None and (fixed is not None or self._policy.name == "speculative"):
-            self._notices.append(f"the small model does not draft for the large one: {obstacle}")
+        if obstacle is not None and fixed is not None and self._policy.name != "speculative":
+            self._notices.append(_DOES_NOT_DRAFT + obstacle)
 
-    def _drafting_obstacle(self) -> str | None:
-        """Say what keeps the small model from drafting."""
+    @property
+    def drafting_obstacle(self) -> str | None:
+        """What keeps the small model from drafting for the large one; None where nothing does."""
         if self.pair.config.draft == "off":
             return "drafting is off"
         if not self.pair.shares_vocabulary:
@@ -140,6 +144,8 @@ class Session:
         if missing := set(policy.models) - set(self._lanes):
             raise UsageError(f"the policy {policy.name!r} needs the {missing.pop()} model, which is not loaded")
         self._policy = policy
+        if policy.name == "speculative" and (obstacle := self.drafting_obstacle):
+            self._notices.append(_DOES_NOT_DRAFT + obstacle)
 
     # What a user can ask for.
 
@@ -344,6 +350,8 @@ class Session:
         finally:
             self._busy = False
             turn.seconds += perf_counter() - turn.began
+            for lane in self._lanes.values():
+                lane.engine.stop_reading()
             self._cancel.clear()
             self._forced = None
         answer = turn.position.answer.rstrip()

@@ -84,7 +84,7 @@ class StepWriter:
                 draft.tokens.append(token)
                 if turn.seconds_to_first_token is None:
                     turn.seconds_to_first_token = sampled - turn.began
-                if reader is not None:
+                if reader is not None and not (lane.drafts and lane.drafts.by_model):
                     reader.read_along(draft.tokens if self._pair.shares_vocabulary else ())
                 piece = piece_of(token)
                 draft.raw += piece
@@ -99,7 +99,7 @@ class StepWriter:
 
     def _reader(self, writer: Lane) -> Lane | None:
         """Give the lane that reads along while another one writes; None where it is to wait for its turn."""
-        if not self._pair.reads_along or (writer.drafts is not None and writer.drafts.by_model):
+        if not self._pair.reads_along:
             return None
         return next((lane for lane in self._lanes.values() if lane is not writer and lane.engine.keeps_past), None)
 

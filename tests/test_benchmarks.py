@@ -116,7 +116,6 @@ def test_drafting_is_measured_by_the_number_of_tokens(tiny: Path) -> None:
     rows = [line.strip("| ").split(" | ") for line in drafting.measure(chosen)[0].splitlines()[2:]]
     assert [row[1] for row in rows] == ["off", "1", "2", "4", "8", "auto"] * 2
     assert [row[0] for row in rows[::6]] == ["built-in pair", "small + large"]
-    assert all(row[2] == "1.000 (1.000-1.000)" for row in (rows[0][1:], rows[6][1:]))
     assert [row[4] == "0 a run" for row in rows[:2]] == [True, False]
 
 
@@ -125,9 +124,9 @@ def test_whole_problems_are_solved_and_graded(tiny: Path, tmp_path: Path) -> Non
     problems.write_text('{"problem": "How many?", "answer": "1"}\n')
     chosen = setup(tiny / "small.gguf", tiny / "other-vocabulary.gguf", problems=problems)
     rows = [line.strip("| ").split(" | ") for line in end_to_end.measure(chosen)[0].splitlines()[2:]]
-    assert [row[1] for row in rows] == ["large", "large, drafting", "routed", "routed, drafting"] * 2
-    assert [" of 2 (" in row[2] for row in rows] == [True] * 4 + [False] * 4
-    assert [row[5] for row in (rows[0], rows[4])] == ["100%", "100%"]
+    assert [row[1] for row in rows] == [arm.name for arm in end_to_end.ARMS] * 2
+    assert [" of 2 (" in row[2] for row in rows] == [True] * 5 + [False] * 5
+    assert [row[5] for row in (rows[0], rows[5])] == ["100%", "100%"]
 
 
 def test_a_pair_without_problems_is_left_out_in_words(tiny: Path) -> None:
@@ -138,11 +137,10 @@ def test_a_pair_without_problems_is_left_out_in_words(tiny: Path) -> None:
 def test_memory_is_that_of_a_process_of_its_own() -> None:
     table, _, growth = memory.measure(setup())[:3]
     cells = [float(cell) for cell in table.splitlines()[2].strip(" |").split(" | ")[1:]]
-    peak, files, caches, ratio, repacked, compute, libraries, unexplained = cells
-    assert (files, caches, repacked) == (4.2, 8.0, 0.0)
+    peak, files, caches, ratio = cells[:4]
+    assert (files, caches) == (4.2, 8.0)
+    assert peak > files + caches
     assert ratio == pytest.approx(peak / (files + caches), abs=0.05)
-    assert peak == pytest.approx(files + caches + compute + libraries + unexplained, abs=0.3)
-    assert 0 < unexplained < libraries
     assert growth.startswith("2 solves in one process (built-in pair): ")
 
 

@@ -21,7 +21,7 @@ from glimp_local.engine import Engine
 from glimp_local.errors import ContextFullError, DecodeError
 from glimp_local.events import Finished, Notice, StepStarted, Text, fold
 from glimp_local.pair import Pair
-from tests.sessions import QUESTION, Open, assert_caches_equal_fresh_runs, run
+from tests.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, run
 from tests.test_engine import IDS, TOLERANCE, fresh_logits
 
 # The engine: guesses behind the tokens.
@@ -181,16 +181,6 @@ def test_at_temperature_0_drafts_change_no_token(builtin: Callable[..., Pair], d
             assert all(model.draft_accepted <= model.drafted for model in models)
 
 
-def test_with_drafts_a_seed_gives_the_same_run(open_pair: Open) -> None:
-    sampling = {"temperature": 1.0, "top_k": 9, "top_p": 1.0}
-    settings = {"small": "rambling", "large": "rambling", "sampling": sampling, "max_thought": 120, "max_answer": 60}
-    for policy in ("random", "speculative"):
-        plain, drafted = (run(open_pair(draft=draft, policy=policy, **settings)) for draft in ("off", 4))
-        assert drafted.thought == plain.thought
-        assert drafted.stats.large is not None
-        assert drafted.stats.large.draft_accepted > 0
-
-
 def test_with_drafts_tokens_are_drawn_from_the_same_distribution(open_pair: Open) -> None:
     sampling = {"temperature": 1.0, "top_k": 9, "top_p": 1.0}
     settings = {"small": "rambling", "large": "rambling", "sampling": sampling, "max_thought": 7, "max_answer": 1}
@@ -216,6 +206,55 @@ def test_after_a_large_step_that_was_drafted_the_small_model_has_next_to_nothing
         switches = sum(a.model == "large" != b.model for a, b in zip(solution.steps, solution.steps[1:], strict=False))
     assert missed["off"] > 5 * switches
     assert missed[4] <= 3 * switches
+
+
+def test_a_batch_smaller_than_a_draft_is_no_batch_of_the_draft_s_size(tiny: Path) -> None:
+    settings: dict[str, Any] = {"policy": "speculative", "draft": 8, "max_answer": 40}
+    path = tiny / "endless.gguf"
+    with load_pair(small=path, large=path, engine_options={"large": {"batch": 4}}, sampling=GREEDY, **settings) as pair:
+        solution = run(pair)
+        measured = [size for size, seconds in enumerate(pair.economies["large"]._seconds) if seconds]
+    assert solution.stats.large is not None
+    assert max(measured) == 4
+    assert solution.stats.large.drafted <= 3 * solution.stats.large.tokens
+    assert solution.stats.large.draft_accepted > 0
+
+
+@pytest.mark.parametrize("draft", [2, "auto"])
+def test_a_speed_up_is_no_more_than_the_guesses_that_came_true(
+    builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, draft: Draft
+) -> None:
+    decode, now = Engine.decode, [0.0]
+    monkeypatch.setattr("glimp_local.drafting.perf_counter", lambda: now[0])
+
+    def decode_by_the_clock(engine: Engine, token: int, drafted: Any = ()) -> None:
+        computed = not engine.expects(token)
+        decode(engine, token, drafted)
+        if computed:
+            now[0] += 1.0 + 0.1 * engine.drafted
+
+    monkeypatch.setattr(Engine, "decode", decode_by_the_clock)
+    pair = builtin(draft=draft, policy="large")
+    for story in STORIES:
+        stats = run(pair, story).stats.large
+        assert stats is not None
+        if stats.draft_speedup is not None:
+            assert 0.5 < stats.draft_speedup <= stats.tokens / (stats.tokens - stats.draft_accepted)
+        assert (stats.draft_speedup is None) == (stats.drafted == 0)
+
+
+def test_a_look_inside_a_drafted_step_does_not_mislead_the_drafter(builtin: Callable[..., Pair]) -> None:
+    pair = builtin(draft=4, policy="speculative")
+    plain = run(pair, STORIES[0]).stats.large
+    session, events = Session(pair, seed=1), []
+    for event in session.ask(STORIES[0]):
+        events.append(event)
+        if isinstance(event, Text) and len(events) % 9 == 0:
+            session.look("small")
+    looked = fold(events).stats.large
+    assert plain is not None
+    assert looked is not None
+    assert looked.draft_accepted > 0.9 * plain.draft_accepted
 
 
 def test_without_one_vocabulary_the_text_drafts(open_pair: Open) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from glimp_local import Session, load_pair
 from glimp_local.bench.problems import read_problems
+from glimp_local.config import EngineOptions
 from glimp_local.engine import Engine
 from glimp_local.errors import DecodeError
 from glimp_local.events import Text, fold
@@ -102,9 +104,11 @@ def test_a_pair_that_is_closed_while_a_model_reads_along_waits_for_it(
         if engine is pair.engines["large"]:
             begun.append(len(ids))
             time.sleep(0.2)
-        feed(engine, ids)
-        if engine is pair.engines["large"]:
-            ended.append(len(ids))
+        try:
+            feed(engine, ids)
+        finally:
+            if engine is pair.engines["large"]:
+                ended.append(len(ids))
 
     monkeypatch.setattr(Engine, "feed", feed_slowly)
     events = Session(pair, seed=1).ask(STORIES[0])
@@ -133,12 +137,76 @@ def test_what_fails_while_reading_along_is_said_when_it_is_needed(
     assert all(step.model == "small" for step in solution.steps if step.tokens)
 
 
-def test_where_both_want_the_same_cores_a_model_waits_for_its_turn(
-    builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("small", "large", "along"),
+    [
+        ({}, {}, False),
+        ({"gpu_layers": -1}, {"gpu_layers": -1}, False),
+        ({"gpu_layers": 0}, {"gpu_layers": -1}, True),
+        ({"gpu_layers": 0}, {"gpu_layers": 1}, False),
+        ({"gpu_layers": -1}, {"gpu_layers": 1}, False),
+        ({"gpu_layers": -1, "split": "none"}, {"gpu_layers": -1, "split": "none", "main_gpu": 1}, True),
+        ({"gpu_layers": -1, "tensor_split": (1.0, 0.0)}, {"gpu_layers": -1, "tensor_split": (0.0, 1.0)}, True),
+        ({"gpu_layers": -1, "tensor_split": (1.0, 0.0)}, {"gpu_layers": -1, "tensor_split": (0.5, 0.5)}, False),
+    ],
+)
+def test_by_itself_a_model_reads_along_only_where_the_two_share_no_device(
+    builtin: Callable[..., Pair], small: dict[str, Any], large: dict[str, Any], along: bool
 ) -> None:
-    for cores, expected in ((1, False), (2, True), (8, True)):
-        monkeypatch.setattr("psutil.cpu_count", lambda *, logical, cores=cores: cores)  # noqa: ARG005
-        assert builtin(catch_up="auto").reads_along is expected  # one thread each
+    pair = builtin(catch_up="auto")
+    gpus = ["one", "two"] if small or large else []
+    for engine, options in ((pair.engines["small"], small), (pair.engines["large"], large)):
+        engine.options = EngineOptions(**options)
+        engine.gpus = gpus if engine.options.gpu_layers else []
+    assert pair._may_read_along() is along
+
+
+@pytest.mark.parametrize("leave", [lambda events, _: events.close(), lambda _, session: session.cancel()])
+def test_a_run_that_is_left_leaves_no_thread_at_work(
+    builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, leave: Callable[..., object]
+) -> None:
+    pair = builtin(policy="random", share=0.5)
+    large, compute = pair.engines["large"], Engine._compute
+    inside: set[int] = set()
+    large._batch_size = 8
+
+    def compute_slowly(engine: Engine, count: int) -> None:
+        if engine is large:
+            assert not inside, "two threads in one engine"
+            inside.add(threading.get_ident())
+            time.sleep(0.05)
+        compute(engine, count)
+        inside.clear()
+
+    monkeypatch.setattr(Engine, "_compute", compute_slowly)
+    session = Session(pair, seed=1)
+    events = session.ask(STORIES[0])
+    while not large.reads_ahead:
+        next(events)
+    read = large.fed
+    leave(events, session)
+    list(events)
+    assert large._reading is None
+    assert large.fed - read <= 3 * 8
+    assert run(pair, STORIES[0]).finish_reason == "done"
+
+
+def test_what_is_waited_for_counts_as_catch_up(builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+    pair, compute = builtin(), Engine._compute
+
+    def compute_slowly(engine: Engine, count: int) -> None:
+        if engine is pair.engines["large"] and count > 1:
+            time.sleep(0.05)
+        compute(engine, count)
+
+    monkeypatch.setattr(Engine, "_compute", compute_slowly)
+    stats = run(pair, STORIES[0]).stats
+    models = [model for model in (stats.small, stats.large) if model]
+    told = stats.glimpse_seconds + sum(
+        model.prefill_seconds + model.catch_up_seconds + model.decode_seconds + model.sample_seconds for model in models
+    )
+    assert told > 0.8 * stats.seconds
+    assert models[1].along_seconds > 0.05
 
 
 def test_a_model_that_cannot_go_back_waits_for_its_turn(open_pair: Open) -> None:

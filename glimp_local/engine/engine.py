@@ -4,7 +4,8 @@ The engine holds `ids`, the tokens its cache was computed for, and keeps one pro
 context, failed computation), `ids` and the cache agree, so that work can go on from there. Behind `ids` the cache may
 hold drafted tokens: guesses at what comes next, computed in one batch with the last token. A guess that comes true
 costs no computation of its own; the others are dropped before the cache is used for anything else. One thread at a
-time may use an engine; only the cancel event may be set from another.
+time may use an engine; only the cancel event may be set from another. It may read ahead in a thread of its own:
+whatever else is asked of it stops that, and waits for the batch that is being computed.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import ctypes
 import threading
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import llama_cpp as lib
@@ -61,8 +64,11 @@ class Engine:
         self.cancel = cancel or threading.Event()
         self.ids: list[int] = []
         self.fed = 0  # tokens fed in all, for the account
-        self.in_use = threading.RLock()
-        """Held by a thread that works with the engine behind its owner's back: `close` waits for it."""
+        self.fed_ahead, self.ahead_seconds = 0, 0.0  # of them, those it has read ahead
+        self._reading: Future[None] | None = None
+        self._reader: int | None = None  # the thread that reads ahead
+        self._pool: ThreadPoolExecutor | None = None
+        self._stop = threading.Event()
         self.gpus = binding.gpus() if self.options.gpu_layers else []
         self._context: Any = None
         self._model: Any = None
@@ -136,6 +142,7 @@ class Engine:
 
     def set_threads(self, threads: int, threads_batch: int) -> None:
         """Change the threads for one token and for several, as the options of their names do."""
+        self._check_open()
         self.options = msgspec.structs.replace(self.options, threads=threads, threads_batch=threads_batch)
         lib.llama_set_n_threads(self._context, self.threads, self.threads_batch)
 
@@ -151,9 +158,14 @@ class Engine:
         return self._batch_size
 
     @property
-    def cores(self) -> int:
-        """CPU cores a forward pass keeps busy: none where a GPU computes all layers."""
-        return 0 if self.is_offloaded else max(self.threads, self.threads_batch)
+    def devices(self) -> frozenset[str]:
+        """What computes its layers: the CPU and GPUs by their numbers."""
+        split, found = self.options.tensor_split, set[str]()
+        if self.gpus and self.options.split == "none":
+            found = {str(self.options.main_gpu)}
+        elif self.gpus:
+            found = {str(i) for i in range(len(self.gpus)) if not any(split) or split[i : i + 1] > (0,)}
+        return frozenset(found if self.is_offloaded else {"CPU", *found})
 
     @property
     def device(self) -> str:
@@ -188,6 +200,7 @@ class Engine:
 
     def set_sampling(self, settings: SamplingSettings, seed: int) -> None:
         """Choose how `sample` draws, beginning a new stream of random numbers."""
+        self._check_open()
         if self._sampler is not None:
             self._sampler.close()
         self._sampler = Sampler(settings, seed=seed, vocabulary_size=self.vocabulary.size)
@@ -263,7 +276,7 @@ class Engine:
             self._sampler.forget()
         self._drop_draft()
         for start in range(0, len(ids), self._batch_size):
-            if self.cancel.is_set():
+            if self.cancel.is_set() or self._stop.is_set():
                 raise CancelledError("cancelled while reading the prompt")
             part = ids[start : start + self._batch_size]
             count, position = len(part), len(self.ids)
@@ -275,7 +288,44 @@ class Engine:
             self.ids.extend(part)
             self.fed += count
 
+    def read_ahead(self, target: Sequence[int]) -> None:
+        """Make the engine hold `target` in a thread of its own.
+
+        What fails there is logged, and fails again when it is asked for in the foreground.
+        """
+        self._check_open()
+        self._pool = self._pool or ThreadPoolExecutor(1, thread_name_prefix=f"glimp {self.name}")
+        self._reading = self._pool.submit(self._read_ahead, target)
+
+    def _read_ahead(self, target: Sequence[int]) -> None:
+        self._reader, start, before = threading.get_ident(), perf_counter(), self.fed
+        try:
+            self.sync(target)
+        except GlimpError as error:
+            binding.log.debug("%s reads no further ahead: %s", self.name, error)
+        finally:
+            self.fed_ahead += self.fed - before
+            self.ahead_seconds += perf_counter() - start
+
+    @property
+    def reads_ahead(self) -> bool:
+        """Is it reading ahead now?"""
+        return self._reading is not None and not self._reading.done()
+
+    def stop_reading(self) -> None:
+        """Stop reading ahead, behind the batch that is being computed; what was read stays."""
+        if self._reading is None or threading.get_ident() == self._reader:
+            return
+        reading, self._reading = self._reading, None
+        self._stop.set()
+        try:
+            reading.result()
+        finally:
+            self._stop.clear()
+
     def _check_open(self) -> None:
+        if self._reading is not None:
+            self.stop_reading()
         if not self._context:
             raise GlimpError(f"{self.path.name} is closed: the pair it belongs to was left")
 
@@ -306,6 +356,7 @@ class Engine:
         Keeps the longest common prefix of what it holds. This one call is the catch-up, the hand-over, the redo and the
         next turn. Raises what `feed` raises.
         """
+        self._check_open()
         keep = _common_prefix(self.ids, target)
         while keep == len(self.ids) < len(target) and self.expects(target[keep]):
             self.decode(target[keep])
@@ -354,6 +405,7 @@ class Engine:
 
     def snapshot(self) -> None:
         """Remember this point, where the architecture could not come back to it by itself; else do nothing."""
+        self._check_open()
         if self.keeps_past or (self._snapshots and self._snapshots[-1][0] == len(self.ids)):
             return
         flags = lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
@@ -373,9 +425,8 @@ class Engine:
     @property
     def state_bytes(self) -> int:
         """The most bytes that `save_state`'s file will have."""
-        with self.in_use:
-            self._check_open()
-            return states.size_bytes(self._context, self.ids, self._snapshots)
+        self._check_open()
+        return states.size_bytes(self._context, self.ids, self._snapshots)
 
     def save_state(self, path: Path) -> int:
         """Write all that is held into a file; return its size in bytes. Logits have to be computed again.
@@ -383,9 +434,8 @@ class Engine:
         Raises CacheError or OSError where that fails; the file may be there in part then.
         """
         depends_on = states.depends_on(self.fingerprint, self.options)
-        with self.in_use:
-            self.rewind(len(self.ids))  # only what `ids` says
-            return states.write(path, self._context, self.ids, self._snapshots, depends_on)
+        self.rewind(len(self.ids))  # only what `ids` says
+        return states.write(path, self._context, self.ids, self._snapshots, depends_on)
 
     def load_state(self, path: Path) -> int:
         """Hold what was saved, in place of what is held; return how many tokens. Logits have to be computed again.
@@ -394,17 +444,16 @@ class Engine:
         there is room for; then nothing is held.
         """
         depends_on = states.depends_on(self.fingerprint, self.options)
-        with self.in_use:
-            self.rewind(0)
-            self.ids, self._snapshots = states.read(path, self._context, self.context, depends_on)
-            return len(self.ids)
+        self.rewind(0)
+        self.ids, self._snapshots = states.read(path, self._context, self.context, depends_on)
+        return len(self.ids)
 
     def close(self) -> None:
         """Free everything, the context before the model. Safe to call twice."""
-        with self.in_use:
-            self._free()
-
-    def _free(self) -> None:
+        self.stop_reading()
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
         if self._sampler is not None:
             self._sampler.close()
             self._sampler = None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
 
-from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Alone, Policy, Share, Speculative, Threshold
 
 if TYPE_CHECKING:
+    from glimp_local.session import Session
     from glimp_local.tui.app import ChatApp
 
 
@@ -27,17 +27,19 @@ def commands(app: ChatApp) -> Iterator[SystemCommand]:
     yield SystemCommand("Threshold down", "More steps for the large model", lambda: app.action_move(-1))
     for model in MODELS:
         yield SystemCommand(f"Next step: {model}", "Whatever the policy says", lambda m=model: app.action_force(m))
-    for policy, what in _policies(app.session.pair) if app.session else ():
+    for policy, what in _policies(app.session) if app.session else ():
         yield SystemCommand(f"Policy: {policy.name}", what, lambda p=policy: app.action_policy(p))
     yield SystemCommand("Pair", "Go on with another pair of models", app.action_choose_pair)
 
 
-def _policies(pair: Pair) -> Iterator[tuple[Policy, str]]:
+def _policies(session: Session) -> Iterator[tuple[Policy, str]]:
     """Give the policies that can be switched to."""
+    pair = session.pair
     yield Threshold(pair.config.threshold), f"The large model above {pair.config.threshold} nats"
     seen = pair.history.read() if pair.history else []
     share = Share(pair.config.share, threshold_nats=pair.config.threshold, history=seen)
     yield share, f"The large model for {pair.config.share:.0%} of the steps"
     for model in MODELS:
         yield Alone(model), f"The {model} model alone"
-    yield Speculative(), "The large model writes everything, the small one drafts for it"
+    if session.drafting_obstacle is None:
+        yield Speculative(), "The large model writes every step, the small one drafts for it"

@@ -12,11 +12,12 @@ from typing import Any
 import click
 from textual.theme import BUILTIN_THEMES
 
+from glimp_local import caches
 from glimp_local.errors import UsageError
 from glimp_local.saved import SessionLog
 from glimp_local.tui import status
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.driver import CachesLost, MovingCaches, Told
+from glimp_local.tui.driver import CachesLost, Failed, MovingCaches, Told
 
 
 def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str | None) -> None:
@@ -40,8 +41,9 @@ def _leave(app: ChatApp) -> None:
     try:
         app.close(_say)
     except KeyboardInterrupt:
-        click.echo("stopped: the caches are not kept", err=True)
-        os._exit(130)  # nothing else stops llama.cpp; what is half written has no name yet
+        caches.sweep(app.saved.path)
+        click.echo("stopped; what was to be kept of the caches is not", err=True)
+        os._exit(130)  # nothing else stops llama.cpp
 
 
 def _say(told: Told) -> None:
@@ -49,7 +51,7 @@ def _say(told: Told) -> None:
         match told:
             case MovingCaches():
                 click.echo(status.moving(told.size_bytes, to_disk=told.to_disk), err=True)
-            case CachesLost(error):
+            case CachesLost(error) | Failed(error):
                 click.echo(f"{error}. {error.hint}" if error.hint else str(error), err=True)
             case _:
                 pass
