@@ -54,13 +54,14 @@ def measure(setup: Setup) -> list[str]:
     for model in (files.small, files.large):
         assert model is not None
         with _alone(setup, model) as pair:
-            rounds = [_round(pair, path) for _ in range(setup.rounds + 1)][1:]  # the first one warms up
+            parties = Parties(pair, path)
+            rounds = [parties.round(number) for number in range(setup.rounds)]
             rows += _rows(pair, rounds)
             glimpses.append(_glimpse(pair))
     columns = ("model", "of", "this", "against this", "ratio")
     about = (
-        f"{setup.rounds} rounds in turns, tokens per second: a prompt of {_PROMPT_TOKENS} tokens, and up to "
-        f"{setup.tokens} tokens written behind it; llama-bench decodes at the same depth and samples nothing. "
+        f"{setup.rounds} rounds, each beginning with another one, tokens per second: a prompt of {_PROMPT_TOKENS} "
+        f"tokens, and up to {setup.tokens} tokens written behind it; llama-bench decodes at the same depth and samples nothing. "
         "`session, passes` are its calls of `llama_decode` alone; `session` is all it does behind the prompt: "
         "sampling, text, events. The bare loop is `llama_sampler_sample` and `llama_decode` in Python, with nothing "
         "around, on the same context."
@@ -88,31 +89,59 @@ def _question(pair: Pair) -> str:
     return question
 
 
-def _round(pair: Pair, path: Path) -> Round:
-    engine, question = pair.engines["small"], _question(pair)
-    prompt = pair.prompts["small"].prompt([{"role": "user", "content": question}])
-    solution = fold(fresh_session(pair).ask(question))
-    stats = solution.stats.small
-    assert stats is not None
-    written = engine.ids[len(prompt) :]  # but the last token, which nobody needed
-    passes = len(written)
-    if not passes:
-        raise MissingError(f"{engine.name} writes nothing: there is no pace to measure")
-    bare_tokens, bare_seconds = bare_loop(engine, prompt, passes + 1)
-    if bare_tokens[:passes] != written:
-        raise MissingError(f"{engine.name} wrote other tokens in the bare loop: nothing to compare")
-    bench, python = LlamaBench(path), LlamaBench(path, python_library=True)
-    batch = engine._batch_size  # noqa: SLF001 - what the session's prompt was read in
-    return Round(
-        prefill=stats.prefill_tokens / stats.prefill_seconds,
-        bench_prefill=bench.prefill(engine, len(prompt), batch=batch),
-        bench_prefill_default=bench.prefill(engine, len(prompt), batch=_DEFAULT_BATCH),
-        passes=passes / stats.decode_seconds,
-        whole=passes / (solution.stats.seconds - stats.prefill_seconds),
-        bare=passes / bare_seconds,
-        bench=bench.decode(engine, passes, depth=len(prompt)),
-        bench_python=python.decode(engine, passes, depth=len(prompt)),
-    )
+class Parties:
+    """All that is measured on one model, each by a method that gives tokens per second under the names of `Round`."""
+
+    def __init__(self, pair: Pair, path: Path) -> None:
+        self._pair, self._engine, self._question = pair, pair.engines["small"], _question(pair)
+        self._prompt = pair.prompts["small"].prompt([{"role": "user", "content": self._question}])
+        self._bench, self._python = LlamaBench(path), LlamaBench(path, python_library=True)
+        self._session()
+        self._written = self._engine.ids[len(self._prompt) :]  # but the last token, which nobody needed
+        if not self._written:
+            raise MissingError(f"{self._engine.name} writes nothing: there is no pace to measure")
+        self._bare()
+        self._all = (self._session, self._bare, self._prefill, self._prefill_default, self._decode, self._decode_python)
+
+    def round(self, number: int) -> Round:
+        """Measure all, each time beginning with another one: none always comes behind the same one."""
+        first = number % len(self._all)
+        found: dict[str, float] = {}
+        for party in (*self._all[first:], *self._all[:first]):
+            found |= party()
+        return Round(**found)
+
+    def _session(self) -> dict[str, float]:
+        solution = fold(fresh_session(self._pair).ask(self._question))
+        stats = solution.stats.small
+        assert stats is not None
+        passes = max(len(self._engine.ids) - len(self._prompt), 1)
+        return {
+            "prefill": stats.prefill_tokens / stats.prefill_seconds,
+            "passes": passes / stats.decode_seconds,
+            "whole": passes / (solution.stats.seconds - stats.prefill_seconds),
+        }
+
+    def _bare(self) -> dict[str, float]:
+        passes = len(self._written)
+        tokens, seconds = bare_loop(self._engine, self._prompt, passes + 1)
+        if tokens[:passes] != self._written:
+            raise MissingError(f"{self._engine.name} wrote other tokens in the bare loop: nothing to compare")
+        return {"bare": passes / seconds}
+
+    def _prefill(self) -> dict[str, float]:
+        batch = self._engine.batch_size
+        return {"bench_prefill": self._bench.prefill(self._engine, len(self._prompt), batch=batch)}
+
+    def _prefill_default(self) -> dict[str, float]:
+        found = self._bench.prefill(self._engine, len(self._prompt), batch=_DEFAULT_BATCH)
+        return {"bench_prefill_default": found}
+
+    def _decode(self) -> dict[str, float]:
+        return {"bench": self._bench.decode(self._engine, len(self._written), depth=len(self._prompt))}
+
+    def _decode_python(self) -> dict[str, float]:
+        return {"bench_python": self._python.decode(self._engine, len(self._written), depth=len(self._prompt))}
 
 
 def _rows(pair: Pair, rounds: list[Round]) -> list[list[str]]:
