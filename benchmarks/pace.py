@@ -62,8 +62,8 @@ def measure(setup: Setup) -> list[str]:
     about = (
         f"{setup.rounds} rounds, each beginning with another one, tokens per second: a prompt of {_PROMPT_TOKENS} "
         f"tokens, and up to {setup.tokens} tokens written behind it; llama-bench decodes at the same depth and samples "
-        "nothing. `session, passes` are its calls of `llama_decode` alone; `session` is all it does behind the prompt: "
-        "sampling, text, events. The bare loop is `llama_sampler_sample` and `llama_decode` in Python, with nothing "
+        "nothing. Each begins with a warm-up of its own. `session, passes` are its calls of `llama_decode` alone; "
+        "`session` is all it does behind the prompt: sampling, text, events. The bare loop is `llama_sampler_sample` and `llama_decode` in Python, with nothing "
         "around, on the same context."
     )
     return [table(columns, rows), about, f"One glimpse takes {' and '.join(glimpses)}."]
@@ -111,7 +111,13 @@ class Parties:
             found |= party()
         return Round(**found)
 
+    def _warm_up(self) -> None:
+        """Touch all that will be computed with, as llama-bench does: while others had their turn it lay idle."""
+        self._engine.rewind(0)
+        self._engine.feed(self._prompt)
+
     def _session(self) -> dict[str, float]:
+        self._warm_up()
         solution = fold(fresh_session(self._pair).ask(self._question))
         stats = solution.stats.small
         assert stats is not None
@@ -124,6 +130,7 @@ class Parties:
 
     def _bare(self) -> dict[str, float]:
         passes = len(self._written)
+        self._warm_up()
         tokens, seconds = bare_loop(self._engine, self._prompt, passes + 1)
         if tokens[:passes] != self._written:
             raise MissingError(f"{self._engine.name} wrote other tokens in the bare loop: nothing to compare")
