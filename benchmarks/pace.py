@@ -63,8 +63,8 @@ def measure(setup: Setup) -> list[str]:
         f"{setup.rounds} rounds, each beginning with another one, tokens per second: a prompt of {_PROMPT_TOKENS} "
         f"tokens, and up to {setup.tokens} tokens written behind it; llama-bench decodes at the same depth and samples "
         "nothing. Each begins with a warm-up of its own. `session, passes` are its calls of `llama_decode` alone; "
-        "`session` is all it does behind the prompt: sampling, text, events. The bare loop is `llama_sampler_sample` and `llama_decode` in Python, with nothing "
-        "around, on the same context."
+        "`session` is all it does behind the prompt: sampling, text, events. The bare loop is `llama_sampler_sample` "
+        "and `llama_decode` in Python, with nothing around, on the same context."
     )
     return [table(columns, rows), about, f"One glimpse takes {' and '.join(glimpses)}."]
 
