@@ -299,7 +299,9 @@ def _convert(value: Any, kind: Any, file: Path, where: str) -> Any:
         key = where + path.rstrip("`")
         if message.startswith("Object contains unknown field `"):
             unknown = message.split("`")[1]
-            raise ConfigError(f"{file}: {key}: unknown key `{unknown}`{_did_you_mean(unknown, _KEYS)}") from error
+            raise ConfigError(f"{file}: {key}: unknown key `{unknown}`{_belongs(unknown)}") from error
+        if key.endswith(".draft"):
+            message = f'expected "auto", "off" or a number from 1 to {MAX_DRAFT}'
         raise ConfigError(f"{file}: {key}: {message[:1].lower()}{message[1:]}{_choices(message, key)}") from error
 
 
@@ -307,6 +309,14 @@ _TABLES = (PairConfig, ModelSource, EngineOptions, SamplingSettings)
 _KEYS = [key for table in _TABLES for key in table.__struct_fields__]
 
 
+def _belongs(unknown: str) -> str:
+    """Say where a key belongs that is unknown in its table, or which one may be meant."""
+    places = {PairConfig: "[pairs.NAME]", ModelSource: "[pairs.NAME.small] or .large", EngineOptions: _OPTIONS}
+    table = next((table for table in places if unknown in table.__struct_fields__), None)
+    return _did_you_mean(unknown, _KEYS) if table is None else f": it belongs into {places[table]}"
+
+
+_OPTIONS = "[pairs.NAME.small.options] or [pairs.NAME.large.options]"
 _VOID = {
     "path": ("repo", "revision", "file", "size_bytes", "sha256"),
     "repo": ("path", "revision", "file", "size_bytes", "sha256"),

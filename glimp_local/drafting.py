@@ -179,6 +179,7 @@ class Drafts:
         self._patience = self._waited = 0
         self._told = False
         self._start = 0
+        self._size = 0  # of the last batch, where nothing else was read since
         self.begin_turn()
 
     @property
@@ -203,7 +204,7 @@ class Drafts:
 
     def begin_step(self, length: int) -> None:
         """Take note that a step begins behind a transcript of a length."""
-        self._start = length
+        self._start, self._size = length, 0
         if self._model is not None:
             self._model.begin_step()
 
@@ -239,14 +240,16 @@ class Drafts:
         engine.decode(ids[-1], [guess.token for guess in guesses])
         seconds = perf_counter() - start
         guesses = guesses[: engine.drafted]  # there may have been no room for all
-        self._economy.measure(1 + len(guesses), seconds, drafting)
+        size, behind_another = 1 + len(guesses), self._size != 1
+        self._economy.measure(size, seconds, drafting, behind_another=behind_another)
+        self._size = size
         self._waiting = guesses[::-1]
         self._tokens += 1
         self._spent_seconds += seconds + drafting
         if guesses:
             self._waited = 0
             self.drafted += len(guesses)
-        else:
+        elif not behind_another:
             self._plain += 1
             self._plain_seconds += seconds
         self.seconds += drafting

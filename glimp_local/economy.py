@@ -67,14 +67,21 @@ class Economy:
         if came_true:
             self._gained_tokens += 1.0
 
-    def measure(self, tokens: int, seconds: float, drafting_seconds: float = 0.0) -> None:
-        """Take note of what a batch of so many tokens cost, and the drafting before it."""
-        before = self._seconds[tokens]
-        if before is None:
-            self._seconds[tokens] = seconds
-        else:
-            self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
-        self._measured[tokens] = self._round
+    def measure(
+        self, tokens: int, seconds: float, drafting_seconds: float = 0.0, *, behind_another: bool = False
+    ) -> None:
+        """Take note of what a batch of so many tokens cost, and the drafting before it.
+
+        One token `behind_another` size of batch costs more than one among others of its kind: its graph is built anew.
+        That is a cost of the drafting, and tells nothing of a token by itself.
+        """
+        if not (behind_another and tokens == 1):
+            before = self._seconds[tokens]
+            if before is None:
+                self._seconds[tokens] = seconds
+            else:
+                self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
+            self._measured[tokens] = self._round
         self._tries_in_all += tokens > 1
         if tokens > self._longest and seconds < _CHEAP * tokens * (self._seconds[1] or 0.0):
             self._longest = min(2 * self._longest, MAX_DRAFT)

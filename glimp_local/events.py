@@ -72,6 +72,10 @@ class Step(msgspec.Struct, frozen=True):
     text: str
 
 
+_DRAFTED = 0.1
+"""A model that drafts help has at least so many tokens drafted, of those it writes."""
+
+
 class ModelStats(msgspec.Struct, frozen=True):
     """What one model did during a run."""
 
@@ -103,6 +107,11 @@ class ModelStats(msgspec.Struct, frozen=True):
     """Tokens it read while the other model was writing (eager catch-up)."""
     along_seconds: float = 0.0
     """Spent on that, beside the writing. What the other model had to wait for it counts as catch-up."""
+
+    @property
+    def is_drafted(self) -> bool:
+        """Were drafts more than a few tries that did not pay?"""
+        return self.draft_speedup is not None and self.drafted >= _DRAFTED * self.tokens
 
 
 class Stats(msgspec.Struct, frozen=True):

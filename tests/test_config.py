@@ -90,6 +90,9 @@ def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[pairs.a]\nthreads_batch = 1", "unknown key `threads_batch`: it belongs into [pairs.NAME.small.options]"),
+        ('[pairs.a]\ndraft = "4"', 'pairs.a.draft: expected "auto", "off" or a number from 1 to 16'),
+        ("[pairs.a]\ndraft = 17", 'pairs.a.draft: expected "auto", "off" or a number from 1 to 16'),
         ("[pairs.a]\ntreshold = 1", "pairs.a: unknown key `treshold` (did you mean 'threshold'?)"),
         ('[pairs.a]\nthreshold = "high"', "pairs.a.threshold: expected `float`, got `str`"),
         ("[pairs.a]\nthreshold = nan", "pairs.a.threshold: expected `float` >= 0.0"),

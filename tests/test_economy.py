@@ -110,3 +110,11 @@ def test_costs_between_two_that_were_measured_lie_on_a_line() -> None:
     assert economy.costs()[3] == pytest.approx(5.0, rel=0.01)
     assert economy.costs()[5] == pytest.approx(9.0, rel=0.01)
     assert len(economy.costs()) == MAX_DRAFT + 2
+
+
+def test_a_token_behind_a_larger_batch_is_no_measure_of_one_by_itself() -> None:
+    economy = Economy([0.5])
+    economy.measure(1, 1.0)
+    economy.measure(4, 2.0)
+    economy.measure(1, 5.0, behind_another=True)
+    assert economy.plain_seconds == 1.0

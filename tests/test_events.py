@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glimp_local.events import Rewound, Text, decode_events, encode, fold, last_boxed
+from glimp_local.events import ModelStats, Rewound, Text, decode_events, encode, fold, last_boxed
 
 
 @pytest.mark.parametrize(
@@ -46,3 +46,12 @@ def test_the_type_of_an_event_is_its_name() -> None:
 def test_a_run_without_an_end_does_not_fold() -> None:
     with pytest.raises(ValueError, match="finished run"):
         fold([Rewound(0)])
+
+
+def test_a_few_tries_to_draft_that_did_not_pay_are_not_worth_telling() -> None:
+    def stats(drafted: int, speedup: float | None) -> ModelStats:
+        return ModelStats("a", 1, 100, 0, 0.0, 0, 0.0, 0.0, 0.0, 1.0, drafted=drafted, draft_speedup=speedup)
+
+    assert not stats(0, None).is_drafted
+    assert not stats(9, 0.97).is_drafted
+    assert stats(40, 1.4).is_drafted

@@ -49,7 +49,7 @@ Exit codes:
     "kinds",
     type=click.Choice(_KINDS),
     multiple=True,
-    help="Only these (several times); without it all six. `random` draws at the shares of each threshold and share.",
+    help="Only these (several times); without it, all. `random` draws at the shares of each threshold and share.",
 )
 @click.option(
     "--threshold",

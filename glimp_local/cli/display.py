@@ -213,7 +213,6 @@ def _speed(name: str, model: ModelStats) -> str:
     if not model.tokens:
         return f"{name} wrote nothing"
     speed = f"{name} {model.tokens_per_second:,.{0 if model.tokens_per_second >= _FAST else 1}f} tokens/s"
-    if model.draft_speedup is None:
+    if not model.is_drafted:
         return speed
-    came_true = model.draft_accepted / model.drafted
-    return f"{speed} ({model.draft_speedup:.1f}x by drafts, of which {came_true:.0%} came true)"
+    return f"{speed} ({model.draft_speedup:.2f}x by drafts, {model.draft_accepted:,} of {model.drafted:,} came true)"

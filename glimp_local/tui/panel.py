@@ -102,9 +102,9 @@ class SidePanel(Vertical):
         ]
         if stats is not None:
             lines += [
-                f"drafts {name} {model.draft_speedup:.1f}x"
+                f"drafts {name} {model.draft_speedup:.2f}x"
                 for name, model in (("small", stats.small), ("large", stats.large))
-                if model is not None and model.draft_speedup is not None
+                if model is not None and model.is_drafted
             ]
             lines.append(f"all of it {stats.seconds:.1f} s")
         lines += [
