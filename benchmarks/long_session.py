@@ -14,7 +14,7 @@ from benchmarks.figures import number
 from benchmarks.llama_cpp import LlamaBench, find
 from benchmarks.setup import QUESTION, MissingError, Setup
 from glimp_local.events import fold
-from glimp_local.pair import Pair, load_pair
+from glimp_local.pair import Pair
 from glimp_local.session import Session
 
 HEADING = "A long session: its end against its beginning"
@@ -41,23 +41,11 @@ def measure(setup: Setup) -> list[str]:
     path = find(setup.llama_bench)
     for model in (files.small, files.large):
         assert model is not None
-        pair = _alone(setup, model)
+        pair = setup.open_alone(model, context=setup.session_tokens)
         with pair:
             if pair.engines["small"].context >= setup.session_tokens:
                 return _measure(setup, pair, path)
     raise MissingError(f"Neither model of {files.name} has a context of {setup.session_tokens:,} tokens.")
-
-
-def _alone(setup: Setup, model: Path) -> Pair:
-    return load_pair(
-        small=model,
-        policy="small",
-        draft="off",
-        thinking="none",
-        context=setup.session_tokens,
-        max_answer=setup.tokens,
-        engine_options={"small": {"gpu_layers": setup.gpu_layers}},
-    )
 
 
 def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:

@@ -19,7 +19,7 @@ from benchmarks.llama_cpp import LlamaBench, find
 from benchmarks.setup import QUESTION, MissingError, Setup, fresh_session
 from glimp_local.entropy import glimpse
 from glimp_local.events import fold
-from glimp_local.pair import Pair, load_pair
+from glimp_local.pair import Pair
 
 HEADING = "Pace: one model in a session, and in llama-bench"
 
@@ -53,7 +53,7 @@ def measure(setup: Setup) -> list[str]:
     glimpses: list[str] = []
     for model in (files.small, files.large):
         assert model is not None
-        with _alone(setup, model) as pair:
+        with setup.open_alone(model, sampling={"temperature": 0}) as pair:
             parties = Parties(pair, path)
             rounds = [parties.round(number) for number in range(setup.rounds)]
             rows += _rows(pair, rounds)
@@ -67,18 +67,6 @@ def measure(setup: Setup) -> list[str]:
         "and `llama_decode` in Python, with nothing around, on the same context."
     )
     return [table(columns, rows), about, f"One glimpse takes {' and '.join(glimpses)}."]
-
-
-def _alone(setup: Setup, model: Path) -> Pair:
-    return load_pair(
-        small=model,
-        policy="small",
-        draft="off",
-        thinking="none",
-        sampling={"temperature": 0},
-        max_answer=setup.tokens,
-        engine_options={"small": {"gpu_layers": setup.gpu_layers}},
-    )
 
 
 def _question(pair: Pair) -> str:

@@ -106,6 +106,18 @@ class Setup(msgspec.Struct, frozen=True):
             small=files.small, large=files.large, engine_options={"small": layers, "large": layers}, **both
         )
 
+    def open_alone(self, model: Path, **settings: Any) -> Pair:
+        """Load one model to write by itself, as the small one, without drafts; raises what `load_pair` raises."""
+        return load_pair(
+            small=model,
+            policy="small",
+            draft="off",
+            thinking="none",
+            max_answer=self.tokens,
+            engine_options={"small": {"gpu_layers": self.gpu_layers}},
+            **settings,
+        )
+
 
 def with_builtin(other: Callable[[], Files]) -> tuple[list[Files], list[str]]:
     """Give the built-in pair, and the other one where it is there; and, in words, what is not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import numpy as np
+import pytest
 
 from glimp_local import Session
 from glimp_local.engine import Engine
@@ -42,3 +43,16 @@ def assert_caches_equal_fresh_runs(session: Session) -> None:
         lane.catch_up()
         assert lane.engine.ids == lane.ids
         assert np.allclose(lane.engine.logits(), held_by_a_fresh_engine(lane.engine, lane.ids), atol=TOLERANCE)
+
+
+def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Give a list that grows by the number of tokens in each batch that any engine computes from now on."""
+    computed: list[int] = []
+    compute = Engine._compute
+
+    def count_and_compute(engine: Engine, count: int) -> None:
+        computed.append(count)
+        compute(engine, count)
+
+    monkeypatch.setattr(Engine, "_compute", count_and_compute)
+    return computed

@@ -21,7 +21,7 @@ from glimp_local.engine import Engine
 from glimp_local.errors import ContextFullError, DecodeError
 from glimp_local.events import Finished, Notice, StepStarted, Text, fold
 from glimp_local.pair import Pair
-from tests.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, run
+from tests.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, count_batches, run
 from tests.test_engine import IDS, TOLERANCE, fresh_logits
 
 # The engine: guesses behind the tokens.
@@ -34,18 +34,6 @@ def engine(tiny: Path) -> Iterator[Engine]:
     engine.feed(IDS[:20])
     yield engine
     engine.close()
-
-
-def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    computed: list[int] = []
-    compute = Engine._compute
-
-    def count_and_compute(engine: Engine, count: int) -> None:
-        computed.append(count)
-        compute(engine, count)
-
-    monkeypatch.setattr(Engine, "_compute", count_and_compute)
-    return computed
 
 
 def test_a_guess_that_comes_true_costs_no_batch_of_its_own(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,16 @@ from glimp_local.events import (
 )
 from glimp_local.pair import Pair
 from glimp_local.routing import Model, Threshold
-from tests.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, held_by_a_fresh_engine, run, writers
+from tests.sessions import (
+    GREEDY,
+    QUESTION,
+    Open,
+    assert_caches_equal_fresh_runs,
+    count_batches,
+    held_by_a_fresh_engine,
+    run,
+    writers,
+)
 
 # Routing.
 
@@ -96,14 +105,7 @@ def test_every_glimpse_is_what_the_small_model_would_see_afresh(open_pair: Open)
 
 def test_a_glimpse_costs_no_forward_pass(open_pair: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = open_pair(policy="small")
-    computed: list[int] = []
-    compute = Engine._compute
-
-    def count_and_compute(engine: Engine, count: int) -> None:
-        computed.append(count)
-        compute(engine, count)
-
-    monkeypatch.setattr(Engine, "_compute", count_and_compute)
+    computed = count_batches(monkeypatch)
     solution = run(pair)
     assert solution.stats.small is not None
     # The prompt, and each token written but the last, which nothing was to follow; the end is sampled, not written.
