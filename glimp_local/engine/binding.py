@@ -11,9 +11,12 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Literal
 
 import llama_cpp
 import llama_cpp._ggml
+import msgspec
 
 from glimp_local.errors import BindingError
 
@@ -29,7 +32,6 @@ _LEVELS = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.WARNI
 """llama.cpp's levels, one lower than their names: its "info" is a page a model, its "warn" is for its own developers,
 and its errors come back as exceptions with a hint."""
 _ERROR, _CONTINUED = 4, 5
-_GPU_TYPES = (1, 2)  # ggml_backend_dev_type: a GPU with its own memory, and one that shares the host's
 
 _errors: deque[str] = deque(maxlen=20)  # the last error lines, for the message of the exception that follows them
 _line, _level = "", logging.DEBUG
@@ -72,18 +74,91 @@ llama_cpp.llama_log_set(_receive, ctypes.c_void_p(0))
 llama_cpp.llama_backend_init()
 
 
+class Device(msgspec.Struct, frozen=True):
+    """What llama.cpp can compute on."""
+
+    name: str
+    """llama.cpp's own name for it, like "CUDA0"."""
+    description: str
+    """The maker's name for it."""
+    kind: Literal["CPU", "GPU", "integrated GPU", "accelerator"]
+    """An integrated GPU shares the memory of the CPU; an accelerator works inside the CPU's backend."""
+    total_bytes: int
+    free_bytes: int
+    """Free now; 0 where the backend does not know."""
+
+
+_KINDS: dict[int, Literal["CPU", "GPU", "integrated GPU", "accelerator"]] = {
+    0: "CPU",
+    1: "GPU",
+    2: "integrated GPU",
+    3: "accelerator",
+}
+"""By ggml's number (`enum ggml_backend_dev_type`)."""
+
+
+def devices() -> list[Device]:
+    """List what llama.cpp can compute on, in its order; the CPU is among them."""
+    library = _library()
+    found = []
+    for i in range(library.ggml_backend_dev_count()):
+        device = library.ggml_backend_dev_get(i)
+        kind = _KINDS.get(library.ggml_backend_dev_type(device))
+        if kind is None:
+            continue
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        library.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        found.append(
+            Device(
+                name=library.ggml_backend_dev_name(device).decode("utf-8", "replace"),
+                description=library.ggml_backend_dev_description(device).decode("utf-8", "replace"),
+                kind=kind,
+                total_bytes=total.value,
+                free_bytes=free.value,
+            )
+        )
+    return found
+
+
 def gpus() -> list[str]:
     """Name the GPUs llama.cpp can offload to; empty on a machine without one and in a build without a GPU backend."""
-    library = llama_cpp._ggml.libggml  # noqa: SLF001 - the binding wraps no function that lists devices
-    library.ggml_backend_dev_count.restype = ctypes.c_size_t
-    library.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    library.ggml_backend_dev_get.restype = ctypes.c_void_p
-    library.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
-    library.ggml_backend_dev_description.argtypes = [ctypes.c_void_p]
-    library.ggml_backend_dev_description.restype = ctypes.c_char_p
-    devices = map(library.ggml_backend_dev_get, range(library.ggml_backend_dev_count()))
-    return [
-        library.ggml_backend_dev_description(device).decode("utf-8", "replace")
-        for device in devices
-        if library.ggml_backend_dev_type(device) in _GPU_TYPES
-    ]
+    return [device.description for device in devices() if device.kind in {"GPU", "integrated GPU"}]
+
+
+def backends() -> list[str]:
+    """Name the backends that are compiled in, like "CPU" and "CUDA"."""
+    library = _library()
+    names = (
+        library.ggml_backend_reg_name(library.ggml_backend_reg_get(i)) for i in range(library.ggml_backend_reg_count())
+    )
+    return [name.decode("utf-8", "replace") for name in names]
+
+
+def build() -> str:
+    """Say which llama.cpp is inside: ggml's version and, where it is known, the commit."""
+    library = _library()
+    version, commit = (text.decode("utf-8", "replace") for text in (library.ggml_version(), library.ggml_commit()))
+    return f"ggml {version} ({commit})"
+
+
+@cache
+def _library() -> ctypes.CDLL:
+    """Give ggml's library with the types of the functions used here: the binding wraps none of them."""
+    library: ctypes.CDLL = llama_cpp._ggml.libggml  # noqa: SLF001 - and gives no other way to it
+    handle, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
+    for name, arguments, result in (
+        ("ggml_backend_dev_count", [], size),
+        ("ggml_backend_dev_get", [size], handle),
+        ("ggml_backend_dev_type", [handle], ctypes.c_int),
+        ("ggml_backend_dev_name", [handle], text),
+        ("ggml_backend_dev_description", [handle], text),
+        ("ggml_backend_dev_memory", [handle, ctypes.POINTER(size), ctypes.POINTER(size)], None),
+        ("ggml_backend_reg_count", [], size),
+        ("ggml_backend_reg_get", [size], handle),
+        ("ggml_backend_reg_name", [handle], text),
+        ("ggml_version", [], text),
+        ("ggml_commit", [], text),
+    ):
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, result
+    return library
