@@ -111,10 +111,14 @@ class Footprint(msgspec.Struct, frozen=True):
         those of attention where it is not `fused` (a score for every token, head and cell), or the logits of the
         tokens they are wanted for.
         """
-        cells, outputs = padded(context), min(outputs, ubatch)
-        mask = cells * ubatch * (2 if fused else FLOAT)
+        outputs = min(outputs, ubatch)
+        # A mask for those that see all, and one for those that see a window.
+        windows = {layer.window for layer in self.layers if layer.cache_values}
+        seen = [padded(min(context, window + ubatch) if window else context) for window in windows]
+        cells = max(seen, default=0)
+        mask = sum(seen) * ubatch * (2 if fused else FLOAT)
         feed_forward = ubatch * (self.feed_forward + 3 * self.embedding + max(self.embedding, self.query))
-        attention = 0 if fused else ubatch * (cells * self.heads + 5 * self.query)
+        attention = 0 if fused or not cells else ubatch * (cells * self.heads + 5 * self.query)
         logits = outputs * (self.vocabulary + 2 * self.embedding)
         return mask + FLOAT * max(feed_forward, attention, logits)
 
@@ -154,7 +158,10 @@ def footprint(header: Header) -> Footprint:
     width = header.number("expert_feed_forward_length", feed_forward)
     key = header.number("attention.key_length", embedding // heads if heads else 0)
     # A dense block holds gate, up and their product; experts hold gate and up, and their outputs before the sum.
-    wide = 2 * experts * (width + embedding) if experts else 3 * feed_forward
+    # A recurrent block holds its inputs, gates and convolutions.
+    wide = max(
+        2 * experts * (width + embedding) if experts else 3 * feed_forward, 5 * header.number("ssm.inner_size", 0)
+    )
     return Footprint(
         layers=tuple(_block(header, i, tensors) for i, tensors in enumerate(blocks)),
         input_bytes=embeddings.size_bytes if embeddings is not None else 0,
