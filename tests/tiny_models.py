@@ -199,18 +199,21 @@ class _Random:
         return 1 + self(size) * 0.1
 
 
-def write_attention(path: Path, *, context: int = 512) -> Path:
-    """Write a llama with random weights: plain attention, which can go back to any length."""
-    make, width, hidden, head = _Random(4), 64, 96, 32
+def write_attention(path: Path, *, context: int = 512, head: int = 32) -> Path:
+    """Write a llama with random weights: plain attention, which can go back to any length.
+
+    `head` is the width of its one head of keys, and of the values: twice two layers cache so many numbers a token.
+    """
+    make, width, hidden = _Random(4), 64, 96
     tensors = {"token_embd.weight": make(len(VOCABULARY.tokens), width), "output_norm.weight": make.norm(width)}
     for i in range(2):
         tensors |= {
             f"blk.{i}.attn_norm.weight": make.norm(width),
             f"blk.{i}.ffn_norm.weight": make.norm(width),
-            f"blk.{i}.attn_q.weight": make(width, width),
+            f"blk.{i}.attn_q.weight": make(2 * head, width),
             f"blk.{i}.attn_k.weight": make(head, width),
             f"blk.{i}.attn_v.weight": make(head, width),
-            f"blk.{i}.attn_output.weight": make(width, width),
+            f"blk.{i}.attn_output.weight": make(width, 2 * head),
             f"blk.{i}.ffn_gate.weight": make(hidden, width),
             f"blk.{i}.ffn_up.weight": make(hidden, width),
             f"blk.{i}.ffn_down.weight": make(width, hidden),
@@ -218,6 +221,8 @@ def write_attention(path: Path, *, context: int = 512) -> Path:
     writer = gguf.GGUFWriter(path, "llama")
     _llama_like(writer, context, width, layers=2, hidden=hidden, heads=2)
     writer.add_head_count_kv(1)
+    writer.add_key_length(head)
+    writer.add_value_length(head)
     writer.add_chat_template(CHATML)
     VOCABULARY.add_to(writer)
     return _save(path, writer, tensors)

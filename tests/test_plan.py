@@ -1,0 +1,272 @@
+"""Where a pair goes on machines of all sizes: pure arithmetic, on the catalogue's models."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glimp_local.config import EngineOptions, PairConfig, load_catalogue, packaged_file
+from glimp_local.gguf_header import read_header
+from glimp_local.known_models import known_header
+from glimp_local.machine import Gpu, Machine
+from glimp_local.memory import Footprint, footprint
+from glimp_local.pair import override
+from glimp_local.plan import CONTEXT, CONTEXTS, CPU, Plan, make_plan, resolved, smaller_plans
+from glimp_local.routing import MODELS, Model
+from tests.commands import Glimp
+
+GIB = 2**30
+PAIRS = {name: pair for name, pair in load_catalogue(packaged_file()).pairs.items() if pair.only is None}
+LAPTOP = "qwen3-1.7b-8b"
+
+
+def footprints(pair: PairConfig) -> dict[Model, Footprint]:
+    found = {}
+    for model in pair.models:
+        source = pair.source(model)
+        assert source is not None
+        header = known_header(source.file or "")
+        assert header is not None
+        found[model] = footprint(header)
+    return found
+
+
+def machine(ram: float, *vram: float, shared: bool = False) -> Machine:
+    gpus = tuple(Gpu(f"GPU{i}", int(size * GIB), shared) for i, size in enumerate(vram))
+    return Machine(int(ram * GIB), gpus, frozenset({"Q4_K"}))
+
+
+def planned(where: Machine, name: str = LAPTOP, **settings: Any) -> Plan:
+    pair = override(PAIRS[name], settings)
+    return make_plan(footprints(pair), pair, where)
+
+
+def both(**options: Any) -> dict[str, Any]:
+    return {model: {"options": options} for model in MODELS}
+
+
+def on(plan: Plan, device: str) -> int:
+    return sum(part.total_bytes for part in plan.parts if part.device == device)
+
+
+def test_a_large_gpu_takes_all_with_the_whole_context() -> None:
+    plan = planned(machine(8, 24))
+    assert {model: chosen.gpu_layers for model, chosen in plan.models.items()} == {"large": 37, "small": 29}
+    assert {chosen.context for chosen in plan.models.values()} == {CONTEXT}
+    assert {chosen.cache_type for chosen in plan.models.values()} == {"f16"}
+    assert plan.fits
+    assert plan.shortage() is None
+    assert plan.cut(PAIRS[LAPTOP]) is None
+    assert plan.line().startswith("large all layers on GPU0, small all layers on GPU0, context 16,384; ")
+
+
+def test_a_cache_is_rounded_before_layers_leave_the_gpu() -> None:
+    plan = planned(machine(16, 10))
+    assert {chosen.cache_type for chosen in plan.models.values()} == {"q8_0"}
+    assert plan.models["large"].gpu_layers == 37
+    assert "(q8_0 cache)" in plan.line()
+    assert "is kept as q8_0 (--cache-type)" in (plan.cut(PAIRS[LAPTOP]) or "")
+
+
+def test_what_does_not_fit_is_some_of_the_large_model_s_layers() -> None:
+    plan = planned(machine(16, 6))
+    assert plan.models["small"].gpu_layers == 29
+    assert 0 < plan.models["large"].gpu_layers < 37
+    assert plan.fits
+    # One layer more would not fit.
+    one_more = {"options": {"gpu_layers": plan.models["large"].gpu_layers + 1}}
+    all_layers = {"options": {"gpu_layers": -1}}
+    context = plan.models["large"].context
+    assert not planned(machine(16, 6), context=context, small=all_layers, large=one_more).fits
+
+
+def test_under_a_policy_of_large_steps_its_layers_come_first() -> None:
+    plan = planned(machine(16, 6), policy="share", share=0.9)
+    usual = planned(machine(16, 6), policy="share", share=0.2)
+    assert plan.models["large"].gpu_layers > usual.models["large"].gpu_layers
+    assert plan.models["small"].gpu_layers < usual.models["small"].gpu_layers
+
+
+def test_a_policy_of_one_model_plans_for_one() -> None:
+    plan = planned(machine(16, 6), policy="large")
+    assert set(plan.models) == {"large"}
+    assert plan.line().startswith("large all layers on GPU0")
+
+
+def test_without_a_gpu_all_is_on_the_cpu() -> None:
+    plan = planned(machine(16))
+    assert plan.line().startswith("both models on the CPU, context 16,384; ")
+    assert {part.device for part in plan.parts} == {CPU}
+
+
+def test_short_memory_cuts_the_context_and_says_so() -> None:
+    plan = planned(machine(7.6))
+    context = plan.models["large"].context
+    assert plan.fits
+    assert context in CONTEXTS[1:]
+    assert f"the context is {context:,} tokens instead of 16,384 (--ctx)" in (plan.cut(PAIRS[LAPTOP]) or "")
+
+
+def test_weights_that_do_not_fit_are_read_from_the_disk_and_that_is_said() -> None:
+    plan = planned(machine(3, 0.5), large={"options": {"cache_type": "q4_0"}})
+    assert plan.runs
+    assert not plan.fits
+    assert "read from the disk again and again" in (plan.shortage() or "")
+    nothing = planned(machine(1))
+    assert not nothing.runs
+    assert "it does not fit" in (nothing.shortage() or "")
+
+
+def test_pages_of_the_file_are_not_use_but_weights_in_another_order_are() -> None:
+    parts = {part.model: part for part in planned(machine(32)).parts}
+    assert 0 < parts["large"].mapped_bytes < parts["large"].weights_bytes  # Q4_K is repacked, Q6_K is not
+    assert parts["small"].mapped_bytes == parts["small"].weights_bytes  # Q8_0 is not, on this processor
+    read = {part.model: part for part in planned(machine(32), **both(load_mode="read")).parts}
+    assert read["large"].mapped_bytes == 0
+    assert read["large"].weights_bytes == parts["large"].weights_bytes
+
+
+def test_beside_a_gpu_of_its_own_memory_nothing_is_repacked() -> None:
+    parts = [part for part in planned(machine(32, 4)).parts if part.device == CPU]
+    assert all(part.mapped_bytes == part.weights_bytes for part in parts)
+
+
+def test_memory_that_both_share_is_counted_once_for_each() -> None:
+    plan = planned(machine(16, 12, shared=True))
+    cpu, gpu = plan.rooms
+    assert cpu.needed_bytes == on(plan, CPU) + on(plan, "GPU0")
+    assert gpu.needed_bytes == on(plan, "GPU0")
+    assert not planned(machine(6, 12, shared=True)).fits
+
+
+def test_several_gpus_are_filled_by_their_free_memory() -> None:
+    plan = planned(machine(32, 4, 8))
+    layers = {part.device: part.layers for part in plan.parts if part.model == "large" and part.device != CPU}
+    assert layers["GPU1"] > 1.5 * layers["GPU0"]
+    assert "GPU0 and GPU1" in plan.line()
+    alone = planned(machine(32, 4, 8), **both(split="none", main_gpu=1))
+    assert {part.device for part in alone.parts} == {CPU, "GPU1"}
+    divided = planned(machine(32, 12, 12), **both(tensor_split=[3, 1]))
+    layers = {part.device: part.layers for part in divided.parts if part.model == "large" and part.device != CPU}
+    assert layers["GPU0"] > 2 * layers["GPU1"]
+
+
+def test_what_is_set_is_kept_whether_it_fits_or_not() -> None:
+    plan = planned(machine(8, 4), context=32768, **both(gpu_layers=-1, cache_type="f16"))
+    assert {chosen.gpu_layers for chosen in plan.models.values()} == {37, 29}
+    assert {(chosen.context, chosen.cache_type) for chosen in plan.models.values()} == {(32768, "f16")}
+    assert not plan.fits
+    assert plan.cut(PAIRS[LAPTOP]) is None or "context" not in (plan.cut(PAIRS[LAPTOP]) or "")
+    assert list(smaller_plans(plan, footprints(PAIRS[LAPTOP]), _set(plan), machine(8, 4))) == []
+
+
+def _set(plan: Plan) -> PairConfig:
+    context = plan.models["large"].context
+    return override(PAIRS[LAPTOP], {"context": context, **both(gpu_layers=-1, cache_type="f16")})
+
+
+def test_a_context_is_never_longer_than_a_model_was_trained_for(tiny: Path) -> None:
+    models: dict[Model, Footprint] = {"small": footprint(read_header(tiny / "small.gguf"))}
+    plan = make_plan(models, PairConfig(policy="small"), machine(4))
+    assert plan.models["small"].context == 512
+    assert plan.cut(PairConfig(policy="small")) is None
+
+
+def test_plans_get_smaller_by_context_and_then_by_layers() -> None:
+    where, pair = machine(32, 24), PAIRS[LAPTOP]
+    first = planned(where)
+    plans = list(smaller_plans(first, footprints(pair), pair, where))
+    sizes = [sum(part.total_bytes for part in plan.parts if part.device == "GPU0") for plan in (first, *plans)]
+    assert sizes == sorted(sizes, reverse=True)
+    assert [plan.models["large"].context for plan in plans[: len(CONTEXTS) - 1]] == list(CONTEXTS[1:])
+    assert plans[-1].models["large"].gpu_layers == 0
+    assert [plan.puts_less(first) for plan in plans] == [False] * (len(CONTEXTS) - 1) + [True] * (
+        len(plans) - len(CONTEXTS) + 1
+    )
+
+
+def test_an_engine_is_given_what_is_planned() -> None:
+    plan = planned(machine(16, 6))
+    options = resolved(EngineOptions(threads=3), plan.models["large"])
+    assert (options.gpu_layers, options.cache_type, options.threads) == (plan.models["large"].gpu_layers, "q8_0", 3)
+
+
+@given(
+    name=st.sampled_from(sorted(PAIRS)),
+    ram=st.floats(0.5, 64),
+    vram=st.lists(st.floats(0.1, 48), max_size=3),
+    shared=st.booleans(),
+    settings=st.fixed_dictionaries(
+        {},
+        optional={
+            "context": st.sampled_from(["auto", 0, 4096, 100_000]),
+            "policy": st.sampled_from(["threshold", "share", "small", "large", "speculative"]),
+            "small": st.just({"options": {"gpu_layers": 5}}),
+            "large": st.just({"options": {"cache_type": "q4_0"}}),
+        },
+    ),
+)
+def test_a_plan_adds_up_and_more_memory_never_means_less(
+    name: str, ram: float, vram: list[float], shared: bool, settings: dict[str, Any]
+) -> None:
+    where = machine(ram, *vram, shared=shared)
+    plan = planned(where, name, **settings)
+    for model, chosen in plan.models.items():
+        layers = sum(part.layers for part in plan.parts if part.model == model)
+        assert layers == chosen.layers
+        assert 0 <= chosen.gpu_layers <= chosen.layers
+    assert {room.device for room in plan.rooms} == {CPU, *(gpu.name for gpu in where.gpus)}
+    assert all(room.fits == (room.needed_bytes <= room.free_bytes * 0.95) or room.fits for room in plan.rooms)
+    assert plan.runs or not plan.fits
+    if plan.fits:
+        larger = planned(machine(2 * ram, *(2 * size for size in vram), shared=shared), name, **settings)
+        assert larger.fits
+        for model, chosen in plan.models.items():
+            assert larger.models[model].context >= chosen.context
+
+
+def test_glimp_plan_shows_a_table_and_a_line(glimp: Glimp) -> None:
+    result = glimp("plan", LAPTOP, "--ram", "16", "--vram", "6")
+    assert result.code == 0
+    assert "large   GPU0" in result.out
+    assert "It fits: large " in result.out
+    assert "not downloaded" in result.out
+
+
+def test_glimp_plan_says_what_does_not_fit(glimp: Glimp) -> None:
+    result = glimp("plan", LAPTOP, "--ram", "2", "--vram", "0")
+    assert result.code == 1
+    assert "it does not fit" in result.out
+
+
+def test_glimp_plan_takes_the_flags_of_loading(glimp: Glimp) -> None:
+    result = glimp("plan", LAPTOP, "--vram", "24", "--ctx", "8192", "--gpu-layers-large", "10", "--json")
+    found = msgspec.json.decode(result.out)
+    assert (found["pair"], found["fits"], found["context"]) == (LAPTOP, True, 8192)
+    assert found["plan"]["models"]["large"] == {"gpu_layers": 10, "layers": 37, "context": 8192, "cache_type": "f16"}
+
+
+def test_glimp_plan_knows_files_that_are_there(glimp: Glimp, small: Path, large: Path) -> None:
+    result = glimp("plan", "--small", str(small), "--large", str(large))
+    assert result.code == 0
+    assert "It fits: both models on the CPU, context 512; " in result.out
+    assert "not downloaded" not in result.out
+
+
+def test_glimp_plan_of_files_nobody_knows_says_how_to_get_them(glimp: Glimp, tmp_path: Path) -> None:
+    toml = tmp_path / "models.toml"
+    source = '{repo = "maker/model-GGUF", file = "unknown.gguf"}'
+    toml.write_text(f"[pairs.mine]\nsmall = {source}\nlarge = {source}\n")
+    result = glimp("plan", "mine", "--models", str(toml))
+    assert result.code == 3
+    assert "hint: glimp models pull mine" in result.err
+
+
+def test_glimp_plan_of_a_damaged_file_is_an_error(glimp: Glimp, small: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(small.read_bytes()[:2000])
+    result = glimp("plan", "--small", str(small), "--large", str(cut))
+    assert result.code == 3
+    assert "cut short or damaged" in result.err
