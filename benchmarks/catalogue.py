@@ -33,10 +33,8 @@ def measure(setup: Setup) -> list[str]:  # noqa: ARG001 - a section is given the
         "of the small and of the large model on the GPU. With `disk` weights are read from the disk again and again, "
         "which is very slow; with `no` the pair cannot be loaded."
     )
-    return [
-        table(("pair", "memory", "GPU", "fits", "layers on the GPU", "context", "cache", "CPU", "GPU"), rows),
-        about,
-    ]
+    columns = ("pair", "memory", "GPU", "fits", "layers", "context", "cache", "GiB on the CPU", "GiB on the GPU")
+    return [table(columns, rows), about]
 
 
 def _cells(pair: PairConfig, memory: int, gpu: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import document, drafting, end_to_end, floor, long_session, memory, pace
+from benchmarks import catalogue, document, drafting, end_to_end, floor, long_session, memory, pace, planned
 from benchmarks.__main__ import main
 from benchmarks.llama_cpp import find, result
 from benchmarks.setup import MissingError, Setup
@@ -83,9 +83,9 @@ def test_a_llama_bench_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -
 
 def test_pace_asks_llama_bench_for_the_same_depth_and_settings(tiny: Path, llama_bench: Path) -> None:
     model = tiny / "rambling.gguf"
-    blocks = pace.measure(setup(model, model, llama_bench=llama_bench))
+    blocks = pace.measure(setup(model, model, llama_bench=llama_bench, gpu_layers=0))
     asked = (llama_bench.parent / "asked").read_text().splitlines()
-    settings = "-t 1 -fa auto -ngl -1 -ctk f16 -ctv f16 -r 1 -o json"
+    settings = "-t 1 -fa auto -ngl 0 -ctk f16 -ctv f16 -r 1 -o json"
     prompts = {line.split()[3] for line in asked if " -n 0 " in line}
     depths = {line.split()[7] for line in asked if " -d " in line}
     assert len(prompts) == 1
@@ -165,3 +165,17 @@ def test_a_section_without_its_models_says_so_and_is_skipped(monkeypatch: pytest
     assert both.exit_code == 0
     assert "    python -m benchmarks floor --rounds 1 --tokens 8\n" in document.FILE.read_text()
     assert both.stdout.strip() in document.FILE.read_text()
+
+
+def test_the_plan_is_compared_with_what_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planned, "_CACHES", ("f16",))
+    table, farthest, _ = planned.measure(setup())
+    assert [line.split(" | ")[1] for line in table.splitlines()[2:]] == ["256", "1,024", "2,048"] * 2
+    assert farthest.startswith("Farthest from 1: ")
+
+
+def test_every_pair_of_the_catalogue_is_planned_for_every_machine() -> None:
+    table, _ = catalogue.measure(setup())
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    assert len({tuple(row[:3]) for row in rows}) == len(rows) == 6 * 3 * 4
+    assert {row[3] for row in rows} == {"yes", "disk", "no"}
