@@ -53,7 +53,7 @@ class Pair:
     ) -> None:
         self.name = name
         self.config = config
-        self._offer = offer
+        self.offer = offer
         """A pair to offer to somebody whose question this one is not for."""
         self.cancel = cancel or threading.Event()
         self.engines: dict[Model, Engine] = {}
@@ -148,7 +148,7 @@ class Pair:
         if reason is None:
             return None
         message = f"the pair {self.name!r} can do {self.config.only} and nothing else, and {reason}"
-        return message if self._offer is None else f"{message}. One that reasons about anything: {self._offer}"
+        return message if self.offer is None else f"{message}. One that reasons about anything: {self.offer}"
 
     def _own_template(self) -> str | None:
         if self.config.chat_template is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from glimp_local.choice import Offer
 from glimp_local.config import load_catalogue
 from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
@@ -42,7 +43,14 @@ class Replay(Driver):
                 name="glimp built-in large", device="CPU, 1 thread", threads=1, gpus=(), ids=range(324), context=2048
             ),
         }
-        pair = SimpleNamespace(name="builtin", engines=engines, history=None, config=load_catalogue().pairs["builtin"])
+        pair = SimpleNamespace(
+            name="builtin",
+            engines=engines,
+            history=None,
+            config=load_catalogue().pairs["builtin"],
+            offer=Offer("qwen3-1.7b-8b", 6_862_209_504, 11_310_000_000),
+            plan=SimpleNamespace(line=lambda: "both models on the CPU, context 2,048; 18 MiB of 14.3 GiB on the CPU"),
+        )
         self.session = SimpleNamespace(policy=Threshold(0.3), pair=pair)  # type: ignore[assignment]  # all that is read
         for told in (Loaded(pair), *self.told):  # type: ignore[arg-type]  # the same
             self._tell(told)

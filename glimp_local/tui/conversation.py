@@ -286,8 +286,12 @@ class Conversation(VerticalScroll, can_focus=True):
         ]
         if pair is not None and pair.config.only:
             lines += [Content(), Content(f"This pair, {pair.name}, can do {pair.config.only} and nothing else.")]
+            if pair.offer is not None:
+                lines.append(Content(f"One that reasons about anything: {pair.offer}"))
         if pair is not None and pair.config.example:
             lines.append(Content("↑ puts an example into the box, Enter asks it."))
+        if pair is not None:
+            lines += [Content(), Content(pair.plan.line()).stylize("dim")]
         await self.mount(Static(Content("\n").join(lines), classes="welcome"))
 
     async def begin(self, question: str) -> TurnView:
