@@ -16,7 +16,8 @@ from glimp_local.economy import Economy
 from glimp_local.engine import REBUILD_FOR_CUDA, Engine
 from glimp_local.errors import ConfigError, ModelMissingError, ModelUnreadableError, UsageError
 from glimp_local.history import EntropyHistory
-from glimp_local.prompt import PromptBuilder, find_markers
+from glimp_local.markers import find_markers
+from glimp_local.prompt import PromptBuilder
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 
 OnProgress = Callable[[Model, Path, float], None]
