@@ -84,7 +84,8 @@ def _print_json(record: msgspec.Struct) -> None:
 
 def _cut(text: str, width: int = _WIDEST) -> str:
     """Put a text that stands in a file into one short line, harmless."""
-    line = one_line(text[: 4 * width])
+    # What turns the direction of writing around is no control character, but garbles a line as well.
+    line = "".join(char if char.isprintable() else "\ufffd" for char in one_line(text[: 4 * width]))
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
