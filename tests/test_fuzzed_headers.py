@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 
 from glimp_local.cli import cli
 from glimp_local.gguf_header import read_header
+from glimp_local.tensor_types import TENSOR_TYPES
 from tests import headers
 from tests.headers import Key, Matrix, gguf_bytes, string, strings, u32, u64
 
@@ -39,96 +40,102 @@ fuzzed = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-numbers = st.one_of(
-    st.integers(0, 40),
-    st.sampled_from([2**7, 2**8 - 1, 2**15, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**60, 2**62, 2**63, 2**64 - 1]),
-    st.integers(0, 2**64 - 1),
-)
-NASTY = [
-    "\x1b[2J",
-    "\x1b]0;title\x07",
-    "\x9b31m",
-    "\u202e",
-    "a\nb",
-    "\0",
-    "\ud83d".encode("utf-8", "surrogatepass"),
-    b"\xff",
-]
+EXTREMES = [2**7, 2**8 - 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**60, 2**62, 2**63, 2**64 - 1]
+numbers = st.one_of(st.integers(0, 40), st.sampled_from(EXTREMES), st.integers(0, 2**64 - 1))
+NASTY = ["\x1b[2J", "\x1b]0;title\x07", "\x9b31m", "\u202e", "a\nb", "\0", b"\xed\xa0\xbd", b"\xff", "a" * 5000]
 texts: st.SearchStrategy[str | bytes] = st.one_of(
-    st.sampled_from([*NASTY, "llama", "qwen3", "gpt2", "", "a" * 5000]), st.text(max_size=8), st.binary(max_size=8)
+    st.sampled_from([*NASTY, "llama", "qwen3", "gpt2", "", "<think>", "<|im_end|>"]), st.binary(max_size=8)
 )
+seldom = st.integers(0, 19).map(lambda number: number == 0)
 
 
 @st.composite
 def values(draw: st.DrawFn, depth: int = 0) -> tuple[int, bytes]:
-    """Draw a value of the metadata, and its kind: right, too long, too short or of no kind there is."""
-    kind = draw(
-        st.integers(0, 13) if draw(st.booleans()) else st.sampled_from([headers.U32, headers.STRING, headers.ARRAY])
-    )
+    """Draw a value of the metadata of any kind: right, too long, too short or of no kind there is."""
+    kind = draw(st.integers(0, 13))
     if kind == headers.STRING:
-        raw = draw(texts)
-        return kind, string(raw, draw(numbers) if draw(st.integers(0, 9)) == 0 else None)
+        return kind, string(draw(texts), draw(numbers) if draw(seldom) else None)
+    if kind == headers.ARRAY and draw(st.booleans()):
+        return kind, strings(draw(st.lists(texts, max_size=5)), draw(numbers) if draw(seldom) else None)
     if kind == headers.ARRAY:
-        if draw(st.booleans()):
-            count = draw(numbers) if draw(st.integers(0, 9)) == 0 else None
-            return kind, strings(draw(st.lists(texts, max_size=5)), count)
         inner, value = draw(values(depth=depth + 1)) if depth < 3 else (headers.U32, b"")
-        return kind, u32(inner) + u64(draw(numbers)) + value
+        return kind, u32(inner) + u64(draw(numbers) if draw(seldom) else 1) + value
     sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1}
     return kind, u64(draw(numbers))[: sizes.get(kind, 8)]
 
 
-KNOWN = [
-    *("general.architecture", "general.name", "general.basename", "general.organization", "general.license"),
-    *("general.alignment", "general.file_type", "split.count", "split.no", "tokenizer.chat_template"),
-    *(f"tokenizer.ggml.{name}" for name in ("model", "pre", "tokens", "token_type", "bos_token_id", "add_bos_token")),
-    *(f"llama.{name}" for name in ("block_count", "context_length", "embedding_length", "expert_count")),
-    *(f"llama.{name}" for name in ("expert_used_count", "attention.head_count", "attention.head_count_kv")),
-]
+TEXTS = [f"general.{name}" for name in ("architecture", "name", "basename", "organization", "license")]
+TEXTS += ["tokenizer.chat_template", "tokenizer.ggml.model", "tokenizer.ggml.pre"]
+LISTS = ["tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token_type"]
+NUMBERS = ["general.alignment", "general.file_type", "split.count", "split.no", "tokenizer.ggml.eos_token_id"]
+NUMBERS += [f"llama.{name}" for name in ("block_count", "context_length", "embedding_length", "expert_count")]
+NUMBERS += [f"llama.{name}" for name in ("expert_used_count", "attention.head_count", "attention.head_count_kv")]
 
 
 @st.composite
-def keys(draw: st.DrawFn) -> Key:
-    kind, value = draw(values())
-    return Key(draw(st.one_of(st.sampled_from(KNOWN), texts)), kind, value)
+def keys(draw: st.DrawFn) -> list[Key]:
+    """Draw keys that are read, most of them of the right kind, and others."""
+    found = {}
+    for name in draw(st.lists(st.sampled_from([*TEXTS, *LISTS, *NUMBERS]), max_size=12, unique=True)):
+        if name in TEXTS:
+            found[name] = Key(name, headers.STRING, string(draw(texts)))
+        elif name in LISTS:
+            found[name] = Key(name, headers.ARRAY, strings(draw(st.lists(texts, max_size=5))))
+        else:
+            found[name] = headers.number(name, draw(numbers) % 2**32)
+        if draw(seldom):
+            found[name] = Key(name, *draw(values()))
+    if draw(st.booleans()):
+        found |= {"general.architecture": headers.ARCHITECTURE}
+    if draw(st.integers(0, 4)) == 0:
+        return [*found.values(), Key(draw(texts), *draw(values()))]
+    return list(found.values())
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> list[Matrix]:
+    """Draw tensors, one behind the other as they should be, or anywhere and of any size."""
+    found, end = [], 0
+    for number in range(draw(st.integers(0, 4))):
+        kind = draw(st.sampled_from(list(TENSOR_TYPES)))
+        type_ = TENSOR_TYPES[kind]
+        rows = draw(st.integers(0, 9))
+        name = draw(st.sampled_from([f"{number}", f"blk.{number}.ffn_up_exps.weight"]))
+        if draw(seldom):
+            shape = tuple(draw(st.lists(numbers, max_size=5)))
+            found.append(Matrix(draw(texts), shape, draw(numbers) % 2**32, draw(numbers)))
+        else:
+            found.append(Matrix(name, (type_.values, rows), kind, end))
+        end += -(-rows * type_.size_bytes // 32) * 32
+    return found
 
 
 @st.composite
 def structured(draw: st.DrawFn) -> bytes:
     """Draw a file of the right form with any content: counts, keys, values, tensors."""
-    tensors = st.builds(
-        Matrix,
-        name=st.one_of(st.sampled_from(["a", "blk.0.ffn_up_exps.weight"]), texts),
-        shape=st.lists(st.one_of(st.sampled_from([32, 256]), numbers), max_size=5).map(tuple),
-        kind=st.one_of(st.integers(0, 45), numbers.filter(lambda number: number < 2**32)),
-        offset=st.one_of(st.just(0), numbers),
-    )
-    some_keys = draw(st.lists(keys(), max_size=8))
     return gguf_bytes(
-        [*([headers.ARCHITECTURE] if draw(st.integers(0, 3)) else []), *some_keys],
-        draw(st.lists(tensors, max_size=3)),
-        version=draw(st.sampled_from([3, 3, 3, 2, 1, 0, 3 << 24])),
-        key_count=draw(numbers) if draw(st.integers(0, 9)) == 0 else None,
-        tensor_count=draw(numbers) if draw(st.integers(0, 9)) == 0 else None,
-        data=draw(st.sampled_from([0, 32, 4096, 100_000])),
+        draw(keys()),
+        draw(matrices()),
+        version=draw(st.sampled_from([0, 1, 2, 4, 3 << 24])) if draw(seldom) else 3,
+        key_count=draw(numbers) if draw(seldom) else None,
+        tensor_count=draw(numbers) if draw(seldom) else None,
+        data=draw(st.sampled_from([32, 4096])) if draw(seldom) else 100_000,
     )
 
 
 pieces = st.one_of(numbers.map(u64), numbers.map(lambda number: u32(number % 2**32)), st.binary(min_size=1, max_size=6))
+WAYS = ["overwrite", "insert", "delete", "repeat", "end", "flip", "flip", "flip"]
 changes = st.lists(
-    st.tuples(
-        st.sampled_from(["overwrite", "overwrite", "insert", "delete", "repeat", "end"]), st.floats(0, 1), pieces
-    ),
-    min_size=1,
-    max_size=6,
+    st.tuples(st.sampled_from(WAYS), st.integers(0, 2**32), st.booleans(), pieces), min_size=1, max_size=4
 )
+Change = tuple[str, int, bool, bytes]
 
 
-def changed(header: bytes, how: list[tuple[str, float, bytes]]) -> bytes:
-    """Damage a header: mostly near its beginning, where more hangs on each byte."""
+def changed(header: bytes, how: list[Change]) -> bytes:
+    """Damage a header, half of the times near its beginning, where more hangs on each byte."""
     damaged = bytearray(header)
-    for what, where, piece in how:
-        at = int(where**3 * len(damaged))
+    for what, where, is_early, piece in how:
+        at = where % (min(len(damaged), 1000 if is_early else len(damaged)) or 1)
         match what:
             case "overwrite":
                 damaged[at : at + len(piece)] = piece
@@ -140,6 +147,8 @@ def changed(header: bytes, how: list[tuple[str, float, bytes]]) -> bytes:
                 damaged[at:at] = damaged[at : at + 10 * len(piece)]
             case "end":
                 del damaged[at:]
+            case "flip":
+                damaged[at : at + 1] = bytes(byte ^ piece[0] for byte in damaged[at : at + 1])
     return bytes(damaged)
 
 
@@ -197,7 +206,7 @@ def assert_told(path: Path, command: str) -> int:
 @fuzzed
 @given(how=changes, base=st.integers(0, len(BASES) - 1), command=commands)
 def test_a_damaged_model_is_told_or_refused_in_words(
-    bases: list[tuple[bytes, int]], tmp_path: Path, how: list[tuple[str, float, bytes]], base: int, command: str
+    bases: list[tuple[bytes, int]], tmp_path: Path, how: list[Change], base: int, command: str
 ) -> None:
     header, size = bases[base]
     path = tmp_path / "damaged.gguf"
