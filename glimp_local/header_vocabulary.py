@@ -29,51 +29,49 @@ _MODELS = {
     "plamo2": (6, 1, 2),
 }
 """`tokenizer.ggml.model`: its kind, and the ids of BOS and EOS where the header names none."""
-_ADD_BOS = frozenset(
-    {"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"}
-    | {"tekken", "chameleon"}
-)
+_ADD_BOS = {
+    *("llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano"),
+    *("tekken", "chameleon"),
+}
 """Pre-tokenizers whose texts begin with BOS, unless the header says otherwise."""
-_ALWAYS_BOS = frozenset({"gemma4", "granite-embed-multi-311m"})
-_NO_BOS = frozenset({"chatglm-bpe", "glm4", "glm5"})
+_ALWAYS_BOS = {"gemma4", "granite-embed-multi-311m"}
+_NO_BOS = {"chatglm-bpe", "glm4", "glm5"}
 """Pre-tokenizers without a BOS token, unless the header names one."""
 
 _UNKNOWN, _UNUSED, _NORMAL, _CONTROL, _USER_DEFINED, _BYTE, _RSTRIP = 1, 2, 4, 8, 16, 32, 256
 _ATTRIBUTES = {1: _NORMAL, 2: _UNKNOWN, 3: _CONTROL, 4: _USER_DEFINED, 5: _UNUSED, 6: _BYTE}
 """By `tokenizer.ggml.token_type`."""
 
-_ENDS = {
-    *(
-        b"<|eot_id|>",
-        b"<|im_end|>",
-        b"<|end|>",
-        b"<|return|>",
-        b"<|call|>",
-        b"<|flush|>",
-        b"<|calls|>",
-        b"<end_of_turn>",
-    ),
-    *(b"<|endoftext|>", b"</s>", b"<|eom_id|>", b"<EOT>", b"_<EOT>", b"[EOT]", b"[EOS]", b"<|end_of_text|>", b"<eos>"),
-    *(b"<end_of_utterance>", b"<turn|>", b"<|tool_response>", "<｜end▁of▁sentence｜>".encode(), b"[e~["),
-}
+
+def _tokens(text: str) -> list[bytes]:
+    return [token.encode() for token in text.split()]
+
+
+_ENDS = set(
+    _tokens("""
+    <|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> <|endoftext|> </s> <|eom_id|>
+    <EOT> _<EOT> [EOT] [EOS] <|end_of_text|> <end_of_utterance> <eos> <turn|> <|tool_response> [e~[
+    <｜end▁of▁sentence｜>
+    """)
+)
 """Tokens that end a generation by their text."""
 _FILL_IN = {
-    names: [text.encode() for text in texts.split()]
-    for names, texts in {
-        ("fim_pre", "prefix"): """<|fim_prefix|> <fim-prefix> <fim_prefix> <｜fim▁begin｜> <PRE> ▁<PRE> <|code_prefix|>
-            <|prefix|>""",
-        ("fim_suf", "suffix"): """<|fim_suffix|> <fim-suffix> <fim_suffix> <｜fim▁hole｜> <SUF> ▁<SUF> <|code_suffix|>
-            <|suffix|>""",
-        ("fim_mid", "middle"): """<|fim_middle|> <fim-middle> <fim_middle> <｜fim▁end｜> <MID> ▁<MID> <|code_middle|>
-            <|middle|>""",
-        ("fim_pad",): "<|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD]",
-        ("fim_rep",): "<|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame>",
-        ("fim_sep",): "<|file_sep|>",
-    }.items()
+    ("fim_pre", "prefix"): _tokens(
+        "<|fim_prefix|> <fim-prefix> <fim_prefix> <｜fim▁begin｜> <PRE> ▁<PRE> <|code_prefix|> <|prefix|>"
+    ),
+    ("fim_suf", "suffix"): _tokens(
+        "<|fim_suffix|> <fim-suffix> <fim_suffix> <｜fim▁hole｜> <SUF> ▁<SUF> <|code_suffix|> <|suffix|>"
+    ),
+    ("fim_mid", "middle"): _tokens(
+        "<|fim_middle|> <fim-middle> <fim_middle> <｜fim▁end｜> <MID> ▁<MID> <|code_middle|> <|middle|>"
+    ),
+    ("fim_pad",): _tokens("<|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD]"),
+    ("fim_rep",): _tokens("<|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame>"),
+    ("fim_sep",): _tokens("<|file_sep|>"),
 }
 """Tokens for filling in the middle of a text: the keys that name one, and the texts it is found by otherwise."""
-_FILL_IN_ENDS = frozenset({"fim_pad", "fim_rep", "fim_sep"})
-_ALWAYS_SHOWN = frozenset({b"<|channel|>", b"<|message|>", b"<|start|>", b"<|constrain|>"})
+_FILL_IN_ENDS = {"fim_pad", "fim_rep", "fim_sep"}
+_ALWAYS_SHOWN = set(_tokens("<|channel|> <|message|> <|start|> <|constrain|>"))
 
 
 class HeaderVocabulary:

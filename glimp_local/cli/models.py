@@ -64,7 +64,7 @@ def models() -> None:
     """Tell what a model's file holds, and whether two of them would make a pair."""
 
 
-@models.command(epilog=_INFO_EPILOG)
+@models.command(epilog=_INFO_EPILOG, short_help="Tell what a model is.")
 @click.argument("model", metavar="FILE|PAIR")
 @_MODELS_FILE
 @_JSON
@@ -79,7 +79,7 @@ def info(**flags: Any) -> None:
     run_info.info(flags["model"], flags["models_file"], as_json=flags["as_json"])
 
 
-@models.command(epilog=_COMPARE_EPILOG)
+@models.command(epilog=_COMPARE_EPILOG, short_help="Tell whether two models would make a pair.")
 @click.argument("one", metavar="FILE|PAIR")
 @click.argument("other", metavar="[FILE]", required=False)
 @_MODELS_FILE
