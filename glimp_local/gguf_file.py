@@ -113,7 +113,7 @@ class GgufFile:
         """Read what is in an array of the metadata: numbers, or texts as bytes."""
         self.at = array.offset
         if array.kind == _STRING:
-            return [self._raw() for _ in range(array.count)]
+            return self._strings(array.count)
         values = struct.Struct(self._format(array.kind))
         self._need(array.count * values.size)
         with memoryview(self._bytes) as view, view[self.at : self.at + array.count * values.size] as raw:
@@ -155,6 +155,17 @@ class GgufFile:
         self.at = at
         self._need(0)
 
+    def _strings(self, count: int) -> list[bytes]:
+        """Read many texts as bytes. Their extents are looked at first: 150,000 checks of a length take a while."""
+        at = self.at
+        self._skip_strings(count)
+        data, unpack, found = bytes(self._bytes), struct.Struct("<Q").unpack_from, []
+        for _ in range(count):
+            start = at + 8
+            at = start + unpack(data, at)[0]
+            found.append(data[start:at])
+        return found
+
     def _tensors(self, count: int, alignment: Any) -> list[Tensor]:
         if isinstance(alignment, bool) or not isinstance(alignment, int) or alignment < 1 or alignment & alignment - 1:
             raise self._damaged(f"has an alignment of {shown(alignment)}")
@@ -194,12 +205,9 @@ class GgufFile:
         return Tensor(name, shape, type_.name, values // type_.values * type_.size_bytes)
 
     def _string(self) -> str:
-        return self._raw().decode("utf-8", "replace")
-
-    def _raw(self) -> bytes:
         start = self.at + 8
         self._skip(self._scalar("<Q"))
-        return bytes(self._bytes[start : self.at])
+        return self._bytes[start : self.at].decode("utf-8", "replace")
 
     def _scalar(self, format_: str) -> Any:
         start = self.at

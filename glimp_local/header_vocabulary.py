@@ -77,10 +77,10 @@ _ALWAYS_SHOWN = set(_tokens("<|channel|> <|message|> <|start|> <|constrain|>"))
 class HeaderVocabulary:
     """Tokens of a model whose header was read (`glimp_local.sharing.Tokens`)."""
 
-    def __init__(self, header: Header, kind: int, bos: int, eos: int) -> None:
+    def __init__(self, header: Header, tokens: list[bytes], kind: int, bos: int, eos: int) -> None:
         self.kind = kind
         self._header = header
-        self._texts = [text or f"[EMPTY_{i}]".encode() for i, text in enumerate(header.array("tokenizer.ggml.tokens"))]
+        self._texts = [text or f"[EMPTY_{i}]".encode() for i, text in enumerate(tokens)]
         self.size = len(self._texts)
         pre = "gemma4" if header.text("tokenizer.ggml.model") == "gemma4" else header.text("tokenizer.ggml.pre")
         self.bos = self._named("bos", default=_NONE if kind == _BPE and pre in _NO_BOS else bos)
@@ -172,6 +172,7 @@ class HeaderVocabulary:
 def header_vocabulary(header: Header) -> HeaderVocabulary | None:
     """Make the vocabulary of a model; None where it carries none, or one of a kind glimp does not know."""
     model = _MODELS.get(header.text("tokenizer.ggml.model") or "")
-    if model is None or not header.array("tokenizer.ggml.tokens"):
+    tokens = header.array("tokenizer.ggml.tokens")
+    if model is None or not tokens:
         return None
-    return HeaderVocabulary(header, *model)
+    return HeaderVocabulary(header, tokens, *model)
