@@ -173,6 +173,6 @@ def header_vocabulary(header: Header) -> HeaderVocabulary | None:
     """Make the vocabulary of a model; None where it carries none, or one of a kind glimp does not know."""
     model = _MODELS.get(header.text("tokenizer.ggml.model") or "")
     tokens = header.array("tokenizer.ggml.tokens")
-    if model is None or not tokens:
+    if model is None or not tokens or not isinstance(tokens[0], bytes):
         return None
     return HeaderVocabulary(header, tokens, *model)

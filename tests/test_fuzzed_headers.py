@@ -79,14 +79,20 @@ def keys(draw: st.DrawFn) -> list[Key]:
     for name in draw(st.lists(st.sampled_from([*TEXTS, *LISTS, *NUMBERS]), max_size=12, unique=True)):
         if name in TEXTS:
             found[name] = Key(name, headers.STRING, string(draw(texts)))
-        elif name in LISTS:
+        elif name in LISTS and draw(st.booleans()):
             found[name] = Key(name, headers.ARRAY, strings(draw(st.lists(texts, max_size=5))))
+        elif name in LISTS:
+            members = draw(st.lists(st.integers(0, 2**32 - 1), max_size=5))
+            found[name] = Key(name, headers.ARRAY, u32(headers.U32) + u64(len(members)) + b"".join(map(u32, members)))
         else:
             found[name] = headers.number(name, draw(numbers) % 2**32)
         if draw(seldom):
             found[name] = Key(name, *draw(values()))
     if draw(st.booleans()):
         found |= {"general.architecture": headers.ARCHITECTURE}
+        found |= {
+            "tokenizer.ggml.model": headers.text("tokenizer.ggml.model", draw(st.sampled_from(["gpt2", "llama"])))
+        }
     if draw(st.integers(0, 4)) == 0:
         return [*found.values(), Key(draw(texts), *draw(values()))]
     return list(found.values())

@@ -169,6 +169,10 @@ def test_a_token_marked_otherwise_in_one_model_is_a_difference(tmp_path: Path) -
         [text("tokenizer.ggml.model", "none")],
         [text("tokenizer.ggml.model", "of-tomorrow"), Key("tokenizer.ggml.tokens", headers.ARRAY, strings(["a"]))],
         [text("tokenizer.ggml.model", "gpt2"), text("tokenizer.ggml.tokens", "a")],
+        [
+            text("tokenizer.ggml.model", "gpt2"),
+            Key("tokenizer.ggml.tokens", headers.ARRAY, u32(headers.U32) + u64(1) + u32(7)),
+        ],
     ],
 )
 def test_a_model_without_a_known_vocabulary_has_none(tmp_path: Path, keys: list[Key]) -> None:
