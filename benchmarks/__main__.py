@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from benchmarks import document, drafting, end_to_end, floor, long_session, memory, pace
+from benchmarks import document, drafting, end_to_end, floor, long_session, memory, pace, planned
 from benchmarks.setup import MissingError, Setup
 from glimp_local.errors import GlimpError
 
@@ -22,6 +22,7 @@ SECTIONS: dict[str, ModuleType] = {
     "end-to-end": end_to_end,
     "memory": memory,
     "long-session": long_session,
+    "plan": planned,
 }
 _FILE = click.Path(path_type=Path)
 _REAL = ("smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf")

@@ -57,7 +57,7 @@ class LlamaBench:
 
     def _measure(self, engine: Engine, what: list[object]) -> float:
         options = engine.options
-        settings = ["-t", engine.threads, "-fa", options.flash_attention, "-ngl", options.gpu_layers]
+        settings = ["-t", engine.threads, "-fa", options.flash_attention, "-ngl", engine.gpu_layers]
         cache = "f16" if options.cache_type == "auto" else options.cache_type
         settings += ["-ctk", cache, "-ctv", cache, "-r", 1, "-o", "json"]
         command = [str(part) for part in [self._path, "-m", engine.path, *what, *settings]]

@@ -18,7 +18,7 @@ from benchmarks.setup import Files, Setup, fresh_session
 from glimp_local.events import fold
 from glimp_local.pair import Pair
 
-_BUFFER = re.compile(r"(?:CPU|CPU_REPACK|\w+_Host) +(model|KV|compute|output) buffer size = +([\d.]+) MiB")
+_BUFFER = re.compile(r"(CPU|CPU_Mapped|CPU_REPACK|\w+_Host) +(model|KV|compute|output) buffer size = +([\d.]+) MiB")
 _WARM = 20
 """Solves after which everything that is allocated once is there."""
 
@@ -50,22 +50,26 @@ class Resident(msgspec.Struct, frozen=True):
     solves: int
 
 
-class _Buffers(logging.Handler):
-    """Adds up the buffers in the machine's own memory that llama.cpp says it makes, by what they are for."""
+class Buffers(logging.Handler):
+    """Adds up the buffers in the machine's own memory that llama.cpp says it makes, by what they are for.
+
+    The weights it reads from the mapped file are `mapped`, those in memory of their own are `model`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.bytes: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Take a line of llama.cpp's log."""
         if found := _BUFFER.search(record.getMessage()):
-            self.bytes[found[1]] += round(float(found[2]) * 2**20)
+            self.bytes["mapped" if found[1] == "CPU_Mapped" else found[2]] += round(float(found[3]) * 2**20)
 
 
 def main() -> None:
     """Do what is asked and print the result."""
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked, dec_hook=_path)
-    process, buffers, log = psutil.Process(), _Buffers(), logging.getLogger("glimp_local.llama")
+    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked, dec_hook=read_path)
+    process, buffers, log = psutil.Process(), Buffers(), logging.getLogger("glimp_local.llama")
     log.setLevel(logging.DEBUG)
     log.addHandler(buffers)
     before = process.memory_info().rss
@@ -92,7 +96,7 @@ def main() -> None:
     sys.stdout.buffer.write(msgspec.json.encode(found))
 
 
-def _path(kind: type, value: object) -> Path:
+def read_path(kind: type, value: object) -> Path:
     """Read back what msgspec has no form for: paths are all there is of that."""
     assert kind is Path
     return Path(str(value))

@@ -16,7 +16,7 @@ import msgspec
 import platformdirs
 
 from glimp_local.errors import ConfigError, UsageError
-from glimp_local.routing import PolicyName
+from glimp_local.routing import Model, PolicyName
 
 MAX_THREADS = 512  # llama.cpp aborts the process beyond
 MAX_LAYERS = 10_000
@@ -61,8 +61,8 @@ class SamplingSettings(Strict, frozen=True):
 class EngineOptions(Strict, frozen=True):
     """How a model is loaded."""
 
-    gpu_layers: Annotated[int, msgspec.Meta(ge=-1, le=MAX_LAYERS)] = -1
-    """Layers on the GPU; -1 is all, 0 is none."""
+    gpu_layers: Literal["auto"] | Annotated[int, msgspec.Meta(ge=-1, le=MAX_LAYERS)] = "auto"
+    """Layers on the GPU; -1 is all, 0 is none; "auto" is as many as fit beside the other model's."""
     main_gpu: Natural = 0
     """The GPU that holds the whole model when `split` is "none"."""
     split: Literal["none", "layer", "row"] = "layer"
@@ -79,8 +79,7 @@ class EngineOptions(Strict, frozen=True):
     """Compute attention in one fused pass; "auto" does where the backend can. A rounded cache needs it."""
     cache_type: Literal["auto", "f16", "q8_0", "q4_0"] = "auto"
     """Number type of the KV cache. q8_0 takes 53% of the memory of f16 and q4_0 28%; but they round what the model has
-    read (q4_0 too much for some models) and are slower on a CPU. So "auto" is f16 everywhere: choose another one where
-    memory is short."""
+    read (q4_0 too much for some models) and are slower on a CPU. So "auto" is f16, and q8_0 where memory is short."""
     load_mode: Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"] = "auto"
     """How the file gets into memory: read, mapped, and locked there or not."""
     swa_full: bool = False
@@ -132,8 +131,6 @@ class PairConfig(Strict, frozen=True):
     """The one kind of question a narrow pair was made for: it warns about others."""
     example: str = ""
     """A question the pair can answer: the chat offers it at first."""
-    instead: str | None = None
-    """The pair to name to somebody whose question is of another kind."""
     policy: PolicyName = "threshold"
     """Who writes a step: "threshold", "share", "small", "large", "random" or "speculative" (the large model writes
     every step, the small one drafts for it)."""
@@ -161,8 +158,9 @@ class PairConfig(Strict, frozen=True):
     draft: Literal["auto", "off"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_DRAFT)] = "auto"
     """Drafting: the small model (where both have one vocabulary) and the text so far guess at the next tokens, which
     are then computed in one batch. "auto" drafts as many as are measured to pay; a number drafts so many each time."""
-    context: Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTEXT)] = 16384
-    """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken."""
+    context: Literal["auto"] | Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTEXT)] = "auto"
+    """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken. "auto" is
+    16,384, or fewer where memory is short."""
     thinking: ThinkingMarkers | Literal["auto", "none"] = "auto"
     """Markers of the thought; "auto" finds them in the chat templates, "none" treats the pair as plain."""
     keep_caches_gb: Annotated[float, msgspec.Meta(ge=0)] = 0
@@ -171,18 +169,27 @@ class PairConfig(Strict, frozen=True):
     chat_template: str | None = None
     """A Jinja file used for both models in place of their own templates; relative to the models.toml it stands in."""
 
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models its policy needs, the large one first: where memory is short, it has to say so early."""
+        return (self.policy,) if self.policy in {"small", "large"} else ("large", "small")
+
+    def source(self, model: Model) -> ModelSource | None:
+        """Say where a model is."""
+        return self.small if model == "small" else self.large
+
 
 class Catalogue(msgspec.Struct, frozen=True):
-    """All pairs known, and which is used when none is named."""
+    """All pairs known, and which one is used when none is named."""
 
     pairs: dict[str, PairConfig]
     default: str
+    """Empty where no file names one: then `choice.py` finds the best one that is there."""
 
-    def pair(self, name: str | None = None) -> tuple[str, PairConfig]:
-        """Find a pair by name, or the default one; raises UsageError with the names that are close."""
-        name = name or self.default
+    def pair(self, name: str) -> PairConfig:
+        """Find a pair by name; raises UsageError with the names that are close."""
         if name in self.pairs:
-            return name, self.pairs[name]
+            return self.pairs[name]
         raise UsageError(
             f"there is no pair {name!r}{_did_you_mean(name, self.pairs)}",
             hint="known pairs: " + ", ".join(sorted(self.pairs)),
@@ -218,23 +225,19 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
                 merged[name] = merge(merged.get(name, {}), table)
     pairs = {name: _convert(table, PairConfig, files[-1], f"pairs.{name}") for name, table in merged.items()}
     for name, pair in pairs.items():
-        _check_pair(name, pair, pairs, files[-1])
-    if default not in pairs:
+        _check_pair(name, pair, files[-1])
+    if default and default not in pairs:
         raise ConfigError(f"{files[-1]}: default = {default!r} is no pair{_did_you_mean(default, pairs)}")
     return Catalogue(pairs, default)
 
 
-def _check_pair(name: str, pair: PairConfig, pairs: dict[str, PairConfig], file: Path) -> None:
+def _check_pair(name: str, pair: PairConfig, file: Path) -> None:
     """Raise ConfigError where a pair's keys, right one by one, are not enough together."""
     for role, source in (("small", pair.small), ("large", pair.large)):
         if source is None and pair.policy in {"small", "large"} - {role}:
             continue  # the one model is used alone
         if source is None or not (source.path or (source.repo and source.file)):
             raise ConfigError(f"{file}: pairs.{name}.{role} names no model: expected `path`, or `repo` and `file`")
-    if pair.instead is not None and pair.instead not in pairs:
-        raise ConfigError(
-            f"{file}: pairs.{name}.instead = {pair.instead!r} is no pair{_did_you_mean(pair.instead, pairs)}"
-        )
 
 
 def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:

@@ -7,6 +7,7 @@ GlimpError                     1
 ├── ModelError                 3   a model that cannot be used
 │   ├── ModelMissingError      3   its file is not on this machine
 │   └── ModelUnreadableError   3   its file is no GGUF, is cut short, or lacks what a chat needs
+├── MemoryShortError           1   no memory for a model's weights, or for its context
 ├── BindingError               1   the installed llama-cpp-python is not the one this package is written for
 ├── ContextFullError           1   the next token has no room; nothing written is lost
 ├── DecodeError                1   llama.cpp could not compute; the engine stands where it stood
@@ -15,6 +16,8 @@ GlimpError                     1
 
 The number is the exit code of the command. `hint` names the next thing to do.
 """
+
+from typing import Literal
 
 
 class GlimpError(Exception):
@@ -51,6 +54,15 @@ class ModelMissingError(ModelError):
 
 class ModelUnreadableError(ModelError):
     """A file that is not a usable GGUF."""
+
+
+class MemoryShortError(GlimpError):
+    """A model that is right, and for which there is no memory."""
+
+    def __init__(self, message: str, *, hint: str, of: Literal["weights", "context"]) -> None:
+        super().__init__(message, hint=hint)
+        self.of = of
+        """What there was no memory for."""
 
 
 class BindingError(GlimpError):

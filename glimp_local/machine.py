@@ -1,21 +1,104 @@
-"""The machine a figure was measured on. Knows nothing of models."""
+"""The machine glimp runs on: its name for a figure, and the memory of its devices. Knows nothing of models."""
 
 from __future__ import annotations
 
 import platform
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from glimp_local import __version__
-from glimp_local.engine.binding import RELEASE
+from glimp_local.engine import binding
+
+_REPACKED = {
+    "AVX2": ("Q4_0", "Q4_K", "IQ4_NL", "MXFP4"),
+    "AVX512": ("Q2_K",),
+    "MATMUL_INT8": ("Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "Q1_0"),
+    "DOTPROD": ("Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "Q1_0", "IQ4_NL", "MXFP4"),
+}
+"""Number types of which llama.cpp keeps the matrices in an order of its own, by feature of the processor (its
+ggml-cpu/repack.cpp)."""
+
+
+class Gpu(msgspec.Struct, frozen=True):
+    """A GPU llama.cpp can offload to."""
+
+    name: str
+    """llama.cpp's own name for it, like "CUDA0"."""
+    free_bytes: int
+    shares_memory: bool = False
+    """Is its memory the CPU's?"""
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What there is to put models into."""
+
+    free_bytes: int
+    """Memory of the CPU that can be taken: free, or holding nothing but copies of files."""
+    gpus: tuple[Gpu, ...] = ()
+    repacked: frozenset[str] = frozenset()
+    """Number types of which llama.cpp keeps the CPU's matrices in an order of its own."""
+
+
+def survey() -> Machine:
+    """Look at the memory that is free now."""
+    unified = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return Machine(
+        free_bytes=free_memory(),
+        gpus=tuple(
+            Gpu(device.name, device.free_bytes, device.kind == "integrated GPU" or unified)
+            for device in binding.devices()
+            if device.kind in {"GPU", "integrated GPU"}
+        ),
+        repacked=repacked(),
+    )
+
+
+def free_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Give the bytes of memory that can be taken, no more than a container's limit leaves."""
+    free: int = psutil.virtual_memory().available
+    for limit_name, used_name in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        limit, used = (_number(cgroups / name) for name in (limit_name, used_name))
+        if limit is not None and used is not None:
+            # What a container holds of files is given up where memory is wanted.
+            held = _file_pages((cgroups / used_name).with_name("memory.stat"))
+            free = min(free, max(0, limit - used + held))
+    return free
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no such group, or no limit ("max")
+        return None
+
+
+def _file_pages(path: Path) -> int:
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return 0
+    found = dict(line.split(maxsplit=1) for line in lines if " " in line)
+    return int(found.get("inactive_file", 0)) + int(found.get("active_file", 0))
+
+
+def repacked() -> frozenset[str]:
+    """Name the number types of which llama.cpp keeps matrices in an order of its own on this processor."""
+    features = binding.features()
+    if "REPACK" not in features:
+        return frozenset()
+    return frozenset(type_ for feature, types in _REPACKED.items() if feature in features for type_ in types)
 
 
 def describe() -> str:
     """Name the machine and the versions in one line."""
     return (
         f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
-        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {RELEASE}; "
+        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {binding.RELEASE}; "
         f"glimp-local {__version__}"
     )
 

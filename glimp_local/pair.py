@@ -10,13 +10,26 @@ from typing import Any, Self
 import msgspec
 
 from glimp_local import domain, model_files
-from glimp_local.config import ModelSource, PairConfig, ThinkingMarkers, check_settings, load_catalogue, merge
+from glimp_local.choice import Offer, default_pair, offer
+from glimp_local.config import (
+    Catalogue,
+    ModelSource,
+    PairConfig,
+    ThinkingMarkers,
+    check_settings,
+    load_catalogue,
+    merge,
+)
 from glimp_local.drafting import PRIORS
 from glimp_local.economy import Economy
 from glimp_local.engine import REBUILD_FOR_CUDA, Engine
-from glimp_local.errors import ConfigError, ModelMissingError, ModelUnreadableError, UsageError
+from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
+from glimp_local.gguf_header import read_header
 from glimp_local.history import EntropyHistory
+from glimp_local.machine import survey
 from glimp_local.markers import find_markers
+from glimp_local.memory import footprint
+from glimp_local.plan import make_plan, resolved, smaller_plans
 from glimp_local.prompt import PromptBuilder
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 
@@ -37,11 +50,12 @@ class Pair:
         *,
         cancel: threading.Event | None = None,
         on_progress: OnProgress | None = None,
-        instead: PairConfig | None = None,
+        offer: Offer | None = None,
     ) -> None:
         self.name = name
         self.config = config
-        self._instead = instead
+        self._offer = offer
+        """A pair to offer to somebody whose question this one is not for."""
         self.cancel = cancel or threading.Event()
         self.engines: dict[Model, Engine] = {}
         self.economies: dict[Model, Economy] = {model: Economy(PRIORS) for model in MODELS}
@@ -50,10 +64,9 @@ class Pair:
         self.notices: list[str] = []
         self.closed = False
         # Both files are found before the first is loaded: what is missing is said at once.
-        paths = model_files.find_all({model: _source(name, config, model) for model in _models(config)})
+        paths = model_files.find_all({model: _source(name, config, model) for model in config.models})
         try:
-            for model, path in paths.items():
-                self.engines[model] = self._load(model, path, on_progress)
+            self._load_planned(paths, on_progress)
             self._join()
             self._check_offload()
             self.reads_along = self._may_read_along()
@@ -62,10 +75,35 @@ class Pair:
             self.close()
             raise
 
+    def _load_planned(self, paths: dict[Model, Path], on_progress: OnProgress | None) -> None:
+        """Load the models as the plan says; where memory is short all the same, as a smaller one does."""
+        footprints = {model: footprint(read_header(path)) for model, path in paths.items()}
+        machine = survey()
+        self.plan = make_plan(footprints, self.config, machine)
+        """Where the models are: layers, context, memory."""
+        smaller = smaller_plans(self.plan, footprints, self.config, machine)
+        short: MemoryShortError | None = None
+        while True:
+            try:
+                for model, path in paths.items():
+                    self.engines[model] = self._load(model, path, on_progress)
+                break
+            except MemoryShortError as error:
+                self._free()
+                less = next((plan for plan in smaller if error.of == "context" or plan.puts_less(self.plan)), None)
+                if less is None:
+                    raise
+                self.plan, short = less, error
+        if short is not None:
+            self.notices.append(f"{short}. So it was loaded with less: {self.plan.line()}")
+        else:
+            self.notices += [said for said in (self.plan.shortage(), self.plan.cut(self.config)) if said is not None]
+
     def _load(self, model: Model, path: Path, on_progress: OnProgress | None) -> Engine:
-        options = _source(self.name, self.config, model).options
+        chosen = self.plan.models[model]
+        options = resolved(_source(self.name, self.config, model).options, chosen)
         report = None if on_progress is None else lambda fraction: on_progress(model, path, fraction)
-        return Engine(path, options, context=self.config.context, cancel=self.cancel, on_progress=report)
+        return Engine(path, options, context=chosen.context, cancel=self.cancel, on_progress=report)
 
     def _join(self) -> None:
         own = self._own_template()
@@ -95,7 +133,9 @@ class Pair:
 
     def _check_offload(self) -> None:
         """Say it where layers were asked onto a GPU that llama.cpp does not see."""
-        if any(engine.options.gpu_layers > 0 and not engine.gpus for engine in self.engines.values()):
+        sources = (_source(self.name, self.config, model) for model in self.engines)
+        wanted = [source.options.gpu_layers for source in sources]
+        if any(isinstance(layers, int) and layers > 0 for layers in wanted) and not self.plan.gpus:
             self.notices.append(
                 "layers were to go to the GPU, but llama.cpp sees none: everything is on the CPU. If there is one, "
                 f"llama-cpp-python was built without it; for NVIDIA rebuild with: {REBUILD_FOR_CUDA}"
@@ -109,14 +149,7 @@ class Pair:
         if reason is None:
             return None
         message = f"the pair {self.name!r} can do {self.config.only} and nothing else, and {reason}"
-        if self._instead is None:
-            return message
-        sources = {model: _source(self.config.instead or "", self._instead, model) for model in _models(self._instead)}
-        try:
-            model_files.find_all(sources)
-        except ModelMissingError as error:
-            return f"{message}. For a pair that reasons about anything: {error.hint}, then --pair {self.config.instead}"
-        return f"{message}. For a pair that reasons about anything: --pair {self.config.instead}"
+        return message if self._offer is None else f"{message}. One that reasons about anything: {self._offer}"
 
     def _own_template(self) -> str | None:
         if self.config.chat_template is None:
@@ -179,6 +212,9 @@ class Pair:
     def close(self) -> None:
         """Free both models. Safe to call twice."""
         self.closed = True
+        self._free()
+
+    def _free(self) -> None:
         for engine in self.engines.values():
             engine.close()
 
@@ -207,11 +243,27 @@ def load_pair(
     Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
     ModelError where a model is missing or unreadable.
     """
-    instead = None
+    catalogue = load_catalogue(Path(models_file) if models_file else None)
+    name, config = configured(
+        name, small=small, large=large, catalogue=catalogue, engine_options=engine_options, settings=settings
+    )
+    offered = offer(catalogue) if config.only is not None else None
+    return Pair(name, config, cancel=cancel, on_progress=on_progress, offer=offered)
+
+
+def configured(
+    name: str | None,
+    *,
+    small: str | Path | None,
+    large: str | Path | None,
+    catalogue: Catalogue,
+    engine_options: dict[Model, dict[str, Any]] | None,
+    settings: dict[str, Any],
+) -> tuple[str, PairConfig]:
+    """Find the pair that `load_pair` would load with the same arguments, and lay its settings over it."""
     if small is None and large is None:
-        catalogue = load_catalogue(Path(models_file) if models_file else None)
-        name, config = catalogue.pair(name)
-        instead = catalogue.pairs[config.instead] if config.instead else None
+        name = name or default_pair(catalogue)
+        config = catalogue.pair(name)
     elif name is not None:
         raise UsageError("a pair is given by its name or by two paths, not by both")
     else:
@@ -220,10 +272,9 @@ def load_pair(
         alone = "large" if small is None else "small"
         if (small is None or large is None) and settings.get("policy") != alone:
             raise UsageError(f"there is only a {alone} model", hint=f"give the other one, too, or the policy {alone!r}")
-    for model, options in (engine_options or {}).items():
-        if getattr(config, model) is not None:
-            settings[model] = {"options": options}
-    return Pair(name, override(config, settings), cancel=cancel, on_progress=on_progress, instead=instead)
+    given = (engine_options or {}).items()
+    loading = {str(model): {"options": options} for model, options in given if config.source(model) is not None}
+    return name, override(config, {**settings, **loading})
 
 
 def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
@@ -231,13 +282,8 @@ def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
     return check_settings(merge(msgspec.to_builtins(config), msgspec.to_builtins(settings)))
 
 
-def _models(config: PairConfig) -> tuple[Model, ...]:
-    """Give the models a configuration needs, the large one first: where memory is short, it has to say so early."""
-    return (config.policy,) if config.policy in {"small", "large"} else ("large", "small")
-
-
 def _source(name: str, config: PairConfig, model: Model) -> ModelSource:
-    source = config.large if model == "large" else config.small
+    source = config.source(model)
     if source is None:
         raise ConfigError(f"{name} has no {model} model", hint=f"give one with --{model} PATH, or use --policy")
     return source

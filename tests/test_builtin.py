@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from glimp_local import Session, load_pair
+from glimp_local.choice import default_pair
 from glimp_local.config import load_catalogue
 from glimp_local.events import Finished, Notice, Solution, StepEnded, Text, decode_events, fold
 from glimp_local.pair import Pair
@@ -61,9 +62,10 @@ def test_both_files_take_at_most_8_megabytes() -> None:
     assert sum(path.stat().st_size for path in BUILTIN.glob("*.gguf")) <= 8_000_000
 
 
-def test_it_is_the_default_until_another_is_chosen() -> None:
-    name, config = load_catalogue().pair()
-    assert (name, config.only, config.licence) == ("builtin", "counting stories", "MIT")
+def test_it_is_the_default_until_another_is_there() -> None:
+    catalogue = load_catalogue()
+    config = catalogue.pair(default_pair(catalogue))
+    assert (default_pair(catalogue), config.only, config.licence) == ("builtin", "counting stories", "MIT")
 
 
 def test_the_two_models_are_one_vocabulary_and_think(pair: Pair) -> None:
@@ -102,7 +104,7 @@ def test_the_example_is_solved_by_both_models_together(pair: Pair) -> None:
 
 
 def test_every_line_of_a_thought_stands_behind_its_step_s_letter() -> None:
-    lines = glimp("solve", "--text", EXAMPLE, "--thoughts", "--seed", "1").stderr.decode().splitlines()[2:-1]
+    lines = glimp("solve", "--text", EXAMPLE, "--thoughts", "--seed", "1").stderr.decode().splitlines()[3:-1]
     assert all(re.match(r"[SL] \d\.\d\d │ ", line) or line.startswith(" " * 7 + "│ ") for line in lines)
     assert "       │ Leo 30." in lines
 
@@ -262,7 +264,8 @@ def test_a_question_of_another_kind_is_not_taken_for_a_story(pair: Pair, questio
 def test_another_kind_of_question_is_told_where_to_go() -> None:
     said = glimp("solve", "--text", "Who are you?").stderr.decode()
     assert "the pair 'builtin' can do counting stories and nothing else" in said
-    assert "hf download Qwen/Qwen3-0.6B-GGUF" in said
+    assert "One that reasons about anything: qwen3-" in said
+    assert "of memory): glimp models pull qwen3-" in said
     assert "--pair qwen3-0.6b-4b" in said
 
 
@@ -286,7 +289,7 @@ def test_words_it_was_not_taught_are_named(pair: Pair, question: str, unknown: s
     assert said is not None
     assert "and nothing else, and it may well get this one wrong: " in said
     assert unknown in said
-    assert "For a pair that reasons about anything: hf download" in said
+    assert "One that reasons about anything: qwen3-" in said
 
 
 def test_stories_are_taken_as_they_are(pair: Pair) -> None:

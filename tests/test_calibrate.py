@@ -122,7 +122,7 @@ def test_write_puts_the_threshold_where_the_pair_takes_it_from(glimp: Glimp, hom
     result = glimp("calibrate", "--limit", "3", "-q", "--write", "--share", "0.1", "--json")
     found = json.loads(result.out)
     assert found["written"] == str(user_file())
-    assert load_catalogue().pair("builtin")[1].threshold == found["chosen"]["threshold_nats"]
+    assert load_catalogue().pair("builtin").threshold == found["chosen"]["threshold_nats"]
     assert home in user_file().parents
 
 

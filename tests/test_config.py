@@ -53,13 +53,13 @@ def test_the_user_s_file_adds_pairs_and_changes_single_keys(home: Path) -> None:
         '[pairs."qwen3-0.6b-4b"]\nthreshold = 0.7\n[pairs."qwen3-0.6b-4b".small.options]\nthreads = 3\n'
     )
     catalogue = load_catalogue()
-    name, mine = catalogue.pair()
-    assert name == "mine"
+    assert catalogue.default == "mine"
+    mine = catalogue.pair("mine")
     assert mine.small is not None
     assert mine.large is not None
     assert mine.small.path == str(user_file().parent / "a.gguf")
     assert mine.large.path == str(home / "b.gguf")
-    _, qwen = catalogue.pair("qwen3-0.6b-4b")
+    qwen = catalogue.pair("qwen3-0.6b-4b")
     assert qwen.threshold == 0.7
     assert qwen.max_thought == PairConfig().max_thought
     assert qwen.small is not None
@@ -69,19 +69,19 @@ def test_the_user_s_file_adds_pairs_and_changes_single_keys(home: Path) -> None:
 
 def test_a_path_takes_the_place_of_a_repository(toml: Path) -> None:
     toml.write_text('[pairs."qwen3-0.6b-4b"]\nsmall = {path = "x.gguf"}')
-    _, pair = load_catalogue(toml).pair("qwen3-0.6b-4b")
+    pair = load_catalogue(toml).pair("qwen3-0.6b-4b")
     assert pair.small is not None
     assert (pair.small.repo, pair.small.path) == (None, str(toml.parent / "x.gguf"))
 
 
 def test_a_pair_of_one_model_is_enough_for_the_policy_that_uses_it_alone(toml: Path) -> None:
     toml.write_text('[pairs.a]\npolicy = "small"\nsmall = {path = "x.gguf"}')
-    assert load_catalogue(toml).pair("a")[1].large is None
+    assert load_catalogue(toml).pair("a").large is None
 
 
 def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> None:
     toml.write_text('[pairs."qwen3-0.6b-4b".large]\nfile = "Qwen3-4B-Q8_0.gguf"\noptions = {threads = 3}')
-    _, pair = load_catalogue(toml).pair("qwen3-0.6b-4b")
+    pair = load_catalogue(toml).pair("qwen3-0.6b-4b")
     assert pair.large is not None
     assert (pair.large.repo, pair.large.file) == ("Qwen/Qwen3-4B-GGUF", "Qwen3-4B-Q8_0.gguf")
     assert (pair.large.size_bytes, pair.large.sha256, pair.large.options.threads) == (None, None, 3)
@@ -119,10 +119,6 @@ def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> 
         ),
         ("[pairs.a.small.options]\nthreads = 100000", "pairs.a.small.options.threads: expected `int` <= 512"),
         ("default = 3", "default: expected `str | null`, got `int`"),
-        (
-            '[pairs.builtin]\ninstead = "qwen3-0.6b-4"',
-            "pairs.builtin.instead = 'qwen3-0.6b-4' is no pair (did you mean",
-        ),
         ('default = "qwen3-0.6b-4"', "default = 'qwen3-0.6b-4' is no pair (did you mean 'qwen3-0.6b-4b'?)"),
         ("pair = 3", "unknown key `pair` (did you mean 'pairs'?)"),
         ("[pairs.a", "not valid TOML"),

@@ -16,7 +16,7 @@ from tests.commands import QUESTION, Glimp
 
 def options(file: Path | None = None) -> list[EngineOptions]:
     """Give how the built-in pair is loaded."""
-    _, pair = load_catalogue(file).pair("builtin")
+    pair = load_catalogue(file).pair("builtin")
     assert pair.small is not None
     assert pair.large is not None
     return [pair.small.options, pair.large.options]
@@ -93,7 +93,7 @@ def test_a_pair_that_uses_one_model_has_that_one_measured(glimp: Glimp) -> None:
     user_file().write_text(f'[pairs.a]\npolicy = "small"\nsmall = {{path = "{glimp.tiny / "small.gguf"}"}}\n')
     found = json.loads(glimp("doctor", "--tune", "--pair", "a", "--json", "--gpu-layers", "0").out)["tuning"]
     assert found["large"] is None
-    _, pair = load_catalogue().pair("a")
+    pair = load_catalogue().pair("a")
     assert pair.small is not None
     assert pair.small.options.threads == found["small"]["threads"]
 

@@ -276,11 +276,10 @@ def test_a_cache_type_that_the_heads_of_a_model_do_not_fit_is_refused_with_a_hin
     assert "f16" in str(caught.value.hint)
 
 
-def test_a_context_that_cannot_be_made_is_an_error_with_a_hint(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_context_that_cannot_be_made_is_an_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
-    with pytest.raises(GlimpError, match="no context of 256 tokens") as caught:
+    with pytest.raises(GlimpError, match="no context of 256 tokens for attention: no reason given"):
         Engine(tiny / "attention.gguf", context=256)
-    assert "--ctx" in str(caught.value.hint)
 
 
 @pytest.mark.parametrize("load_mode", ["read", "mmap"])
@@ -313,7 +312,7 @@ def test_a_gguf_cut_short_says_why(tiny: Path, tmp_path: Path, keep: float) -> N
     path = tmp_path / "cut.gguf"
     content = (tiny / "attention.gguf").read_bytes()
     path.write_bytes(content[: max(8, int(len(content) * keep))])
-    with pytest.raises(ModelUnreadableError, match=r"cut\.gguf cannot be loaded: ") as caught:
+    with pytest.raises(ModelUnreadableError, match=r"cut\.gguf is cut short or damaged: ") as caught:
         Engine(path)
     assert "download it again" in str(caught.value.hint)
 

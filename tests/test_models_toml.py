@@ -83,7 +83,7 @@ def test_a_file_that_cannot_be_added_to_stays_as_it_is_and_the_lines_to_add_are_
     assert file.read_text() == before
     lines = str(caught.value.hint).removeprefix("put it in yourself, under [pairs.mine]: ").split("; ")
     file.write_text(before + "\n".join(lines))
-    _, pair = load_catalogue(file).pair("mine")
+    pair = load_catalogue(file).pair("mine")
     assert pair.small is not None
     assert (pair.small.options.threads, pair.small.options.threads_batch, pair.small.options.gpu_layers) == (1, 2, 0)
 

@@ -100,10 +100,10 @@ def fill(card: Path, mark: str, text: str) -> None:
 def open_pair(folder: Path | None = None) -> Pair:
     """Load the built-in pair as the package ships it, or two other files with its settings."""
     # The packaged file twice: the user's own settings must not change the figures.
-    name, config = load_catalogue(packaged_file()).pair("builtin")
+    config = load_catalogue(packaged_file()).pair("builtin")
     if folder is not None:
         config = override(config, {model: {"path": str(folder / f"{model}.gguf")} for model in ("small", "large")})
-    return Pair(name, config)
+    return Pair("builtin", config)
 
 
 def report(pair: Pair, count: int) -> str:

@@ -17,6 +17,7 @@ _COMMANDS = {
     "solve": "Solve one problem with a pair of models.",
     "bench": "Measure whether routing pays on a pair and a set of problems.",
     "calibrate": "Find the thresholds that send given shares of the steps to the large model.",
+    "plan": "Show how a pair shares the memory of this machine, or of another one.",
     "doctor": "Say what glimp finds on this machine, and measure how many threads suit a pair.",
     "trace": "A saved run looked at again, step by step.",
     "models": "What a model's file holds, and whether two of them would make a pair.",

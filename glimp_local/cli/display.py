@@ -103,11 +103,11 @@ class Display:
         """Tell how much of a model is loaded."""
         self._what = f"loading {model} {path.name} {fraction:.0%}"
 
-    def loaded(self, descriptions: dict[Model, str]) -> None:
-        """Tell what was loaded, and where it runs."""
+    def loaded(self, descriptions: dict[Model, str], plan: str) -> None:
+        """Tell what was loaded, where it runs, and what memory it takes."""
         if self._thoughts and not self._quiet:
-            for model, description in descriptions.items():
-                self._console.print(Line(f"{model}: {description}", style="dim"))
+            for line in (*(f"{model}: {description}" for model, description in descriptions.items()), plan):
+                self._console.print(Line(line, style="dim"))
         self._what = "reading the problem"
 
     def show(self, event: AnyEvent) -> None:  # noqa: C901 - one short case an event

@@ -166,6 +166,11 @@ def loading_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(command, _NAMES + _LOADING)
 
 
+def planning_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the flags that say which pair, who writes and how it is loaded."""
+    return _with(command, _NAMES + _ROUTING + _LOADING)
+
+
 def _with(command: Callable[..., None], options: tuple[Callable[..., Any], ...]) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)

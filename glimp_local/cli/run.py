@@ -61,7 +61,8 @@ def _solve(
                 **settings,
             )
         )
-        display.loaded({model: f"{engine.name} ({engine.device})" for model, engine in pair.engines.items()})
+        described = {model: f"{engine.name} ({engine.device})" for model, engine in pair.engines.items()}
+        display.loaded(described, pair.plan.line())
         session = Session(pair, seed=flags["seed"])
         if flags["as_jsonl"] and sys.stdout.isatty():
             display.pause()

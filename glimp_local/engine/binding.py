@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -132,6 +133,12 @@ def backends() -> list[str]:
         library.ggml_backend_reg_name(library.ggml_backend_reg_get(i)) for i in range(library.ggml_backend_reg_count())
     )
     return [name.decode("utf-8", "replace") for name in names]
+
+
+def features() -> frozenset[str]:
+    """Name what the processor can do and llama.cpp was compiled to use, like "AVX2"."""
+    report = llama_cpp.llama_print_system_info().decode("utf-8", "replace")
+    return frozenset(re.findall(r"(\w+) = 1\b", report))
 
 
 def build() -> str:

@@ -33,6 +33,7 @@ from glimp_local.engine.sampler import Sampler
 from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError, ModelUnreadableError
+from glimp_local.gguf_header import read_header
 
 _TINY_BYTES = 64_000_000
 """Below this size a model decodes a token in less time than two threads need to meet at their barriers."""
@@ -46,8 +47,8 @@ class Engine:
 
     `context` is the most tokens it can hold: 0 takes what the model was trained for, and more is never taken.
     `on_progress` hears the loaded fraction (0 to 1). Raises ModelMissingError or ModelUnreadableError where the file
-    cannot be loaded, CancelledError when `cancel` is set while it loads, and GlimpError where there is no memory for
-    the context.
+    cannot be loaded, CancelledError when `cancel` is set while it loads, and MemoryShortError where there is no memory
+    for it.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Engine:
         self._drafted: list[int] = []  # behind `ids` in the cache, in reverse: the next one stands last
         self._has_logits = False
         self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
-        loading.check_file(path)
+        read_header(path)  # llama.cpp sees no file that is none, or damaged: its own messages do not say what to do
         _open_engines.add(self)
         try:
             self._load_model(on_progress)
@@ -147,10 +148,14 @@ class Engine:
         lib.llama_set_n_threads(self._context, self.threads, self.threads_batch)
 
     @property
+    def gpu_layers(self) -> int:
+        """Layers asked onto GPUs; -1 is all."""
+        return loading.layers_on_gpu(self.options)
+
+    @property
     def is_offloaded(self) -> bool:
         """Does a GPU compute all of its layers?"""
-        layers: int = lib.llama_model_n_layer(self._model) + 1  # the output counts as one
-        return bool(self.gpus) and not 0 <= self.options.gpu_layers < layers
+        return bool(self.gpus) and not 0 <= self.gpu_layers <= lib.llama_model_n_layer(self._model)  # the output is one
 
     @property
     def batch_size(self) -> int:
@@ -173,7 +178,7 @@ class Engine:
         if not self.gpus:
             prompts = "" if self.threads_batch == self.threads else f", {self.threads_batch} for prompts"
             return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}{prompts}"
-        layers = "all layers" if self.options.gpu_layers < 0 else f"{self.options.gpu_layers} layers"
+        layers = "all layers" if self.is_offloaded else f"{self.gpu_layers} layers"
         return f"{layers} on {', '.join(self.gpus)}"
 
     def metadata(self, key: str) -> str | None:

@@ -16,7 +16,7 @@ import llama_cpp as lib
 
 from glimp_local.config import MAX_DRAFT, EngineOptions
 from glimp_local.engine import binding
-from glimp_local.errors import CancelledError, GlimpError, ModelMissingError, ModelUnreadableError, UsageError
+from glimp_local.errors import CancelledError, GlimpError, MemoryShortError, ModelUnreadableError, UsageError
 
 _LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
@@ -29,29 +29,14 @@ _CACHE_TYPES = {
 }
 
 
-def check_file(path: Path) -> None:
-    """Refuse what is no readable GGUF before llama.cpp sees it: its own messages do not say what to do."""
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError as error:
-        raise ModelMissingError(f"{path}: no such file", hint="check the path") from error
-    except OSError as error:
-        raise ModelUnreadableError(f"{path} cannot be read: {error.strerror}") from error
-    if magic != b"GGUF":
-        raise ModelUnreadableError(
-            f"{path} is no GGUF file (it begins with {magic!r})",
-            hint="glimp runs models in GGUF format; look for a repository whose name ends in -GGUF",
-        )
-
-
 def load_model(
     path: Path, options: EngineOptions, cancel: threading.Event, on_progress: Callable[[float], None] | None
 ) -> Any:
     """Load a model; `on_progress` hears the loaded fraction.
 
     Raises CancelledError where `cancel` is set meanwhile, ModelUnreadableError where the file cannot be loaded,
-    UsageError for options that cannot be, and what `on_progress` raises.
+    MemoryShortError where there is no memory for it, UsageError for options that cannot be, and what `on_progress`
+    raises.
     """
     raised: list[BaseException] = []
 
@@ -77,15 +62,27 @@ def load_model(
     if cancel.is_set():
         raise CancelledError(f"cancelled while loading {path.name}")
     reason = next((line for line in errors if "error loading model" in line), "llama.cpp gives no reason")
+    reason = reason.split("error loading model: ")[-1]
+    if _is_for_memory(reason):
+        raise MemoryShortError(
+            f"no memory for the weights of {path.name}: {reason}",
+            hint="close what else takes memory, take fewer --gpu-layers, or a smaller pair (glimp plan says what fits)",
+            of="weights",
+        )
     raise ModelUnreadableError(
-        f"{path} cannot be loaded: {reason.split('error loading model: ')[-1]}",
+        f"{path} cannot be loaded: {reason}",
         hint="the file may be cut short or damaged: download it again",
     )
 
 
+def layers_on_gpu(options: EngineOptions) -> int:
+    """Give how many layers are asked onto GPUs; -1 is all, which is what "auto" means to a model by itself."""
+    return -1 if options.gpu_layers == "auto" else options.gpu_layers
+
+
 def _model_params(options: EngineOptions) -> Any:
     params = lib.llama_model_default_params()
-    params.n_gpu_layers = options.gpu_layers
+    params.n_gpu_layers = layers_on_gpu(options)
     params.split_mode = _SPLIT_MODES[options.split]
     params.main_gpu = options.main_gpu
     params.load_mode = _LOAD_MODES[options.load_mode]
@@ -101,7 +98,8 @@ def make_context(
 ) -> Any:
     """Make a context of so many tokens; `threads` are those for one token and for a batch, `name` is the model's.
 
-    Raises UsageError where the model cannot keep its cache in the type asked for, GlimpError where there is no memory.
+    Raises UsageError where the model cannot keep its cache in the type asked for, MemoryShortError where there is no
+    memory, GlimpError for any other reason.
     """
     params = lib.llama_context_default_params()
     params.n_ctx = context
@@ -123,7 +121,12 @@ def make_context(
             f"{name} cannot keep its cache as {options.cache_type}: {reason}",
             hint='this model needs f16: leave --cache-type out, or say cache_type = "f16" in models.toml',
         )
-    raise GlimpError(
-        f"no context of {context:,} tokens for {name}: {reason}",
-        hint="for want of memory, try a smaller --ctx, --cache-type q8_0 or fewer layers on the GPU",
-    )
+    message = f"no context of {context:,} tokens for {name}: {reason}"
+    if _is_for_memory(reason):
+        hint = "for want of memory, try a smaller --ctx, --cache-type q8_0 or fewer layers on the GPU"
+        raise MemoryShortError(message, hint=hint, of="context")
+    raise GlimpError(message)
+
+
+def _is_for_memory(reason: str) -> bool:
+    return any(words in reason for words in ("allocate", "out of memory"))  # also "Cannot allocate memory", of mmap

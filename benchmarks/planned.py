@@ -1,0 +1,99 @@
+"""What `glimp plan` counts against what llama.cpp really takes, for each model at hand."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.document import table
+from benchmarks.setup import MissingError, Setup
+from benchmarks.taken import BUILTIN, Load, Taken
+from glimp_local.gguf_header import read_header
+from glimp_local.memory import CacheType, footprint
+
+HEADING = "The memory plan against what is taken"
+
+_SHORTEST = 256
+_CACHES: tuple[CacheType, ...] = ("f16", "q8_0", "q4_0")
+
+
+def measure(setup: Setup) -> list[str]:
+    """Load each model alone, with three contexts and cache types, in a process of its own each time."""
+    builtin = [BUILTIN / "small.gguf", BUILTIN / "large.gguf"]
+    files = [path for path in (*builtin, setup.small, setup.large, setup.shared_small, setup.shared_large) if path]
+    rows, errors = [], []
+    for path in files:
+        if not path.exists():
+            continue
+        model = footprint(read_header(path))
+        for context in _contexts(model.trained_context):
+            for cache in _CACHES if model.roundable else _CACHES[:1]:
+                taken = take(Load(path, context, cache))
+                rows.append(_row(path, cache, taken))
+                errors.append(_allocated(taken))
+                errors.append(_resident(taken))
+    worst = max(errors, key=lambda ratio: abs(ratio - 1))
+    about = (
+        "MiB of a model alone on the CPU. `planned` is what the plan counts, without the pages of the file that nobody "
+        "needs any more; `+ copies` are those: weights in the file's order that llama.cpp keeps in another one. Both "
+        "together are compared with the sum of llama.cpp's own log lines (it tells nothing of the tokeniser's tables, "
+        "which are left out of the plan there) and with the growth of the process."
+    )
+    columns = (
+        "model",
+        "context",
+        "cache type",
+        "planned",
+        "+ copies",
+        "llama.cpp says",
+        "plan / that",
+        "process grew",
+        "plan / that",
+    )
+    return [table(columns, rows), f"Farthest from 1: {worst:.3f}.", about]
+
+
+def take(load: Load) -> Taken:
+    """Have a process of its own load a model; raises MissingError with what it said where it failed."""
+    asked = msgspec.json.encode(load, enc_hook=str)
+    command = [sys.executable, "-m", "benchmarks.taken"]
+    done = subprocess.run(command, input=asked, capture_output=True, check=False)  # noqa: S603 - this package
+    if done.returncode:
+        raise MissingError(
+            f"the process that loads {load.path.name} failed: {done.stderr[-500:].decode('utf-8', 'replace')}"
+        )
+    return msgspec.json.decode(done.stdout, type=Taken)
+
+
+def _contexts(trained: int) -> list[int]:
+    """Choose three contexts: the longest up to 16,384 tokens, a half and an eighth of it; fewer for a short one."""
+    longest = min(trained, 16384)
+    return sorted({max(longest // parts, min(_SHORTEST, longest)) for parts in (8, 2, 1)})
+
+
+def _allocated(taken: Taken) -> float:
+    planned = taken.planned.total_bytes - taken.planned.other_bytes + taken.second_copy_bytes
+    return planned / taken.allocated_bytes
+
+
+def _resident(taken: Taken) -> float:
+    return (taken.planned.total_bytes + taken.second_copy_bytes) / taken.resident_bytes
+
+
+def _row(path: Path, cache: CacheType, taken: Taken) -> list[str]:
+    sizes = (taken.planned.total_bytes, taken.second_copy_bytes, taken.allocated_bytes, taken.resident_bytes)
+    planned, copies, allocated, resident = (f"{size / 2**20:,.1f}" for size in sizes)
+    return [
+        path.stem,
+        f"{taken.context:,}",
+        cache,
+        planned,
+        copies,
+        allocated,
+        f"{_allocated(taken):.3f}",
+        resident,
+        f"{_resident(taken):.3f}",
+    ]

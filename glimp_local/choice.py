@@ -1,0 +1,124 @@
+"""Which pair is used where none is named, and which one to offer to somebody who has only the built-in one.
+
+Reads headers and counts memory; loads nothing and never touches the network.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from glimp_local import model_files
+from glimp_local.config import Catalogue, ModelSource, PairConfig
+from glimp_local.errors import ModelError
+from glimp_local.gguf_header import Header, read_header
+from glimp_local.known_models import known_header
+from glimp_local.machine import Machine, survey
+from glimp_local.memory import Footprint, footprint
+from glimp_local.plan import Plan, make_plan
+from glimp_local.routing import Model
+
+BUILTIN = "builtin"
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A pair that could be downloaded."""
+
+    name: str
+    download_bytes: int
+    memory_bytes: int
+    """On all devices together, as it is planned for this machine."""
+
+    def __str__(self) -> str:
+        """Say what it takes, and the command that gets it."""
+        return (
+            f"{self.name} ({self.download_bytes / 1e9:.1f} GB to download, {self.memory_bytes / 2**30:.1f} GiB of "
+            f"memory): glimp models pull {self.name}"
+        )
+
+
+def default_pair(catalogue: Catalogue) -> str:
+    """Name the pair to use where none is named: the one models.toml says, else the best on this machine.
+
+    That is the largest one that fits into memory, else the smallest one that can be loaded at all; only where there
+    is none, the built-in pair.
+    """
+    if catalogue.default:
+        return catalogue.default
+    machine = survey()
+    found = []
+    for name, config in catalogue.pairs.items():
+        if config.only is None and (footprints := _present(config)):
+            plan = make_plan(footprints, config, machine)
+            found.append((sum(footprint.weights_bytes for footprint in footprints.values()), name, plan))
+    for fitting in (sorted((c for c in found if c[2].fits), reverse=True), sorted(c for c in found if c[2].runs)):
+        if fitting:
+            return fitting[0][1]
+    return BUILTIN
+
+
+def offer(catalogue: Catalogue) -> Offer | None:
+    """Choose what to offer: the largest pair that fits with nothing cut, else the smallest that fits.
+
+    None where none of those whose dimensions are known does, or where it is there already.
+    """
+    machine = survey()
+    fitting = []
+    for name, config in catalogue.pairs.items():
+        sources = model_sources(config)
+        headers = {model: known_header(source.file or "") for model, source in sources.items()}
+        sizes = [source.size_bytes or 0 for source in sources.values()]
+        if config.only is not None or not all(sizes):
+            continue
+        footprints = {model: footprint(header) for model, header in headers.items() if header is not None}
+        plan = make_plan(footprints, config, machine) if len(footprints) == len(sources) else None
+        if plan is not None and plan.fits:
+            needed = sum(part.total_bytes for part in plan.parts)
+            fitting.append((plan.cut(config) is None, sum(sizes), Offer(name, sum(sizes), needed)))
+    whole = [choice for choice in fitting if choice[0]]
+    chosen = max(whole, default=None, key=_size) if whole else min(fitting, default=None, key=_size)
+    if chosen is None or _present(catalogue.pairs[chosen[2].name]):
+        return None
+    return chosen[2]
+
+
+def plan_of(config: PairConfig, machine: Machine) -> Plan | None:
+    """Plan a pair, from its files or from what is known of them; None where neither is there.
+
+    Raises ModelUnreadableError where a file is there and cannot be read.
+    """
+    footprints = {}
+    for model, source in model_sources(config).items():
+        header = header_of(source)
+        if header is None:
+            return None
+        footprints[model] = footprint(header)
+    return make_plan(footprints, config, machine)
+
+
+def header_of(source: ModelSource) -> Header | None:
+    """Give the header of a model's file, or what is known of it before it is downloaded; None where nothing is."""
+    try:
+        path: Path | None = model_files.find(source)
+    except ModelError:
+        path = None
+    return read_header(path) if path is not None else known_header(source.file or "")
+
+
+def model_sources(config: PairConfig) -> dict[Model, ModelSource]:
+    """Say where the models are that a configuration needs, as far as it says so."""
+    return {model: source for model in config.models if (source := config.source(model)) is not None}
+
+
+def _size(choice: tuple[bool, int, Offer]) -> int:
+    return choice[1]
+
+
+def _present(config: PairConfig) -> dict[Model, Footprint]:
+    """Count the memory of a pair that is on this machine; nothing where a file is missing, or damaged."""
+    sources = model_sources(config)
+    try:
+        return {model: footprint(read_header(model_files.find(source))) for model, source in sources.items()}
+    except ModelError:
+        return {}

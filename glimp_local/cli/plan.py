@@ -1,0 +1,51 @@
+"""`glimp plan`: would a pair fit into this machine, and how?"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from glimp_local.cli.flags import Number, engine_options, pair_settings, planning_options
+from glimp_local.errors import UsageError
+
+# Only what `--help` and usage errors need is imported here; the rest is in `cli/run_plan.py`.
+
+_EPILOG = """\b
+Examples:
+  glimp plan                                   the pair that would be used
+  glimp plan qwen3-1.7b-8b                     before it is downloaded, too
+  glimp plan qwen3-4b-32b --ram 16 --vram 8    on a machine with so much free memory
+  glimp plan --small A.gguf --large B.gguf --ctx 32768 --cache-type q8_0
+
+\b
+Exit codes:
+  0    it fits
+  1    it does not fit, or an error
+  2    a flag or a models.toml that cannot be used
+  3    a model is missing (and nothing is known of it), or unreadable
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("pair", required=False)
+@planning_options
+@click.option("--ram", type=Number(0), metavar="GIB", help="Plan for so much free memory instead of this machine's.")
+@click.option("--vram", type=Number(0), metavar="GIB", help="Plan for one GPU with so much free memory; 0 is none.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def plan(**flags: Any) -> None:
+    """Show how the two models of PAIR share the memory of this machine.
+
+    The table has the layers, the weights, the cache and the rest of each model on each device: what `glimp solve` and
+    `glimp chat` would do with the same flags. What a flag or models.toml sets is kept; what is "auto" is chosen so that
+    both models fit. Nothing is loaded, and of the pairs that come with glimp nothing needs to be downloaded for it.
+    """
+    if flags["pair"] is not None:
+        if flags["small"] or flags["large"]:
+            raise UsageError("a pair is given by its name or by --small and --large, not by both")
+        flags["name"] = flags["pair"]
+    settings = pair_settings(flags)
+    from glimp_local.cli.run_plan import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+
+    sys.exit(run(settings, engine_options(flags), flags))
