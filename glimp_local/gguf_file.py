@@ -59,24 +59,26 @@ class Array(msgspec.Struct, frozen=True):
 
 
 class GgufFile:
-    """A position in the bytes of one file. Every length is held against what is left before anything is read.
+    """A position in the bytes of one file from `start` on. Every length is held against what is left before it is read.
 
     Bytes are read as they are needed, and not mapped: a mapped file that somebody cuts short kills the process.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, start: int = 0) -> None:
         self.path = path
         self.at = 0
+        self._start = start
         try:
             if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe would wait for somebody to write
                 what = "a folder" if path.is_dir() else "no regular file"
                 raise ModelUnreadableError(f"{path} is {what}", hint="name a GGUF file")
             self._file = path.open("rb", buffering=0)
+            self._file.seek(start)
         except FileNotFoundError as error:
             raise ModelMissingError(f"{path}: no such file", hint="check the path") from error
         except OSError as error:
             raise ModelUnreadableError(f"{path} cannot be read: {error.strerror}") from error
-        self.size = os.fstat(self._file.fileno()).st_size
+        self.size = max(os.fstat(self._file.fileno()).st_size - start, 0)
         self._bytes = bytearray()
 
     def __enter__(self) -> Self:
@@ -110,13 +112,12 @@ class GgufFile:
         return metadata, tensors
 
     def array(self, array: Array) -> list[Any]:
-        """Read what is in an array of the metadata: numbers, or texts as bytes."""
-        self.at = array.offset
+        """Read what is in an array of the metadata, where this began: numbers, or texts as bytes."""
         if array.kind == _STRING:
             return self._strings(array.count)
         values = struct.Struct(self._format(array.kind))
         self._need(array.count * values.size)
-        with memoryview(self._bytes) as view, view[self.at : self.at + array.count * values.size] as raw:
+        with memoryview(self._bytes) as view, view[: array.count * values.size] as raw:
             return [value for (value,) in values.iter_unpack(raw)]
 
     def _check_magic(self) -> None:
@@ -251,8 +252,9 @@ class GgufFile:
             raise self._cut_short(self.at + size)
 
     def _cut_short(self, expected: int) -> ModelUnreadableError:
+        has, speaks_of = self._start + self.size, self._start + expected
         return ModelUnreadableError(
-            f"{self.path} is cut short or damaged: it has {self.size:,} bytes, not the {expected:,} it speaks of",
+            f"{self.path} is cut short or damaged: it has {has:,} bytes, not the {speaks_of:,} it speaks of",
             hint="download it again; glimp models pull goes on where a download stopped",
         )
 

@@ -70,7 +70,7 @@ class Header(msgspec.Struct, frozen=True):
         found = self.metadata.get(key)
         if not isinstance(found, Array):
             return []
-        with GgufFile(found.part) as file:
+        with GgufFile(found.part, found.offset) as file:
             return file.array(found)
 
 

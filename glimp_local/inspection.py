@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import msgspec
 
+from glimp_local.errors import ModelUnreadableError
 from glimp_local.gguf_header import Array, Header, Tensor
 from glimp_local.header_vocabulary import KINDS, HeaderVocabulary, header_vocabulary
 from glimp_local.markers import find_markers
+from glimp_local.memory import footprint, ubatch_of
 
 _QUANTISATIONS = {
     **dict(enumerate(("F32", "F16", "Q4_0", "Q4_1"))),
@@ -20,6 +22,9 @@ _QUANTISATIONS = {
 }
 """By `general.file_type` (`enum llama_ftype`)."""
 _GUESSED = 1024
+_CONTEXTS = (4096, 16384)
+_MOST_BYTES = 2**50
+"""No model takes more: a header that speaks of it is damaged."""
 
 
 class TypeShare(msgspec.Struct, frozen=True):
@@ -57,6 +62,22 @@ class TemplateInfo(msgspec.Struct, frozen=True):
     """Does it know `enable_thinking`?"""
     tools: bool
     """Does it speak of tools?"""
+
+
+class MemoryAt(msgspec.Struct, frozen=True):
+    """The memory a model takes at a context, wherever its layers lie; its cache as f16."""
+
+    context_tokens: int
+    weights_bytes: int
+    cache_bytes: int
+    """The KV cache, and the state of recurrent layers."""
+    working_bytes: int
+    """What a pass computes with, and the tokeniser."""
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.weights_bytes + self.cache_bytes + self.working_bytes
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -97,6 +118,9 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """Null where it has none, or one of a kind glimp does not know."""
     template: TemplateInfo | None
     """Null where it has none."""
+    memory: tuple[MemoryAt, ...]
+    """At 4,096 and 16,384 tokens and the context it was trained for; empty where the header does not tell enough, or
+    nonsense."""
 
     @property
     def bits_per_parameter(self) -> float:
@@ -132,7 +156,28 @@ def inspect(header: Header) -> ModelInfo:
         experts_used=experts_used,
         vocabulary=_vocabulary(header, header_vocabulary(header)),
         template=_template(header.text("tokenizer.chat_template")),
+        memory=_memory(header) if header.tensors else (),
     )
+
+
+def _memory(header: Header) -> tuple[MemoryAt, ...]:
+    try:
+        needed = footprint(header)
+    except ModelUnreadableError:  # of an architecture with other keys than a transformer's
+        return ()
+    trained = needed.trained_context
+    ubatch = ubatch_of(trained or max(_CONTEXTS))
+    contexts = sorted({context for context in (*_CONTEXTS, trained) if 0 < context <= (trained or context)})
+    found = tuple(
+        MemoryAt(
+            context_tokens=context,
+            weights_bytes=needed.weights_bytes,
+            cache_bytes=needed.cache_bytes(needed.layers, context, "f16", ubatch=ubatch),
+            working_bytes=needed.compute_bytes(context, ubatch=ubatch, fused=True) + needed.other_bytes(),
+        )
+        for context in contexts
+    )
+    return found if all(at.total_bytes < _MOST_BYTES for at in found) else ()
 
 
 def _number(header: Header, key: str, default: int | None = None) -> int | None:

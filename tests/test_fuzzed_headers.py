@@ -70,13 +70,19 @@ LISTS = ["tokenizer.ggml.tokens", "tokenizer.ggml.merges", "tokenizer.ggml.token
 NUMBERS = ["general.alignment", "general.file_type", "split.count", "split.no", "tokenizer.ggml.eos_token_id"]
 NUMBERS += [f"llama.{name}" for name in ("block_count", "context_length", "embedding_length", "expert_count")]
 NUMBERS += [f"llama.{name}" for name in ("expert_used_count", "attention.head_count", "attention.head_count_kv")]
+NUMBERS += [f"llama.{name}" for name in ("feed_forward_length", "expert_feed_forward_length", "attention.key_length")]
+NUMBERS += [f"llama.{name}" for name in ("attention.sliding_window", "ssm.inner_size", "ssm.state_size")]
+BLOCKS = "llama.block_count", 3
+TENSORS = ["token_embd.weight", "ffn_up_exps.weight", "attn_k.weight", "attn_qkv.weight", "ssm_in.weight"]
 
 
 @st.composite
 def keys(draw: st.DrawFn) -> list[Key]:
     """Draw keys that are read, most of them of the right kind, and others."""
     found = {}
-    for name in draw(st.lists(st.sampled_from([*TEXTS, *LISTS, *NUMBERS]), max_size=12, unique=True)):
+    is_whole = draw(st.booleans())  # says all that its memory hangs on
+    names = draw(st.lists(st.sampled_from([*TEXTS, *LISTS, *NUMBERS]), max_size=12, unique=True))
+    for name in dict.fromkeys([*names, *(name for name in NUMBERS if is_whole and name.startswith("llama."))]):
         if name in TEXTS:
             found[name] = Key(name, headers.STRING, string(draw(texts)))
         elif name in LISTS and draw(st.booleans()):
@@ -88,11 +94,10 @@ def keys(draw: st.DrawFn) -> list[Key]:
             found[name] = headers.number(name, draw(numbers) % 2**32)
         if draw(seldom):
             found[name] = Key(name, *draw(values()))
-    if draw(st.booleans()):
-        found |= {"general.architecture": headers.ARCHITECTURE}
-        found |= {
-            "tokenizer.ggml.model": headers.text("tokenizer.ggml.model", draw(st.sampled_from(["gpt2", "llama"])))
-        }
+    if is_whole:
+        kind = draw(st.sampled_from(["gpt2", "llama"]))
+        sound = [headers.ARCHITECTURE, headers.text("tokenizer.ggml.model", kind), headers.number(*BLOCKS)]
+        found |= {str(key.name): key for key in sound}
     if draw(st.integers(0, 4)) == 0:
         return [*found.values(), Key(draw(texts), *draw(values()))]
     return list(found.values())
@@ -106,7 +111,7 @@ def matrices(draw: st.DrawFn) -> list[Matrix]:
         kind = draw(st.sampled_from(list(TENSOR_TYPES)))
         type_ = TENSOR_TYPES[kind]
         rows = draw(st.integers(0, 9))
-        name = draw(st.sampled_from([f"{number}", f"blk.{number}.ffn_up_exps.weight"]))
+        name = f"blk.{number}.{draw(st.sampled_from(TENSORS))}".removeprefix("blk.0.")
         if draw(seldom):
             shape = tuple(draw(st.lists(numbers, max_size=5)))
             found.append(Matrix(draw(texts), shape, draw(numbers) % 2**32, draw(numbers)))

@@ -13,7 +13,7 @@ from glimp_local.errors import ModelUnreadableError
 from glimp_local.gguf_header import read_header
 from glimp_local.inspection import ModelInfo, inspect
 from tests import headers
-from tests.headers import ARCHITECTURE, Key, gguf_bytes, number, strings, text
+from tests.headers import ARCHITECTURE, Key, Matrix, gguf_bytes, number, strings, text
 
 BUILTIN = Path(__file__).parents[1] / "glimp_local" / "builtin"
 
@@ -138,3 +138,33 @@ def test_a_token_that_is_not_there_ends_nothing(tmp_path: Path) -> None:
 def test_a_number_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelUnreadableError, match="block_count' is 'many', expected a number"):
         of(tmp_path, text("llama.block_count", "many"))
+
+
+def test_the_memory_is_told_at_several_contexts(real_pair: tuple[Path, Path]) -> None:
+    info = told(real_pair[1])
+    assert [at.context_tokens for at in info.memory] == [4096, 16_384, 32_768]
+    for at in info.memory:
+        assert at.cache_bytes == 28 * (256 + 256) * 2 * at.context_tokens  # layers, keys and values, f16
+        assert at.weights_bytes == sum(share.size_bytes for share in info.types)
+        assert 0 < at.working_bytes < at.weights_bytes
+
+
+def test_the_memory_is_told_up_to_the_trained_context(tiny: Path) -> None:
+    assert [at.context_tokens for at in told(tiny / "small.gguf").memory] == [512]
+
+
+def test_memory_that_no_machine_has_is_not_told(tmp_path: Path) -> None:
+    numbers = {"block_count": 1, "embedding_length": 32, "context_length": 2**32 - 1, "attention.head_count": 2**32 - 1}
+    numbers |= {"attention.key_length": 2**32 - 1}
+    path = tmp_path / "model.gguf"
+    keys = [ARCHITECTURE, *(number(f"llama.{key}", value) for key, value in numbers.items())]
+    path.write_bytes(gguf_bytes(keys, [Matrix("blk.0.attn_qkv.weight", (32,))], data=128))
+    info = told(path)
+    assert (info.layers, info.memory) == (1, ())
+
+
+def test_more_layers_than_llama_cpp_takes_are_not_counted(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    keys = [ARCHITECTURE, number("llama.block_count", 2**32 - 1), number("llama.embedding_length", 1)]
+    path.write_bytes(gguf_bytes(keys, [Matrix("a", (32,))], data=128))
+    assert told(path).memory == ()

@@ -24,6 +24,7 @@ def test_a_file_is_told_in_lines(glimp: Glimp, small: Path) -> None:
         "BPE (llama-bpe)",
         "<think> … </think>",
         "F32 100%",
+        "at 512 tokens of context",
     ):
         assert words in result.out
 

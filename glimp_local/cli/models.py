@@ -69,7 +69,7 @@ def models() -> None:
 @_MODELS_FILE
 @_JSON
 def info(**flags: Any) -> None:
-    """Tell what a model is: architecture, parameters, quantisation, vocabulary, context, chat template.
+    """Tell what a model is: architecture, parameters, quantisation, vocabulary, context, chat template, memory.
 
     Only the header of the file is read, and no model loaded. Whether the installed llama.cpp knows the architecture
     shows when it is loaded.

@@ -70,7 +70,7 @@ def _find(name: str, models_file: Path | None) -> list[Path]:
         return [path]
     catalogue = load_catalogue(models_file)
     if name in catalogue.pairs or not (path.exists() or path.suffix == ".gguf" or os.sep in name):
-        _, pair = catalogue.pair(name)
+        pair = catalogue.pair(name)
         roles: tuple[tuple[Model, ModelSource | None], ...] = (("small", pair.small), ("large", pair.large))
         return list(model_files.find_all({role: source for role, source in roles if source is not None}).values())
     if not path.exists():
@@ -106,6 +106,7 @@ def _rows(found: ModelInfo) -> dict[str, str]:
         "vocabulary": _vocabulary(found),
         "template": _template(found),
         "thinking": _thinking(found),
+        "memory": _memory(found),
         "licence": _cut(found.licence or "not said"),
     }
 
@@ -160,6 +161,13 @@ def _thinking(found: ModelInfo) -> str:
     return f"{template.thinking_open} … {template.thinking_close}{switch}"
 
 
+def _memory(found: ModelInfo) -> str:
+    if not found.memory:
+        return "not known"
+    first, *others = (f"{_gibibytes(at.total_bytes)} at {at.context_tokens:,}" for at in found.memory)
+    return ", ".join([f"{first} tokens of context", *others])
+
+
 def _count(parameters: int) -> str:
     for unit, size in (("billion", 1e9), ("million", 1e6)):
         if parameters >= size:
@@ -169,3 +177,7 @@ def _count(parameters: int) -> str:
 
 def _gigabytes(size_bytes: int) -> str:
     return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"  # noqa: PLR2004 - units
+
+
+def _gibibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
