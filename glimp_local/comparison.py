@@ -15,6 +15,7 @@ from glimp_local.inspection import ModelInfo, inspect
 from glimp_local.routing import Model
 from glimp_local.sharing import difference
 
+_TEMPLATE = "tokenizer.chat_template"
 _WORTH_ROUTING = 2
 """A small model that works less than so many times faster leaves little to gain."""
 
@@ -88,9 +89,6 @@ def compare(one: Header, other: Header) -> Comparison:
         small=small,
         large=large,
     )
-
-
-_TEMPLATE = "tokenizer.chat_template"
 
 
 def _obstacles(role: Model, info: ModelInfo) -> list[str]:
