@@ -3,6 +3,7 @@
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(
     range(127, 160), 0xFFFD
 )
+_ESCAPES = {code: f"\\u{code:04x}" for code in range(127, 160)}
 
 
 def harmless(text: str) -> str:
@@ -13,3 +14,8 @@ def harmless(text: str) -> str:
 def one_line(text: str) -> str:
     """Put a text into one line, harmless."""
     return harmless(" ".join(text.split()))
+
+
+def harmless_json(encoded: bytes) -> str:
+    """Spell the control characters that JSON leaves as they are."""
+    return encoded.decode().translate(_ESCAPES)

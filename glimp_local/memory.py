@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from glimp_local.config import MAX_DRAFT
+from glimp_local.errors import ModelUnreadableError
 from glimp_local.gguf_header import Array, Header, Tensor
 
 CacheType = Literal["f16", "q8_0", "q4_0"]
@@ -32,6 +33,8 @@ _TOKEN_BYTES, _MERGE_BYTES, _NODE_BYTES = 190, 115, 1500
 (`python -m benchmarks plan`), as the libraries' containers have no formula."""
 _LEAST_NODES, _NODES_PER_TENSOR = 1024, 8
 """For how many nodes llama.cpp makes room."""
+_MOST_BLOCKS = 512
+"""LLAMA_MAX_LAYERS: it aborts the process beyond."""
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
 _WINDOW_PERIODS = {
     "afmoe": 4,
@@ -142,6 +145,8 @@ def ubatch_of(batch: int) -> int:
 def footprint(header: Header) -> Footprint:
     """Count a model's memory; raises ModelUnreadableError where the header lacks what that takes."""
     count = header.number("block_count")
+    if count > _MOST_BLOCKS:
+        raise ModelUnreadableError(f"{header.path} speaks of {count:,} layers; llama.cpp takes {_MOST_BLOCKS} at most")
     blocks: list[dict[str, Tensor]] = [{} for _ in range(count)]
     rest: dict[str, Tensor] = {}
     for tensor in header.tensors:

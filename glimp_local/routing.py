@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 import msgspec
 
-from glimp_local.entropy import Glimpse
+if TYPE_CHECKING:  # it imports numpy, and the settings import this module: a third of a quick command's time
+    from glimp_local.entropy import Glimpse
 
 Model = Literal["small", "large"]
 MODELS: tuple[Model, ...] = get_args(Model)

@@ -17,6 +17,7 @@ from glimp_local.bench.statistics import Estimate
 from glimp_local.calibration import Cut
 from glimp_local.cli.run_calibrate import Calibration
 from glimp_local.cli.run_doctor import Examination, PairTuning
+from glimp_local.comparison import Comparison
 from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings, load_catalogue
 from glimp_local.events import (
     Answer,
@@ -37,6 +38,7 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
+from glimp_local.inspection import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.model_files import download_command
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.tuning import Speed, Tuning
@@ -87,7 +89,8 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
     of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
     others = (Calibration, Cut, trace.Figures, trace.WhatIf, Examination, PairTuning, Tuning, Speed)
-    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others):
+    of_models = (Comparison, MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo)
+    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others, *of_models):
         for field in struct.__struct_fields__:
             assert f"`{field}`" in text, f"{struct.__name__}.{field}"
     for event in events_:

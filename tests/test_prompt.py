@@ -8,7 +8,8 @@ import pytest
 from glimp_local.config import ThinkingMarkers
 from glimp_local.engine import ChatTemplate, Vocabulary
 from glimp_local.errors import ModelUnreadableError
-from glimp_local.prompt import Message, PromptBuilder, find_markers
+from glimp_local.markers import find_markers
+from glimp_local.prompt import Message, PromptBuilder
 from tests.vocabularies import vocabulary
 
 QUESTION: list[Message] = [{"role": "user", "content": "How many primes are below 30?"}]

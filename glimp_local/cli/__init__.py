@@ -20,6 +20,7 @@ _COMMANDS = {
     "plan": "Show how a pair shares the memory of this machine, or of another one.",
     "doctor": "Say what glimp finds on this machine, and measure how many threads suit a pair.",
     "trace": "A saved run looked at again, step by step.",
+    "models": "What a model's file holds, and whether two of them would make a pair.",
     "sessions": "The conversations that were saved.",
 }
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""

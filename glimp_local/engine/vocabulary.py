@@ -15,9 +15,7 @@ import llama_cpp
 
 from glimp_local.engine.binding import log
 from glimp_local.errors import GlimpError
-
-_PADDING = 128
-"""So many ids may one of two equal vocabularies have on top: quantisers pad (llama.cpp's own drafting allows it)."""
+from glimp_local.sharing import difference
 
 
 class Vocabulary:
@@ -32,10 +30,11 @@ class Vocabulary:
         self._buffer = ctypes.create_string_buffer(512)
         self._pieces: list[bytes | None] = [None] * self.size
         self._revealed: set[int] = set()
-        self._spaces = self._kind == llama_cpp.LLAMA_VOCAB_TYPE_SPM
+        self._spaces = self.kind == llama_cpp.LLAMA_VOCAB_TYPE_SPM
 
     @property
-    def _kind(self) -> int:
+    def kind(self) -> int:
+        """Number of the tokenizer's kind (`enum llama_vocab_type`)."""
         return int(llama_cpp.llama_vocab_type(self._vocab))
 
     def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
@@ -105,34 +104,20 @@ class Vocabulary:
 
     def spelled(self, token: int) -> str:
         """Give a token as its vocabulary spells it ("" where there is none, as for a missing BOS)."""
-        return self._raw(token).decode("utf-8", "replace") if 0 <= token < self.size else ""
+        return self.raw(token).decode("utf-8", "replace") if 0 <= token < self.size else ""
 
-    def _raw(self, token: int) -> bytes:
+    def raw(self, token: int) -> bytes:
+        """Give a token as its vocabulary spells it."""
         raw: bytes = llama_cpp.llama_vocab_get_text(self._vocab, token)
         return raw
 
-    def difference(self, other: Vocabulary) -> str | None:  # noqa: PLR0911 - one return a reason
-        """Say why token ids must not be handed from one vocabulary to the other; None where they may.
+    def difference(self, other: Vocabulary) -> str | None:
+        """Say why token ids must not be handed from one vocabulary to the other; None where they may."""
+        found = difference(self, other)
+        if found is None:
+            log.debug("one vocabulary: %d and %d tokens", self.size, other.size)
+        return found
 
-        Two models share a vocabulary when its type, the BOS and EOS tokens and flags, the text and attributes of every
-        id and the set of ends of generation agree; one may have up to 128 padding ids on top.
-        """
-        if self._kind != other._kind:
-            return "the tokenizers are of different kinds"
-        if abs(self.size - other.size) > _PADDING:
-            return f"{self.size:,} and {other.size:,} tokens"
-        if (self.bos, self.eos, self.adds_bos) != (other.bos, other.eos, other.adds_bos):
-            return "the tokens that begin and end a text differ"
-        for token in range(min(self.size, other.size)):
-            if self._raw(token) != other._raw(token):
-                return f"token {token} is {self.spelled(token)!r} in one and {other.spelled(token)!r} in the other"
-        if self.ends != other.ends:
-            return "the tokens that end a generation differ"
-        for token in range(min(self.size, other.size)):
-            if self._attributes(token) != other._attributes(token):
-                return f"token {token} ({self.spelled(token)!r}) has different attributes"
-        log.debug("one vocabulary: %d and %d tokens", self.size, other.size)
-        return None
-
-    def _attributes(self, token: int) -> int:
+    def attributes(self, token: int) -> int:
+        """Give a token's attributes (`enum llama_token_attr`)."""
         return int(llama_cpp.llama_vocab_get_attr(self._vocab, token))

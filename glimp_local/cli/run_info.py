@@ -1,0 +1,183 @@
+"""What `glimp models info` and `glimp models compare` print."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+import msgspec
+
+from glimp_local import comparison, model_files
+from glimp_local.config import ModelSource, load_catalogue
+from glimp_local.controls import harmless_json, one_line
+from glimp_local.errors import ModelMissingError, UsageError
+from glimp_local.gguf_header import read_header
+from glimp_local.inspection import ModelInfo, inspect
+from glimp_local.routing import Model
+
+_WIDEST = 100
+"""Characters shown of a text that stands in a file."""
+_COLUMN = 40
+_LEAST_SHARE = 0.005
+
+
+def info(name: str, models_file: Path | None, *, as_json: bool) -> None:
+    """Print what a model is, or both models of a pair."""
+    for number, path in enumerate(_find(name, models_file)):
+        found = inspect(read_header(path))
+        if as_json:
+            _print_json(found)
+            continue
+        click.echo(("\n" if number else "") + _cut(found.name or path.name))
+        for label, value in {"file": _files(found), **_rows(found)}.items():
+            click.echo(f"  {label:13} {value}")
+
+
+def compare(one: str, other: str | None, models_file: Path | None, *, as_json: bool) -> None:
+    """Print whether two models would make a pair, or do."""
+    paths = [Path(one), Path(other)] if other is not None else _find(one, models_file)
+    if len(paths) == 1:
+        raise UsageError("it takes two models to compare", hint="name another file, or one pair")
+    found = comparison.compare(*map(read_header, paths))
+    if as_json:
+        _print_json(found)
+        return
+    click.echo(one_line(found.verdict))
+    for notice in found.notices:
+        click.echo(f"- {one_line(notice)}")
+    alike = {
+        "family": found.same_family,
+        "vocabulary": found.vocabulary_difference is None,
+        "template": found.same_template,
+        "thinking": found.same_markers,
+    }
+    small, large = ({"file": Path(model.path).name, **_rows(model)} for model in (found.small, found.large))
+    click.echo()
+    _columns("", " ", "small", "large")
+    for label in small:
+        _columns(label, "=" if alike.get(label) else " ", small[label], large[label])
+
+
+def _columns(label: str, sign: str, left: str, right: str) -> None:
+    click.echo(f"  {label:13}{sign} {_cut(left, _COLUMN):{_COLUMN}} {_cut(right, _COLUMN)}".rstrip())
+
+
+def _find(name: str, models_file: Path | None) -> list[Path]:
+    """Give the path of a file, or those of a pair's models, the small one first."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        return [path]
+    catalogue = load_catalogue(models_file)
+    if name in catalogue.pairs or not (path.exists() or path.suffix == ".gguf" or os.sep in name):
+        pair = catalogue.pair(name)
+        roles: tuple[tuple[Model, ModelSource | None], ...] = (("small", pair.small), ("large", pair.large))
+        return list(model_files.find_all({role: source for role, source in roles if source is not None}).values())
+    if not path.exists():
+        raise ModelMissingError(f"{name}: no such file", hint="check the path; a pair is given by its name alone")
+    return [path]
+
+
+def _print_json(record: msgspec.Struct) -> None:
+    click.echo(harmless_json(msgspec.json.encode(record)))
+
+
+def _cut(text: str, width: int = _WIDEST) -> str:
+    """Put a text that stands in a file into one short line, harmless."""
+    # What turns the direction of writing around is no control character, but garbles a line as well.
+    line = "".join(char if char.isprintable() else "\ufffd" for char in one_line(text[: 4 * width]))
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def _files(found: ModelInfo) -> str:
+    parts = f" in {len(found.parts)} files" if len(found.parts) > 1 else ""
+    return f"{found.path} ({_gigabytes(found.size_bytes)}{parts})"
+
+
+def _rows(found: ModelInfo) -> dict[str, str]:
+    """Give what is told of a model in words, by its label."""
+    context = "not said" if found.context_tokens is None else f"{found.context_tokens:,} tokens trained for"
+    return {
+        "family": _cut(" by ".join(filter(None, (found.basename, found.organisation))) or "not said"),
+        "architecture": _architecture(found),
+        "parameters": _parameters(found),
+        "quantisation": _quantisation(found),
+        "context": context,
+        "vocabulary": _vocabulary(found),
+        "template": _template(found),
+        "thinking": _thinking(found),
+        "memory": _memory(found),
+        "licence": _cut(found.licence or "not said"),
+    }
+
+
+def _architecture(found: ModelInfo) -> str:
+    parts = [_cut(found.architecture)]
+    if found.layers is not None and found.embedding is not None:
+        parts.append(f"{found.layers:,} layers of {found.embedding:,}")
+    if found.heads is not None:
+        parts.append(f"{found.heads:,} heads ({found.kv_heads:,} of keys and values)")
+    return ", ".join(parts)
+
+
+def _parameters(found: ModelInfo) -> str:
+    if not found.parameters:
+        return "none: a vocabulary alone"
+    text = f"{_count(found.parameters)}, {found.bits_per_parameter:.1f} bits each"
+    if found.active_parameters == found.parameters:
+        return text
+    return (
+        f"{text}; {_count(found.active_parameters)} work on a token ({found.experts_used} of {found.experts} experts)"
+    )
+
+
+def _quantisation(found: ModelInfo) -> str:
+    whole = sum(share.size_bytes for share in found.types) or 1
+    shares = ((share.type, share.size_bytes / whole) for share in found.types)
+    mix = ", ".join(f"{type_} {share:.0%}" for type_, share in shares if share >= _LEAST_SHARE)
+    return ": ".join(filter(None, (found.quantisation, mix))) or "not said"
+
+
+def _vocabulary(found: ModelInfo) -> str:
+    vocabulary = found.vocabulary
+    if vocabulary is None:
+        return "none that glimp knows"
+    kind = f"{vocabulary.kind} ({vocabulary.pre_tokenizer})" if vocabulary.pre_tokenizer else vocabulary.kind
+    return _cut(f"{vocabulary.tokens:,} tokens, {kind}, ends with {vocabulary.eos or 'nothing'}")
+
+
+def _template(found: ModelInfo) -> str:
+    template = found.template
+    if template is None:
+        return "none: a question needs one, given with --chat-template"
+    return f"{template.characters:,} characters{', speaks of tools' if template.tools else ''}"
+
+
+def _thinking(found: ModelInfo) -> str:
+    template = found.template
+    if template is None or template.thinking_close is None:
+        return "the template marks no thought"
+    switch = ", can be switched" if template.can_switch_thinking else ""
+    return f"{template.thinking_open} … {template.thinking_close}{switch}"
+
+
+def _memory(found: ModelInfo) -> str:
+    if not found.memory:
+        return "not known"
+    first, *others = (f"{_gibibytes(at.total_bytes)} at {at.context_tokens:,}" for at in found.memory)
+    return ", ".join([f"{first} tokens of context", *others])
+
+
+def _count(parameters: int) -> str:
+    for unit, size in (("billion", 1e9), ("million", 1e6)):
+        if parameters >= size:
+            return f"{parameters / size:.3g} {unit}"
+    return f"{parameters:,}"
+
+
+def _gigabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"  # noqa: PLR2004 - units
+
+
+def _gibibytes(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
