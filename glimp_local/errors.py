@@ -7,6 +7,7 @@ GlimpError                     1
 ├── ModelError                 3   a model that cannot be used
 │   ├── ModelMissingError      3   its file is not on this machine
 │   └── ModelUnreadableError   3   its file is no GGUF, is cut short, or lacks what a chat needs
+├── DownloadError              5   the hub cannot be reached, or does not give the file; what came is kept
 ├── BindingError               1   the installed llama-cpp-python is not the one this package is written for
 ├── ContextFullError           1   the next token has no room; nothing written is lost
 ├── DecodeError                1   llama.cpp could not compute; the engine stands where it stood
@@ -51,6 +52,12 @@ class ModelMissingError(ModelError):
 
 class ModelUnreadableError(ModelError):
     """A file that is not a usable GGUF."""
+
+
+class DownloadError(GlimpError):
+    """A download that did not come to its end; the same command goes on from there."""
+
+    exit_code = 5
 
 
 class BindingError(GlimpError):

@@ -49,7 +49,7 @@ class Pair:
         self.notices: list[str] = []
         self.closed = False
         # Both files are found before the first is loaded: what is missing is said at once.
-        paths = model_files.find_all({model: _source(name, config, model) for model in _models(config)})
+        paths = model_files.find_all({model: _source(name, config, model) for model in _models(config)}, name)
         try:
             for model, path in paths.items():
                 self.engines[model] = self._load(model, path, on_progress)
@@ -110,9 +110,11 @@ class Pair:
         message = f"the pair {self.name!r} can do {self.config.only} and nothing else, and {reason}"
         if self._instead is None:
             return message
-        sources = {model: _source(self.config.instead or "", self._instead, model) for model in _models(self._instead)}
+        instead = self.config.instead or ""
         try:
-            model_files.find_all(sources)
+            model_files.find_all(
+                {model: _source(instead, self._instead, model) for model in _models(self._instead)}, instead
+            )
         except ModelMissingError as error:
             return f"{message}. For a pair that reasons about anything: {error.hint}, then --pair {self.config.instead}"
         return f"{message}. For a pair that reasons about anything: --pair {self.config.instead}"

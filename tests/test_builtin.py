@@ -262,7 +262,7 @@ def test_a_question_of_another_kind_is_not_taken_for_a_story(pair: Pair, questio
 def test_another_kind_of_question_is_told_where_to_go() -> None:
     said = glimp("solve", "--text", "Who are you?").stderr.decode()
     assert "the pair 'builtin' can do counting stories and nothing else" in said
-    assert "hf download Qwen/Qwen3-0.6B-GGUF" in said
+    assert "glimp models pull qwen3-0.6b-4b, then" in said
     assert "--pair qwen3-0.6b-4b" in said
 
 
@@ -286,7 +286,7 @@ def test_words_it_was_not_taught_are_named(pair: Pair, question: str, unknown: s
     assert said is not None
     assert "and nothing else, and it may well get this one wrong: " in said
     assert unknown in said
-    assert "For a pair that reasons about anything: hf download" in said
+    assert "For a pair that reasons about anything: glimp models pull " in said
 
 
 def test_stories_are_taken_as_they_are(pair: Pair) -> None:

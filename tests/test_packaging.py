@@ -17,6 +17,7 @@ from glimp_local.bench.statistics import Estimate
 from glimp_local.calibration import Cut
 from glimp_local.cli.run_calibrate import Calibration
 from glimp_local.cli.run_doctor import Examination, PairTuning
+from glimp_local.cli.run_models import Pull, Pulled, Removal, Verification
 from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings, load_catalogue
 from glimp_local.events import (
     Answer,
@@ -37,9 +38,11 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
-from glimp_local.model_files import download_command
+from glimp_local.inventory import FileEntry, Inventory, PairEntry
+from glimp_local.model_files import pull_command
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.tuning import Speed, Tuning
+from glimp_local.verification import Verified
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,7 +90,8 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
     of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
     others = (Calibration, Cut, trace.Figures, trace.WhatIf, Examination, PairTuning, Tuning, Speed)
-    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others):
+    of_models = (Inventory, PairEntry, FileEntry, Pull, Pulled, Verification, Verified, Removal)
+    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others, *of_models):
         for field in struct.__struct_fields__:
             assert f"`{field}`" in text, f"{struct.__name__}.{field}"
     for event in events_:
@@ -135,10 +139,6 @@ def test_the_readme_s_python_runs_as_it_stands() -> None:
 
 
 def test_the_readme_downloads_the_pair_that_glimp_names_to_who_needs_a_real_one() -> None:
-    text = (ROOT / "README.md").read_text()
-    catalogue = load_catalogue()
-    _, builtin = catalogue.pair("builtin")
-    _, pair = catalogue.pair(builtin.instead)
-    for source in (pair.small, pair.large):
-        assert source is not None
-        assert download_command(source) in text
+    _, builtin = load_catalogue().pair("builtin")
+    assert builtin.instead is not None
+    assert pull_command(builtin.instead) in (ROOT / "README.md").read_text()

@@ -15,6 +15,7 @@ from glimp_local.errors import GlimpError
 _COMMANDS = {
     "chat": "Talk with a pair of models and watch them think.",
     "solve": "Solve one problem with a pair of models.",
+    "models": "List, download, verify and remove models.",
     "bench": "Measure whether routing pays on a pair and a set of problems.",
     "calibrate": "Find the thresholds that send given shares of the steps to the large model.",
     "doctor": "Say what glimp finds on this machine, and measure how many threads suit a pair.",
