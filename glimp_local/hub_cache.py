@@ -13,12 +13,11 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-if TYPE_CHECKING:
-    from huggingface_hub import HFCacheInfo
+from glimp_local.errors import CacheError
 
 _PARTIAL_SUFFIX = ".incomplete"
 _MOST_OF_A_NAME = 150
@@ -125,6 +124,8 @@ def point(repo: str, revision: str, commit: str) -> None:
 
 def ggufs() -> list[CachedFile]:
     """Find all GGUFs in the cache, each once, where several revisions have it."""
+    from huggingface_hub import scan_cache_dir  # noqa: PLC0415 - see above
+
     if not root().is_dir():
         return []
     found = {
@@ -134,7 +135,7 @@ def ggufs() -> list[CachedFile]:
             file.file_path,
             file.size_on_disk,
         )
-        for repo in _scan().repos
+        for repo in scan_cache_dir(root()).repos
         if repo.repo_type == "model"
         for revision in repo.revisions
         for file in revision.files
@@ -152,21 +153,29 @@ def repos_with_partials() -> list[str]:
 def remove(repo: str, files: Iterable[str] | None = None) -> int:
     """Remove files of a repository, of all revisions, and what was downloaded of them in part; give the bytes freed.
 
-    Without `files`, all. A file that another revision has under another name stays, and so does one outside the cache
-    that somebody put a link to.
+    Without `files`, all. What another file of the cache links to stays, and so does a file outside the cache that
+    somebody put a link to. Raises CacheError where the library cannot read its own cache.
     """
+    from huggingface_hub import scan_cache_dir  # noqa: PLC0415 - see above
+
     names = None if files is None else set(files)
+    folder = repo_folder(repo)
     freed = 0
     for path in {path for name in names or [None] for path in partials(repo, name)}:
         freed += path.stat().st_size
         path.unlink()
-    info = _scan()
-    folder = repo_folder(repo)
+    links = [path for path in (folder / "snapshots").rglob("*") if path.is_symlink() or path.is_file()]
+    for path in links:
+        if not path.exists():
+            path.unlink()  # a link to nothing, for which the library would refuse to look at the rest
+    info = scan_cache_dir(root())
+    cached = [found for found in info.repos if found.repo_path == folder]
+    if links and not cached:
+        raise CacheError(f"{folder} is damaged, so that nothing was removed from it", hint="remove the folder by hand")
     chosen = [
         file
-        for cached in info.repos
-        if cached.repo_path == folder
-        for revision in cached.revisions
+        for found in cached
+        for revision in found.revisions
         for file in revision.files
         if names is None or file.file_path.relative_to(revision.snapshot_path).as_posix() in names
     ]
@@ -174,21 +183,14 @@ def remove(repo: str, files: Iterable[str] | None = None) -> int:
     for file in chosen:
         if file not in ours:
             file.file_path.unlink()
-    if ours:
-        strategy = info.delete_files(*ours)
-        strategy.execute()
-        freed += strategy.expected_freed_size
-    if not any(
-        path.is_symlink() or path.is_file() for part in ("snapshots", "blobs") for path in _below(folder / part)
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
+    strategy = info.delete_files(*ours)
+    strategy.execute()
+    freed += strategy.expected_freed_size
+    rest = [path for part in ("snapshots", "blobs") for path in (folder / part).rglob("*") if not path.is_dir()]
+    if names is None or not rest:
+        freed += sum(path.stat().st_size for path in rest if path.parent == folder / "blobs")  # of no revision
+        shutil.rmtree(folder)
     return freed
-
-
-def _scan() -> HFCacheInfo:
-    from huggingface_hub import scan_cache_dir  # noqa: PLC0415 - see above
-
-    return scan_cache_dir(root())
 
 
 def _short(file: str) -> str:
@@ -197,7 +199,3 @@ def _short(file: str) -> str:
 
 def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _below(folder: Path) -> Iterable[Path]:
-    return folder.rglob("*")

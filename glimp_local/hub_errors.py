@@ -72,8 +72,9 @@ def understood(
 def _of_connection(error: Exception) -> tuple[str, str]:
     host = _host()
     match error:
-        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
-            return f"HF_ENDPOINT or a proxy is no address: {error}", "expected one like https://huggingface.co"
+        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL() | ValueError() | ImportError():
+            hint = f"check HF_ENDPOINT ({constants.ENDPOINT}), HTTPS_PROXY and HTTP_PROXY"
+            return f"the hub could not be asked: {error}", hint
         case httpx2.ProxyError():
             return f"the proxy does not let {host} be reached: {error}", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
         case httpx2.TimeoutException():

@@ -107,7 +107,10 @@ def pinned(catalogue: Catalogue, repo: str, file: str) -> ModelSource:
 
 
 def _entry(source: ModelSource) -> FileEntry:
-    found = model_files.look(source)
+    try:
+        found = model_files.look(source)
+    except ModelUnreadableError:  # it names a later file of a split model: whoever loads the pair is told
+        found = model_files.Presence((), 0)
     state: State = "partial" if found.here_bytes else "missing"
     if found.paths:
         is_built_in = (
@@ -127,7 +130,7 @@ def _others(catalogue: Catalogue) -> Iterator[FileEntry]:
     named = {
         (source.repo, part)
         for _, source in sources(catalogue)
-        if source.repo and source.file
+        if source.repo and source.file and not _is_later_part(source.file)
         for part in part_names(source.file)
     }
     cached = hub_cache.ggufs()

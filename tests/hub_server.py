@@ -102,18 +102,21 @@ class _HubHandler(_Handler):
     def do_GET(self) -> None:
         hub = self.hub
         path = unquote(urlsplit(self.path).path)
-        found = re.fullmatch(r"/(?:api/models/)?([^/]+/[^/]+)/(resolve|tree)/([^/]+)(?:/(.+))?", path)
-        if found is None:  # the library asks for a list it makes its User-Agent with
+        found = re.fullmatch(r"/(api/models/)?([^/]+/[^/]+)(?:/resolve/([^/]+)/(.+))?", path)
+        if found is None or (found[1] is None) == (
+            found[3] is None
+        ):  # the library asks for a list it makes its User-Agent with
             return self.answer(404)
         hub.requests.append(f"{self.command} {path}")
         if hub.statuses:
             return self.answer(hub.statuses.pop(0), hub.headers)
-        repo, kind, revision, file = found.groups()
-        refusal = self._refusal(repo, revision)
+        _, repo, revision, file = found.groups()
+        refusal = self._refusal(repo, revision or "main")
         if refusal is not None:
             return self.answer(*refusal)
-        if kind == "tree":
-            return self.answer(200, {"Content-Type": "application/json"}, json.dumps(self._tree(repo)).encode())
+        if file is None:
+            siblings = [{"rfilename": name} for name in hub.files[repo]]
+            return self.answer(200, body=json.dumps({"id": repo, "siblings": siblings}).encode())
         content = hub.files[repo].get(file)
         if content is None:
             return self.answer(404, {"X-Error-Code": "EntryNotFound"})
@@ -140,12 +143,6 @@ class _HubHandler(_Handler):
         if file not in self.hub.git:
             return content.sha256
         return hashlib.sha1(b"blob %d\0" % content.size_bytes + b"".join(content.pieces(0))).hexdigest()
-
-    def _tree(self, repo: str) -> list[dict[str, Any]]:
-        return [
-            {"type": "file", "path": file, "size": content.size_bytes, "oid": "0" * 40}
-            for file, content in self.hub.files[repo].items()
-        ]
 
 
 class _OtherHandler(_Handler):

@@ -111,6 +111,15 @@ def test_ggufs_that_no_pair_names_are_listed_with_their_paths(hub: Hub, home: Pa
     assert str(link(home)) in text
 
 
+@pytest.mark.usefixtures("hub")
+def test_a_pair_that_names_a_later_file_of_a_split_model_hides_no_other(home: Path) -> None:
+    keys = 'repo = "a/b"\nfile = "x-00002-of-00003.gguf"\n'
+    text = f'[pairs.p.small]\n{keys}[pairs.p.large]\npath = "x-00002-of-00003.gguf"\n'
+    (home / "config" / "glimp" / "models.toml").write_text(text)
+    found = the_pair("p")
+    assert (found["small"]["state"], found["large"]["state"]) == ("missing", "missing")
+
+
 def test_the_list_makes_no_folder(home: Path) -> None:
     models("list")
     assert not (home / "hub").exists()
@@ -248,6 +257,24 @@ def test_a_file_outside_the_cache_stays_where_somebody_linked_to_it(home: Path, 
     assert models("rm", REPO, "--yes").code == 0
     assert mine.exists()
     assert not blobs(home).parent.exists()
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_link_to_nothing_hinders_no_removal(home: Path) -> None:
+    models("pull", "tiny")
+    link(home).resolve().unlink()
+    assert models("rm", "tiny", "--yes").code == 0
+    assert not blobs(home).parent.exists()
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_cache_the_library_cannot_read_is_said_to_be_damaged(home: Path) -> None:
+    models("pull", "tiny")
+    (blobs(home).parent / "snapshots" / "a file").write_text("x")
+    result = models("rm", "tiny", "--yes")
+    assert result.code == 1
+    assert f"{blobs(home).parent} is damaged" in result.err
+    assert "hint: remove the folder by hand" in result.err
 
 
 def test_removal_asks_and_says_what_another_pair_uses(hub: Hub, home: Path) -> None:

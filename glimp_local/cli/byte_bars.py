@@ -8,7 +8,15 @@ from typing import Self
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 
 class ByteBars:
@@ -18,6 +26,7 @@ class ByteBars:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._lines = lines and not self._console.is_terminal
         self._quiet = quiet
+        self._tasks: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -33,11 +42,14 @@ class ByteBars:
         if not self._quiet:
             self._console.print(f"glimp: {message}", markup=False)
 
-    def begin(self, name: str, size_bytes: int) -> Callable[[int], None]:
-        """Begin a file; give who is to hear how many bytes of it are done."""
+    def begin(self, name: str, size_bytes: int, done_bytes: int = 0) -> Callable[[int], None]:
+        """Begin a file, or the rest of it; give who is to hear how many bytes of it are done."""
         if self._lines:
-            self.say(f"{name}: {decimal(size_bytes)}")
-        task = self._progress.add_task(name.rpartition("/")[2], total=size_bytes)
+            self.say(f"{name}: going on from {decimal(done_bytes)}" if done_bytes else f"{name}: {decimal(size_bytes)}")
+        task = self._tasks.get(name)
+        if task is None:
+            task = self._tasks[name] = self._progress.add_task(name.rpartition("/")[2], total=size_bytes)
+        self._progress.reset(task, completed=done_bytes)  # what was there already has no rate
         began = monotonic()
 
         def report(done_bytes: int) -> None:

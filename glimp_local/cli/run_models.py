@@ -15,14 +15,15 @@ from rich.filesize import decimal
 
 from glimp_local import hub_cache, model_files
 from glimp_local.cli.byte_bars import ByteBars
+from glimp_local.cli.model_names import named, of_pair, place, to_remove
 from glimp_local.config import Catalogue, ModelSource, load_catalogue
-from glimp_local.errors import CancelledError, ModelMissingError, UsageError
+from glimp_local.errors import CancelledError
 from glimp_local.gguf_header import part_names
 from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
 from glimp_local.verification import Verified, verify
 
 if TYPE_CHECKING:
-    from glimp_local.hub import RemoteFile
+    from glimp_local.partial import RemoteFile
 
 
 class Pulled(msgspec.Struct, frozen=True):
@@ -80,7 +81,8 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
     ):
         wanted = [source for name in names for source in _wanted(catalogue, name)]
         coming: list[tuple[RemoteFile, str | None]] = []
-        for name, source in {model_files.name(source): source for source in wanted}.items():
+        for source in _distinct(wanted):
+            name = model_files.name(source)
             here = _here(source)
             if here:
                 bars.say(f"{name} is here already")
@@ -91,8 +93,8 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
         hub.check_space([file for file, _ in coming])
         for file, sha256 in coming:
             missing = file.missing_bytes
-            if missing < file.size_bytes:
-                bars.say(f"{file.repo}/{file.file}: {decimal(file.size_bytes - missing)} are here already")
+            if not missing:
+                bars.say(f"{file.repo}/{file.file} is here already")
             path = hub.download(file, sha256, bars.begin, bars.say)
             pulled.append(Pulled(f"{file.repo}/{file.file}", str(path), file.size_bytes, missing))
     if as_json:
@@ -105,16 +107,16 @@ def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bo
     """Hold files against their hashes; tell whether all are fine."""
     catalogue = load_catalogue(models_file)
     if names:
-        chosen = [source for name in names for source in _named(catalogue, name)]
+        chosen = [source for name in names for source in named(catalogue, name)]
         for source in chosen:
             model_files.find(source)
     else:
         stock = take_stock(models_file)
         chosen = [source for _, source in sources(catalogue)]
-        chosen += [source for entry in stock.others if entry.path for source in _named(catalogue, entry.name)]
+        chosen += [source for entry in stock.others if entry.path for source in named(catalogue, entry.name)]
     found: list[Verified] = []
     with _interruptible("nothing was changed"), ByteBars(quiet=quiet, lines=False) as bars:
-        for source in {model_files.name(source): source for source in chosen}.values():
+        for source in _distinct(chosen):
             for verified in verify(source, model_files.look(source).paths, bars.begin):
                 found.append(verified)
                 if not as_json:
@@ -130,7 +132,7 @@ def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bo
 def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bool) -> None:
     """Remove a pair, a file or a repository from the cache."""
     catalogue = load_catalogue(models_file)
-    chosen = _to_remove(catalogue, name)
+    chosen = to_remove(catalogue, name)
     removed = []
     for repo, files in chosen.items():
         removed += [f"{repo}/{file}" for file in files] if files else [repo]
@@ -153,8 +155,8 @@ def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bo
 def _wanted(catalogue: Catalogue, name: str) -> list[ModelSource]:
     """Find what is to be downloaded for a name; asks the hub where it names no file."""
     if name in catalogue.pairs:
-        return _of_pair(catalogue, name)
-    repo, file, quant = _place(catalogue, name)
+        return of_pair(catalogue, name)
+    repo, file, quant = place(catalogue, name)
     if file is None:
         from glimp_local import hub  # noqa: PLC0415 - see above
 
@@ -162,69 +164,9 @@ def _wanted(catalogue: Catalogue, name: str) -> list[ModelSource]:
     return [pinned(catalogue, repo, file)]
 
 
-def _named(catalogue: Catalogue, name: str) -> list[ModelSource]:
-    """Find the models that a name names, which has to name files."""
-    if name in catalogue.pairs:
-        return _of_pair(catalogue, name)
-    path = Path(name).expanduser()
-    if path.is_file():
-        known = [source for _, source in sources(catalogue) if source.path and path.samefile(source.path)]
-        return known[:1] or [ModelSource(path=str(path))]
-    repo, file, _ = _place(catalogue, name)
-    if file is None:
-        raise UsageError(f"{name} names no file", hint="glimp models list names those that are here")
-    return [pinned(catalogue, repo, file)]
-
-
-def _to_remove(catalogue: Catalogue, name: str) -> dict[str, list[str] | None]:
-    """Find what there is to remove for a name: files by their repository, None for all of it."""
-    if name in catalogue.pairs:
-        chosen = _of_pair(catalogue, name)
-    else:
-        repo, file, quant = _place(catalogue, name)
-        if quant is not None:
-            raise UsageError(f"{name} names no file", hint="glimp models list names those that are here")
-        if file is None:
-            if not hub_cache.repo_folder(repo).exists():
-                raise ModelMissingError(f"nothing of {repo} is in {hub_cache.root()}", hint="see: glimp models list")
-            return {repo: None}
-        chosen = [ModelSource(repo=repo, file=file)]
-    found: dict[str, list[str] | None] = {}
-    for source in chosen:
-        # Another revision than the pinned one may be here: whatever goes by this name.
-        if source.path is None and model_files.look(ModelSource(repo=source.repo, file=source.file)).here_bytes:
-            assert source.repo is not None
-            assert source.file is not None
-            found[source.repo] = [*(found.get(source.repo) or []), source.file]
-    if not found:
-        where = (
-            "at a path, or built in: never removed"
-            if any(source.path for source in chosen)
-            else "see: glimp models list"
-        )
-        raise ModelMissingError(f"nothing of {name} is in {hub_cache.root()}", hint=where)
-    return found
-
-
-def _of_pair(catalogue: Catalogue, name: str) -> list[ModelSource]:
-    pair = catalogue.pairs[name]
-    return [source for source in (pair.small, pair.large) if source is not None]
-
-
-def _place(catalogue: Catalogue, name: str) -> tuple[str, str | None, str | None]:
-    """Take MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT apart; raises UsageError for a name that is neither, nor a pair."""
-    if "/" not in name:
-        catalogue.pair(name)  # says which pairs there are
-    text, _, quant = name.partition(":")
-    maker, _, rest = text.partition("/")
-    short, _, file = rest.partition("/")
-    is_file = name.lower().endswith(".gguf")
-    if not maker or not short or bool(file) != is_file or not {"", ".", ".."}.isdisjoint(text.split("/")):
-        raise UsageError(
-            f"{name!r} names neither a pair nor a model on the hub",
-            hint="expected a pair, MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT, as in Qwen/Qwen3-4B-GGUF:Q4_K_M",
-        )
-    return f"{maker}/{short}", file or None, quant or None
+def _distinct(chosen: Sequence[ModelSource]) -> list[ModelSource]:
+    """Leave out what comes twice: pairs share models."""
+    return list({(model_files.name(source), source.revision, source.sha256): source for source in chosen}.values())
 
 
 def _here(source: ModelSource) -> tuple[Path, ...]:
@@ -280,6 +222,9 @@ def _table(stock: Inventory, *, paths: bool) -> Iterator[str]:
                 yield f"    {model}  {_row(entry)}"
                 if paths and entry.path and entry.path != entry.name:
                     yield f"           {entry.path}"
+    if not all(pair.is_here for pair in stock.pairs):
+        yield ""
+        yield "glimp models pull NAME downloads a pair that is not here."
     if stock.others:
         yield ""
         yield "Other GGUFs in the hub's cache, for --small PATH and --large PATH (--paths shows where they are):"
