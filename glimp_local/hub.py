@@ -2,8 +2,8 @@
 
 It and the partial module are the only ones that speak to the network for models. Requests go through the library's
 client, with its environment (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, proxies, timeouts); the token goes to the hub, and
-to no host it redirects to. The library begins a cut download anew (its issue 4196). This goes on where it stopped, in one
-partial file a hash, which becomes the cached file when size and hash are right.
+to no host it redirects to. The library begins a cut download anew (its issue 4196). This goes on where it stopped, in
+one partial file a hash, which becomes the cached file when size and hash are right.
 """
 
 from __future__ import annotations
