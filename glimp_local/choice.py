@@ -46,12 +46,15 @@ def default_pair(catalogue: Catalogue) -> str:
     """
     if catalogue.default:
         return catalogue.default
+    present = {name: _present(config) for name, config in catalogue.pairs.items() if config.only is None}
+    present = {name: footprints for name, footprints in present.items() if footprints}
+    if not present:
+        return BUILTIN
     machine = survey()
     found = []
-    for name, config in catalogue.pairs.items():
-        if config.only is None and (footprints := _present(config)):
-            plan = make_plan(footprints, config, machine)
-            found.append((sum(footprint.weights_bytes for footprint in footprints.values()), name, plan))
+    for name, footprints in present.items():
+        plan = make_plan(footprints, catalogue.pairs[name], machine)
+        found.append((sum(footprint.weights_bytes for footprint in footprints.values()), name, plan))
     for fitting in (sorted((c for c in found if c[2].fits), reverse=True), sorted(c for c in found if c[2].runs)):
         if fitting:
             return fitting[0][1]

@@ -104,11 +104,11 @@ class ModelSource(Strict, frozen=True):
     revision: str | None = None
     """Full commit hash of the repository; without it, whatever revision is on this machine."""
     file: str | None = None
-    """File in the repository."""
+    """File in the repository; the first one of a model that is split (`name-00001-of-00003.gguf`)."""
     size_bytes: Positive | None = None
-    """Size of the file."""
+    """Size of the file; of all files together, where the model is split."""
     sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
-    """Hash of the file."""
+    """Hash of the file; of the first one, where the model is split. `glimp models verify` computes it."""
     options: EngineOptions = EngineOptions()
     """How this model is loaded."""
 

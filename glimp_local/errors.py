@@ -8,6 +8,7 @@ GlimpError                     1
 │   ├── ModelMissingError      3   its file is not on this machine
 │   └── ModelUnreadableError   3   its file is no GGUF, is cut short, or lacks what a chat needs
 ├── MemoryShortError           1   no memory for a model's weights, or for its context
+├── DownloadError              5   the hub cannot be reached, or does not give the file; what came is kept
 ├── BindingError               1   the installed llama-cpp-python is not the one this package is written for
 ├── ContextFullError           1   the next token has no room; nothing written is lost
 ├── DecodeError                1   llama.cpp could not compute; the engine stands where it stood
@@ -63,6 +64,12 @@ class MemoryShortError(GlimpError):
         super().__init__(message, hint=hint)
         self.of = of
         """What there was no memory for."""
+
+
+class DownloadError(GlimpError):
+    """A download that did not come to its end; the same command goes on from there."""
+
+    exit_code = 5
 
 
 class BindingError(GlimpError):

@@ -9,7 +9,8 @@ import msgspec
 import psutil
 
 from glimp_local import __version__
-from glimp_local.engine import binding
+
+# llama.cpp takes a moment to load, and what only reads files does without: it is imported where it is asked.
 
 _REPACKED = {
     "AVX2": ("Q4_0", "Q4_K", "IQ4_NL", "MXFP4"),
@@ -43,6 +44,8 @@ class Machine(msgspec.Struct, frozen=True):
 
 def survey() -> Machine:
     """Look at the memory that is free now."""
+    from glimp_local.engine import binding  # noqa: PLC0415 - as said above
+
     unified = platform.system() == "Darwin" and platform.machine() == "arm64"
     return Machine(
         free_bytes=free_memory(),
@@ -88,6 +91,8 @@ def _file_pages(path: Path) -> int:
 
 def repacked() -> frozenset[str]:
     """Name the number types of which llama.cpp keeps matrices in an order of its own on this processor."""
+    from glimp_local.engine import binding  # noqa: PLC0415 - as said above
+
     features = binding.features()
     if "REPACK" not in features:
         return frozenset()
@@ -96,6 +101,8 @@ def repacked() -> frozenset[str]:
 
 def describe() -> str:
     """Name the machine and the versions in one line."""
+    from glimp_local.engine import binding  # noqa: PLC0415 - as said above
+
     return (
         f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
         f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {binding.RELEASE}; "

@@ -5,67 +5,88 @@ Never touches the network.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+from rich.filesize import decimal
+
+from glimp_local import hub_cache
 from glimp_local.config import ModelSource
 from glimp_local.errors import ModelMissingError
+from glimp_local.gguf_header import part_names, part_paths
 from glimp_local.routing import Model
 
 
-def find_all(sources: Mapping[Model, ModelSource]) -> dict[Model, Path]:
-    """Give the paths of several models; what is missing is said together, with the commands that download it."""
-    found, missing = {}, []
+class Presence(msgspec.Struct, frozen=True):
+    """How much of a model is on this machine."""
+
+    paths: tuple[Path, ...]
+    """Of all its files (a model may be split into several), the first one first; empty unless all are there."""
+    here_bytes: int
+    """What is on the disk, files downloaded in part included."""
+
+
+def find_all(sources: Mapping[Model, ModelSource], pair: str) -> dict[Model, Path]:
+    """Give the paths of a pair's models; what is missing is said together, with the command that downloads it."""
+    found, missing, hints = {}, [], []
     for model, source in sources.items():
         try:
             found[model] = find(source)
         except ModelMissingError as error:
-            missing.append(error)
+            missing.append(str(error))
+            hints.append(error.hint if source.path is not None else pull_command(pair))
     if missing:
-        hints = [error.hint or "" for error in missing]
-        raise ModelMissingError("; ".join(map(str, missing)), hint=" && ".join(dict.fromkeys(hints)))
+        raise ModelMissingError("; ".join(missing), hint="; ".join(dict.fromkeys(filter(None, hints))))
     return found
 
 
 def find(source: ModelSource) -> Path:
-    """Give the path of a model's file.
+    """Give the path of a model's file, of the first one where it is split.
 
-    In the hub's cache the pinned revision is taken, else any other one in which the file has the listed size. Raises
+    In the hub's cache the pinned revision is taken, else any other one in which the model has the listed size. Raises
     ModelMissingError with the command that downloads it.
     """
+    found = look(source)
+    if found.paths:
+        return found.paths[0]
     if source.path is not None:
-        path = Path(source.path).expanduser()
-        if not path.exists():
-            raise ModelMissingError(f"{path}: no such file", hint="check the path")
-        return path
+        missing = next(path for path in part_paths(Path(source.path).expanduser()) if not path.exists())
+        raise ModelMissingError(f"{missing}: no such file", hint="check the path")
+    size = decimal(source.size_bytes) if source.size_bytes else "size not listed"
+    here = f"; {decimal(found.here_bytes)} are" if found.here_bytes else ""
+    raise ModelMissingError(f"{name(source)} ({size}) is not on this machine{here}", hint=pull_command(name(source)))
+
+
+def look(source: ModelSource) -> Presence:
+    """Say how much of a model is on this machine."""
+    if source.path is not None:
+        return _presence(part_paths(Path(source.path).expanduser()))
     assert source.repo is not None  # the catalogue holds no source without a path or a repository
     assert source.file is not None
-    found = [path for path in _cached(source.repo, source.file) if _fits(path, source)]
-    pinned = [path for path in found if source.revision in path.parts]
-    if not found:
-        raise ModelMissingError(
-            f"{source.repo}/{source.file} ({_size(source)}) is not on this machine",
-            hint=download_command(source),
-        )
-    return (pinned or found)[0]
+    files = part_names(source.file)
+    pinned_first = sorted(hub_cache.revisions(source.repo), key=lambda revision: revision.name != source.revision)
+    found = [_presence([revision / file for file in files]) for revision in pinned_first]
+    for presence in found:
+        is_pinned = presence.paths and source.revision in presence.paths[0].parts
+        if presence.paths and (is_pinned or source.size_bytes in {None, presence.here_bytes}):
+            return presence
+    partial = sum(path.stat().st_size for file in files for path in hub_cache.partials(source.repo, file))
+    # What is whole but of another size is another model.
+    return Presence((), partial + max((presence.here_bytes for presence in found if not presence.paths), default=0))
 
 
-def download_command(source: ModelSource) -> str:
-    """Give the command that puts a model into the hub's cache."""
-    revision = f" --revision {source.revision}" if source.revision else ""
-    return f"hf download {source.repo} {source.file}{revision}"
+def name(source: ModelSource) -> str:
+    """Name a model: its path, or its repository and the file in it."""
+    return source.path or f"{source.repo}/{source.file}"
 
 
-def _cached(repo: str, file: str) -> list[Path]:
-    from huggingface_hub import constants  # noqa: PLC0415 - not needed for a model given by its path
-
-    snapshots = Path(constants.HF_HUB_CACHE) / f"models--{repo.replace('/', '--')}" / "snapshots"
-    return sorted(snapshots.glob(f"*/{file}"))
+def pull_command(name: str) -> str:
+    """Give the command that downloads a pair, or a model by its `name`."""
+    return f"glimp models pull {shlex.quote(name)}"
 
 
-def _fits(path: Path, source: ModelSource) -> bool:
-    return source.revision in path.parts or source.size_bytes in (None, path.stat().st_size)
-
-
-def _size(source: ModelSource) -> str:
-    return f"{source.size_bytes / 1e9:.1f} GB" if source.size_bytes else "size not listed"
+def _presence(paths: list[Path]) -> Presence:
+    there = [path for path in paths if path.exists()]
+    return Presence(tuple(paths) if len(there) == len(paths) else (), sum(path.stat().st_size for path in there))

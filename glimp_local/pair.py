@@ -64,7 +64,7 @@ class Pair:
         self.notices: list[str] = []
         self.closed = False
         # Both files are found before the first is loaded: what is missing is said at once.
-        paths = model_files.find_all({model: _source(name, config, model) for model in config.models})
+        paths = model_files.find_all({model: _source(name, config, model) for model in config.models}, name)
         try:
             self._load_planned(paths, on_progress)
             self._join()

@@ -17,8 +17,9 @@ from hypothesis import settings
 from glimp_local import load_pair
 from glimp_local.engine.binding import RELEASE
 from glimp_local.pair import Pair
-from tests import tiny_models
+from tests import hub_server, pulling, tiny_models
 from tests.commands import Glimp
+from tests.hub_server import Hub
 from tests.sessions import GREEDY, Open
 from tests.tiny_models import LARGE, SMALL, byte_alphabet, write_story
 
@@ -160,6 +161,21 @@ def large(tiny: Path) -> Path:
 def endless(tiny: Path) -> Path:
     """Never ends a thought by itself, and repeats no step where it is drawn at temperature 1."""
     return tiny / "rambling.gguf"
+
+
+@pytest.fixture
+def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """Run a hub with the built-in pair on it, as a pair "tiny" of the user's models.toml."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with hub_server.serving() as hub:
+        pulling.fill(hub)
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        file = home / "config" / "glimp" / "models.toml"
+        file.parent.mkdir(parents=True)
+        file.write_text(pulling.pair(hub))
+        yield hub
 
 
 @pytest.fixture

@@ -1,13 +1,6 @@
 """Finding a model's file without asking any network, and that the command in the hint puts it where it is found."""
 
-import hashlib
-import os
 import shlex
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,6 +9,8 @@ from glimp_local import model_files
 from glimp_local.config import ModelSource
 from glimp_local.errors import ModelMissingError
 from glimp_local.history import LIMIT, EntropyHistory
+from tests.hub_server import Content, Hub
+from tests.pulling import models
 
 PINNED = "a" * 40
 
@@ -52,7 +47,7 @@ def test_a_missing_path_is_named(tmp_path: Path) -> None:
 def test_a_missing_download_comes_with_its_command(source: ModelSource) -> None:
     with pytest.raises(ModelMissingError, match="not on this machine") as caught:
         model_files.find(source)
-    assert f"hf download maker/model-GGUF model.gguf --revision {PINNED}" in str(caught.value.hint)
+    assert caught.value.hint == "glimp models pull maker/model-GGUF/model.gguf"
 
 
 def test_the_pinned_revision_is_preferred(home: Path, source: ModelSource) -> None:
@@ -72,50 +67,41 @@ def test_a_file_of_another_size_is_not_the_model(home: Path, source: ModelSource
         model_files.find(source)
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub's protocol as the download of one file takes."""
-
-    content = b"GGUF"
-
-    def do_HEAD(self) -> None:
-        known = self.path == f"/maker/model-GGUF/resolve/{PINNED}/model.gguf"
-        self.send_response(200 if known else 404)
-        self.send_header("X-Repo-Commit", PINNED)
-        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
-        self.send_header("Content-Length", str(len(self.content)))
-        self.end_headers()
-
-    def do_GET(self) -> None:
-        self.do_HEAD()
-        self.wfile.write(self.content)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+def test_the_command_in_the_hint_puts_the_file_where_it_is_found(source: ModelSource, hub: Hub) -> None:
+    hub.put("maker/model-GGUF", "model.gguf", Content(b"GGUF"))
+    hub.commits[PINNED] = PINNED
+    with pytest.raises(ModelMissingError) as caught:
+        model_files.find(source)
+    glimp, command, *arguments = shlex.split(str(caught.value.hint))
+    assert (glimp, command) == ("glimp", "models")
+    done = models(*arguments)
+    assert done.code == 0, done.err
+    assert model_files.find(source).read_bytes() == b"GGUF"
 
 
-@pytest.fixture
-def hub() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+def test_a_pair_s_missing_models_come_with_one_command_for_the_pair(source: ModelSource, tmp_path: Path) -> None:
+    with pytest.raises(ModelMissingError) as caught:
+        model_files.find_all({"small": source, "large": source}, "my pair")
+    assert caught.value.hint == "glimp models pull 'my pair'"
+    with pytest.raises(ModelMissingError) as caught:
+        model_files.find_all({"small": ModelSource(path=str(tmp_path / "x.gguf")), "large": source}, "mine")
+    assert caught.value.hint == "check the path; glimp models pull mine"
 
 
-def test_the_command_in_the_hint_puts_the_file_where_it_is_found(source: ModelSource, hub: str) -> None:
-    command = shlex.split(model_files.download_command(source))
-    assert command[0] == "hf"
-    program = Path(sys.executable).with_name("hf")
-    done = subprocess.run(
-        [program, *command[1:]],
-        env={**os.environ, "HF_ENDPOINT": hub, "HF_HUB_DISABLE_XET": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert model_files.find(source).read_bytes() == Hub.content
+def test_a_split_model_is_here_when_all_its_files_are(home: Path) -> None:
+    source = ModelSource(repo="maker/model-GGUF", file="model-00001-of-00002.gguf", size_bytes=8)
+    first = cache(home, PINNED).rename(cache(home, "b" * 40).with_name("model-00001-of-00002.gguf"))
+    with pytest.raises(ModelMissingError, match=r"\(8 bytes\) is not on this machine; 4 bytes are"):
+        model_files.find(source)
+    first.with_name("model-00002-of-00002.gguf").write_bytes(b"GGUF")
+    assert model_files.find(source) == first
+
+
+def test_a_split_model_at_a_path_lacks_the_file_that_is_named(tmp_path: Path) -> None:
+    first = tmp_path / "x-00001-of-00002.gguf"
+    first.write_bytes(b"GGUF")
+    with pytest.raises(ModelMissingError, match=r"x-00002-of-00002\.gguf: no such file"):
+        model_files.find(ModelSource(path=str(first)))
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     code = (
         "import sys\nfrom glimp_local.cli import cli\n"
         f"try:\n    cli(['models', *{arguments}])\nexcept SystemExit as end:\n    assert not end.code\n"
-        "heavy = {'llama_cpp', 'huggingface_hub', 'textual', 'numpy', 'rich', 'jinja2', 'gguf'}\n"
+        "heavy = {'llama_cpp', 'huggingface_hub', 'textual', 'numpy', 'rich.console', 'jinja2', 'gguf'}\n"
         "print(heavy & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,8 +17,9 @@ from glimp_local.bench.statistics import Estimate
 from glimp_local.calibration import Cut
 from glimp_local.cli.run_calibrate import Calibration
 from glimp_local.cli.run_doctor import Examination, PairTuning
+from glimp_local.cli.run_models import Pull, Pulled, Removal, Verification
 from glimp_local.comparison import Comparison
-from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings, load_catalogue
+from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings
 from glimp_local.events import (
     Answer,
     Finished,
@@ -39,9 +40,11 @@ from glimp_local.events import (
     ThoughtEnded,
 )
 from glimp_local.inspection import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
-from glimp_local.model_files import download_command
+from glimp_local.inventory import FileEntry, Inventory, PairEntry
+from glimp_local.model_files import pull_command
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.tuning import Speed, Tuning
+from glimp_local.verification import Verified
 
 ROOT = Path(__file__).parents[1]
 
@@ -89,8 +92,9 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
     of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
     others = (Calibration, Cut, trace.Figures, trace.WhatIf, Examination, PairTuning, Tuning, Speed)
-    of_models = (Comparison, MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo)
-    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others, *of_models):
+    of_headers = (Comparison, MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo)
+    of_files = (Inventory, PairEntry, FileEntry, Pull, Pulled, Verification, Verified, Removal)
+    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others, *of_headers, *of_files):
         for field in struct.__struct_fields__:
             assert f"`{field}`" in text, f"{struct.__name__}.{field}"
     for event in events_:
@@ -138,8 +142,4 @@ def test_the_readme_s_python_runs_as_it_stands() -> None:
 
 
 def test_the_readme_downloads_a_real_pair() -> None:
-    text = (ROOT / "README.md").read_text()
-    pair = load_catalogue().pair("qwen3-0.6b-4b")
-    for source in (pair.small, pair.large):
-        assert source is not None
-        assert download_command(source) in text
+    assert pull_command("qwen3-0.6b-4b") in (ROOT / "README.md").read_text()

@@ -15,12 +15,12 @@ from glimp_local.errors import GlimpError
 _COMMANDS = {
     "chat": "Talk with a pair of models and watch them think.",
     "solve": "Solve one problem with a pair of models.",
+    "models": "List, download, verify and remove models; tell what one is, and whether two make a pair.",
     "bench": "Measure whether routing pays on a pair and a set of problems.",
     "calibrate": "Find the thresholds that send given shares of the steps to the large model.",
     "plan": "Show how a pair shares the memory of this machine, or of another one.",
     "doctor": "Say what glimp finds on this machine, and measure how many threads suit a pair.",
     "trace": "A saved run looked at again, step by step.",
-    "models": "What a model's file holds, and whether two of them would make a pair.",
     "sessions": "The conversations that were saved.",
 }
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""

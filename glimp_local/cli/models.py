@@ -1,14 +1,15 @@
-"""`glimp models`: the models on this machine, and what can be told of one from its file."""
+"""`glimp models`: what models there are, what can be told of them; getting, checking and removing their files."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 from glimp_local.cli.flags import FILE
 
-# Only what `--help` and usage errors need is imported here; the rest is in `cli/run_info.py`.
+# Only what `--help` and usage errors need is imported here; the rest is in `cli/run_models.py` and `cli/run_info.py`.
 
 _MODELS_FILE = click.option(
     "--models",
@@ -17,11 +18,27 @@ _MODELS_FILE = click.option(
     metavar="FILE",
     envvar="GLIMP_MODELS",
     show_envvar=True,
-    help="A models.toml to use instead of your own.",
+    help="A models.toml over the packaged one, instead of yours.",
 )
-_JSON = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object a model; docs/json.md tells its fields."
-)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/json.md).")
+_JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a model (docs/json.md).")
+_QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress, and nothing that is not wanted.")
+
+_EPILOG = """\b
+Files lie in Hugging Face's own cache, as if `hf download` had put them there: HF_HOME and HF_HUB_CACHE say where that
+is. HF_TOKEN (or `hf auth login`), HF_ENDPOINT, HF_HUB_OFFLINE, HTTPS_PROXY and NO_PROXY count as they do there. Only
+pull and verify ever open a connection.
+
+\b
+Examples:
+  glimp models list
+  glimp models pull qwen3-0.6b-4b && glimp chat --pair qwen3-0.6b-4b
+  glimp models pull Qwen/Qwen3-4B-GGUF:Q4_K_M
+  glimp models verify
+  glimp models info Qwen3-4B-Q4_K_M.gguf
+  glimp models compare A.gguf B.gguf
+  glimp models rm qwen3-0.6b-4b
+"""
 
 _INFO_EPILOG = """\b
 FILE is a GGUF; of a model split into several files, the first one (NAME-00001-of-00003.gguf). PAIR is a name of
@@ -59,15 +76,141 @@ Exit codes:
 """
 
 
-@click.group()
+@click.group(epilog=_EPILOG)
 def models() -> None:
-    """Tell what a model's file holds, and whether two of them would make a pair."""
+    """List, download, verify and remove models; tell what one is, and whether two make a pair."""
+
+
+@models.command(
+    "list",
+    epilog="""\b
+The pair with a star is the one used when none is named. "vocabulary" says whether its two models share one: read from
+the files, so it is known of those that are here.
+
+\b
+Examples:
+  glimp models list
+  glimp models list --paths
+  glimp models list --json | jq -r '.pairs[] | select(.is_here) | .name'
+
+\b
+Exit codes: 0 listed; 1 an error; 2 a models.toml that cannot be used.
+""",
+)
+@click.option("--paths", is_flag=True, help="Where each file is, too.")
+@_MODELS_FILE
+@_JSON
+def list_(**flags: Any) -> None:
+    """List the pairs, their files, and other GGUFs in the hub's cache.
+
+    Of each: whether it is built in, in the cache, at a path, there in part, or missing; its size and its licence.
+    """
+    from glimp_local.cli.run_models import list_models  # noqa: PLC0415 - not needed for --help
+
+    list_models(flags["models_file"], paths=flags["paths"], as_json=flags["as_json"])
+
+
+@models.command(
+    epilog="""\b
+NAME is one of
+  a pair of models.toml                       qwen3-0.6b-4b
+  a file of a repository on the hub           Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf
+  a repository, and a quantisation            Qwen/Qwen3-4B-GGUF:Q4_K_M   (without one where it has a single GGUF)
+
+\b
+What models.toml pins (revision, size_bytes, sha256) has to be what comes; anything else is taken from the branch "main"
+as it is now. Of a model split into several files name the first one. A download that was cut goes on where it stopped
+when the same command is given again. Each file is verified before it counts as there.
+
+\b
+Examples:
+  glimp models pull qwen3-0.6b-4b
+  glimp models pull Qwen/Qwen3-4B-GGUF:Q4_K_M --json
+  HF_HOME=/big/disk glimp models pull qwen3-4b-32b
+
+\b
+Exit codes:
+  0    all is there, verified
+  1    an error
+  2    a name that cannot be used, or a models.toml
+  5    the hub cannot be reached, or does not give the file; no room on the disk; what came was damaged
+  130  interrupted (143 by SIGTERM); what came is kept
+""",
+)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_MODELS_FILE
+@_JSON
+@_QUIET
+def pull(**flags: Any) -> None:
+    """Download models into Hugging Face's own cache."""
+    from glimp_local.cli.run_models import pull_models  # noqa: PLC0415 - loads the hub's library
+
+    pull_models(flags["names"], flags["models_file"], as_json=flags["as_json"], quiet=flags["quiet"])
+
+
+@models.command(
+    epilog="""\b
+NAME is a pair, a file of a repository (Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf) or the path of a GGUF; without one, all
+pairs that are here, and all other GGUFs in the hub's cache. A file is held against the SHA-256 that models.toml pins,
+else against the hub's, under which the cache keeps it. The hub is only asked where neither is known.
+
+\b
+Examples:
+  glimp models verify
+  glimp models verify qwen3-0.6b-4b --json
+
+\b
+Exit codes:
+  0    all that could be checked is as it should be
+  1    a file is damaged; what to do is said
+  2    a name that cannot be used, or a models.toml
+  3    a model that was named is not here
+  5    the hub had to be asked, and cannot be reached
+  130  interrupted (143 by SIGTERM)
+""",
+)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@_MODELS_FILE
+@_JSON
+@_QUIET
+def verify(**flags: Any) -> None:
+    """Hold files against their SHA-256."""
+    from glimp_local.cli.run_models import verify_models  # noqa: PLC0415 - loads the hub's library
+
+    is_fine = verify_models(flags["names"], flags["models_file"], as_json=flags["as_json"], quiet=flags["quiet"])
+    sys.exit(0 if is_fine else 1)
+
+
+@models.command(
+    epilog="""\b
+NAME is a pair, a file of a repository (Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf), or a repository for all that is here
+of it. All revisions of a file go, and what is left of its interrupted downloads. Only what is in the hub's cache is
+ever removed: no built-in file, and none that models.toml names by its path.
+
+\b
+Examples:
+  glimp models rm qwen3-0.6b-4b
+  glimp models rm Qwen/Qwen3-4B-GGUF --yes
+
+\b
+Exit codes: 0 removed; 1 an error, or the answer was no; 2 a name that cannot be used; 3 nothing of it is in the cache.
+""",
+)
+@click.argument("name", metavar="NAME")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_MODELS_FILE
+@_JSON
+def rm(**flags: Any) -> None:
+    """Remove models from Hugging Face's cache, and say how much came free."""
+    from glimp_local.cli.run_models import remove_models  # noqa: PLC0415 - not needed for --help
+
+    remove_models(flags["name"], flags["models_file"], yes=flags["yes"], as_json=flags["as_json"])
 
 
 @models.command(epilog=_INFO_EPILOG, short_help="Tell what a model is.")
 @click.argument("model", metavar="FILE|PAIR")
 @_MODELS_FILE
-@_JSON
+@_JSON_LINES
 def info(**flags: Any) -> None:
     """Tell what a model is: architecture, parameters, quantisation, vocabulary, context, chat template, memory.
 
@@ -83,7 +226,7 @@ def info(**flags: Any) -> None:
 @click.argument("one", metavar="FILE|PAIR")
 @click.argument("other", metavar="[FILE]", required=False)
 @_MODELS_FILE
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; docs/json.md tells its fields.")
+@_JSON
 def compare(**flags: Any) -> None:
     """Tell whether two models would make a pair, and what they would hand over: token ids or text.
 

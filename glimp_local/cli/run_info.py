@@ -72,7 +72,8 @@ def _find(name: str, models_file: Path | None) -> list[Path]:
     if name in catalogue.pairs or not (path.exists() or path.suffix == ".gguf" or os.sep in name):
         pair = catalogue.pair(name)
         roles: tuple[tuple[Model, ModelSource | None], ...] = (("small", pair.small), ("large", pair.large))
-        return list(model_files.find_all({role: source for role, source in roles if source is not None}).values())
+        wanted = {role: source for role, source in roles if source is not None}
+        return list(model_files.find_all(wanted, name).values())
     if not path.exists():
         raise ModelMissingError(f"{name}: no such file", hint="check the path; a pair is given by its name alone")
     return [path]

@@ -16,7 +16,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from glimp_local import model_files
-from glimp_local.config import Catalogue, PairConfig
+from glimp_local.config import Catalogue, ModelSource, PairConfig
 from glimp_local.errors import GlimpError, ModelMissingError
 from glimp_local.routing import Model
 
@@ -101,7 +101,7 @@ class PairScreen(ModalScreen[str | None]):
         ready: list[Option] = []
         missing: list[Option] = []
         for name, pair in self._pairs.items():
-            lack = _missing(pair)
+            lack = _missing(name, pair)
             self._advice[name] = "" if lack is None else f"Not on this machine. To get it: {lack.hint}"
             text = Content.assemble((name, "bold"), " ", pair.description)
             away = Content.assemble(text, " (not here yet)").stylize("dim")
@@ -123,10 +123,10 @@ class PairScreen(ModalScreen[str | None]):
             self.dismiss(name)
 
 
-def _missing(pair: PairConfig) -> ModelMissingError | None:
-    sources: dict[Model, object] = {"small": pair.small, "large": pair.large}
+def _missing(name: str, pair: PairConfig) -> ModelMissingError | None:
+    models: dict[Model, ModelSource | None] = {"small": pair.small, "large": pair.large}
     try:
-        model_files.find_all({model: source for model, source in sources.items() if source is not None})  # type: ignore[misc]
+        model_files.find_all({model: source for model, source in models.items() if source is not None}, name)
     except ModelMissingError as error:
         return error
     return None

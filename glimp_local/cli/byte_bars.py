@@ -1,0 +1,67 @@
+"""How far files are: a bar each on a terminal, with rate and time left; elsewhere a line at start and end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Self
+
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+
+class ByteBars:
+    """Shows on stderr how many bytes of files are done; `lines` says it outside a terminal, too."""
+
+    def __init__(self, *, quiet: bool, lines: bool = True) -> None:
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._lines = lines and not self._console.is_terminal
+        self._quiet = quiet
+        self._tasks: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=quiet or not self._console.is_terminal,
+        )
+
+    def say(self, message: str) -> None:
+        """Show a sentence of our own."""
+        if not self._quiet:
+            self._console.print(f"glimp: {message}", markup=False)
+
+    def begin(self, name: str, size_bytes: int, done_bytes: int = 0) -> Callable[[int], None]:
+        """Begin a file, or the rest of it; give who is to hear how many bytes of it are done."""
+        if self._lines:
+            self.say(f"{name}: going on from {decimal(done_bytes)}" if done_bytes else f"{name}: {decimal(size_bytes)}")
+        task = self._tasks.get(name)
+        if task is None:
+            task = self._tasks[name] = self._progress.add_task(name.rpartition("/")[2], total=size_bytes)
+        self._progress.reset(task, completed=done_bytes)  # what was there already has no rate
+        began = monotonic()
+
+        def report(done_bytes: int) -> None:
+            self._progress.update(task, completed=done_bytes)
+            if self._lines and done_bytes == size_bytes:
+                self.say(f"{name}: all is here, after {monotonic() - began:.0f} s")
+
+        return report
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()

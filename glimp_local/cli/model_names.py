@@ -1,0 +1,76 @@
+"""What a NAME of `glimp models` means: a pair, a file or a repository of the hub, a GGUF at a path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from glimp_local import hub_cache, model_files
+from glimp_local.config import Catalogue, ModelSource
+from glimp_local.errors import ModelMissingError, UsageError
+from glimp_local.inventory import pinned, sources
+
+
+def named(catalogue: Catalogue, name: str) -> list[ModelSource]:
+    """Find the models that a name names, which has to name files."""
+    if name in catalogue.pairs:
+        return of_pair(catalogue, name)
+    path = Path(name).expanduser()
+    if path.is_file():
+        known = [source for _, source in sources(catalogue) if source.path and path.samefile(source.path)]
+        return known[:1] or [ModelSource(path=str(path))]
+    repo, file, _ = place(catalogue, name)
+    if file is None:
+        raise UsageError(f"{name} names no file", hint="glimp models list names those that are here")
+    return [pinned(catalogue, repo, file)]
+
+
+def to_remove(catalogue: Catalogue, name: str) -> dict[str, list[str] | None]:
+    """Find what there is to remove for a name: files by their repository, None for all of it."""
+    if name in catalogue.pairs:
+        chosen = of_pair(catalogue, name)
+    else:
+        repo, file, quant = place(catalogue, name)
+        if quant is not None:
+            raise UsageError(f"{name} names no file", hint="glimp models list names those that are here")
+        if file is None:
+            if not hub_cache.repo_folder(repo).exists():
+                raise ModelMissingError(f"nothing of {repo} is in {hub_cache.root()}", hint="see: glimp models list")
+            return {repo: None}
+        chosen = [ModelSource(repo=repo, file=file)]
+    found: dict[str, list[str] | None] = {}
+    for source in chosen:
+        # Another revision than the pinned one may be here: whatever goes by this name.
+        if source.path is None and model_files.look(ModelSource(repo=source.repo, file=source.file)).here_bytes:
+            assert source.repo is not None
+            assert source.file is not None
+            found[source.repo] = [*(found.get(source.repo) or []), source.file]
+    if not found:
+        where = (
+            "at a path, or built in: never removed"
+            if any(source.path for source in chosen)
+            else "see: glimp models list"
+        )
+        raise ModelMissingError(f"nothing of {name} is in {hub_cache.root()}", hint=where)
+    return found
+
+
+def of_pair(catalogue: Catalogue, name: str) -> list[ModelSource]:
+    """Give the models of a pair."""
+    pair = catalogue.pairs[name]
+    return [source for source in (pair.small, pair.large) if source is not None]
+
+
+def place(catalogue: Catalogue, name: str) -> tuple[str, str | None, str | None]:
+    """Take MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT apart; raises UsageError for a name that is neither, nor a pair."""
+    if "/" not in name:
+        catalogue.pair(name)  # says which pairs there are
+    text, _, quant = name.partition(":")
+    maker, _, rest = text.partition("/")
+    short, _, file = rest.partition("/")
+    is_file = name.lower().endswith(".gguf")
+    if not maker or not short or bool(file) != is_file or not {"", ".", ".."}.isdisjoint(text.split("/")):
+        raise UsageError(
+            f"{name!r} names neither a pair nor a model on the hub",
+            hint="expected a pair, MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT, as in Qwen/Qwen3-4B-GGUF:Q4_K_M",
+        )
+    return f"{maker}/{short}", file or None, quant or None

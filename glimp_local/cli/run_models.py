@@ -1,0 +1,270 @@
+"""The work behind `glimp models`."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+from rich.filesize import decimal
+
+from glimp_local import hub_cache, model_files
+from glimp_local.choice import default_pair
+from glimp_local.cli.byte_bars import ByteBars
+from glimp_local.cli.model_names import named, of_pair, place, to_remove
+from glimp_local.config import Catalogue, ModelSource, load_catalogue
+from glimp_local.errors import CancelledError
+from glimp_local.gguf_header import part_names
+from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
+from glimp_local.verification import Verified, verify
+
+if TYPE_CHECKING:
+    from glimp_local.partial import RemoteFile
+
+
+class Pulled(msgspec.Struct, frozen=True):
+    """One file that was wanted."""
+
+    name: str
+    """Its repository and the file in it, or its path."""
+    path: str
+    size_bytes: int
+    fetched_bytes: int
+    """What came now; 0 where it was there already."""
+
+
+class Pull(msgspec.Struct, frozen=True):
+    """What `glimp models pull --json` prints."""
+
+    files: list[Pulled]
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """What `glimp models verify --json` prints."""
+
+    files: list[Verified]
+    is_fine: bool
+    """False where a file is not what it should be."""
+
+
+class Removal(msgspec.Struct, frozen=True):
+    """What `glimp models rm --json` prints."""
+
+    files: list[str]
+    """What was removed: a repository and the file in it each, or a repository for all of it."""
+    freed_bytes: int
+
+
+def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None:
+    """Say what models there are."""
+    stock = take_stock(models_file)
+    if as_json:
+        _print(stock)
+        return
+    for line in _table(stock, paths=paths):
+        click.echo(line.rstrip())
+
+
+def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Download what is not here of the models named."""
+    from glimp_local import hub  # noqa: PLC0415 - the one module that opens connections: only for who asks for it
+
+    catalogue = load_catalogue(models_file)
+    pulled: list[Pulled] = []
+    with (
+        _interruptible("what came is kept, and the same command goes on from there"),
+        ByteBars(quiet=quiet) as bars,
+    ):
+        wanted = [source for name in names for source in _wanted(catalogue, name)]
+        coming: list[tuple[RemoteFile, str | None]] = []
+        for source in _distinct(wanted):
+            name = model_files.name(source)
+            here = _here(source)
+            if here:
+                bars.say(f"{name} is here already")
+                pulled += [Pulled(name, str(path), path.stat().st_size, 0) for path in here]
+            else:
+                files = hub.look_up(source)
+                coming += [(file, source.sha256 if file is files[0] else None) for file in files]
+        hub.check_space([file for file, _ in coming])
+        for file, sha256 in coming:
+            missing = file.missing_bytes
+            if not missing:
+                bars.say(f"{file.repo}/{file.file} is here already")
+            path = hub.download(file, sha256, bars.begin, bars.say)
+            pulled.append(Pulled(f"{file.repo}/{file.file}", str(path), file.size_bytes, missing))
+    if as_json:
+        _print(Pull(pulled))
+    if not quiet:
+        click.echo(_next(catalogue, names, pulled), err=True)
+
+
+def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> bool:
+    """Hold files against their hashes; tell whether all are fine."""
+    catalogue = load_catalogue(models_file)
+    if names:
+        chosen = [source for name in names for source in named(catalogue, name)]
+        for source in chosen:
+            model_files.find(source)
+    else:
+        stock = take_stock(models_file)
+        chosen = [source for _, source in sources(catalogue)]
+        chosen += [source for entry in stock.others if entry.path for source in named(catalogue, entry.name)]
+    found: list[Verified] = []
+    with _interruptible("nothing was changed"), ByteBars(quiet=quiet, lines=False) as bars:
+        for source in _distinct(chosen):
+            for verified in verify(source, model_files.look(source).paths, bars.begin):
+                found.append(verified)
+                if not as_json:
+                    click.echo(_line(verified))
+    is_fine = all(file.status in {"ok", "unknown"} for file in found)
+    if as_json:
+        _print(Verification(found, is_fine))
+    for name in dict.fromkeys(file.name for file in found if file.status not in {"ok", "unknown"}):
+        click.echo(f"hint: {_mend(name)}", err=True)
+    return is_fine
+
+
+def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bool) -> None:
+    """Remove a pair, a file or a repository from the cache."""
+    catalogue = load_catalogue(models_file)
+    chosen = to_remove(catalogue, name)
+    removed = []
+    for repo, files in chosen.items():
+        removed += [f"{repo}/{file}" for file in files] if files else [repo]
+        for file in files or []:
+            users = [pair for pair, source in sources(catalogue) if (source.repo, source.file) == (repo, file)]
+            if others := [pair for pair in dict.fromkeys(users) if pair != name]:
+                click.echo(f"glimp: {repo}/{file} is of {', '.join(others)}, too", err=True)
+    if not yes:
+        click.confirm(f"remove {', '.join(removed)} from {hub_cache.root()}?", abort=True, err=True)
+    freed = sum(
+        hub_cache.remove(repo, None if files is None else [part for file in files for part in part_names(file)])
+        for repo, files in chosen.items()
+    )
+    if as_json:
+        _print(Removal(removed, freed))
+    else:
+        click.echo(f"removed {', '.join(removed)}: {decimal(freed)} are free again", err=True)
+
+
+def _wanted(catalogue: Catalogue, name: str) -> list[ModelSource]:
+    """Find what is to be downloaded for a name; asks the hub where it names no file."""
+    if name in catalogue.pairs:
+        return of_pair(catalogue, name)
+    repo, file, quant = place(catalogue, name)
+    if file is None:
+        from glimp_local import hub  # noqa: PLC0415 - see above
+
+        file = hub.choose(repo, quant)
+    return [pinned(catalogue, repo, file)]
+
+
+def _distinct(chosen: Sequence[ModelSource]) -> list[ModelSource]:
+    """Leave out what comes twice: pairs share models."""
+    return list({(model_files.name(source), source.revision, source.sha256): source for source in chosen}.values())
+
+
+def _here(source: ModelSource) -> tuple[Path, ...]:
+    """Give the files of a model that need no look at the hub: what is there is what was asked for."""
+    if source.path is not None:
+        model_files.find(source)  # says what is missing: there is nothing to download
+    is_known = source.path or source.revision or source.size_bytes
+    return model_files.look(source).paths if is_known else ()
+
+
+def _next(catalogue: Catalogue, names: Sequence[str], pulled: Sequence[Pulled]) -> str:
+    pair = next((name for name in names if name in catalogue.pairs), None)
+    if pair is not None:
+        flag = "" if pair == default_pair(catalogue) else f" --pair {shlex.quote(pair)}"
+        return f"all is here; next: glimp chat{flag}"
+    return (
+        f"all is here; next, with another model beside it: glimp chat --large {shlex.quote(pulled[0].path)} --small ..."
+    )
+
+
+def _mend(name: str) -> str:
+    if Path(name).is_absolute():
+        return (
+            f"get {name} anew from where it came; a built-in one comes with: pip install --force-reinstall glimp-local"
+        )
+    name = shlex.quote(name)
+    return f"glimp models rm {name} --yes && {model_files.pull_command(name)}"
+
+
+def _line(file: Verified) -> str:
+    told = {"models.toml": "models.toml pins it", "cache": "the hub's cache says so", "hub": "the hub says so"}
+    match file.status:
+        case "ok":
+            return f"ok          {file.path} ({told[file.told_by or 'hub']})"
+        case "unknown":
+            return f"unknown     {file.path}: nobody has told what it should be"
+        case "wrong size":
+            return f"wrong size  {file.path}: {file.size_bytes:,} bytes, expected {file.expected_bytes or 0:,}"
+        case "wrong hash":
+            return f"wrong hash  {file.path}: {file.hash}, expected {file.expected_hash}"
+
+
+def _table(stock: Inventory, *, paths: bool) -> Iterator[str]:
+    width = max(len(pair.name) for pair in stock.pairs)
+    for pair in stock.pairs:
+        star = "*" if pair.is_default else " "
+        shares = {True: "one vocabulary", False: "two vocabularies", None: ""}[pair.shares_vocabulary]
+        origin = {"packaged": "", "changed": "changed by your models.toml", "yours": "of your models.toml"}[pair.origin]
+        facts = [_size(pair.size_bytes), "here" if pair.is_here else "not here", pair.licence, shares, origin]
+        yield f"{star} {pair.name:{width}}  {', '.join(filter(None, facts))}"
+        for model, entry in (("small", pair.small), ("large", pair.large)):
+            if entry is not None:
+                yield f"    {model}  {_row(entry)}"
+                if paths and entry.path and entry.path != entry.name:
+                    yield f"           {entry.path}"
+    if not all(pair.is_here for pair in stock.pairs):
+        yield ""
+        yield "glimp models pull NAME downloads a pair that is not here."
+    if stock.others:
+        yield ""
+        yield "Other GGUFs in the hub's cache, for --small PATH and --large PATH (--paths shows where they are):"
+        for entry in stock.others:
+            yield f"    {_row(entry)}"
+            if paths and entry.path:
+                yield f"    {entry.path}"
+
+
+def _row(entry: FileEntry) -> str:
+    state = f"{_size(entry.here_bytes)} here" if entry.state == "partial" else entry.state
+    return f"{_size(entry.size_bytes):>8}  {state:13}  {entry.name}"
+
+
+def _size(size_bytes: int | None) -> str:
+    return "?" if size_bytes is None else decimal(size_bytes)
+
+
+def _print(record: msgspec.Struct) -> None:
+    click.echo(msgspec.json.encode(record))
+
+
+@contextmanager
+def _interruptible(what_holds: str) -> Iterator[None]:
+    """Have Ctrl-C and a polite kill end the work at once, even where it waits for the network, with its exit code."""
+    number = signal.SIGINT
+
+    def stop(got: int, _frame: object) -> None:
+        nonlocal number
+        number = signal.Signals(got)
+        raise KeyboardInterrupt
+
+    before = {each: signal.signal(each, stop) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        error = CancelledError(f"interrupted: {what_holds}")
+        error.exit_code = 128 + number
+        raise error from None
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

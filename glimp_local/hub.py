@@ -1,0 +1,194 @@
+"""The Hugging Face hub: what a file is there, and getting it into the hub's own cache, whole and verified.
+
+It and the partial module are the only ones that speak to the network for models. Requests go through the library's
+client, with its environment (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, proxies, timeouts); the token goes to the hub, and
+to no host it redirects to. The library begins a cut download anew (its issue 4196). This goes on where it stopped, in
+one partial file a hash, which becomes the cached file when size and hash are right.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import filelock
+import httpx2
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
+from huggingface_hub import constants as hub_constants
+from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundError
+from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # not in an __all__
+from rich.filesize import decimal
+
+from glimp_local import hub_cache
+from glimp_local.config import ModelSource
+from glimp_local.errors import DownloadError, UsageError
+from glimp_local.gguf_header import part_names
+from glimp_local.hub_errors import is_passing, understood, wait_asked_for
+from glimp_local.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, headers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+T = TypeVar("T")
+_QUESTION_TRIES = 2
+"""More of them for a question that is only asked before the download: somebody waits for the first word."""
+_PATIENCE_SECONDS = 0.5
+"""Before it is said that a lock is waited for."""
+_MARGIN_BYTES = 256 * 2**20
+"""Free on the disk when all is there."""
+_ASKING_FAILS = (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, ValueError, ImportError)
+"""ValueError: a name, a proxy's address or an answer that is none; ImportError: a SOCKS proxy without its package."""
+
+
+def look_up(source: ModelSource) -> list[RemoteFile]:
+    """Ask the hub for the files of a model, several where it is split.
+
+    Raises DownloadError; also where the hub's file is not the one that models.toml pins.
+    """
+    assert source.repo is not None
+    assert source.file is not None
+    files = [look_up_file(source.repo, file, source.revision or "main") for file in part_names(source.file)]
+    size = sum(file.size_bytes for file in files)
+    differs = "the hub has another file than the one that models.toml pins"
+    if source.size_bytes not in {None, size}:
+        raise DownloadError(
+            f"{source.repo}/{source.file}: {differs} ({size:,} bytes, expected {source.size_bytes:,})", hint=_UNPIN
+        )
+    first = files[0]
+    if source.sha256 not in {None, first.etag} and hub_cache.is_sha256(first.etag):
+        raise DownloadError(
+            f"{source.repo}/{source.file}: {differs} (SHA-256 {first.etag}, expected {source.sha256})", hint=_UNPIN
+        )
+    return files
+
+
+_UNPIN = "do not use it before you know why; its revision, size_bytes and sha256 stand in models.toml"
+
+
+def look_up_file(repo: str, file: str, revision: str) -> RemoteFile:
+    """Ask the hub for one file; raises DownloadError."""
+
+    def ask() -> RemoteFile:
+        found = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision), headers=headers())
+        etag, commit = found.etag or "", found.commit_hash or ""
+        # They become names of files here.
+        if found.size is None or not (hub_cache.HASH.fullmatch(etag) and hub_cache.HASH.fullmatch(commit)):
+            raise DownloadError(
+                f"{hub_constants.ENDPOINT} does not answer as the hub does: it told no hash, commit or size of {file}",
+                hint="is HF_ENDPOINT right?",
+            )
+        return RemoteFile(repo, file, revision, commit, etag, found.size)
+
+    return _persistently(ask, repo, file, revision)
+
+
+def choose(repo: str, quant: str | None) -> str:
+    """Find the GGUF of a repository with a quantisation ("Q4_K_M"), or the only one there.
+
+    Raises UsageError with what there is where that names none or several, and DownloadError.
+    """
+    names = _persistently(lambda: _models(repo), repo)
+    fit = [name for name in names if quant is None or _has_quant(name, quant)]
+    if len(fit) == 1:
+        return fit[0]
+    if not names:
+        raise UsageError(f"{repo} has no GGUF file", hint="look for a repository whose name ends in -GGUF")
+    problem = f"has no GGUF of {quant!r}" if not fit else f"has {len(fit)} GGUFs{f' of {quant!r}' if quant else ''}"
+    raise UsageError(f"{repo} {problem}", hint="name one: " + ", ".join(f"{repo}/{name}" for name in fit or names))
+
+
+def check_space(files: list[RemoteFile]) -> None:
+    """Raise DownloadError where the disk has no room for what is still to come of all these files."""
+    needed = sum(file.missing_bytes for file in {file.blob: file for file in files}.values())
+    folder = hub_cache.root()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if needed and needed + _MARGIN_BYTES > free:
+        raise DownloadError(
+            f"{decimal(needed)} are to be downloaded to {folder}, where {decimal(free)} are free (and "
+            f"{decimal(_MARGIN_BYTES)} should stay so): {decimal(needed + _MARGIN_BYTES - free)} too little",
+            hint="make room (glimp models list shows what models take), or set HF_HOME to a folder on another disk",
+        )
+
+
+def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say) -> Path:
+    """Get a file into the cache, going on from what is there of it; give the path it is used by.
+
+    Whoever else downloads it is waited for. Raises DownloadError; what came by then is kept, unless its hash is wrong.
+    """
+    file.blob.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(hub_cache.lock_file(file.repo, file.etag), f"{file.repo}/{file.file}", say):
+        if not (file.blob.exists() or file.path.exists()):
+            with file.partial.open("r+b" if file.partial.exists() else "w+b", buffering=0) as stream:
+                got = Partial(file, pinned_sha256, stream)
+                got.take_up(begin)
+                got.complete(begin, say)
+                os.fsync(stream.fileno())
+            if got.hash != got.expected_hash:
+                file.partial.unlink()
+                raise DownloadError(
+                    f"what came of {file.repo}/{file.file} is not what it should be (hash {got.hash}, expected "
+                    f"{got.expected_hash}): it was removed",
+                    hint="the same command downloads it anew; if that ends here again, the file is damaged on its way",
+                )
+            file.partial.replace(file.blob)
+        hub_cache.link(file.path, file.blob)
+        if file.revision != file.commit:
+            hub_cache.point(file.repo, file.revision, file.commit)
+    return file.path
+
+
+def _persistently(ask: Callable[[], T], repo: str, file: str | None = None, revision: str | None = None) -> T:
+    """Ask the hub something, again where the trouble may pass; raise DownloadError or UsageError."""
+    for wait in (*WAITS_SECONDS[:_QUESTION_TRIES], None):
+        try:
+            return ask()
+        except _ASKING_FAILS as error:
+            if wait is None or not is_passing(error):
+                files = _similar(repo) if isinstance(error, RemoteEntryNotFoundError) else []
+                raise understood(error, repo, file, revision, files) from error
+            time.sleep(wait_asked_for(error) or wait)
+    raise AssertionError  # the last try returns or raises
+
+
+def _similar(repo: str) -> list[str]:
+    """Name the models of a repository to somebody who misspelt one."""
+    try:
+        return _models(repo)
+    except _ASKING_FAILS:
+        return []  # it is only asked to make another message better
+
+
+def _models(repo: str) -> list[str]:
+    files = HfApi().model_info(repo, timeout=hub_constants.HF_HUB_ETAG_TIMEOUT).siblings or []
+    return sorted(file.rfilename for file in files if _is_model(file.rfilename))
+
+
+def _is_model(name: str) -> bool:
+    base = name.rpartition("/")[2].lower()
+    is_later_part = re.search(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", base)
+    return base.endswith(".gguf") and not base.startswith("mmproj") and not is_later_part
+
+
+def _has_quant(name: str, quant: str) -> bool:
+    base = re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", name.rpartition("/")[2], flags=re.IGNORECASE)
+    return re.search(rf"(^|[-.]){re.escape(quant)}$", base, re.IGNORECASE) is not None
+
+
+@contextmanager
+def _locked(path: Path, what: str, say: Say) -> Iterator[None]:
+    """Hold the library's own lock. Where a disk's locks hold nothing back, the hash tells that two wrote at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(WeakFileLock(path, timeout=_PATIENCE_SECONDS))
+        except filelock.Timeout:
+            say(f"{what}: another process downloads it; waiting for that")
+            stack.enter_context(WeakFileLock(path))
+        yield

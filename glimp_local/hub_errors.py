@@ -1,0 +1,123 @@
+"""What goes wrong between this machine and the Hugging Face hub, said in words and with the next thing to do.
+
+Knows the library's and the HTTP client's exceptions. No message holds a token or a signed address.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import httpx2
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from glimp_local.errors import DownloadError
+
+_PASSING = {408, 429, 500, 502, 503, 504}
+_LONGEST_WAIT_SECONDS = 60
+_LOG_IN = "hf auth login (or set HF_TOKEN)"
+
+
+def is_passing(error: Exception) -> bool:
+    """May the same request succeed in a moment?"""
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in _PASSING and (_retry_after(error) or 0) <= _LONGEST_WAIT_SECONDS
+    return isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol)
+
+
+def wait_asked_for(error: Exception | None) -> float | None:
+    """Give the seconds that the hub wants to be left alone for."""
+    return _retry_after(error) if isinstance(error, HfHubHTTPError) else None
+
+
+def understood(
+    error: Exception, repo: str, file: str | None, revision: str | None, files: Sequence[str] = ()
+) -> DownloadError:
+    """Say in words what an exception of the library or of its client means, and what to do.
+
+    `files` are those of the repository, for somebody who misspelt one.
+    """
+    if isinstance(error, DownloadError):
+        return error
+    page = f"{constants.ENDPOINT}/{repo}"
+    match error:
+        case OfflineModeIsEnabled():
+            message, hint = "HF_HUB_OFFLINE is set, so nothing can be downloaded", "unset HF_HUB_OFFLINE"
+        case HFValidationError():
+            message, hint = f"{repo!r} is no name of a repository", "expected MAKER/NAME, as in Qwen/Qwen3-4B-GGUF"
+        case RevisionNotFoundError():
+            message = f"{repo} has no revision {revision}: its history was rewritten"
+            hint = f"pin another one in models.toml; see {page}"
+        case RemoteEntryNotFoundError():
+            close = difflib.get_close_matches(file or "", files, n=1, cutoff=0.5)
+            message = f"{repo} has no file {file}" + (f" (did you mean {close[0]!r}?)" if close else "")
+            hint = f"its files: {', '.join(files)}" if files else f"see {page}"
+        case HfHubHTTPError():
+            message, hint = _of_status(error, repo, page)
+        case _:
+            message, hint = _of_connection(error)
+    return DownloadError(message, hint=hint)
+
+
+def _of_connection(error: Exception) -> tuple[str, str]:
+    host = _host()
+    match error:
+        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL() | ValueError() | ImportError():
+            hint = f"check HF_ENDPOINT ({constants.ENDPOINT}), HTTPS_PROXY and HTTP_PROXY"
+            return f"the hub could not be asked: {error}", hint
+        case httpx2.ProxyError():
+            return f"the proxy does not let {host} be reached: {error}", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
+        case httpx2.TimeoutException():
+            hint = "check the connection; HF_HUB_DOWNLOAD_TIMEOUT is how many seconds are waited for it"
+            return f"{host} does not answer", hint
+        case httpx2.ConnectError():
+            return f"{host} cannot be reached: {error}", "check the connection; proxies are taken from HTTPS_PROXY"
+        case _:
+            return f"the connection to {host} was cut: {error}", "check the connection"
+
+
+def _of_status(error: HfHubHTTPError, repo: str, page: str) -> tuple[str, str]:
+    host = _host(error)
+    status = error.response.status_code
+    match error, status:
+        case GatedRepoError(), _:
+            message = f"{repo} is gated: its maker wants the licence to be accepted first"
+            way = "with the account of your token" if get_token() else f"then: {_LOG_IN}"
+            hint = f"accept it at {page}, {way}"
+        case RepositoryNotFoundError(), _:
+            message = f"the hub has no repository {repo}, or it is private"
+            hint = f"check its name; for a private one: {_LOG_IN}"
+        case _, 401:
+            message = f"{host} does not accept the token (401)"
+            hint = f"{_LOG_IN}; an HF_TOKEN that is set counts first"
+        case _, 403:
+            message, hint = f"{host} does not give {repo} to you (403)", f"see {page}, and what your token may do"
+        case _, 429:
+            seconds = _retry_after(error)
+            message = f"{host} has had too many requests from here (429)"
+            hint = f"try again {f'in {seconds:.0f} s' if seconds else 'later'}; a token is allowed more"
+        case _:
+            message = f"{host} is in trouble ({status} {error.response.reason_phrase})"
+            hint = "try again later"
+    return message, hint
+
+
+def _retry_after(error: HfHubHTTPError) -> float | None:
+    value = error.response.headers.get("Retry-After", "")
+    return float(value) if value.isdecimal() else None
+
+
+def _host(error: HfHubHTTPError | None = None) -> str:
+    """Name who answered, or should have; a host behind a redirect has a signed address, which is not shown."""
+    address = constants.ENDPOINT if error is None else str(error.response.url)
+    return urlsplit(address).netloc.rpartition("@")[2] or address

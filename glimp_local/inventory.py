@@ -1,0 +1,166 @@
+"""What models there are and what is here of each: pairs of models.toml, and GGUFs in the hub's cache that none names.
+
+Never touches the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from glimp_local import hub_cache, model_files
+from glimp_local.choice import default_pair
+from glimp_local.comparison import compare
+from glimp_local.config import Catalogue, ModelSource, load_catalogue, packaged_file
+from glimp_local.errors import ModelUnreadableError
+from glimp_local.gguf_header import part_names, read_header
+
+State = Literal["built in", "cached", "at a path", "partial", "missing"]
+Origin = Literal["packaged", "changed", "yours"]
+
+
+class FileEntry(msgspec.Struct, frozen=True):
+    """One model: a GGUF, or all its files where it is split."""
+
+    name: str
+    """Its path, or its repository and the file in it: what `pull`, `rm` and `verify` take."""
+    state: State
+    path: str | None
+    """Of the (first) file; null unless all is there."""
+    size_bytes: int | None
+    """What it takes when it is whole; null where nobody has told."""
+    here_bytes: int
+    """What is on the disk of it."""
+
+
+class PairEntry(msgspec.Struct, frozen=True):
+    """One pair of models.toml."""
+
+    name: str
+    description: str
+    licence: str
+    is_default: bool
+    origin: Origin
+    """Whose models.toml it stands in; "changed": in the packaged one, and yours overrides keys of it."""
+    is_here: bool
+    size_bytes: int | None
+    """Of both models; null where nobody has told."""
+    shares_vocabulary: bool | None
+    """Null where one of the two is not here, or cannot be read."""
+    small: FileEntry | None
+    """Null for a pair that does without it."""
+    large: FileEntry | None
+
+
+class Inventory(msgspec.Struct, frozen=True):
+    """What `glimp models list --json` prints."""
+
+    cache: str
+    """Folder of the hub's cache; it need not exist."""
+    pairs: list[PairEntry]
+    others: list[FileEntry]
+    """GGUFs in the hub's cache, or begun there, that no pair names: for --small and --large."""
+
+
+def take_stock(models_file: Path | None) -> Inventory:
+    """Look what is here; raises ConfigError for a models.toml that cannot be used."""
+    catalogue = load_catalogue(models_file)
+    packaged = load_catalogue(packaged_file()).pairs
+    default, pairs = default_pair(catalogue), []
+    for name, pair in catalogue.pairs.items():
+        entries = {model: _entry(source) for model, source in (("small", pair.small), ("large", pair.large)) if source}
+        sizes = [entry.size_bytes for entry in entries.values()]
+        known = [size for size in sizes if size is not None]
+        small, large = entries.get("small"), entries.get("large")
+        pairs.append(
+            PairEntry(
+                name=name,
+                description=pair.description,
+                licence=pair.licence,
+                is_default=name == default,
+                origin="yours" if name not in packaged else "packaged" if pair == packaged[name] else "changed",
+                is_here=all(entry.path for entry in entries.values()),
+                size_bytes=sum(known) if len(known) == len(sizes) else None,
+                shares_vocabulary=_shares_vocabulary(small, large),
+                small=small,
+                large=large,
+            )
+        )
+    return Inventory(cache=str(hub_cache.root()), pairs=pairs, others=list(_others(catalogue)))
+
+
+def sources(catalogue: Catalogue) -> Iterator[tuple[str, ModelSource]]:
+    """Give the models of all pairs, each with its pair's name."""
+    for name, pair in catalogue.pairs.items():
+        for source in (pair.small, pair.large):
+            if source is not None:
+                yield name, source
+
+
+def pinned(catalogue: Catalogue, repo: str, file: str) -> ModelSource:
+    """Give a model by its place on the hub, as models.toml pins it where one of its pairs has it."""
+    for _, source in sources(catalogue):
+        if source.path is None and (source.repo, source.file) == (repo, file):
+            return source
+    return ModelSource(repo=repo, file=file)
+
+
+def _entry(source: ModelSource) -> FileEntry:
+    try:
+        found = model_files.look(source)
+    except ModelUnreadableError:  # it names a later file of a split model: whoever loads the pair is told
+        found = model_files.Presence((), 0)
+    state: State = "partial" if found.here_bytes else "missing"
+    if found.paths:
+        is_built_in = (
+            packaged_file().parent in found.paths[0].parents or Path(__file__).parent in found.paths[0].parents
+        )
+        state = "cached" if source.path is None else "built in" if is_built_in else "at a path"
+    return FileEntry(
+        name=model_files.name(source),
+        state=state,
+        path=str(found.paths[0]) if found.paths else None,
+        size_bytes=found.here_bytes if found.paths else source.size_bytes,
+        here_bytes=found.here_bytes,
+    )
+
+
+def _others(catalogue: Catalogue) -> Iterator[FileEntry]:
+    named = {
+        (source.repo, part)
+        for _, source in sources(catalogue)
+        if source.repo and source.file and not _is_later_part(source.file)
+        for part in part_names(source.file)
+    }
+    cached = hub_cache.ggufs()
+    whole: set[tuple[str, str]] = set()
+    for file in cached:
+        whole.add((file.repo, file.file))
+        if (file.repo, file.file) not in named and not _is_later_part(file.file):
+            yield _entry(ModelSource(repo=file.repo, file=file.file))
+    known = named | whole
+    for repo in hub_cache.repos_with_partials():
+        left = set(hub_cache.partials(repo))
+        left -= {path for name, file in known if name == repo for path in hub_cache.partials(repo, file)}
+        if left:
+            yield FileEntry(repo, "partial", None, None, sum(path.stat().st_size for path in left))
+
+
+def _is_later_part(file: str) -> bool:
+    try:
+        part_names(file)
+    except ModelUnreadableError:
+        return True
+    return False
+
+
+def _shares_vocabulary(small: FileEntry | None, large: FileEntry | None) -> bool | None:
+    if small is None or large is None or small.path is None or large.path is None:
+        return None
+    try:
+        return compare(read_header(Path(small.path)), read_header(Path(large.path))).vocabulary_difference is None
+    except ModelUnreadableError:
+        return None

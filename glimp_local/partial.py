@@ -1,0 +1,181 @@
+"""A file of the hub that is here in part: its bytes on the disk, and the rest of them downloaded.
+
+Knows HTTP (ranges, cut connections, servers that know no ranges) and what was kept by an earlier try; what the file is
+and where it goes to when it is whole is the hub module's.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx2
+import msgspec
+from huggingface_hub import constants, get_session, hf_hub_url
+from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined] # not in an __all__
+from rich.filesize import decimal
+
+from glimp_local import __version__, hub_cache
+from glimp_local.errors import DownloadError
+from glimp_local.hub_errors import is_passing, understood, wait_asked_for
+
+OnBytes = Callable[[int], None]
+"""Hears how many bytes of a file are there."""
+Begin = Callable[[str, int, int], OnBytes]
+"""Is told a file's name, its size and how much of it is done before more comes, and gives who hears of its bytes."""
+Say = Callable[[str], None]
+
+WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)
+"""Between tries; bytes that came begin the count anew."""
+_CHUNK = 2**20
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class RemoteFile(msgspec.Struct, frozen=True):
+    """A file of a repository, as the hub tells of it."""
+
+    repo: str
+    file: str
+    """Its path in the repository."""
+    revision: str
+    """What was asked for: a commit, or "main"."""
+    commit: str
+    """What that is now."""
+    etag: str
+    """The hub's hash: SHA-256 of a large file, git's SHA-1 of a small one."""
+    size_bytes: int
+
+    @property
+    def blob(self) -> Path:
+        """Where it lies in the cache when it is whole."""
+        return hub_cache.repo_folder(self.repo) / "blobs" / self.etag
+
+    @property
+    def partial(self) -> Path:
+        """Where it lies while it is downloaded."""
+        return hub_cache.partial_file(self.repo, self.etag, self.file)
+
+    @property
+    def path(self) -> Path:
+        """Where it is used from when it is whole."""
+        return hub_cache.snapshot(self.repo, self.commit) / self.file
+
+    @property
+    def missing_bytes(self) -> int:
+        """How much is still to come."""
+        if self.blob.exists() or self.path.exists():
+            return 0
+        return max(self.size_bytes - (self.partial.stat().st_size if self.partial.exists() else 0), 0)
+
+
+class Partial:
+    """A file that is being downloaded: its bytes on the disk, and the hash of these."""
+
+    def __init__(self, remote: RemoteFile, pinned_sha256: str | None, stream: BinaryIO) -> None:
+        self.expected_hash = pinned_sha256 or remote.etag
+        self._remote = remote
+        self._stream = stream
+        self._restart_hash()
+
+    @property
+    def _name(self) -> str:
+        return f"{self._remote.repo}/{self._remote.file}"
+
+    @property
+    def hash(self) -> str:
+        """Hash of what is there."""
+        return str(self._hash.hexdigest())
+
+    def take_up(self, begin: Begin) -> None:
+        """Hash what an earlier try left."""
+        on_bytes: OnBytes | None = None
+        while self._done <= self._remote.size_bytes and (chunk := self._stream.read(_CHUNK)):
+            on_bytes = on_bytes or begin(self._name, self._remote.size_bytes, 0)
+            self._count(chunk)
+            on_bytes(self._done)
+        if self._done > self._remote.size_bytes:  # never by this program
+            self._restart()
+
+    def complete(self, begin: Begin, say: Say) -> None:
+        """Download what is missing, however often the connection is cut, as long as something comes."""
+        on_bytes = begin(self._name, self._remote.size_bytes, self._done)
+        failures = 0
+        while self._done < self._remote.size_bytes:
+            before = self._done
+            try:
+                self._go_on(on_bytes)
+                problem: Exception | None = None
+            except httpx2.HTTPError as error:  # the library's errors of a status, too
+                problem = error
+            if self._done == self._remote.size_bytes:
+                return
+            failures = 1 if self._done > before else failures + 1
+            if (problem is not None and not is_passing(problem)) or failures > len(WAITS_SECONDS):
+                raise self._gives_up(problem)
+            seconds = wait_asked_for(problem) or WAITS_SECONDS[failures - 1]
+            say(f"{self._remote.file}: the connection was cut at {decimal(self._done)}; going on in {seconds:.0f} s")
+            time.sleep(seconds)
+
+    def _gives_up(self, problem: Exception | None) -> DownloadError:
+        remote = self._remote
+        known = understood(problem or httpx2.ReadError("it ended early"), remote.repo, remote.file, remote.revision)
+        what = f"{decimal(self._done)} of {decimal(remote.size_bytes)} are here"
+        return DownloadError(f"{known} ({what})", hint=f"{known.hint}; the same command goes on from there")
+
+    def _go_on(self, on_bytes: OnBytes) -> None:
+        remote = self._remote
+        url = hf_hub_url(remote.repo, remote.file, revision=remote.commit)
+        asked = headers() | ({"Range": f"bytes={self._done}-"} if self._done else {})
+        timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
+        with get_session().stream("GET", url, headers=asked, timeout=timeout, follow_redirects=True) as response:
+            if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+                self._restart()  # whatever the server means by it: a try from the start shows
+                return
+            hf_raise_for_status(response)
+            begins = re.match(rf"bytes {self._done}-", response.headers.get("Content-Range", ""))
+            if self._done and not (response.status_code == httpx2.codes.PARTIAL_CONTENT and begins):
+                self._restart()  # a server, or a proxy, that knows no ranges sends all
+            for chunk in response.iter_raw():
+                self._write(chunk)
+                on_bytes(self._done)
+                if self._done > remote.size_bytes:
+                    self._restart()
+                    raise DownloadError(f"the hub sent more of {remote.file} than the file has", hint="try again")
+
+    def _write(self, chunk: bytes) -> None:
+        rest = memoryview(chunk)
+        try:
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            missing = self._remote.size_bytes - self._stream.tell()
+            raise DownloadError(
+                f"the disk is full ({error.strerror}): {decimal(missing)} of {self._remote.file} are missing",
+                hint="make room, or set HF_HOME to a folder on another disk; the same command goes on from there",
+            ) from error
+        self._count(chunk)
+
+    def _count(self, chunk: bytes) -> None:
+        self._hash.update(chunk)
+        self._done += len(chunk)
+
+    def _restart(self) -> None:
+        self._stream.seek(0)
+        self._stream.truncate()
+        self._restart_hash()
+
+    def _restart_hash(self) -> None:
+        self._hash = hub_cache.new_hash(self.expected_hash, self._remote.size_bytes)
+        self._done = 0
+
+
+def headers() -> dict[str, str]:
+    """Give the library's headers, the token among them; no compression, or bytes could not be counted."""
+    made = build_hf_headers(library_name="glimp-local", library_version=__version__)
+    return {**made, "Accept-Encoding": "identity"}

@@ -1,0 +1,90 @@
+"""A model's files held against the hashes they should have.
+
+What models.toml pins counts first, then the hub's hash, under which its cache keeps a file; the hub is asked only for a
+cached file of which neither is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from glimp_local import hub_cache, model_files
+from glimp_local.config import ModelSource
+
+Status = Literal["ok", "wrong size", "wrong hash", "unknown"]
+OnBytes = Callable[[int], None]
+Begin = Callable[[str, int], OnBytes]
+"""Is told a file's name and size before it is read, and gives who hears of its bytes."""
+_CHUNK = 2**20
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What came of one file."""
+
+    name: str
+    """The model it is of, as `glimp models list` names it."""
+    path: str
+    status: Status
+    """"unknown": nobody has told what it should be."""
+    size_bytes: int
+    expected_bytes: int | None
+    hash: str | None
+    """SHA-256, or git's SHA-1 of a small file that the hub keeps outside LFS; null where it was not computed."""
+    expected_hash: str | None
+    told_by: Literal["models.toml", "cache", "hub"] | None
+    """Who says what the hash should be."""
+
+
+def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin) -> Iterator[Verified]:
+    """Check all files of a model.
+
+    Raises DownloadError where the hub has to be asked and cannot be.
+    """
+    for i, path in enumerate(paths):
+        size = path.stat().st_size
+        expected_bytes = source.size_bytes if len(paths) == 1 else None
+        pinned = source.sha256 if i == 0 else None
+        expected, told_by = pinned or hub_cache.etag(path), "models.toml" if pinned else "cache"
+        if expected is None and source.path is None:
+            expected, told_by = _ask(source, path), "hub"
+        found = None
+        status: Status = "unknown"
+        if expected_bytes not in {None, size}:
+            status = "wrong size"
+        elif expected is not None:
+            found = _hash(path, expected, size, begin(path.name, size))
+            status = "ok" if found == expected else "wrong hash"
+        yield Verified(
+            name=model_files.name(source),
+            path=str(path),
+            status=status,
+            size_bytes=size,
+            expected_bytes=expected_bytes,
+            hash=found,
+            expected_hash=expected,
+            told_by=told_by if expected else None,  # type: ignore[arg-type]
+        )
+
+
+def _hash(path: Path, expected: str, size_bytes: int, on_bytes: OnBytes) -> str:
+    made = hub_cache.new_hash(expected, size_bytes)
+    done = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            made.update(chunk)
+            done += len(chunk)
+            on_bytes(done)
+    return str(made.hexdigest())
+
+
+def _ask(source: ModelSource, path: Path) -> str:
+    from glimp_local import hub  # noqa: PLC0415 - hardly ever needed, and the one module that opens connections
+
+    assert source.repo is not None
+    assert source.file is not None
+    revision = next(folder for folder in hub_cache.revisions(source.repo) if folder in path.parents)
+    return hub.look_up_file(source.repo, path.relative_to(revision).as_posix(), revision.name).etag
