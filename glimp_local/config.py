@@ -72,7 +72,7 @@ class EngineOptions(Strict, frozen=True):
     batch: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     """Most tokens of a prompt computed at once; a cancel waits for one batch. 0 takes 512 on a GPU and 128 on a CPU."""
     threads: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
-    """CPU threads for one token at a time; 0 takes the physical cores, and one thread for a tiny model."""
+    """CPU threads for one token at a time; 0 takes the physical cores that may be used, and one for a tiny model."""
     threads_batch: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
     """CPU threads for several tokens at once, as in a prompt; 0 takes as many as for one."""
     flash_attention: Literal["auto", "on", "off"] = "auto"

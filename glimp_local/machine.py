@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
 from glimp_local import __version__
-from glimp_local.engine.binding import RELEASE
 
 
 def describe() -> str:
     """Name the machine and the versions in one line."""
     return (
         f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
-        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {RELEASE}; "
+        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {version('llama-cpp-python')}; "
         f"glimp-local {__version__}"
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from glimp_local.config import EngineOptions, load_catalogue, user_file
-from glimp_local.engine.binding import RELEASE
+from glimp_local.rebuilding import RELEASE
 from tests.commands import QUESTION, Glimp
 
 

@@ -16,7 +16,7 @@ from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
 from glimp_local.calibration import Cut
 from glimp_local.cli.run_calibrate import Calibration
-from glimp_local.cli.run_doctor import Examination, PairTuning
+from glimp_local.cli.run_tune import PairTuning
 from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings, load_catalogue
 from glimp_local.events import (
     Answer,
@@ -37,7 +37,10 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
+from glimp_local.examination import Examination, Finding, Folder, PairState, Terminal
+from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
 from glimp_local.model_files import download_command
+from glimp_local.probe import Build, Objection, Probe, Proof
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.tuning import Speed, Tuning
 
@@ -86,8 +89,10 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     text = (ROOT / "docs" / "json.md").read_text()
     events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
     of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
-    others = (Calibration, Cut, trace.Figures, trace.WhatIf, Examination, PairTuning, Tuning, Speed)
-    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others):
+    others = (Calibration, Cut, trace.Figures, trace.WhatIf, PairTuning, Tuning, Speed)
+    of_the_doctor = (Examination, Finding, Folder, PairState, Terminal, Cpus, Memory, Gpus, Gpu)
+    of_the_probe = (Probe, Build, Device, Proof, Objection)
+    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others, *of_the_doctor, *of_the_probe):
         for field in struct.__struct_fields__:
             assert f"`{field}`" in text, f"{struct.__name__}.{field}"
     for event in events_:
