@@ -192,9 +192,18 @@ def folder() -> Path:
     return data_folder() / "sessions"
 
 
+def ids() -> list[str]:
+    """Give the ids of all conversations, the one written to last first; none of them is read."""
+    return [path.stem for path in _paths()]
+
+
+def _paths() -> list[Path]:
+    return sorted(folder().glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
 def saved_sessions() -> Iterator[SavedSession]:
     """Read all conversations, the one written to last first; files that are none are left out."""
-    for path in sorted(folder().glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in _paths():
         try:
             yield read(path)
         except UsageError:
