@@ -16,6 +16,7 @@ from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
 from glimp_local.calibration import Cut
 from glimp_local.cli.run_calibrate import Calibration
+from glimp_local.cli.run_config import Shown
 from glimp_local.cli.run_tune import PairTuning
 from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings, load_catalogue
 from glimp_local.events import (
@@ -40,7 +41,9 @@ from glimp_local.events import (
 from glimp_local.examination import Examination, Finding, Folder, PairState, Terminal
 from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
 from glimp_local.model_files import download_command
+from glimp_local.places import Places
 from glimp_local.probe import Build, Objection, Probe, Proof
+from glimp_local.provenance import Setting
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.tuning import Speed, Tuning
 
@@ -92,7 +95,10 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     others = (Calibration, Cut, trace.Figures, trace.WhatIf, PairTuning, Tuning, Speed)
     of_the_doctor = (Examination, Finding, Folder, PairState, Terminal, Cpus, Memory, Gpus, Gpu)
     of_the_probe = (Probe, Build, Device, Proof, Objection)
-    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others, *of_the_doctor, *of_the_probe):
+    of_the_configuration = (Shown, Setting, Places)
+    of_a_run = (Solution, Step, Stats, ModelStats, *events_)
+    of_a_machine = (*of_the_doctor, *of_the_probe, *of_the_configuration)
+    for struct in (*of_a_run, *of_a_bench, *others, *of_a_machine):
         for field in struct.__struct_fields__:
             assert f"`{field}`" in text, f"{struct.__name__}.{field}"
     for event in events_:

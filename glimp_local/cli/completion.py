@@ -42,4 +42,7 @@ def completion(ctx: click.Context, *, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None  # click knows these four
-    click.echo(kind(ctx.find_root().command, {}, "glimp", "_GLIMP_COMPLETE").source())
+    script = kind(ctx.find_root().command, {}, "glimp", "_GLIMP_COMPLETE").source()
+    if shell == "fish":  # click's script ends a description at its first comma
+        script = script.replace('string split ","', 'string split --max 1 ","')
+    click.echo(script)

@@ -28,7 +28,7 @@ def show_places(place: str | None, models_file: Path | None, *, as_json: bool) -
     """Print all places, or one of them."""
     found = places(models_file)
     if as_json:
-        click.echo(msgspec.json.encode(msgspec.to_builtins(found)))
+        click.echo(msgspec.json.encode(found, enc_hook=str))
         return
     paths = {
         "models": (found.models_file, "your models.toml"),
@@ -54,7 +54,7 @@ def show_settings(pair: str | None, models_file: Path | None, *, everything: boo
         source = click.get_current_context().get_parameter_source("pair")
         chosen_by = "environment" if source is click.core.ParameterSource.ENVIRONMENT else "argument"
     if as_json:
-        click.echo(msgspec.json.encode(Shown(name, chosen_by, found)))
+        click.echo(msgspec.json.encode(Shown(name, chosen_by, found), enc_hook=str))
         return
     lines = [_default(catalogue, name, chosen_by), "", f"[{tomlkit.key(['pairs', name]).as_string()}]"]
     lines += [_line(setting) for setting in found if everything or setting.origin]

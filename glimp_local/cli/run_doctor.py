@@ -41,10 +41,10 @@ def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: d
 def _show(found: Examination, says: list[str]) -> None:
     colour = False if "NO_COLOR" in os.environ else None
     machine = "; ".join(filter(None, (found.system, found.machine)))
-    lines = [without_names(machine), "", *map(_line, found.findings), "", *map(without_names, says)]
     undone = sum(finding.level == "needs doing" for finding in found.findings)
-    what = "1 thing needs doing" if undone == 1 else f"{undone or 'no'} things need doing"
-    click.echo("\n".join([*lines, f"{what[:1].upper()}{what[1:]}."]), color=colour)
+    summary = "1 thing needs doing." if undone == 1 else f"{undone or 'No'} things need doing."
+    lines = [without_names(machine), "", *map(_line, found.findings), "", summary, "", *map(without_names, says)]
+    click.echo("\n".join(lines), color=colour)
 
 
 def _line(finding: Finding) -> str:
