@@ -200,7 +200,7 @@ def _of_probe(tried: Probe) -> Judged[Probe]:
         findings.append(Finding("llama.cpp", "fine", f"llama-cpp-python {build.release}, {compiled}"))
         findings.append(Finding("llama.cpp", "fine", build.features.replace(" = 1", "").replace(" | ", " ")))
     if objection is not None:
-        what = "no token comes out of it" if build else "llama-cpp-python does not start"
+        what = "no token comes out of it" if build else "llama.cpp does not start"
         do = objection.hint or offload.reinstall(tried)
         findings.append(Finding("llama.cpp", "needs doing", f"{what}: {objection.error}", do))
     if proof is not None:

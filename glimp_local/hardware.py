@@ -81,6 +81,8 @@ class Gpus(msgspec.Struct, frozen=True):
     """What nvidia-smi says instead of naming GPUs."""
     nvidia_devices: bool
     """Are NVIDIA's device files (or WSL's) here? A container may see a GPU that it was not given."""
+    render_devices: bool
+    """The same of the other makers' GPUs."""
 
 
 class Cpus(msgspec.Struct, frozen=True):
@@ -170,12 +172,18 @@ def gpus(root: Path = _ROOT, *, path: str | None = None, system: str | None = No
     system = system or platform.system()
     if system == "Darwin":
         chip = platform.machine() == "arm64"
-        return Gpus([Gpu("Apple", None, None, integrated=True)] if chip else [], None, None, nvidia_devices=False)
+        found = [Gpu("Apple", None, None, integrated=True)] if chip else []
+        return Gpus(found, None, None, nvidia_devices=False, render_devices=False)
     named, driver, error = _ask_nvidia(root, path)
     on_the_bus = [*_on_the_bus(root)]
     nvidia = named or [gpu for gpu in on_the_bus if gpu.maker == "NVIDIA"] or _of_the_driver(root)
-    devices = system == "Windows" or any((root / "dev" / name).exists() for name in ("nvidiactl", "nvidia0", "dxg"))
-    return Gpus([*nvidia, *(gpu for gpu in on_the_bus if gpu.maker != "NVIDIA")], driver, error, nvidia_devices=devices)
+    return Gpus(
+        [*nvidia, *(gpu for gpu in on_the_bus if gpu.maker != "NVIDIA")],
+        driver,
+        error,
+        nvidia_devices=any((root / "dev" / name).exists() for name in ("nvidiactl", "nvidia0", "dxg")),
+        render_devices=any((root / "dev" / name).exists() for name in ("dri", "kfd", "dxg")),
+    )
 
 
 def _ask_nvidia(root: Path, path: str | None) -> tuple[list[Gpu], str | None, str | None]:

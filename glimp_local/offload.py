@@ -38,7 +38,10 @@ def judge(gpus: Gpus, tried: Probe, *, container: bool) -> Verdict:
     if gpu is None:
         for_nothing = "; llama-cpp-python was built for one" if build.offloads else ""
         return "fine", f"{here}{for_nothing}: {_CPU}", None
-    return _without_driver(gpu, gpus, build, container=container) or _without_device(gpu, build)
+    if container and not (gpus.nvidia_devices if gpu.maker == "NVIDIA" else gpus.render_devices):
+        flag = "--gpus all" if gpu.maker == "NVIDIA" else "--device /dev/dri"
+        return "to know", f"{here}, but this container was not given it: {_CPU}", f"start it with docker run {flag}"
+    return _without_driver(gpu, gpus, build) or _without_device(gpu, build)
 
 
 def reinstall(tried: Probe) -> str:
@@ -59,19 +62,16 @@ def _used(devices: str, tried: Probe) -> Verdict:
     return "fine", f"offload works: {layers} on {devices}", None
 
 
-def _without_driver(gpu: Gpu, gpus: Gpus, build: Build, *, container: bool) -> Verdict | None:
+def _without_driver(gpu: Gpu, gpus: Gpus, build: Build) -> Verdict | None:
     """Say it where NVIDIA's driver is what stands between."""
-    if gpu.maker != "NVIDIA":
+    if gpu.maker != "NVIDIA" or gpus.nvidia_driver is not None:
         return None
     then = "" if "CUDA" in build.backends else f"; then {_rebuild('CUDA')}"
     if gpus.nvidia_error is not None:
         says = f"this machine has {_named(gpu)}, but its driver does not work: nvidia-smi says: {gpus.nvidia_error}"
         return "needs doing", says, f"restart the machine, or install NVIDIA's driver anew{then}"
-    if gpus.nvidia_driver is not None or gpus.nvidia_devices:
+    if gpus.nvidia_devices:
         return None
-    if container:
-        says = f"this machine has {_named(gpu)}, but this container was not given it: {_CPU}"
-        return "to know", says, f"start the container with it (docker run --gpus all){then}"
     says = f"this machine has {_named(gpu)}, but no driver of NVIDIA's: {_CPU}"
     return "needs doing", says, f"install NVIDIA's driver{then}"
 

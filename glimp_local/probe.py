@@ -102,9 +102,8 @@ def probe(seconds: float = _SECONDS) -> Probe:
 def _ending(code: int) -> str:
     """Say how a process ended that did not say so itself."""
     if code < 0:
-        name = signal.Signals(-code).name
-        return f"the process that loaded it was ended by {name}"
-    return f"the process that loaded it ended with the code {code}"
+        return f"the process that loaded it was ended by {signal.Signals(-code).name}"
+    return f"the process that loaded it ended with the code {code:#x}"
 
 
 def _say(record: msgspec.Struct) -> None:

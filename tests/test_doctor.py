@@ -80,9 +80,13 @@ def test_a_llama_cpp_that_does_not_load_is_a_finding_and_hides_nothing_else(
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     result = glimp("doctor")
     assert result.code == 1
-    assert "llama-cpp-python does not start: ImportError: libcuda.so.1: cannot open" in result.out
+    assert "llama.cpp does not start: llama-cpp-python cannot be loaded: libcuda.so.1: cannot open" in result.out
     assert "do: compile it on this machine: pip install" in result.out
     assert "Traceback" not in result.err
+    for other in (["solve", "--text", "?"], ["doctor", "--tune"]):
+        result = glimp(*other)
+        assert (result.code, "Traceback" in result.err) == (1, False)
+        assert "llama-cpp-python cannot be loaded: libcuda.so.1" in result.err
     found = json.loads(glimp("doctor", "--json").out)
     assert found["probe"]["build"] is None
     assert {finding["subject"] for finding in found["findings"]} == SUBJECTS - {"devices"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from glimp_local.hardware import Cpus, Gpu, cpus, gpus, in_container, memory
+from glimp_local.hardware import Cpus, Gpu, Gpus, cpus, gpus, in_container, memory
 
 Machine = Callable[[dict[str, str]], Path]
 
@@ -111,7 +111,8 @@ def test_a_mac_with_a_chip_of_apple_s_has_its_gpu(monkeypatch: pytest.MonkeyPatc
 
 def test_a_machine_without_any_of_that_has_no_gpu(machine: Machine) -> None:
     found = gpus(machine({}), path="", system="Linux")
-    assert (found.found, found.nvidia_driver, found.nvidia_error, found.nvidia_devices) == ([], None, None, False)
+    assert found == Gpus([], None, None, nvidia_devices=False, render_devices=False)
+    assert gpus(machine({"dev/dri/card0": ""}), path="", system="Linux").render_devices
 
 
 @pytest.mark.parametrize(

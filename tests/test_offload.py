@@ -14,7 +14,7 @@ CUDA = 'CMAKE_ARGS="-DGGML_CUDA=on" pip install --no-cache-dir --force-reinstall
 
 
 def seen(*found: Gpu, driver: str | None = "570.1", error: str | None = None, devices: bool = True) -> Gpus:
-    return Gpus(list(found), driver, error, nvidia_devices=devices)
+    return Gpus(list(found), driver, error, nvidia_devices=devices, render_devices=devices)
 
 
 def built(*backends: str, device: bool = False, proof: Proof | None = None) -> Probe:
@@ -89,11 +89,15 @@ def test_what_stands_between_llama_cpp_and_a_gpu_is_said_with_the_way_out(
     assert (found[2] is None) if do is None else (do in str(found[2]))
 
 
-def test_a_container_that_was_not_given_the_gpu_is_told_from_a_missing_driver() -> None:
-    level, says, do = judge(seen(H100, driver=None, devices=False), CPU, container=True)
+@pytest.mark.parametrize(
+    ("gpu", "flag"), [(H100, "--gpus all"), (Gpu("AMD", None, None, integrated=False), "--device /dev/dri")]
+)
+def test_a_container_that_was_not_given_the_gpu_is_told_from_a_missing_driver(gpu: Gpu, flag: str) -> None:
+    level, says, do = judge(seen(gpu, driver=None, devices=False), CPU, container=True)
     assert level == "to know"
     assert "this container was not given it" in says
-    assert "--gpus all" in str(do)
+    assert flag in str(do)
+    assert judge(seen(gpu), CPU, container=True)[0] == "needs doing"
 
 
 def test_the_rebuild_is_spelled_for_the_shell_of_the_system() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glimp_local.probe import probe
-from glimp_local.rebuilding import RELEASE
+from glimp_local.rebuilding import RELEASE, install_command
 
 
 @pytest.fixture
@@ -38,7 +38,8 @@ def test_a_library_that_is_missing_is_named(llama_cpp: Path) -> None:
     found = probe()
     assert (found.build, found.proof) == (None, None)
     assert found.objection is not None
-    assert found.objection.error == "ImportError: libcuda.so.1: cannot open shared object file"
+    assert found.objection.error == "llama-cpp-python cannot be loaded: libcuda.so.1: cannot open shared object file"
+    assert found.objection.hint == f"compile it on this machine: {install_command()}"
 
 
 def test_another_release_is_said_with_the_command_that_mends_it(llama_cpp: Path) -> None:

@@ -13,12 +13,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-import llama_cpp
-import llama_cpp._ggml
-
 from glimp_local.errors import BindingError
 from glimp_local.hardware import Device, DeviceKind
-from glimp_local.rebuilding import RELEASE, rebuild_command
+from glimp_local.rebuilding import RELEASE, install_command, rebuild_command
+
+try:
+    import llama_cpp
+    import llama_cpp._ggml
+except (
+    ImportError,
+    OSError,
+    RuntimeError,
+) as error:  # a library of its own, or of a GPU, is missing
+    raise BindingError(
+        f"llama-cpp-python cannot be loaded: {error}", hint=f"compile it on this machine: {install_command()}"
+    ) from error
 
 REBUILD_FOR_CUDA = rebuild_command("CUDA")
 
