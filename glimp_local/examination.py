@@ -2,7 +2,7 @@
 
 Each subject is examined by itself: whatever fails, a broken models.toml or a llama.cpp that does not load, is a finding
 and takes no other subject down. No model of the user's is loaded, nothing is written, and the network is not touched.
-The facts come from `hardware` and `probe`; here it is said what they mean.
+The facts come from `hardware`, `probe` and `belongings`; here, and in `offload`, it is said what they mean.
 """
 
 from __future__ import annotations
@@ -14,60 +14,21 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import msgspec
 
-from glimp_local import __version__, hardware, machine, model_files, offload
-from glimp_local.config import ModelSource, PairConfig, load_catalogue
-from glimp_local.errors import ConfigError, GlimpError, ModelMissingError
-from glimp_local.places import Places, places
+from glimp_local import __version__, belongings, hardware, machine, offload
+from glimp_local.belongings import Folder, PairState
+from glimp_local.finding import Fact, Finding, Judged, gib
+from glimp_local.places import places
 from glimp_local.probe import Probe, probe
-from glimp_local.routing import Model
-
-Level = Literal["fine", "to know", "needs doing"]
 
 _PACKAGES = ("llama-cpp-python", "numpy", "huggingface-hub", "textual", "click", "msgspec", "rich")
 _PREFIXES = ("GLIMP_", "HF_", "HUGGINGFACE_", "GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "XDG_", "TEXTUAL_")
 _VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "LANG", "LC_ALL", "PYTHONUTF8")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-_HUB = "hub cache"
-_BUILTIN = "builtin"
-_LEAST_BYTES = 200_000_000
-"""With less than this, conversations and their caches are soon without room."""
 _SCARCE = 0.1
 """Below this part of it that is free, memory is scarce."""
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What one fact means."""
-
-    subject: str
-    level: Level
-    says: str
-    do: str | None = None
-    """What to do about it."""
-
-
-class Folder(msgspec.Struct, frozen=True):
-    """A place that glimp writes to."""
-
-    name: str
-    path: str
-    exists: bool
-    writable: bool
-    """It is, or what it would be made in is."""
-    free_bytes: int
-
-
-class PairState(msgspec.Struct, frozen=True):
-    """Can a pair be used now?"""
-
-    pair: str
-    ready: bool
-    """All its files are on this machine."""
-    missing_bytes: int
-    """Size of the files that are not, as far as the catalogue lists it."""
 
 
 class Terminal(msgspec.Struct, frozen=True):
@@ -113,10 +74,6 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[Finding]
 
 
-Fact = TypeVar("Fact")
-Judged = tuple[Fact, list[Finding]]
-
-
 def examine(
     models_file: Path | None = None,
     pair: str | None = None,
@@ -141,8 +98,8 @@ def examine(
     cpus = look("threads", lambda: _of_cpus(hardware.cpus()))
     memory = look("memory", lambda: _of_memory(hardware.memory()))
     where = look("folders", lambda: (places(models_file), []))
-    folders = look("folders", lambda: _of_folders(where)) if where else None
-    catalogue = look("pairs", lambda: _pairs(models_file, pair, folders or []))
+    folders = look("folders", lambda: belongings.folders(where)) if where else None
+    catalogue = look("pairs", lambda: belongings.pairs(models_file, pair, folders or []))
     devices = tried.build.devices if tried and tried.build else []
     return Examination(
         glimp=__version__,
@@ -217,8 +174,7 @@ def _of_gpus(gpus: hardware.Gpus, tried: Probe, *, container: bool) -> Judged[ha
             # ggml calls all memory of the machine free: its own subject tells it better.
             size = "" if device.kind == "CPU" else f", {gib(device.free_bytes)} of {gib(device.total_bytes)} free"
             findings.append(Finding("devices", "fine", f"{device.name}: {device.description} ({device.kind}){size}"))
-    verdict = offload.judge(gpus, tried, container=container)
-    return gpus, [*findings, Finding("GPU", *verdict)]
+    return gpus, [*findings, offload.judge(gpus, tried, container=container)]
 
 
 def _of_cpus(cpus: hardware.Cpus) -> Judged[hardware.Cpus]:
@@ -245,92 +201,6 @@ def _of_memory(memory: hardware.Memory) -> Judged[hardware.Memory]:
             Finding("memory", "to know", "memory is scarce now: a model that does not fit is read again and again")
         )
     return memory, findings
-
-
-def _of_folders(where: Places) -> Judged[list[Folder]]:
-    folders = [
-        _folder("your models.toml", where.models_file),
-        _folder("data", where.data_folder),
-        _folder(_HUB, where.hub_cache),
-    ]
-    findings = []
-    for folder in folders:
-        there = "" if folder.exists else " (not there yet)"
-        says = f"{folder.name}: {folder.path}{there}"
-        if not folder.writable:
-            do = "let your user write there, or name another place (XDG_CONFIG_HOME, XDG_DATA_HOME, HF_HOME, --models)"
-            findings.append(Finding("folders", "needs doing", f"{says} cannot be written", do))
-        elif folder.free_bytes < _LEAST_BYTES:
-            do = "make room there"
-            findings.append(Finding("folders", "needs doing", f"{says}: only {gb(folder.free_bytes)} free", do))
-        else:
-            findings.append(Finding("folders", "fine", f"{says}, {gb(folder.free_bytes)} free"))
-    return folders, findings
-
-
-def _folder(name: str, path: Path) -> Folder:
-    exists = path.exists()
-    # A models.toml is written anew beside the old one.
-    above = next(folder for folder in ((path, *path.parents) if path.is_dir() else path.parents) if folder.exists())
-    return Folder(
-        name=name,
-        path=str(path),
-        exists=exists,
-        writable=above.is_dir() and os.access(above, os.W_OK | os.X_OK),
-        free_bytes=shutil.disk_usage(above).free,
-    )
-
-
-def _pairs(
-    models_file: Path | None, pair: str | None, folders: list[Folder]
-) -> Judged[tuple[str | None, list[PairState]]]:
-    try:
-        catalogue = load_catalogue(models_file)
-    except ConfigError as error:
-        do = error.hint or "mend it there, or move the file away: glimp then uses the packaged one"
-        return (None, []), [Finding("models.toml", "needs doing", str(error), do)]
-    states = [_pair_state(name, catalogue.pairs[name]) for name in catalogue.pairs]
-    findings = [Finding("models.toml", "fine", f"valid; {len(states)} pairs")]
-    try:
-        default, _ = catalogue.pair(pair)
-    except GlimpError as error:
-        return (None, states), [*findings, Finding("pairs", "needs doing", str(error), error.hint)]
-    findings.append(Finding("pairs", "fine", f"here: {', '.join(s.pair for s in states if s.ready) or 'none'}"))
-    missing = ", ".join(f"{state.pair} ({gb(state.missing_bytes)})" for state in states if not state.ready)
-    if missing:
-        findings.append(Finding("pairs", "fine", f"not here, or in part: {missing}"))
-    try:
-        model_files.find_all(_sources(catalogue.pairs[default]))
-    except ModelMissingError as error:
-        findings.append(Finding("pairs", "needs doing", f"the default pair {default!r}: {error}", error.hint))
-    return (default, states), [*findings, *_room(states, folders)]
-
-
-def _pair_state(name: str, config: PairConfig) -> PairState:
-    missing = []
-    for source in _sources(config).values():
-        try:
-            model_files.find(source)
-        except ModelMissingError:
-            missing.append(source.size_bytes or 0)
-    return PairState(name, not missing, sum(missing))
-
-
-def _sources(config: PairConfig) -> dict[Model, ModelSource]:
-    wanted: dict[Model, ModelSource | None] = {"small": config.small, "large": config.large}
-    alone = config.policy in wanted
-    return {model: found for model, found in wanted.items() if found and (not alone or model == config.policy)}
-
-
-def _room(states: list[PairState], folders: list[Folder]) -> list[Finding]:
-    """Say it where there is no room for the first real pair."""
-    free = next((folder.free_bytes for folder in folders if folder.name == _HUB), None)
-    sizes = [state.missing_bytes for state in states if state.missing_bytes]
-    has_one = any(state.ready and state.pair != _BUILTIN for state in states)
-    if free is None or has_one or not sizes or free > min(sizes):
-        return []
-    says = f"the smallest pair that is not here takes {gb(min(sizes))}, and {gb(free)} are free where it would go"
-    return [Finding("pairs", "needs doing", says, "make room, or set HF_HOME to a folder on another disk")]
 
 
 def _terminal(environment: Mapping[str, str]) -> Judged[Terminal]:
@@ -360,13 +230,3 @@ def _variables(environment: Mapping[str, str]) -> Judged[list[str]]:
         name for name in environment if name.startswith(_PREFIXES) or name in _VARIABLES or name.upper() in _PROXIES
     )
     return names, [Finding("variables", "fine", f"set: {', '.join(names) or 'none that matters'}")]
-
-
-def gib(size_bytes: float) -> str:
-    """Write a size of memory."""
-    return f"{size_bytes / 2**30:.1f} GiB"
-
-
-def gb(size_bytes: float) -> str:
-    """Write a size on a disk."""
-    return f"{size_bytes / 1e9:.1f} GB"

@@ -177,6 +177,8 @@ def gpus(root: Path = _ROOT, *, path: str | None = None, system: str | None = No
     named, driver, error = _ask_nvidia(root, path)
     on_the_bus = [*_on_the_bus(root)]
     nvidia = named or [gpu for gpu in on_the_bus if gpu.maker == "NVIDIA"] or _of_the_driver(root)
+    if error is not None and not nvidia and _hides_gpus(root):
+        nvidia = [Gpu("NVIDIA", None, None, integrated=False)]
     return Gpus(
         [*nvidia, *(gpu for gpu in on_the_bus if gpu.maker != "NVIDIA")],
         driver,
@@ -205,7 +207,7 @@ def _ask_nvidia(root: Path, path: str | None) -> tuple[list[Gpu], str | None, st
         return [], None, None
     # A GPU that shares the machine's memory says [N/A].
     named = [
-        Gpu("NVIDIA", name, int(mib) * 2**20 if mib.isdecimal() else None, integrated=not mib.isdecimal())
+        Gpu("NVIDIA", name, int(mib) * 2**20 if mib.isdecimal() else None, integrated=mib == "[N/A]")
         for name, mib, _ in rows
     ]
     return named, rows[0][2], None
@@ -223,6 +225,11 @@ def _on_the_bus(root: Path) -> Iterator[Gpu]:
         if maker == "AMD":
             integrated = total is not None and total <= _CARVED_BYTES
         yield Gpu(maker, _read(device / "product_name") or None, total, integrated=integrated)
+
+
+def _hides_gpus(root: Path) -> bool:
+    """Say whether only nvidia-smi knows of NVIDIA's GPUs: on Windows it does, and in its Linux."""
+    return not (root / "sys/bus/pci/devices").exists() or (root / "dev/dxg").exists()
 
 
 def _of_the_driver(root: Path) -> list[Gpu]:

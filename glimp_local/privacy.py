@@ -11,7 +11,7 @@ from typing import Any
 _SECRETS = (
     (re.compile(r"\w+://[^\s/@]+@"), "…@"),  # name and password of a proxy, say
     (re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+"), "<e-mail>"),
-    (re.compile(r"\b(hf|api|sk|ghp|gho|github_pat)[_-]\w{16,}"), "<token>"),
+    (re.compile(r"\b(hf|api|sk|ghp|gho|github_pat)[_-][\w-]{16,}"), "<token>"),
 )
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from glimp_local import examination, hardware
 from glimp_local.config import user_file
-from glimp_local.examination import Examination, Finding, examine
+from glimp_local.examination import Examination, examine
+from glimp_local.finding import Finding
 from glimp_local.probe import Objection, Probe
 from glimp_local.rebuilding import RELEASE
 from tests.commands import Glimp

@@ -77,7 +77,11 @@ def test_an_nvidia_smi_that_cannot_run_is_an_error_of_the_driver(tmp_path: Path,
     broken.parent.mkdir()
     broken.write_bytes(b"\x7fELF no program")
     broken.chmod(0o755)
-    assert gpus(machine({}), path=str(broken.parent), system="Linux").nvidia_error
+    found = gpus(machine({}), path=str(broken.parent), system="Windows")
+    assert found.nvidia_error
+    assert found.found == [Gpu("NVIDIA", None, None, integrated=False)]
+    # A Linux that has the driver and no GPU.
+    assert gpus(machine(on_the_bus("06:00.0", "0x1af4")), path=str(broken.parent), system="Linux").found == []
 
 
 def test_without_the_bus_the_driver_s_own_folder_names_the_gpu(machine: Machine) -> None:

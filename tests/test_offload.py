@@ -84,20 +84,20 @@ def test_what_stands_between_llama_cpp_and_a_gpu_is_said_with_the_way_out(
     gpus: Gpus, tried: Probe, level: str, says: str, do: str | None
 ) -> None:
     found = judge(gpus, tried, container=False)
-    assert found[0] == level
-    assert says in found[1]
-    assert (found[2] is None) if do is None else (do in str(found[2]))
+    assert found.level == level
+    assert says in found.says
+    assert (found.do is None) if do is None else (do in str(found.do))
 
 
 @pytest.mark.parametrize(
     ("gpu", "flag"), [(H100, "--gpus all"), (Gpu("AMD", None, None, integrated=False), "--device /dev/dri")]
 )
 def test_a_container_that_was_not_given_the_gpu_is_told_from_a_missing_driver(gpu: Gpu, flag: str) -> None:
-    level, says, do = judge(seen(gpu, driver=None, devices=False), CPU, container=True)
-    assert level == "to know"
-    assert "this container was not given it" in says
-    assert flag in str(do)
-    assert judge(seen(gpu), CPU, container=True)[0] == "needs doing"
+    found = judge(seen(gpu, driver=None, devices=False), CPU, container=True)
+    assert found.level == "to know"
+    assert "this container was not given it" in found.says
+    assert flag in str(found.do)
+    assert judge(seen(gpu), CPU, container=True).level == "needs doing"
 
 
 def test_the_rebuild_is_spelled_for_the_shell_of_the_system() -> None:

@@ -11,6 +11,7 @@ import msgspec
 
 import glimp_local
 from glimp_local import trace
+from glimp_local.belongings import Folder, PairState
 from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures, Seconds
 from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
@@ -38,7 +39,8 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
-from glimp_local.examination import Examination, Finding, Folder, PairState, Terminal
+from glimp_local.examination import Examination, Terminal
+from glimp_local.finding import Finding
 from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
 from glimp_local.model_files import download_command
 from glimp_local.places import Places

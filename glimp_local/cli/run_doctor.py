@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from glimp_local.examination import Examination, Finding, Level, examine
+from glimp_local.examination import Examination, examine
+from glimp_local.finding import Finding, Level
 from glimp_local.privacy import without_names
 from glimp_local.routing import Model
 

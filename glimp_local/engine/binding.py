@@ -20,11 +20,8 @@ from glimp_local.rebuilding import RELEASE, install_command, rebuild_command
 try:
     import llama_cpp
     import llama_cpp._ggml
-except (
-    ImportError,
-    OSError,
-    RuntimeError,
-) as error:  # a library of its own, or of a GPU, is missing
+except (ImportError, OSError, RuntimeError) as error:
+    # A library of its own, or of a GPU, is missing; or it is not installed.
     raise BindingError(
         f"llama-cpp-python cannot be loaded: {error}", hint=f"compile it on this machine: {install_command()}"
     ) from error
