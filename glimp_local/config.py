@@ -72,7 +72,7 @@ class EngineOptions(Strict, frozen=True):
     batch: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     """Most tokens of a prompt computed at once; a cancel waits for one batch. 0 takes 512 on a GPU and 128 on a CPU."""
     threads: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
-    """CPU threads for one token at a time; 0 takes the physical cores, and one thread for a tiny model."""
+    """CPU threads for one token at a time; 0 takes the physical cores that may be used, and one for a tiny model."""
     threads_batch: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
     """CPU threads for several tokens at once, as in a prompt; 0 takes as many as for one."""
     flash_attention: Literal["auto", "on", "off"] = "auto"
@@ -180,11 +180,15 @@ class PairConfig(Strict, frozen=True):
 
 
 class Catalogue(msgspec.Struct, frozen=True):
-    """All pairs known, and which one is used when none is named."""
+    """All pairs known, which one is used when none is named, and which file says so."""
 
     pairs: dict[str, PairConfig]
     default: str
     """Empty where no file names one: then `choice.py` finds the best one that is there."""
+    origins: dict[str, dict[str, Any]]
+    """For each pair, the file that each key comes from which a file sets: in the shape of the pair's table."""
+    default_from: Path | None
+    """None where no file names one."""
 
     def pair(self, name: str) -> PairConfig:
         """Find a pair by name; raises UsageError with the names that are close."""
@@ -216,19 +220,27 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
         raise ConfigError(f"{extra}: no such file", hint="--models and GLIMP_MODELS want the path of a models.toml")
     files = [packaged_file(), extra or user_file()]
     merged: dict[str, Any] = {}
-    default = ""
+    origins: dict[str, dict[str, Any]] = {}
+    default, default_from = "", None
     for file in files:
         if file.exists():
             tables, named = _read(file)
-            default = named or default
+            if named:
+                default, default_from = named, file
             for name, table in tables.items():
                 merged[name] = merge(merged.get(name, {}), table)
+                origins[name] = merge(origins.get(name, {}), _all_from(file, table))
     pairs = {name: _convert(table, PairConfig, files[-1], f"pairs.{name}") for name, table in merged.items()}
     for name, pair in pairs.items():
         _check_pair(name, pair, files[-1])
     if default and default not in pairs:
         raise ConfigError(f"{files[-1]}: default = {default!r} is no pair{_did_you_mean(default, pairs)}")
-    return Catalogue(pairs, default)
+    return Catalogue(pairs, default, origins, default_from)
+
+
+def _all_from(file: Path, table: dict[str, Any]) -> dict[str, Any]:
+    """Give a table with the file in the place of each value: merged like the values, it says where they come from."""
+    return {key: _all_from(file, value) if isinstance(value, dict) else file for key, value in table.items()}
 
 
 def _check_pair(name: str, pair: PairConfig, file: Path) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import platformdirs
+
+from glimp_local.places import data_folder
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ class EntropyHistory:
         identity = "|".join(f"{path.name}:{path.stat().st_size}" for path in (small, large)) + f"|{top_k}"
         identity += f"|{task}" if task else ""
         key = hashlib.sha256(identity.encode()).hexdigest()[:16]
-        folder = platformdirs.user_data_path("glimp", appauthor=False) / "entropies"
+        folder = data_folder() / "entropies"
         self.path = folder / f"{key}.json"
 
     def read(self) -> list[float]:

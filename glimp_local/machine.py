@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import re
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import psutil
 
-from glimp_local import __version__
+from glimp_local import __version__, hardware
 
 # llama.cpp takes a moment to load, and what only reads files does without: it is imported where it is asked.
 
@@ -48,52 +50,21 @@ def survey() -> Machine:
 
     unified = platform.system() == "Darwin" and platform.machine() == "arm64"
     return Machine(
-        free_bytes=free_memory(),
+        free_bytes=hardware.memory().free_bytes,
         gpus=tuple(
             Gpu(device.name, device.free_bytes, device.kind == "integrated GPU" or unified)
             for device in binding.devices()
-            if device.kind in {"GPU", "integrated GPU"}
+            if device.is_gpu
         ),
         repacked=repacked(),
     )
-
-
-def free_memory(cgroups: Path = Path("/sys/fs/cgroup")) -> int:
-    """Give the bytes of memory that can be taken, no more than a container's limit leaves."""
-    free: int = psutil.virtual_memory().available
-    for limit_name, used_name in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        limit, used = (_number(cgroups / name) for name in (limit_name, used_name))
-        if limit is not None and used is not None:
-            # What a container holds of files is given up where memory is wanted.
-            held = _file_pages((cgroups / used_name).with_name("memory.stat"))
-            free = min(free, max(0, limit - used + held))
-    return free
-
-
-def _number(path: Path) -> int | None:
-    try:
-        return int(path.read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no such group, or no limit ("max")
-        return None
-
-
-def _file_pages(path: Path) -> int:
-    try:
-        lines = path.read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return 0
-    found = dict(line.split(maxsplit=1) for line in lines if " " in line)
-    return int(found.get("inactive_file", 0)) + int(found.get("active_file", 0))
 
 
 def repacked() -> frozenset[str]:
     """Name the number types of which llama.cpp keeps matrices in an order of its own on this processor."""
     from glimp_local.engine import binding  # noqa: PLC0415 - as said above
 
-    features = binding.features()
+    features = set(re.findall(r"(\w+) = 1\b", binding.features()))
     if "REPACK" not in features:
         return frozenset()
     return frozenset(type_ for feature, types in _REPACKED.items() if feature in features for type_ in types)
@@ -101,11 +72,9 @@ def repacked() -> frozenset[str]:
 
 def describe() -> str:
     """Name the machine and the versions in one line."""
-    from glimp_local.engine import binding  # noqa: PLC0415 - as said above
-
     return (
         f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
-        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {binding.RELEASE}; "
+        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {version('llama-cpp-python')}; "
         f"glimp-local {__version__}"
     )
 

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import platformdirs
 from filelock import FileLock, Timeout
 
 from glimp_local import caches
@@ -33,6 +32,7 @@ from glimp_local.events import (
     answer_of,
     encode,
 )
+from glimp_local.places import data_folder
 from glimp_local.routing import Model
 
 _VERSION = 1
@@ -189,12 +189,21 @@ def _hold(lock: FileLock, session: SavedSession) -> None:
 
 def folder() -> Path:
     """Give the folder of the saved conversations; it need not exist."""
-    return platformdirs.user_data_path("glimp", appauthor=False) / "sessions"
+    return data_folder() / "sessions"
+
+
+def ids() -> list[str]:
+    """Give the ids of all conversations, the one written to last first; none of them is read."""
+    return [path.stem for path in _paths()]
+
+
+def _paths() -> list[Path]:
+    return sorted(folder().glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def saved_sessions() -> Iterator[SavedSession]:
     """Read all conversations, the one written to last first; files that are none are left out."""
-    for path in sorted(folder().glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True):
+    for path in _paths():
         try:
             yield read(path)
         except UsageError:

@@ -1,134 +1,196 @@
-"""`glimp doctor`: what it says of a machine, and what `--tune` measures, prints and writes."""
+"""`glimp doctor`: what it says of a machine, whatever is broken on it, and what it must not say."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from glimp_local.config import EngineOptions, load_catalogue, user_file
-from glimp_local.engine.binding import RELEASE
-from tests.commands import QUESTION, Glimp
+from glimp_local import examination, hardware
+from glimp_local.config import user_file
+from glimp_local.examination import Examination, examine
+from glimp_local.finding import Finding
+from glimp_local.probe import Objection, Probe
+from glimp_local.rebuilding import RELEASE
+from tests.commands import Glimp
+
+SUBJECTS = {
+    *("packages", "llama.cpp", "devices", "GPU", "threads", "memory", "folders", "models.toml", "pairs", "terminal"),
+    "variables",
+}
 
 
-def options(file: Path | None = None) -> list[EngineOptions]:
-    """Give how the built-in pair is loaded."""
-    pair = load_catalogue(file).pair("builtin")
-    assert pair.small is not None
-    assert pair.large is not None
-    return [pair.small.options, pair.large.options]
+def mine(text: str) -> None:
+    user_file().parent.mkdir(parents=True)
+    user_file().write_text(text)
 
 
-def test_the_doctor_says_what_it_finds_and_loads_no_model(glimp: Glimp, home: Path) -> None:
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Examination]:
+    """Examine without starting llama.cpp."""
+    monkeypatch.setattr(examination, "probe", lambda: Probe(objection=Objection("not tried")))
+    return lambda pair=None: examine(pair=pair, environment={})
+
+
+def undone(found: Examination, subject: str) -> list[Finding]:
+    return [finding for finding in found.findings if (finding.subject, finding.level) == (subject, "needs doing")]
+
+
+def test_the_report_has_every_subject_in_words_and_in_json(glimp: Glimp, home: Path) -> None:
+    before = sorted(home.rglob("*"))
     result = glimp("doctor")
-    assert result.code == 0, result.err
     assert RELEASE in result.out
-    assert f"{user_file()} (not there yet)" in result.out
+    assert "~/config/glimp/models.toml (not there yet)" in result.out
+    assert "a token comes out of the built-in small model" in result.out
     assert "glimp doctor --tune" in result.out
     found = json.loads(glimp("doctor", "--json").out)
+    assert {finding["subject"] for finding in found["findings"]} == SUBJECTS
     assert found["llama_cpp_python"] == RELEASE
     assert 1 <= found["physical_cores"] <= found["logical_cores"]
-    assert Path(found["data_folder"]).is_relative_to(home)
+    assert found["data_folder"] == "~/data/glimp"
+    assert [pair["pair"] for pair in found["pairs"] if pair["ready"]] == ["builtin"]
+    assert found["default_pair"] == "builtin"
     assert found["tuning"] is None
-    assert not user_file().exists()
+    needs_doing = [finding for finding in found["findings"] if finding["level"] == "needs doing"]
+    assert result.code == (1 if needs_doing else 0)
+    assert all(finding["do"] for finding in needs_doing)
+    assert sorted(home.rglob("*")) == before
 
 
-def test_flags_that_only_matter_for_tuning_are_refused_without_it(glimp: Glimp) -> None:
-    result = glimp("doctor", "--pair", "builtin")
-    assert result.code == 2
-    assert "--pair has an effect with --tune alone" in result.err
-    assert "add --tune" in result.err
+def test_a_broken_models_toml_is_a_finding_and_hides_nothing_else(glimp: Glimp) -> None:
+    mine("[pairs.builtin]\ntreshold = 1\n")
+    result = glimp("doctor")
+    assert result.code == 1
+    assert "unknown key `treshold` (did you mean 'threshold'?)" in result.out
+    assert "a token comes out" in result.out
+    assert "Traceback" not in result.err
+    found = json.loads(glimp("doctor", "--json").out)
+    assert found["pairs"] == []
+    assert {finding["subject"] for finding in found["findings"]} == SUBJECTS - {"pairs"}
 
 
-def test_tuning_writes_the_threads_of_both_models_and_keeps_all_else(glimp: Glimp) -> None:
-    user_file().parent.mkdir(parents=True)
-    mine = "# Mine.\n[pairs.builtin]\nthreshold = 0.2  # tried out\n"
-    user_file().write_text(mine)
-    result = glimp("doctor", "--tune", "--json", "--gpu-layers", "0")
-    assert result.code == 0, result.err
-    found = json.loads(result.out)["tuning"]
-    assert found["pair"] == "builtin"
-    assert found["written"] == str(user_file())
-    assert user_file().read_text().startswith(mine)
-    for model, option in zip(("small", "large"), options(), strict=True):
-        chosen = (found[model]["threads"], found[model]["threads_batch"])
-        assert (option.threads, option.threads_batch) == chosen
-        assert min(chosen) >= 1
-        assert option == EngineOptions(threads=chosen[0], threads_batch=chosen[1])
-        for phase, of_phase in (("decode", chosen[0]), ("prefill", chosen[1])):
-            reached = {speed["threads"]: speed[f"{phase}_tokens_per_second"] for speed in found[model]["speeds"]}
-            best = max(filter(None, reached.values()))
-            assert of_phase == min(count for count, speed in reached.items() if speed and speed >= 0.97 * best)
+def test_a_llama_cpp_that_does_not_load_is_a_finding_and_hides_nothing_else(
+    glimp: Glimp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = tmp_path / "llama_cpp.py"
+    fake.write_text("raise ImportError('libcuda.so.1: cannot open shared object file')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = glimp("doctor")
+    assert result.code == 1
+    assert "llama.cpp does not start: llama-cpp-python cannot be loaded: libcuda.so.1: cannot open" in result.out
+    assert "do: compile it on this machine: pip install" in result.out
+    assert "Traceback" not in result.err
+    for other in (["solve", "--text", "?"], ["doctor", "--tune"]):
+        result = glimp(*other)
+        assert (result.code, "Traceback" in result.err) == (1, False)
+        assert "llama-cpp-python cannot be loaded: libcuda.so.1" in result.err
+    found = json.loads(glimp("doctor", "--json").out)
+    assert found["probe"]["build"] is None
+    assert {finding["subject"] for finding in found["findings"]} == SUBJECTS - {"devices"}
 
 
-def test_tuning_writes_into_the_file_that_models_names(glimp: Glimp, tmp_path: Path) -> None:
-    file = tmp_path / "other.toml"
-    file.write_text("")
-    result = glimp("doctor", "--tune", "--models", file, "--gpu-layers", "0")
-    assert result.code == 0, result.err
-    assert f"Written into {file}" in result.out
-    assert "threads   one token at a time   prompts of" in result.out
-    assert "small: glimp built-in small" in result.out
-    assert all(option.threads and option.threads_batch for option in options(file))
-    assert not user_file().exists()
+def test_no_connection_is_opened(glimp: Glimp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    blocked = "import socket\n\ndef refuse(*_):\n    raise SystemExit('a socket')\n\nsocket.socket = refuse\n"
+    (tmp_path / "sitecustomize.py").write_text(blocked)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = glimp("doctor")
+    assert "a socket" not in result.out + result.err
+    assert "a token comes out" in result.out
 
 
-def test_for_two_files_the_flags_to_use_are_printed(glimp: Glimp) -> None:
-    paths = ["--small", str(glimp.tiny / "small.gguf"), "--large", str(glimp.tiny / "large.gguf")]
-    result = glimp("doctor", "--tune", *paths, "--gpu-layers", "0")
-    assert result.code == 0, result.err
-    flags = result.out.split("The flags that say so: ")[1].split()
-    assert [flag for flag in flags if flag.startswith("--")] == [
-        *("--threads-small", "--threads-batch-small", "--threads-large", "--threads-batch-large"),
-    ]
-    assert not user_file().exists()
-    assert glimp.solve("--text", QUESTION, *flags).code == 0
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_nothing_in_it_is_private(glimp: Glimp, home: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
+    monkeypatch.setenv("USER", "jane")
+    monkeypatch.setenv("LOGNAME", "jane")
+    monkeypatch.setenv("HF_TOKEN", "hf_abcdefghijklmnopqrstuvwxyz0123456789")
+    monkeypatch.setenv("HTTPS_PROXY", "http://jane:secret@proxy.example:3128")
+    monkeypatch.setenv("GLIMP_PAIR", "mail@jane.example.org")
+    mine(f'[pairs.builtin]\npolicy = "{home}/hf_abcdefghijklmnopqrstuvwxyz0123456789"\n')
+    out = glimp("doctor", *flags).out
+    assert "HF_TOKEN" in out
+    assert "HTTPS_PROXY" in out
+    assert "invalid enum value '~/<token>'" in out
+    for private in (str(home), "jane", "secret", "proxy.example", "hf_abc", "example.org"):
+        assert private not in out, private
 
 
-def test_a_pair_that_uses_one_model_has_that_one_measured(glimp: Glimp) -> None:
-    user_file().parent.mkdir(parents=True)
-    user_file().write_text(f'[pairs.a]\npolicy = "small"\nsmall = {{path = "{glimp.tiny / "small.gguf"}"}}\n')
-    found = json.loads(glimp("doctor", "--tune", "--pair", "a", "--json", "--gpu-layers", "0").out)["tuning"]
-    assert found["large"] is None
-    pair = load_catalogue().pair("a")
-    assert pair.small is not None
-    assert pair.small.options.threads == found["small"]["threads"]
+def test_a_folder_that_cannot_be_written_needs_doing(
+    examined: Callable[..., Examination], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").write_text("")
+    monkeypatch.setenv("XDG_DATA_HOME", str(home / "file"))
+    found = examined()
+    (finding,) = undone(found, "folders")
+    assert finding.says.startswith(f"data: {home}/file/glimp")
+    assert finding.says.endswith("cannot be written")
+    assert [folder.writable for folder in found.folders] == [True, False, True]
 
 
-def patched(patch: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run `glimp` with something of it replaced."""
-    code = f"import sys; sys.argv = {['glimp', *arguments]!r}\n{patch}\nfrom glimp_local.cli import main; main()"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+def test_a_disk_that_is_full_needs_doing(examined: Callable[..., Examination], monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000_000))
+    (finding,) = undone(examined(), "pairs")
+    assert finding.says.startswith("the smallest pair that is not here takes 3.1 GB, and 1.0 GB are free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
+    assert len(undone(examined(), "folders")) == 3
 
 
-@pytest.mark.parametrize("moment", ["done < 0.1", "done == 1"])
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_an_interrupt_writes_nothing(name: str, code: int, moment: str) -> None:
-    patch = (
-        "import os, signal; from glimp_local.cli import run_doctor\n"
-        f"run_doctor._show_done = lambda bar, task, done: {moment} and task == 1"
-        f" and os.kill(os.getpid(), signal.{name})"
+def test_a_default_that_is_not_here_needs_doing_and_so_does_one_that_nobody_knows(
+    examined: Callable[..., Examination],
+) -> None:
+    mine('default = "qwen3-0.6b-4b"\n')
+    found = examined()
+    (finding,) = undone(found, "pairs")
+    assert found.default_pair == "qwen3-0.6b-4b"
+    assert "is not on this machine" in finding.says
+    assert "Qwen/Qwen3-0.6B-GGUF" in str(finding.do)
+    (finding,) = undone(examined(pair="qwen3-0.6b-4"), "pairs")
+    assert "there is no pair 'qwen3-0.6b-4' (did you mean" in finding.says
+
+
+def test_a_pair_that_uses_one_model_is_ready_with_that_one(examined: Callable[..., Examination], tiny: Path) -> None:
+    small = tiny / "small.gguf"
+    both = f'small.path = "{small}"\nlarge.path = "no.gguf"\n'
+    mine(f'[pairs.a]\npolicy = "small"\n{both}[pairs.b]\n{both}')
+    ready = {state.pair: state.ready for state in examined().pairs}
+    assert (ready["a"], ready["b"]) == (True, False)
+
+
+def test_what_cannot_be_examined_is_said_and_hides_nothing_else(
+    examined: Callable[..., Examination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> Any:
+        raise ZeroDivisionError("odd")
+
+    for name in ("memory", "cpus", "gpus"):
+        monkeypatch.setattr(hardware, name, fail)
+    found = examined()
+    assert (found.memory, found.cpus, found.physical_cores, found.gpus_found) == (None, None, None, None)
+    failed = [finding for finding in found.findings if finding.says == "could not be examined: ZeroDivisionError: odd"]
+    assert [finding.subject for finding in failed] == ["GPU", "threads", "memory"]
+    assert {finding.subject for finding in found.findings} == SUBJECTS - {"devices"}
+
+
+def test_a_limit_of_a_container_is_said(examined: Callable[..., Examination], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hardware, "cpus", lambda: hardware.Cpus(16, 32, 4, 2.0))
+    monkeypatch.setattr(hardware, "memory", lambda: hardware.Memory(2**35, 2**31, 0, 0, 2**32, 2**31))
+    says = {finding.says: finding.level for finding in examined().findings}
+    cores = (
+        "16 physical cores, 32 logical, but this process may run on 4 of them and may spend the time of 2 (the limit "
+        "of its container or control group): glimp takes 2 threads for a model, one for a tiny one"
     )
-    done = patched(patch, "doctor", "--tune")
-    assert done.returncode == code
-    assert "interrupted: nothing was written" in done.stderr
-    assert done.stdout == ""
-    assert not user_file().exists()
+    assert says[cores] == "to know"
+    assert says["its container or control group lets this process have 4.0 GiB only"] == "to know"
+    assert any(text.startswith("memory is scarce now") for text in says)
 
 
-def test_there_is_nothing_to_tune_where_a_gpu_computes_everything() -> None:
-    patch = "from glimp_local.engine import binding; binding.gpus = lambda: ['a GPU']"
-    done = patched(patch, "doctor", "--tune")
-    assert done.returncode == 0, done.stderr
-    assert "GPUs         a GPU" in done.stdout
-    assert done.stdout.count("a GPU computes all layers") == 2
-    assert not user_file().exists()
-    done = patched(patch, "doctor", "--tune", "--gpu-layers-small", "0")
-    assert done.returncode == 0, done.stderr
-    assert "large: a GPU computes all layers" in done.stdout
-    small, large = options()
-    assert small.threads >= 1
-    assert large == EngineOptions()
+def test_a_terminal_without_unicode_or_colours_is_said(glimp: Glimp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    monkeypatch.setenv("NO_COLOR", "1")
+    result = glimp("doctor")
+    assert "colours: none; encoding: ascii" in result.out
+    assert "becomes a question mark" in result.out

@@ -10,14 +10,17 @@ from typing import get_args
 import msgspec
 
 import glimp_local
-from glimp_local import trace
+from glimp_local import plan, trace
+from glimp_local.belongings import Folder, PairState
 from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures, Seconds
 from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
 from glimp_local.calibration import Cut
 from glimp_local.cli.run_calibrate import Calibration
-from glimp_local.cli.run_doctor import Examination, PairTuning
+from glimp_local.cli.run_config import Shown
 from glimp_local.cli.run_models import Pull, Pulled, Removal, Verification
+from glimp_local.cli.run_plan import PlanReport
+from glimp_local.cli.run_tune import PairTuning
 from glimp_local.comparison import Comparison
 from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings
 from glimp_local.events import (
@@ -39,9 +42,15 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
+from glimp_local.examination import Examination, Terminal
+from glimp_local.finding import Finding
+from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
 from glimp_local.inspection import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.inventory import FileEntry, Inventory, PairEntry
 from glimp_local.model_files import pull_command
+from glimp_local.places import Places
+from glimp_local.probe import Build, Objection, Probe, Proof
+from glimp_local.provenance import Setting
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.tuning import Speed, Tuning
 from glimp_local.verification import Verified
@@ -91,10 +100,17 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     text = (ROOT / "docs" / "json.md").read_text()
     events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
     of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
-    others = (Calibration, Cut, trace.Figures, trace.WhatIf, Examination, PairTuning, Tuning, Speed)
+    others = (Calibration, Cut, trace.Figures, trace.WhatIf, PairTuning, Tuning, Speed)
     of_headers = (Comparison, MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo)
     of_files = (Inventory, PairEntry, FileEntry, Pull, Pulled, Verification, Verified, Removal)
-    for struct in (Solution, Step, Stats, ModelStats, *events_, *of_a_bench, *others, *of_headers, *of_files):
+    of_a_plan = (PlanReport, plan.Plan, plan.ModelPlan, plan.Part, plan.Room)
+    of_the_doctor = (Examination, Finding, Folder, PairState, Terminal, Cpus, Memory, Gpus, Gpu)
+    of_the_probe = (Probe, Build, Device, Proof, Objection)
+    of_the_configuration = (Shown, Setting, Places)
+    of_a_run = (Solution, Step, Stats, ModelStats, *events_)
+    of_models = (*of_headers, *of_files, *of_a_plan)
+    of_a_machine = (*of_the_doctor, *of_the_probe, *of_the_configuration)
+    for struct in (*of_a_run, *of_a_bench, *others, *of_models, *of_a_machine):
         for field in struct.__struct_fields__:
             assert f"`{field}`" in text, f"{struct.__name__}.{field}"
     for event in events_:

@@ -101,6 +101,13 @@ def test_a_conversation_is_written_and_removed_by_one_at_a_time(pair: Pair) -> N
     assert list(saved.folder().iterdir()) == []
 
 
+def test_a_conversation_that_is_not_to_be_removed_after_all_is_kept_and_that_is_said(pair: Pair) -> None:
+    found = talk(pair, "first")
+    result = CliRunner().invoke(cli, ["sessions", "rm", found.id], input="n\n")
+    assert (result.exit_code, f"kept {found.id}" in result.output) == (0, True)
+    assert saved.find().id == found.id
+
+
 def test_a_question_taken_back_is_gone(pair: Pair) -> None:
     found = talk(pair, "first", "second")
     log = saved.SessionLog(found)

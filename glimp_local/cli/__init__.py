@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+from click.shell_completion import CompletionItem
 
 from glimp_local import __version__
 from glimp_local.errors import GlimpError
@@ -19,9 +20,11 @@ _COMMANDS = {
     "bench": "Measure whether routing pays on a pair and a set of problems.",
     "calibrate": "Find the thresholds that send given shares of the steps to the large model.",
     "plan": "Show how a pair shares the memory of this machine, or of another one.",
-    "doctor": "Say what glimp finds on this machine, and measure how many threads suit a pair.",
-    "trace": "A saved run looked at again, step by step.",
-    "sessions": "The conversations that were saved.",
+    "doctor": "Examine this machine and say what needs doing; measure how many threads suit a pair.",
+    "trace": "Show a saved run again, step by step.",
+    "sessions": "List, show, export and remove saved conversations.",
+    "config": "Say where the settings are, and where each value comes from.",
+    "completion": "Print the script that lets a shell complete glimp's commands, pairs and conversations.",
 }
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""
 
@@ -42,6 +45,11 @@ class _Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """Offer the commands without importing them; before a command, this group's own flags."""
+        offers = [CompletionItem(name, help=says) for name, says in _COMMANDS.items() if name.startswith(incomplete)]
+        return [*offers, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
@@ -59,7 +67,37 @@ class _Commands(click.Group):
             ctx.exit(1)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG = """\b
+Examples:
+  glimp solve examples/marbles.txt --thoughts
+  glimp chat
+  glimp doctor
+
+`glimp COMMAND --help` has the flags, examples and exit codes of a command.
+
+\b
+Environment:
+  GLIMP_PAIR      a pair of models.toml, in place of its default (--pair counts more)
+  GLIMP_MODELS    a models.toml in place of yours (--models counts more)
+  HF_HOME, HF_HUB_CACHE, HF_TOKEN, HF_HUB_OFFLINE    are huggingface-hub's own
+  NO_COLOR        no colours
+
+\b
+Exit codes:
+  0    done
+  1    an error, or something that needs doing (doctor)
+  2    a flag, an input or a models.toml that cannot be used
+  3    a model is missing or unreadable
+  4    a budget of tokens, context or time was spent
+  130  interrupted (143 by SIGTERM)
+"""
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, "-V", "--version", prog_name="glimp", message="%(prog)s %(version)s")
 def cli() -> None:
     """Let two local models reason together: each step is written by the model it needs.
@@ -79,4 +117,4 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
-    cli()
+    cli(prog_name="glimp")  # whatever it was started as: completion goes by this name

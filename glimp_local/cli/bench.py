@@ -12,7 +12,9 @@ from typing import Any
 
 import click
 
+from glimp_local.cli.completers import complete_problems
 from glimp_local.cli.flags import FILE, Number, engine_options, model_options, pair_settings
+from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import GlimpError, UsageError
 
 # Only what `--help` and usage errors need is imported here; the bench itself is in `cli/run_bench.py`.
@@ -20,8 +22,8 @@ from glimp_local.errors import GlimpError, UsageError
 _KINDS = ("small", "large", "threshold", "share", "random", "specreason", "speculative")
 _EXTRA = ("scipy", "matplotlib", "math_verify", "pyarrow")
 
-_EPILOG = """\b
-PROBLEMS is a file of JSON lines, {"problem": "...", "answer": "..."} each (GSM8K's own form, with "question", too), or
+_EPILOG = f"""\b
+PROBLEMS is a file of JSON lines, {{"problem": "...", "answer": "..."}} each (or GSM8K's own form, with "question"), or
   builtin   500 stories for the built-in pair, none of which it was trained on
   gsm8k, math500, aime24, aime25    from the hub's cache; --download fetches them first
 
@@ -31,6 +33,7 @@ Examples:
   glimp bench mine.jsonl --pair qwen3-0.6b-4b --threshold 0.8 --threshold 1.2 --share 0.2
   glimp bench gsm8k --download --limit 100 --policy large --policy threshold --policy random
 
+{ENVIRONMENT}
 \b
 Exit codes:
   0    every run is done
@@ -42,8 +45,8 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("problems")
+@click.command(cls=Command, epilog=_EPILOG)
+@click.argument("problems", shell_complete=complete_problems, help="A file of JSON lines, or a name (see below).")
 @click.option(
     "--policy",
     "kinds",

@@ -8,12 +8,14 @@ from typing import Any
 import click
 
 from glimp_local.cli.bench import require_extra
+from glimp_local.cli.completers import complete_problems
 from glimp_local.cli.flags import Number, engine_options, model_options, pair_settings
+from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 
 # Only what `--help` and usage errors need is imported here; the runs are in `cli/run_calibrate.py`.
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 PROBLEMS is what `glimp bench` takes; answers are not needed and not read. The more like your own tasks, the better.
 
 \b
@@ -22,14 +24,21 @@ Examples:
   glimp calibrate mine.jsonl --pair qwen3-0.6b-4b --limit 20 --agreement
   glimp calibrate mine.jsonl --pair qwen3-0.6b-4b --share 0.2 --write
 
+{ENVIRONMENT}
 \b
 Exit codes: 0 done; 1 an error; 2 a flag, an input or a models.toml that cannot be used; 3 a model is missing or
 unreadable; 130 interrupted (143 by SIGTERM): nothing is stored or written then.
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("problems", default="builtin", metavar="[PROBLEMS]")
+@click.command(cls=Command, epilog=_EPILOG)
+@click.argument(
+    "problems",
+    default="builtin",
+    metavar="[PROBLEMS]",
+    shell_complete=complete_problems,
+    help="A file of JSON lines, or a name as for bench.",
+)
 @click.option(
     "--limit", type=click.IntRange(1), default=12, show_default=True, metavar="N", help="The first N problems."
 )

@@ -8,25 +8,38 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from glimp_local.cli.completers import complete_session
 from glimp_local.cli.flags import Number, engine_options, pair_options, pair_settings
+from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
 if TYPE_CHECKING:
     from glimp_local.saved import Header
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 Examples:
   glimp chat
   glimp chat --pair qwen3-0.6b-4b --share 0.2
   glimp chat --continue
+  glimp chat --resume 20
+
+{ENVIRONMENT}
+\b
+Exit codes: 0 left; 1 an error; 2 a flag, a conversation or a models.toml that cannot be used; 3 a model is missing or
+unreadable; 130 interrupted while loading (143 by SIGTERM).
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG)
 @pair_options
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
-@click.option("--resume", metavar="ID", help="Go on with this one; `glimp sessions list` shows the ids.")
+@click.option(
+    "--resume",
+    metavar="ID",
+    shell_complete=complete_session,
+    help="Go on with this one; `glimp sessions list` shows the ids, and the beginning or end of one is enough.",
+)
 @click.option(
     "--keep-caches",
     type=Number(0),

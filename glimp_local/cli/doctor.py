@@ -8,37 +8,52 @@ from typing import Any
 import click
 
 from glimp_local.cli.flags import engine_options, loading_options, pair_settings
+from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 
 # Only what `--help` and usage errors need is imported here; the rest is in `cli/run_doctor.py`.
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 Examples:
   glimp doctor
+  glimp doctor --json > report.json
   glimp doctor --tune
   glimp doctor --tune --pair qwen3-0.6b-4b
+  glimp doctor --tune --small A.gguf --large B.gguf
 
+{ENVIRONMENT}
 \b
-Exit codes: 0 done; 1 an error; 2 a flag or a models.toml that cannot be used; 3 a model is missing or unreadable; 130
-interrupted (143 by SIGTERM): nothing is written then.
+Exit codes:
+  0    nothing needs doing; with --tune: measured
+  1    something needs doing, and the report says what; with --tune: an error
+  2    a flag, or (with --tune) a models.toml that cannot be used
+  3    with --tune: a model is missing or unreadable
+  130  interrupted (143 by SIGTERM): nothing is written then
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG)
 @click.option("--tune", is_flag=True, help="Measure the threads of a pair and write them into your models.toml.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @loading_options
 def doctor(**flags: Any) -> None:
-    """Say what glimp finds on this machine.
+    """Examine this machine and say what needs doing.
 
-    --tune measures about half a minute for each model of a pair, with how many threads it computes one token at a
+    It looks at llama-cpp-python and its build, at the GPUs and whether work goes to them, at threads, memory, disk and
+    folders, models.toml and the pairs that are here, packages and the terminal. Each finding is fine, to know, or needs
+    doing. The built-in small model writes one token as proof. The network is not touched, and nothing is written.
+
+    The report can be put into a bug report as it is: your home folder stands in it as ~, your name, this machine's
+    name, e-mail addresses and tokens do not, and of variables only the names.
+
+    --tune also measures, about half a minute for each model of a pair, with how many threads it computes one token at a
     time, and a prompt, fastest. The fewest that come within 3% of the best are written into your models.toml, for that
     pair; for two files (--small, --large) the flags to use are printed. Best when nothing else is at work.
     """
     if not flags["tune"]:
         _refuse_the_flags_of_tune()
-    from glimp_local.cli.run_doctor import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+    from glimp_local.cli.run_doctor import run  # noqa: PLC0415 - `--help` does without
 
     sys.exit(run(pair_settings(flags), engine_options(flags), flags))
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from glimp_local.cli.completers import complete_pair
+from glimp_local.cli.help import options_of
 from glimp_local.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,13 +62,23 @@ class Number(click.ParamType[float]):
         return number
 
 
+_models, _routing, _writing, _loading, _threads = map(
+    options_of, ("Which models", "Routing", "Writing", "Loading", "Threads")
+)
+
 _NAMES = (
-    click.option(
-        "--pair", "name", envvar="GLIMP_PAIR", show_envvar=True, help="A pair of models.toml (else its default)."
+    _models(
+        "--pair",
+        "name",
+        metavar="PAIR",
+        envvar="GLIMP_PAIR",
+        show_envvar=True,
+        shell_complete=complete_pair,
+        help="A pair of models.toml (else its default).",
     ),
-    click.option("--small", type=FILE, metavar="PATH", help="A GGUF as the small model; --large goes with it."),
-    click.option("--large", type=FILE, metavar="PATH", help="A GGUF as the large model."),
-    click.option(
+    _models("--small", type=FILE, metavar="PATH", help="A GGUF as the small model; --large goes with it."),
+    _models("--large", type=FILE, metavar="PATH", help="A GGUF as the large model."),
+    _models(
         "--models",
         "models_file",
         type=FILE,
@@ -78,24 +90,24 @@ _NAMES = (
 )
 
 _WRITING = (
-    click.option("--answer-by", type=click.Choice(["large", "small", "route"]), help="Who writes the answer."),
-    click.option("--max-thought", type=click.IntRange(1), metavar="TOKENS", help="Then the thought is closed."),
-    click.option("--max-answer", type=click.IntRange(1), metavar="TOKENS", help="Then the answer is cut."),
-    click.option("--temperature", type=Number(0, 100), help="Of sampling; 0 takes the likeliest token."),
-    click.option(
+    _writing("--answer-by", type=click.Choice(["large", "small", "route"]), help="Who writes the answer."),
+    _writing("--max-thought", type=click.IntRange(1), metavar="TOKENS", help="Then the thought is closed."),
+    _writing("--max-answer", type=click.IntRange(1), metavar="TOKENS", help="Then the answer is cut."),
+    _writing("--temperature", type=Number(0, 100), help="Of sampling; 0 takes the likeliest token."),
+    _writing(
         "--draft",
         type=Draft(),
         help="Tokens guessed at, to be computed in one batch: as many as are measured to pay, none, or K each time.",
     ),
-    click.option(
+    _writing(
         "--catch-up",
         type=click.Choice(["auto", "lazy", "eager"]),
         help="A model reads what the other one writes when its turn comes (lazy), or beside the writing (eager).",
     ),
-    click.option(
+    _writing(
         "--task", metavar="NAME", help="Kind of task; the entropies that `share` starts from are kept by pair and task."
     ),
-    click.option(
+    _writing(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
         help="Makes a run repeatable; to the last token with --draft off --catch-up lazy.",
@@ -103,51 +115,47 @@ _WRITING = (
 )
 
 _LOADING = (
-    click.option(
+    _loading(
         "--ctx",
         type=click.IntRange(0, 2**24),
         metavar="TOKENS",
         help="Context of each model; 0 is what it was trained for.",
     ),
-    click.option("--gpu-layers", type=_LAYERS, metavar="N", help="Layers of each model on the GPU; -1 is all."),
-    click.option("--gpu-layers-small", type=_LAYERS, metavar="N", help="The same for the small model alone."),
-    click.option("--gpu-layers-large", type=_LAYERS, metavar="N", help="The same for the large model alone."),
-    click.option(
-        "--cache-type", type=click.Choice(["auto", "f16", "q8_0", "q4_0"]), help="Number type of the KV cache."
-    ),
-    click.option(
+    _loading("--gpu-layers", type=_LAYERS, metavar="N", help="Layers of each model on the GPU; -1 is all."),
+    _loading("--gpu-layers-small", type=_LAYERS, metavar="N", help="The same for the small model alone."),
+    _loading("--gpu-layers-large", type=_LAYERS, metavar="N", help="The same for the large model alone."),
+    _loading("--cache-type", type=click.Choice(["auto", "f16", "q8_0", "q4_0"]), help="Number type of the KV cache."),
+    _loading(
         "--flash-attention", type=click.Choice(["auto", "on", "off"]), help="Attention in one pass over the cache."
     ),
-    click.option(
-        "--chat-template", type=FILE, metavar="FILE", help="A Jinja chat template in place of the models' own."
-    ),
+    _loading("--chat-template", type=FILE, metavar="FILE", help="A Jinja chat template in place of the models' own."),
 )
 
 _THREADING = (
-    click.option("--threads", type=_THREADS, metavar="N", help="CPU threads of each model; 0 lets glimp choose."),
-    click.option("--threads-small", type=_THREADS, metavar="N", help="The same for the small model alone."),
-    click.option("--threads-large", type=_THREADS, metavar="N", help="The same for the large model alone."),
-    click.option(
+    _threads("--threads", type=_THREADS, metavar="N", help="CPU threads of each model; 0 lets glimp choose."),
+    _threads("--threads-small", type=_THREADS, metavar="N", help="The same for the small model alone."),
+    _threads("--threads-large", type=_THREADS, metavar="N", help="The same for the large model alone."),
+    _threads(
         "--threads-batch", type=_THREADS, metavar="N", help="CPU threads to read prompts with; 0 is as --threads."
     ),
-    click.option("--threads-batch-small", type=_THREADS, metavar="N", help="The same for the small model alone."),
-    click.option("--threads-batch-large", type=_THREADS, metavar="N", help="The same for the large model alone."),
+    _threads("--threads-batch-small", type=_THREADS, metavar="N", help="The same for the small model alone."),
+    _threads("--threads-batch-large", type=_THREADS, metavar="N", help="The same for the large model alone."),
 )
 
 _ROUTING = (
-    click.option(
+    _routing(
         "--policy",
         type=click.Choice(["threshold", "share", "small", "large", "random", "speculative"]),
         help="Who writes a step. `small` and `large` load one model only; `random` draws at --share; under "
         "`speculative` the large model writes, and the small one drafts for it.",
     ),
-    click.option(
+    _routing(
         "--threshold",
         type=Number(0),
         metavar="NATS",
         help="Entropy above which the large model writes a step (under `share`: at first).",
     ),
-    click.option("--share", type=Number(0, 1), metavar="0..1", help="Aim at this share of steps on the large model."),
+    _routing("--share", type=Number(0, 1), metavar="0..1", help="Aim at this share of steps on the large model."),
 )
 
 

@@ -1,187 +1,54 @@
-"""What `glimp doctor` finds out."""
+"""What `glimp doctor` shows."""
 
 from __future__ import annotations
 
+import os
 import sys
-from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import click
 import msgspec
-import platformdirs
-import psutil
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from glimp_local import models_toml
-from glimp_local.cli.loading import loaded
-from glimp_local.config import user_file
-from glimp_local.engine import binding
-from glimp_local.errors import CancelledError
-from glimp_local.machine import cores, describe
-from glimp_local.pair import Pair
-from glimp_local.routing import MODELS, Model
-from glimp_local.tuning import Tuning, thread_counts, tune
+from glimp_local.examination import Examination, examine
+from glimp_local.finding import Finding, Level
+from glimp_local.privacy import without_names
+from glimp_local.routing import Model
 
-_BUSY = 0.5
-"""From this load on, in threads, something else was at work."""
+if TYPE_CHECKING:
+    from glimp_local.cli.run_tune import PairTuning
 
-
-class PairTuning(msgspec.Struct, frozen=True):
-    """What `--tune` found."""
-
-    pair: str
-    load: float
-    """Threads that were at work on this machine in the minute before."""
-    offloaded: list[Model]
-    """Models of which a GPU computes all layers: threads matter little for them, and are not measured."""
-    small: Tuning | None
-    """None where it was not measured: it is offloaded, or the pair does without it."""
-    large: Tuning | None
-    flags: str
-    """The same choice as flags; empty where nothing was measured."""
-    written: str | None
-    """The models.toml the threads were put into; None for a pair without a name, or where nothing was measured."""
-
-
-class Examination(msgspec.Struct, frozen=True):
-    """What `--json` prints."""
-
-    machine: str
-    llama_cpp_python: str
-    physical_cores: int
-    logical_cores: int
-    gpus: list[str]
-    """Those llama.cpp can offload to."""
-    models_file: str
-    """The user's own models.toml; it need not exist."""
-    data_folder: str
-    """Where conversations and entropies are kept; it need not exist."""
-    tuning: PairTuning | None
+_COLOURS: dict[Level, str] = {"fine": "green", "to know": "yellow", "needs doing": "red"}
 
 
 def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> int:
-    """Examine the machine the way the flags say; give the exit code."""
-    physical, logical = cores()
-    found = Examination(
-        machine=describe(),
-        llama_cpp_python=binding.RELEASE,
-        physical_cores=physical,
-        logical_cores=logical,
-        gpus=binding.gpus(),
-        models_file=str(flags["models_file"] or user_file()),
-        data_folder=str(platformdirs.user_data_path("glimp", appauthor=False)),
-        tuning=_tune(settings, options, flags) if flags["tune"] else None,
-    )
+    """Examine the machine, and tune a pair, the way the flags say; give the exit code."""
+    tuning: PairTuning | None = None
+    says = ["glimp doctor --tune measures how many threads suit each model of a pair, in about a minute."]
+    if flags["tune"]:
+        from glimp_local.cli import run_tune  # noqa: PLC0415 - loads llama.cpp, which may be what does not work
+
+        tuning = run_tune.tune_pair(settings, options, flags)
+        says = run_tune.lines(tuning)
+    found = examine(flags["models_file"], flags["name"])
     if flags["as_json"]:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        report = msgspec.to_builtins(found) | {"tuning": msgspec.to_builtins(tuning)}
+        sys.stdout.write(msgspec.json.encode(without_names(report)).decode() + "\n")
     else:
-        sys.stdout.write("\n".join([*_machine(found), *_tuning(found.tuning)]) + "\n")
-    return 0
+        _show(found, says)
+    undone = any(finding.level == "needs doing" for finding in found.findings)
+    return 1 if undone and tuning is None else 0
 
 
-def _tune(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> PairTuning:
-    load = psutil.getloadavg()[0]
-    try:
-        with loaded(settings, options, flags) as (pair, interrupts):
-            offloaded: list[Model] = [model for model, engine in pair.engines.items() if engine.is_offloaded]
-            tuned = _measure(pair, quiet=flags["quiet"])
-            if interrupts.exit_code is not None:  # it came in the last measurement
-                raise CancelledError("interrupted")  # noqa: TRY301 - it gets its exit code from the context
-    except CancelledError as error:
-        stopped = CancelledError("interrupted: nothing was written")
-        stopped.exit_code = error.exit_code
-        raise stopped from error
-    chosen = {model: {"threads": found.threads, "threads_batch": found.threads_batch} for model, found in tuned.items()}
-    written = None
-    if chosen and not (flags["small"] or flags["large"]):
-        file = flags["models_file"] or user_file()
-        models_toml.put(file, pair.name, {model: {"options": values} for model, values in chosen.items()})
-        written = str(file)
-    return PairTuning(
-        pair=pair.name,
-        load=load,
-        offloaded=offloaded,
-        small=tuned.get("small"),
-        large=tuned.get("large"),
-        flags=" ".join(
-            f"--{key.replace('_', '-')}-{model} {value}"
-            for model, values in chosen.items()
-            for key, value in values.items()
-        ),
-        written=written,
-    )
+def _show(found: Examination, says: list[str]) -> None:
+    colour = False if "NO_COLOR" in os.environ else None
+    machine = "; ".join(filter(None, (found.system, found.machine)))
+    undone = sum(finding.level == "needs doing" for finding in found.findings)
+    summary = "1 thing needs doing." if undone == 1 else f"{undone or 'No'} things need doing."
+    lines = [without_names(machine), "", *map(_line, found.findings), "", summary, "", *map(without_names, says)]
+    click.echo("\n".join(lines), color=colour)
 
 
-def _measure(pair: Pair, *, quiet: bool) -> dict[Model, Tuning]:
-    physical, logical = cores()
-    # From the likeliest to the least likely one.
-    counts = sorted(thread_counts(physical, logical), key=lambda count: (count != physical, count != logical, -count))
-    says = Console(stderr=True)
-    bar = Progress(
-        TextColumn("measuring the {task.description} model"),
-        BarColumn(),
-        console=says,
-        transient=True,
-        disable=quiet or not says.is_terminal,
-    )
-    tuned: dict[Model, Tuning] = {}
-    with bar:
-        for model in MODELS:
-            engine = pair.engines.get(model)
-            if engine is not None and not engine.is_offloaded:
-                task = bar.add_task(model, total=1.0)
-                tuned[model] = tune(engine, counts, on_progress=partial(_show_done, bar, task))
-    return tuned
-
-
-def _show_done(bar: Progress, task: TaskID, done: float) -> None:
-    bar.update(task, completed=done)
-
-
-def _machine(found: Examination) -> list[str]:
-    exists = "" if Path(found.models_file).exists() else " (not there yet)"
-    return [
-        found.machine,
-        f"cores        {found.physical_cores} physical, {found.logical_cores} logical",
-        f"GPUs         {', '.join(found.gpus) or 'none that llama.cpp sees'}",
-        f"models.toml  {found.models_file}{exists}",
-        f"data         {found.data_folder}",
-        "",
-    ]
-
-
-def _tuning(found: PairTuning | None) -> list[str]:
-    if found is None:
-        return ["glimp doctor --tune measures how many threads suit each model of a pair, in about a minute."]
-    lines = []
-    for model in MODELS:
-        tuning: Tuning | None = getattr(found, model)
-        if tuning is not None:
-            lines += [f"{model}: {tuning.name}", *_table(tuning), ""]
-        elif model in found.offloaded:
-            lines += [f"{model}: a GPU computes all layers, so that threads matter little: not measured", ""]
-    if found.flags and found.load > _BUSY:
-        lines.append(
-            f"Something was at work in the minute before (load {found.load:.1f}): if it goes on, measure again later."
-        )
-    if found.written:
-        lines.append(f"Written into {found.written}, for the pair {found.pair!r}.")
-    elif found.flags:
-        lines.append(f"The flags that say so: {found.flags}")
-    return lines
-
-
-def _table(tuning: Tuning) -> list[str]:
-    return [
-        f"  threads   one token at a time   prompts of {tuning.prompt_tokens} tokens",
-        *(
-            f"{speed.threads:>9}{_cell(speed.decode_tokens_per_second)}{_cell(speed.prefill_tokens_per_second)}"
-            for speed in tuning.speeds
-        ),
-        f"  chosen: threads = {tuning.threads}, threads_batch = {tuning.threads_batch}",
-    ]
-
-
-def _cell(tokens_per_second: float | None) -> str:
-    return f"{'left out' if tokens_per_second is None else f'{tokens_per_second:,.1f} tok/s':>22}"
+def _line(finding: Finding) -> str:
+    level = click.style(f"{finding.level:<12}", fg=_COLOURS[finding.level])
+    line = f"{level} {finding.subject:<11} {without_names(finding.says)}"
+    return f"{line}\n{'do:':>28} {without_names(finding.do)}" if finding.do else line

@@ -9,18 +9,21 @@ from typing import Any
 
 import click
 
+from glimp_local.cli.completers import complete_file
 from glimp_local.cli.flags import FILE, engine_options, pair_options, pair_settings
+from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 
 # Only what `--help` and usage errors need is imported here; the run itself is in `cli/run.py`.
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 Examples:
   glimp solve problem.txt
   glimp solve --text "How many primes are there below 30?" --thoughts
   cat problem.txt | glimp solve - --share 0.2 --json > run.json
   glimp solve problem.txt --small A.gguf --large B.gguf --threshold 0.8
 
+{ENVIRONMENT}
 \b
 Exit codes:
   0    the answer is complete
@@ -32,8 +35,14 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("file", required=False, metavar="[FILE|-]")
+@click.command(cls=Command, epilog=_EPILOG)
+@click.argument(
+    "file",
+    required=False,
+    metavar="[FILE|-]",
+    shell_complete=complete_file,
+    help="The problem, as UTF-8 text; without it (or with -) it is read from stdin.",
+)
 @click.option("--text", help="The problem itself, instead of a file.")
 @pair_options
 @click.option("--thoughts", is_flag=True, help="Show each step on stderr: letter, colour, entropy, text.")

@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from glimp_local.cli.completers import complete_session_or_file
 from glimp_local.cli.flags import FILE, Number
+from glimp_local.cli.help import Command
 from glimp_local.errors import UsageError
 
 # Only what `--help` and usage errors need is imported here; the rest is in `cli/run_trace.py`.
@@ -46,8 +48,8 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("file", metavar="FILE|-")
+@click.command(cls=Command, epilog=_EPILOG)
+@click.argument("file", metavar="FILE|ID|-", shell_complete=complete_session_or_file, help="A saved run (see below).")
 @click.option("--run", "number", type=click.IntRange(1), metavar="N", help="Only the N-th run of the file.")
 @click.option("--full", is_flag=True, help="The whole text of each step.")
 @click.option(

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Literal
-
-import llama_cpp
-import llama_cpp._ggml
-import msgspec
 
 from glimp_local.errors import BindingError
+from glimp_local.hardware import Device, DeviceKind
+from glimp_local.rebuilding import RELEASE, install_command, rebuild_command
 
-RELEASE = "0.3.36"
-REBUILD_FOR_CUDA = (
-    f'CMAKE_ARGS="-DGGML_CUDA=on" pip install --no-cache-dir --force-reinstall "llama-cpp-python=={RELEASE}"'
-)
+try:
+    import llama_cpp
+    import llama_cpp._ggml
+except (ImportError, OSError, RuntimeError) as error:
+    # A library of its own, or of a GPU, is missing; or it is not installed.
+    raise BindingError(
+        f"llama-cpp-python cannot be loaded: {error}", hint=f"compile it on this machine: {install_command()}"
+    ) from error
+
+REBUILD_FOR_CUDA = rebuild_command("CUDA")
 
 log = logging.getLogger("glimp_local.llama")
 log.addHandler(logging.NullHandler())  # without any handler, logging itself would write warnings to the terminal
@@ -75,21 +77,7 @@ llama_cpp.llama_log_set(_receive, ctypes.c_void_p(0))
 llama_cpp.llama_backend_init()
 
 
-class Device(msgspec.Struct, frozen=True):
-    """What llama.cpp can compute on."""
-
-    name: str
-    """llama.cpp's own name for it, like "CUDA0"."""
-    description: str
-    """The maker's name for it."""
-    kind: Literal["CPU", "GPU", "integrated GPU", "accelerator"]
-    """An integrated GPU shares the memory of the CPU; an accelerator works inside the CPU's backend."""
-    total_bytes: int
-    free_bytes: int
-    """Free now; 0 where the backend does not know."""
-
-
-_KINDS: dict[int, Literal["CPU", "GPU", "integrated GPU", "accelerator"]] = {
+_KINDS: dict[int, DeviceKind] = {
     0: "CPU",
     1: "GPU",
     2: "integrated GPU",
@@ -123,7 +111,7 @@ def devices() -> list[Device]:
 
 def gpus() -> list[str]:
     """Name the GPUs llama.cpp can offload to; empty on a machine without one and in a build without a GPU backend."""
-    return [device.description for device in devices() if device.kind in {"GPU", "integrated GPU"}]
+    return [device.description for device in devices() if device.is_gpu]
 
 
 def backends() -> list[str]:
@@ -135,17 +123,22 @@ def backends() -> list[str]:
     return [name.decode("utf-8", "replace") for name in names]
 
 
-def features() -> frozenset[str]:
-    """Name what the processor can do and llama.cpp was compiled to use, like "AVX2"."""
-    report = llama_cpp.llama_print_system_info().decode("utf-8", "replace")
-    return frozenset(re.findall(r"(\w+) = 1\b", report))
-
-
 def build() -> str:
     """Say which llama.cpp is inside: ggml's version and, where it is known, the commit."""
     library = _library()
     version, commit = (text.decode("utf-8", "replace") for text in (library.ggml_version(), library.ggml_commit()))
     return f"ggml {version} ({commit})"
+
+
+def offloads() -> bool:
+    """Is a backend compiled in that computes on a GPU?"""
+    return bool(llama_cpp.llama_supports_gpu_offload())
+
+
+def features() -> str:
+    """Say what each backend was compiled with, the CPU's instructions above all."""
+    text: bytes = llama_cpp.llama_print_system_info()
+    return text.decode("utf-8", "replace").strip(" |")
 
 
 @cache

@@ -25,7 +25,6 @@ import llama_cpp as lib
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import psutil
 
 from glimp_local.config import MAX_DRAFT, EngineOptions, SamplingSettings
 from glimp_local.engine import binding, loading, states
@@ -34,6 +33,7 @@ from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError, ModelUnreadableError
 from glimp_local.gguf_header import read_header
+from glimp_local.hardware import cpus
 
 _TINY_BYTES = 64_000_000
 """Below this size a model decodes a token in less time than two threads need to meet at their barriers."""
@@ -134,7 +134,7 @@ class Engine:
         """CPU threads it computes one token with."""
         if self.options.threads:
             return self.options.threads
-        return 1 if self.path.stat().st_size < _TINY_BYTES else (psutil.cpu_count(logical=False) or 1)
+        return 1 if self.path.stat().st_size < _TINY_BYTES else cpus().threads
 
     @property
     def threads_batch(self) -> int:

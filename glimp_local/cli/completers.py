@@ -1,0 +1,50 @@
+"""What the Tab key offers for the values of flags and arguments: names of pairs, ids of conversations.
+
+A shell asks for this at every Tab: it is quick (no llama.cpp, no hub library), and silent where something is broken.
+"""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import CompletionItem
+
+from glimp_local.errors import GlimpError
+
+PROBLEMS = ("builtin", "gsm8k", "math500", "aime24", "aime25")
+"""Problems of a bench that have a name."""
+
+Offers = list[CompletionItem[str]]
+
+
+def complete_pair(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001 - click's signature
+    """Offer the names of the pairs; none where the models.toml cannot be used."""
+    from glimp_local.config import load_catalogue  # noqa: PLC0415 - only a shell asks for it
+
+    try:
+        pairs = load_catalogue(ctx.params.get("models_file")).pairs
+    except GlimpError:
+        return []
+    return [CompletionItem(name, help=pair.description) for name, pair in pairs.items() if name.startswith(incomplete)]
+
+
+def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
+    """Offer the ids of the saved conversations, the last one first."""
+    from glimp_local import saved  # noqa: PLC0415 - only a shell asks for it
+
+    return [CompletionItem(id_) for id_ in saved.ids() if id_.startswith(incomplete)]
+
+
+def complete_session_or_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:
+    """Offer the ids of saved conversations, and files where none begins so."""
+    return complete_session(ctx, param, incomplete) or [CompletionItem(incomplete, type="file")]
+
+
+def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
+    """Offer files."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_problems(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
+    """Offer the problems that have a name, and files where none begins so."""
+    named = [CompletionItem(name) for name in PROBLEMS if name.startswith(incomplete)]
+    return named or [CompletionItem(incomplete, type="file")]

@@ -1,0 +1,135 @@
+"""What `glimp doctor --tune` measures, and where it writes it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import msgspec
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from glimp_local import models_toml
+from glimp_local.cli.loading import loaded
+from glimp_local.config import user_file
+from glimp_local.errors import CancelledError
+from glimp_local.machine import cores
+from glimp_local.pair import Pair
+from glimp_local.routing import MODELS, Model
+from glimp_local.tuning import Tuning, thread_counts, tune
+
+_BUSY = 0.5
+"""From this load on, in threads, something else was at work."""
+
+
+class PairTuning(msgspec.Struct, frozen=True):
+    """What `--tune` found."""
+
+    pair: str
+    load: float
+    """Threads that were at work on this machine in the minute before."""
+    offloaded: list[Model]
+    """Models of which a GPU computes all layers: threads matter little for them, and are not measured."""
+    small: Tuning | None
+    """None where it was not measured: it is offloaded, or the pair does without it."""
+    large: Tuning | None
+    flags: str
+    """The same choice as flags; empty where nothing was measured."""
+    written: str | None
+    """The models.toml the threads were put into; None for a pair without a name, or where nothing was measured."""
+
+
+def tune_pair(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> PairTuning:
+    """Measure the threads of the pair the flags name, and write them into its models.toml."""
+    load = psutil.getloadavg()[0]
+    try:
+        with loaded(settings, options, flags) as (pair, interrupts):
+            offloaded: list[Model] = [model for model, engine in pair.engines.items() if engine.is_offloaded]
+            tuned = _measure(pair, quiet=flags["quiet"])
+            if interrupts.exit_code is not None:  # it came in the last measurement
+                raise CancelledError("interrupted")  # noqa: TRY301 - it gets its exit code from the context
+    except CancelledError as error:
+        stopped = CancelledError("interrupted: nothing was written")
+        stopped.exit_code = error.exit_code
+        raise stopped from error
+    chosen = {model: {"threads": found.threads, "threads_batch": found.threads_batch} for model, found in tuned.items()}
+    written = None
+    if chosen and not (flags["small"] or flags["large"]):
+        file = flags["models_file"] or user_file()
+        models_toml.put(file, pair.name, {model: {"options": values} for model, values in chosen.items()})
+        written = str(file)
+    return PairTuning(
+        pair=pair.name,
+        load=load,
+        offloaded=offloaded,
+        small=tuned.get("small"),
+        large=tuned.get("large"),
+        flags=" ".join(
+            f"--{key.replace('_', '-')}-{model} {value}"
+            for model, values in chosen.items()
+            for key, value in values.items()
+        ),
+        written=written,
+    )
+
+
+def _measure(pair: Pair, *, quiet: bool) -> dict[Model, Tuning]:
+    physical, logical = cores()
+    # From the likeliest to the least likely one.
+    counts = sorted(thread_counts(physical, logical), key=lambda count: (count != physical, count != logical, -count))
+    says = Console(stderr=True)
+    bar = Progress(
+        TextColumn("measuring the {task.description} model"),
+        BarColumn(),
+        console=says,
+        transient=True,
+        disable=quiet or not says.is_terminal,
+    )
+    tuned: dict[Model, Tuning] = {}
+    with bar:
+        for model in MODELS:
+            engine = pair.engines.get(model)
+            if engine is not None and not engine.is_offloaded:
+                task = bar.add_task(model, total=1.0)
+                tuned[model] = tune(engine, counts, on_progress=partial(_show_done, bar, task))
+    return tuned
+
+
+def _show_done(bar: Progress, task: TaskID, done: float) -> None:
+    bar.update(task, completed=done)
+
+
+def lines(found: PairTuning) -> list[str]:
+    """Say what was found, line by line."""
+    says = []
+    for model in MODELS:
+        tuning: Tuning | None = getattr(found, model)
+        if tuning is not None:
+            says += [f"{model}: {tuning.name}", *_table(tuning), ""]
+        elif model in found.offloaded:
+            says += [f"{model}: a GPU computes all layers, so that threads matter little: not measured", ""]
+    if found.flags and found.load > _BUSY:
+        says.append(
+            f"Something was at work in the minute before (load {found.load:.1f}): if it goes on, measure again later."
+        )
+    if found.written:
+        says.append(f"Written into {found.written}, for the pair {found.pair!r}.")
+    elif found.flags:
+        says.append(f"The flags that say so: {found.flags}")
+    return says
+
+
+def _table(tuning: Tuning) -> list[str]:
+    return [
+        f"  threads   one token at a time   prompts of {tuning.prompt_tokens} tokens",
+        *(
+            f"{speed.threads:>9}{_cell(speed.decode_tokens_per_second)}{_cell(speed.prefill_tokens_per_second)}"
+            for speed in tuning.speeds
+        ),
+        f"  chosen: threads = {tuning.threads}, threads_batch = {tuning.threads_batch}",
+    ]
+
+
+def _cell(tokens_per_second: float | None) -> str:
+    return f"{'left out' if tokens_per_second is None else f'{tokens_per_second:,.1f} tok/s':>22}"

@@ -1,0 +1,34 @@
+"""What one fact about a machine means: a level, a sentence, and what to do."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import msgspec
+
+Level = Literal["fine", "to know", "needs doing"]
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What one fact means."""
+
+    subject: str
+    level: Level
+    says: str
+    do: str | None = None
+    """What to do about it."""
+
+
+Fact = TypeVar("Fact")
+Judged = tuple[Fact, list[Finding]]
+"""A fact, and what is to be said of it."""
+
+
+def gib(size_bytes: float) -> str:
+    """Write a size of memory."""
+    return f"{size_bytes / 2**30:.1f} GiB"
+
+
+def gb(size_bytes: float) -> str:
+    """Write a size on a disk."""
+    return f"{size_bytes / 1e9:.1f} GB"
