@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
-from pathlib import Path
 
 import psutil
 
 from glimp_local import __version__
+from glimp_local.engine.binding import RELEASE
+from glimp_local.hardware import processor
 
 
 def describe() -> str:
     """Name the machine and the versions in one line."""
     return (
-        f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
-        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {version('llama-cpp-python')}; "
+        f"{processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
+        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {RELEASE}; "
         f"glimp-local {__version__}"
     )
 
@@ -29,12 +29,3 @@ def cores() -> tuple[int, int]:
     """Count the physical and the logical cores."""
     logical = psutil.cpu_count() or 1
     return psutil.cpu_count(logical=False) or logical, logical
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":")[1].strip()
-    return platform.processor() or platform.machine()
