@@ -16,7 +16,7 @@ import platformdirs
 
 from benchmarks.setup import MissingError
 from glimp_local.engine import Engine
-from glimp_local.rebuilding import RELEASE
+from glimp_local.engine.binding import RELEASE
 
 PYTHON_LIBRARY = Path(llama_cpp.__file__).parent / "lib"
 """The folder of the shared libraries that Python uses."""

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import __version__, belongings, hardware, machine, offload
+from glimp_local import __version__, belongings, hardware, offload
 from glimp_local.belongings import Folder, PairState
 from glimp_local.finding import Fact, Finding, Judged, gib
 from glimp_local.places import places
@@ -49,7 +49,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     python: str
     system: str
     machine: str | None = None
-    """Processor, cores, memory, versions, in one line."""
+    """Processor, cores and memory, in one line."""
     container: bool = False
     versions: dict[str, str | None]
     """Of the packages that matter; null where one is missing."""
@@ -93,7 +93,7 @@ def examine(
 
     versions = look("packages", _packages) or {}
     tried = look("llama.cpp", lambda: _of_probe(probe()))
-    container = hardware.in_container()
+    container = look("GPU", lambda: (hardware.in_container(), [])) or False
     gpus = look("GPU", lambda: _of_gpus(hardware.gpus(), tried or Probe(), container=container))
     cpus = look("threads", lambda: _of_cpus(hardware.cpus()))
     memory = look("memory", lambda: _of_memory(hardware.memory()))
@@ -105,7 +105,7 @@ def examine(
         glimp=__version__,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=_system(),
-        machine=look("machine", lambda: (machine.describe(), [])),
+        machine=look("machine", _machine),
         container=container,
         versions=versions,
         llama_cpp_python=versions.get("llama-cpp-python"),
@@ -133,6 +133,11 @@ def _system() -> str:
     except (OSError, KeyError):
         name = ""
     return " ".join(filter(None, (name, platform.system(), platform.release(), platform.machine())))
+
+
+def _machine() -> Judged[str]:
+    cores, memory = hardware.cpus().physical, hardware.memory().total_bytes
+    return f"{hardware.processor()}, {cores} cores, {gib(memory)}", []
 
 
 def _packages() -> Judged[dict[str, str | None]]:

@@ -121,6 +121,13 @@ def in_container(root: Path = _ROOT) -> bool:
     return any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv"))
 
 
+def processor(root: Path = _ROOT) -> str:
+    """Give the processor's name, or its kind where the system knows no name."""
+    lines = _read(root / "proc/cpuinfo").splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
 @functools.cache
 def cpus(root: Path = _ROOT) -> Cpus:
     """Count the cores, and those that this process may use."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import re
-from importlib.metadata import version
-from pathlib import Path
 
 import msgspec
 import psutil
 
 from glimp_local import __version__, hardware
+from glimp_local.hardware import processor
+from glimp_local.rebuilding import RELEASE
 
 # llama.cpp takes a moment to load, and what only reads files does without: it is imported where it is asked.
 
@@ -64,7 +64,7 @@ def repacked() -> frozenset[str]:
     """Name the number types of which llama.cpp keeps matrices in an order of its own on this processor."""
     from glimp_local.engine import binding  # noqa: PLC0415 - as said above
 
-    features = set(re.findall(r"(\w+) = 1\b", binding.features()))
+    features = set(re.findall(r"(\w+) = 1\b", binding.system_info()))
     if "REPACK" not in features:
         return frozenset()
     return frozenset(type_ for feature, types in _REPACKED.items() if feature in features for type_ in types)
@@ -73,8 +73,8 @@ def repacked() -> frozenset[str]:
 def describe() -> str:
     """Name the machine and the versions in one line."""
     return (
-        f"{_processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
-        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {version('llama-cpp-python')}; "
+        f"{processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
+        f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {RELEASE}; "
         f"glimp-local {__version__}"
     )
 
@@ -88,12 +88,3 @@ def cores() -> tuple[int, int]:
     """Count the physical and the logical cores."""
     logical = psutil.cpu_count() or 1
     return psutil.cpu_count(logical=False) or logical, logical
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.split(":")[1].strip()
-    return platform.processor() or platform.machine()

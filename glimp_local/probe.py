@@ -119,7 +119,7 @@ def _build() -> Build:
         ggml=binding.build(),
         backends=binding.backends(),
         offloads=binding.offloads(),
-        features=binding.features(),
+        features=binding.system_info(),
         devices=binding.devices(),
     )
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import settings
 
 from glimp_local import load_pair
+from glimp_local.engine.binding import RELEASE
 from glimp_local.pair import Pair
-from glimp_local.rebuilding import RELEASE
 from tests import hub_server, pulling, tiny_models
 from tests.commands import Glimp
 from tests.hub_server import Hub

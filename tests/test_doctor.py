@@ -171,8 +171,8 @@ def test_what_cannot_be_examined_is_said_and_hides_nothing_else(
     found = examined()
     assert (found.memory, found.cpus, found.physical_cores, found.gpus_found) == (None, None, None, None)
     failed = [finding for finding in found.findings if finding.says == "could not be examined: ZeroDivisionError: odd"]
-    assert [finding.subject for finding in failed] == ["GPU", "threads", "memory"]
-    assert {finding.subject for finding in found.findings} == SUBJECTS - {"devices"}
+    assert [finding.subject for finding in failed] == ["GPU", "threads", "memory", "machine"]
+    assert {finding.subject for finding in found.findings} == SUBJECTS - {"devices"} | {"machine"}
 
 
 def test_a_limit_of_a_container_is_said(examined: Callable[..., Examination], monkeypatch: pytest.MonkeyPatch) -> None:

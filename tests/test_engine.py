@@ -30,7 +30,6 @@ from glimp_local.errors import (
     ModelUnreadableError,
     UsageError,
 )
-from glimp_local.rebuilding import RELEASE
 
 ARCHITECTURES = ["attention", "sliding-window", "recurrent", "hybrid"]
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=400)]
@@ -353,7 +352,7 @@ def test_another_release_of_the_binding_is_refused(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(llama_cpp, "__version__", "0.3.35")
     with pytest.raises(BindingError, match=r"0\.3\.35") as caught:
         binding._check()
-    assert caught.value.hint == f"pip install llama-cpp-python=={RELEASE}"
+    assert caught.value.hint == f"pip install llama-cpp-python=={binding.RELEASE}"
 
 
 def test_structs_that_moved_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

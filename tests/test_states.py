@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glimp_local.config import EngineOptions
-from glimp_local.engine import Engine, states
+from glimp_local.engine import Engine, binding, states
 from glimp_local.errors import CacheError
 from tests.test_engine import ARCHITECTURES, IDS, TOLERANCE, fresh_logits
 
@@ -146,7 +146,7 @@ def test_a_file_of_other_options_is_refused(tiny: Path, tmp_path: Path) -> None:
 def test_a_file_of_another_llama_cpp_is_refused(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(tiny / "attention.gguf", tmp_path / "x.state")
     engine = Engine(tiny / "attention.gguf", context=512)
-    monkeypatch.setattr(states, "RELEASE", "9.9.9")
+    monkeypatch.setattr(binding, "RELEASE", "9.9.9")
     assert_refused(engine, file, r"is of llama-cpp-python 0\.[\d.]+, not 9\.9\.9")
     engine.close()
 

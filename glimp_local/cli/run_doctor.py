@@ -41,7 +41,7 @@ def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: d
 
 def _show(found: Examination, says: list[str]) -> None:
     colour = False if "NO_COLOR" in os.environ else None
-    machine = "; ".join(filter(None, (found.system, found.machine)))
+    machine = "; ".join(filter(None, (f"glimp {found.glimp}", found.python, found.system, found.machine)))
     undone = sum(finding.level == "needs doing" for finding in found.findings)
     summary = "1 thing needs doing." if undone == 1 else f"{undone or 'No'} things need doing."
     lines = [without_names(machine), "", *map(_line, found.findings), "", summary, "", *map(without_names, says)]

@@ -13,20 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from glimp_local import rebuilding
 from glimp_local.errors import BindingError
 from glimp_local.hardware import Device, DeviceKind
-from glimp_local.rebuilding import RELEASE, install_command, rebuild_command
 
 try:
     import llama_cpp
     import llama_cpp._ggml
 except (ImportError, OSError, RuntimeError) as error:
     # A library of its own, or of a GPU, is missing; or it is not installed.
-    raise BindingError(
-        f"llama-cpp-python cannot be loaded: {error}", hint=f"compile it on this machine: {install_command()}"
-    ) from error
+    hint = f"compile it on this machine: {rebuilding.install_command()}"
+    raise BindingError(f"llama-cpp-python cannot be loaded: {error}", hint=hint) from error
 
-REBUILD_FOR_CUDA = rebuild_command("CUDA")
+RELEASE = rebuilding.RELEASE
+REBUILD_FOR_CUDA = rebuilding.rebuild_command("CUDA")
 
 log = logging.getLogger("glimp_local.llama")
 log.addHandler(logging.NullHandler())  # without any handler, logging itself would write warnings to the terminal
@@ -135,7 +135,7 @@ def offloads() -> bool:
     return bool(llama_cpp.llama_supports_gpu_offload())
 
 
-def features() -> str:
+def system_info() -> str:
     """Say what each backend was compiled with, the CPU's instructions above all."""
     text: bytes = llama_cpp.llama_print_system_info()
     return text.decode("utf-8", "replace").strip(" |")

@@ -22,7 +22,6 @@ import msgspec
 from glimp_local.config import EngineOptions
 from glimp_local.engine import binding
 from glimp_local.errors import CacheError
-from glimp_local.rebuilding import RELEASE
 
 Snapshot = tuple[int, ctypes.Array[ctypes.c_uint8]]
 """A length, and what brings the parts of the cache that cannot be cut back to it."""
@@ -65,7 +64,7 @@ def depends_on(model: str, options: EngineOptions) -> dict[str, str]:
     """Give all that a state depends on, but for what llama.cpp checks itself; `model` is its fingerprint."""
     return {
         "model": model,
-        "llama-cpp-python": RELEASE,
+        "llama-cpp-python": binding.RELEASE,
         "cache_type": "f16" if options.cache_type == "auto" else options.cache_type,
         "swa_full": "true" if options.swa_full else "false",
     }
