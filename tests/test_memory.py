@@ -99,7 +99,7 @@ def test_a_model_whose_heads_are_no_whole_blocks_keeps_its_cache_unrounded(tiny:
 
 def test_a_header_without_layers_says_what_is_missing() -> None:
     header = Header(Path("x.gguf"), (Path("x.gguf"),), 0, {"general.architecture": "llama"}, ())
-    with pytest.raises(ModelUnreadableError, match=r"llama\.block_count is None"):
+    with pytest.raises(ModelUnreadableError, match=r"'llama\.block_count' is None"):
         footprint(header)
 
 
