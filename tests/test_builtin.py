@@ -266,7 +266,6 @@ def test_another_kind_of_question_is_told_where_to_go() -> None:
     assert "the pair 'builtin' can do counting stories and nothing else" in said
     assert "One that reasons about anything: qwen3-" in said
     assert "of memory): glimp models pull qwen3-" in said
-    assert "--pair qwen3-0.6b-4b" in said
 
 
 def test_the_notice_is_an_event_and_comes_with_each_such_question(pair: Pair) -> None:

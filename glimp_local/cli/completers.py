@@ -39,6 +39,11 @@ def complete_session_or_file(ctx: click.Context, param: click.Parameter, incompl
     return complete_session(ctx, param, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
+def complete_pair_or_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:
+    """Offer the names of the pairs, and files where none begins so."""
+    return complete_pair(ctx, param, incomplete) or [CompletionItem(incomplete, type="file")]
+
+
 def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
     """Offer files."""
     return [CompletionItem(incomplete, type="file")]

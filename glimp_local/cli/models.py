@@ -7,7 +7,9 @@ from typing import Any
 
 import click
 
+from glimp_local.cli.completers import complete_file, complete_pair, complete_pair_or_file
 from glimp_local.cli.flags import FILE
+from glimp_local.cli.help import Command, Group
 
 # Only what `--help` and usage errors need is imported here; the rest is in `cli/run_models.py` and `cli/run_info.py`.
 
@@ -76,13 +78,14 @@ Exit codes:
 """
 
 
-@click.group(epilog=_EPILOG)
+@click.group(cls=Group, epilog=_EPILOG)
 def models() -> None:
     """List, download, verify and remove models; tell what one is, and whether two make a pair."""
 
 
 @models.command(
     "list",
+    cls=Command,
     epilog="""\b
 The pair with a star is the one used when none is named. "vocabulary" says whether its two models share one: read from
 the files, so it is known of those that are here.
@@ -111,6 +114,7 @@ def list_(**flags: Any) -> None:
 
 
 @models.command(
+    cls=Command,
     epilog="""\b
 NAME is one of
   a pair of models.toml                       qwen3-0.6b-4b
@@ -137,7 +141,14 @@ Exit codes:
   130  interrupted (143 by SIGTERM); what came is kept
 """,
 )
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument(
+    "names",
+    metavar="NAME...",
+    nargs=-1,
+    required=True,
+    shell_complete=complete_pair,
+    help="A pair, a file of a repository, or a repository.",
+)
 @_MODELS_FILE
 @_JSON
 @_QUIET
@@ -149,6 +160,7 @@ def pull(**flags: Any) -> None:
 
 
 @models.command(
+    cls=Command,
     epilog="""\b
 NAME is a pair, a file of a repository (Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf) or the path of a GGUF; without one, all
 pairs that are here, and all other GGUFs in the hub's cache. A file is held against the SHA-256 that models.toml pins,
@@ -169,7 +181,13 @@ Exit codes:
   130  interrupted (143 by SIGTERM)
 """,
 )
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument(
+    "names",
+    metavar="[NAME]...",
+    nargs=-1,
+    shell_complete=complete_pair_or_file,
+    help="A pair, a file of a repository, or a path; all that is here without one.",
+)
 @_MODELS_FILE
 @_JSON
 @_QUIET
@@ -182,6 +200,7 @@ def verify(**flags: Any) -> None:
 
 
 @models.command(
+    cls=Command,
     epilog="""\b
 NAME is a pair, a file of a repository (Qwen/Qwen3-4B-GGUF/Qwen3-4B-Q4_K_M.gguf), or a repository for all that is here
 of it. All revisions of a file go, and what is left of its interrupted downloads. Only what is in the hub's cache is
@@ -196,7 +215,9 @@ Examples:
 Exit codes: 0 removed; 1 an error, or the answer was no; 2 a name that cannot be used; 3 nothing of it is in the cache.
 """,
 )
-@click.argument("name", metavar="NAME")
+@click.argument(
+    "name", metavar="NAME", shell_complete=complete_pair, help="A pair, a file of a repository, or a repository."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_MODELS_FILE
 @_JSON
@@ -207,8 +228,10 @@ def rm(**flags: Any) -> None:
     remove_models(flags["name"], flags["models_file"], yes=flags["yes"], as_json=flags["as_json"])
 
 
-@models.command(epilog=_INFO_EPILOG, short_help="Tell what a model is.")
-@click.argument("model", metavar="FILE|PAIR")
+@models.command(cls=Command, epilog=_INFO_EPILOG)
+@click.argument(
+    "model", metavar="FILE|PAIR", shell_complete=complete_pair_or_file, help="A GGUF, or a pair for both its models."
+)
 @_MODELS_FILE
 @_JSON_LINES
 def info(**flags: Any) -> None:
@@ -222,9 +245,9 @@ def info(**flags: Any) -> None:
     run_info.info(flags["model"], flags["models_file"], as_json=flags["as_json"])
 
 
-@models.command(epilog=_COMPARE_EPILOG, short_help="Tell whether two models would make a pair.")
-@click.argument("one", metavar="FILE|PAIR")
-@click.argument("other", metavar="[FILE]", required=False)
+@models.command(cls=Command, epilog=_COMPARE_EPILOG)
+@click.argument("one", metavar="FILE|PAIR", shell_complete=complete_pair_or_file, help="A GGUF, or a pair by itself.")
+@click.argument("other", metavar="[FILE]", required=False, shell_complete=complete_file, help="The other GGUF.")
 @_MODELS_FILE
 @_JSON
 def compare(**flags: Any) -> None:

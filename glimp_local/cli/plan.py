@@ -7,18 +7,21 @@ from typing import Any
 
 import click
 
+from glimp_local.cli.completers import complete_pair
 from glimp_local.cli.flags import Number, engine_options, pair_settings, planning_options
+from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 
 # Only what `--help` and usage errors need is imported here; the rest is in `cli/run_plan.py`.
 
-_EPILOG = """\b
+_EPILOG = f"""\b
 Examples:
   glimp plan                                   the pair that would be used
   glimp plan qwen3-1.7b-8b                     before it is downloaded, too
   glimp plan qwen3-4b-32b --ram 16 --vram 8    on a machine with so much free memory
   glimp plan --small A.gguf --large B.gguf --ctx 32768 --cache-type q8_0
 
+{ENVIRONMENT}
 \b
 Exit codes:
   0    it fits
@@ -28,8 +31,10 @@ Exit codes:
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("pair", required=False)
+@click.command(cls=Command, epilog=_EPILOG)
+@click.argument(
+    "pair", required=False, shell_complete=complete_pair, help="A pair of models.toml; else the one that would be used."
+)
 @planning_options
 @click.option("--ram", type=Number(0), metavar="GIB", help="Plan for so much free memory instead of this machine's.")
 @click.option("--vram", type=Number(0), metavar="GIB", help="Plan for one GPU with so much free memory; 0 is none.")
@@ -42,8 +47,9 @@ def plan(**flags: Any) -> None:
     both models fit. Nothing is loaded, and of the pairs that come with glimp nothing needs to be downloaded for it.
     """
     if flags["pair"] is not None:
-        if flags["small"] or flags["large"]:
-            raise UsageError("a pair is given by its name or by --small and --large, not by both")
+        by_flag = click.get_current_context().get_parameter_source("name") is click.core.ParameterSource.COMMANDLINE
+        if flags["small"] or flags["large"] or by_flag:
+            raise UsageError("a pair is given by PAIR, by --pair, or by --small and --large, not by two of them")
         flags["name"] = flags["pair"]
     settings = pair_settings(flags)
     from glimp_local.cli.run_plan import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
