@@ -23,15 +23,18 @@ BUILTIN = "builtin"
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """A pair that could be downloaded."""
+    """A pair for somebody whose question the built-in one is not for."""
 
     name: str
     download_bytes: int
+    """0 where it is on this machine."""
     memory_bytes: int
     """On all devices together, as it is planned for this machine."""
 
     def __str__(self) -> str:
         """Say what it takes, and the command that gets it."""
+        if not self.download_bytes:
+            return f"{self.name}, which is on this machine: --pair {self.name}"
         return (
             f"{self.name} ({self.download_bytes / 1e9:.1f} GB to download, {self.memory_bytes / 2**30:.1f} GiB of "
             f"memory): glimp models pull {self.name}"
@@ -44,12 +47,14 @@ def default_pair(catalogue: Catalogue) -> str:
     That is the largest one that fits into memory, else the smallest one that can be loaded at all; only where there
     is none, the built-in pair.
     """
-    if catalogue.default:
-        return catalogue.default
+    return catalogue.default or _best_here(catalogue) or BUILTIN
+
+
+def _best_here(catalogue: Catalogue) -> str | None:
     present = {name: _present(config) for name, config in catalogue.pairs.items() if config.only is None}
     present = {name: footprints for name, footprints in present.items() if footprints}
     if not present:
-        return BUILTIN
+        return None
     machine = survey()
     found = []
     for name, footprints in present.items():
@@ -58,14 +63,17 @@ def default_pair(catalogue: Catalogue) -> str:
     for fitting in (sorted((c for c in found if c[2].fits), reverse=True), sorted(c for c in found if c[2].runs)):
         if fitting:
             return fitting[0][1]
-    return BUILTIN
+    return None
 
 
 def offer(catalogue: Catalogue) -> Offer | None:
-    """Choose what to offer: the largest pair that fits with nothing cut, else the smallest that fits.
+    """Choose what to offer: the best pair on this machine, else one to download.
 
-    None where none of those whose dimensions are known does, or where it is there already.
+    That is the largest one that fits with nothing cut, else the smallest one that fits; None where none does of those
+    whose dimensions are known.
     """
+    if here := _best_here(catalogue):
+        return Offer(here, 0, 0)
     machine = survey()
     fitting = []
     for name, config in catalogue.pairs.items():
@@ -80,10 +88,8 @@ def offer(catalogue: Catalogue) -> Offer | None:
             needed = sum(part.total_bytes for part in plan.parts)
             fitting.append((plan.cut(config) is None, sum(sizes), Offer(name, sum(sizes), needed)))
     whole = [choice for choice in fitting if choice[0]]
-    chosen = max(whole, default=None, key=_size) if whole else min(fitting, default=None, key=_size)
-    if chosen is None or _present(catalogue.pairs[chosen[2].name]):
-        return None
-    return chosen[2]
+    chosen = max(whole, key=_size) if whole else min(fitting, default=None, key=_size)
+    return chosen[2] if chosen is not None else None
 
 
 def plan_of(config: PairConfig, machine: Machine) -> Plan | None:

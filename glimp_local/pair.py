@@ -51,9 +51,12 @@ class Pair:
         cancel: threading.Event | None = None,
         on_progress: OnProgress | None = None,
         offer: Offer | None = None,
+        is_fallback: bool = False,
     ) -> None:
         self.name = name
         self.config = config
+        self.is_fallback = is_fallback
+        """Is it used because nothing better is on this machine?"""
         self.offer = offer
         """A pair to offer to somebody whose question this one is not for."""
         self.cancel = cancel or threading.Event()
@@ -244,11 +247,13 @@ def load_pair(
     ModelError where a model is missing or unreadable.
     """
     catalogue = load_catalogue(Path(models_file) if models_file else None)
+    is_named = name is not None or small is not None or large is not None or bool(catalogue.default)
     name, config = configured(
         name, small=small, large=large, catalogue=catalogue, engine_options=engine_options, settings=settings
     )
     offered = offer(catalogue) if config.only is not None else None
-    return Pair(name, config, cancel=cancel, on_progress=on_progress, offer=offered)
+    is_fallback = config.only is not None and not is_named
+    return Pair(name, config, cancel=cancel, on_progress=on_progress, offer=offered, is_fallback=is_fallback)
 
 
 def configured(

@@ -98,6 +98,14 @@ def test_the_largest_pair_that_fits_with_nothing_cut_is_offered(
     assert str(found).endswith(f"GiB of memory): glimp models pull {name}")
 
 
+def test_a_pair_that_is_there_is_offered_as_such(
+    tiny: Path, models_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room(monkeypatch, 7 * GIB)
+    models_toml.write_text('default = "builtin"\n' + pair("mine", tiny / "small.gguf", tiny / "large.gguf"))
+    assert str(offer(load_catalogue())) == "mine, which is on this machine: --pair mine"
+
+
 def test_nothing_is_offered_where_nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     room(monkeypatch, 2 * GIB)
     assert offer(load_catalogue()) is None
@@ -109,6 +117,12 @@ def test_an_offer_says_what_it_takes() -> None:
 
 
 def test_a_first_run_says_what_it_uses_and_what_a_bigger_pair_takes(glimp: Glimp) -> None:
+    story = load_catalogue().pair("builtin").example
+    result = glimp("solve", "--text", story)
+    assert "the pair 'builtin' answers, as no other one is on this machine." in result.err
+    assert result.err.count("GiB of memory): glimp models pull qwen3-") == 1
+    assert glimp("solve", "--text", story, "--quiet").err == ""
+    assert "as no other one is" not in glimp("solve", "--text", story, "--pair", "builtin").err
     result = glimp("solve", "--text", "Who are you?")
     assert "the pair 'builtin' can do counting stories and nothing else" in result.err
     assert result.err.count("GiB of memory): glimp models pull qwen3-") == 1
