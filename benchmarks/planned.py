@@ -40,8 +40,8 @@ def measure(setup: Setup) -> list[str]:
         "MiB of a model alone on the CPU. `planned` is what the plan counts, without the pages of the file that nobody "
         "needs any more; `+ copies` are those: weights in the file's order that llama.cpp keeps in another one. Both "
         "together are compared with the sum of llama.cpp's own log lines (it tells nothing of the tokeniser's tables, "
-        "which are left out of the plan there) and with the growth of the process; of a model of a few megabytes so many are "
-        "loaded at once that what Python takes meanwhile does not count."
+        "which are left out of the plan there) and with the growth of the process; of a model of a few megabytes so "
+        "many are loaded at once that what Python takes meanwhile does not count."
     )
     columns = (
         "model",
