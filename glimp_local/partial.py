@@ -23,6 +23,9 @@ from glimp_local import __version__, hub_cache
 from glimp_local.errors import DownloadError
 from glimp_local.hub_errors import is_passing, understood, wait_asked_for
 
+# Left to itself, the library tells the hub which program runs it, and asks for a list of those it could be.
+constants.HF_HUB_DISABLE_TELEMETRY = True
+
 OnBytes = Callable[[int], None]
 """Hears how many bytes of a file are there."""
 Begin = Callable[[str, int, int], OnBytes]

@@ -53,6 +53,11 @@ def test_a_pulled_pair_solves(hub: Hub) -> None:
     assert "\\boxed{41}" in solved.stdout, solved.stderr
 
 
+def test_the_hub_is_asked_for_the_files_and_for_nothing_else(hub: Hub) -> None:
+    assert models("pull", "tiny").code == 0
+    assert all(".gguf" in request for request in hub.requests), hub.requests
+
+
 def test_files_lie_where_the_hub_s_library_finds_them(hub: Hub, home: Path) -> None:
     content = hub.put("maker/one-GGUF", "Q4_0/one.gguf", Content(b"GGUF"))
     assert models("pull", "maker/one-GGUF/Q4_0/one.gguf").code == 0

@@ -78,6 +78,7 @@ def _parquet(path: Path) -> list[bytes]:
 def _snapshot(name: str, data_set: DataSet, *, download: bool) -> Path:
     from huggingface_hub import constants, errors, snapshot_download  # noqa: PLC0415 - not needed for a file
 
+    constants.HF_HUB_DISABLE_TELEMETRY = True  # nothing but the data set is asked for
     try:
         folder = snapshot_download(
             data_set.repo, repo_type="dataset", allow_patterns=data_set.pattern, local_files_only=not download

@@ -89,6 +89,7 @@ Exit codes:
   2    a flag, an input or a models.toml that cannot be used
   3    a model is missing or unreadable
   4    a budget of tokens, context or time was spent
+  5    a download did not come to its end
   130  interrupted (143 by SIGTERM)
 """
 
