@@ -103,11 +103,9 @@ class _HubHandler(_Handler):
         hub = self.hub
         path = unquote(urlsplit(self.path).path)
         found = re.fullmatch(r"/(api/models/)?([^/]+/[^/]+)(?:/resolve/([^/]+)/(.+))?", path)
-        if found is None or (found[1] is None) == (
-            found[3] is None
-        ):  # the library asks for a list it makes its User-Agent with
-            return self.answer(404)
         hub.requests.append(f"{self.command} {path}")
+        if found is None or (found[1] is None) == (found[3] is None):
+            return self.answer(404)
         if hub.statuses:
             return self.answer(hub.statuses.pop(0), hub.headers)
         _, repo, revision, file = found.groups()
