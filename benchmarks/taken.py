@@ -20,7 +20,8 @@ from glimp_local.engine import Engine
 from glimp_local.gguf_header import read_header
 from glimp_local.machine import survey
 from glimp_local.memory import CacheType, footprint
-from glimp_local.plan import Part, make_plan, resolved
+from glimp_local.plan import Part
+from glimp_local.planning import make_plan, resolved
 
 BUILTIN = Path(glimp_local.__file__).parent / "builtin"
 

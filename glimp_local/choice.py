@@ -16,7 +16,8 @@ from glimp_local.gguf_header import Header, read_header
 from glimp_local.known_models import known_header
 from glimp_local.machine import Machine, survey
 from glimp_local.memory import Footprint, footprint
-from glimp_local.plan import Plan, make_plan
+from glimp_local.plan import Plan
+from glimp_local.planning import make_plan
 from glimp_local.routing import Model
 
 BUILTIN = "builtin"

@@ -178,6 +178,11 @@ class PairConfig(Strict, frozen=True):
         """Say where a model is."""
         return self.small if model == "small" else self.large
 
+    def options(self, model: Model) -> EngineOptions:
+        """Say how a model is loaded."""
+        source = self.source(model)
+        return source.options if source is not None else EngineOptions()
+
 
 class Catalogue(msgspec.Struct, frozen=True):
     """All pairs known, which one is used when none is named, and which file says so."""

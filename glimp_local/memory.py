@@ -1,8 +1,8 @@
 """How much memory a model takes, by layer: from the header of its GGUF, without loading it.
 
 Knows what llama.cpp allocates, and where; knows nothing of the machine it would do that on, and decides nothing:
-`plan.py` does. A layer's weights are the tensors called `blk.N.`; its cache follows from the same tensors, whatever the
-architecture is called. `benchmarks/planned.py` compares the sum with what llama.cpp really takes.
+`planning.py` does. A layer's weights are the tensors called `blk.N.`; its cache follows from the same tensors, whatever
+the architecture is called. `benchmarks/planned.py` compares the sum with what llama.cpp really takes.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from glimp_local.history import EntropyHistory
 from glimp_local.machine import survey
 from glimp_local.markers import find_markers
 from glimp_local.memory import footprint
-from glimp_local.plan import make_plan, resolved, smaller_plans
+from glimp_local.planning import make_plan, resolved, smaller_plans
 from glimp_local.prompt import PromptBuilder
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 

@@ -13,7 +13,8 @@ from glimp_local.known_models import known_header
 from glimp_local.machine import Gpu, Machine
 from glimp_local.memory import Footprint, footprint
 from glimp_local.pair import override
-from glimp_local.plan import CONTEXT, CONTEXTS, CPU, Plan, make_plan, resolved, smaller_plans
+from glimp_local.plan import CONTEXT, CPU, Plan
+from glimp_local.planning import CONTEXTS, make_plan, resolved, smaller_plans
 from glimp_local.routing import MODELS, Model
 from tests.commands import Glimp
 
