@@ -303,7 +303,7 @@ def test_a_text_file_is_no_gguf(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_gguf(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnreadableError, match="cannot be read"):
+    with pytest.raises(ModelUnreadableError, match="is a folder"):
         Engine(tmp_path)
 
 

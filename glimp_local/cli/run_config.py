@@ -51,6 +51,7 @@ def show_settings(pair: str | None, models_file: Path | None, *, everything: boo
     """Print a pair's settings and where they come from."""
     catalogue = load_catalogue(models_file)
     name = pair or default_pair(catalogue)
+    catalogue.pair(name)  # says so where there is none of that name
     found = settings(catalogue, name)
     chosen_by = str(catalogue.default_from or _BEST)
     if pair is not None:
