@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -11,8 +12,9 @@ import msgspec
 from glimp_local import model_files
 from glimp_local.choice import BUILTIN, default_pair, model_sources
 from glimp_local.config import PairConfig, load_catalogue
-from glimp_local.errors import ConfigError, GlimpError, ModelMissingError
+from glimp_local.errors import ConfigError, GlimpError, ModelMissingError, ModelUnreadableError
 from glimp_local.finding import Finding, Judged, gb
+from glimp_local.gguf_header import is_whole, read_header
 from glimp_local.places import Places
 
 _LEAST_BYTES = 200_000_000
@@ -92,6 +94,7 @@ def pairs(
         config = catalogue.pair(default)
     except GlimpError as error:
         return (None, states), [*findings, Finding("pairs", "needs doing", str(error), error.hint)]
+    findings += _damaged(catalogue.pairs)
     findings.append(Finding("pairs", "fine", f"here: {', '.join(s.pair for s in states if s.ready) or 'none'}"))
     missing = ", ".join(f"{state.pair} ({gb(state.missing_bytes)})" for state in states if not state.ready)
     if missing:
@@ -103,13 +106,27 @@ def pairs(
     return (default, states), [*findings, *_room(states, found)]
 
 
+def _damaged(pairs: Mapping[str, PairConfig]) -> Iterator[Finding]:
+    """Find models that are here and cannot be used."""
+    for name, config in pairs.items():
+        for source in model_sources(config).values():
+            try:
+                read_header(model_files.find(source))
+            except ModelMissingError:
+                continue
+            except ModelUnreadableError as error:
+                yield Finding("pairs", "needs doing", f"the pair {name!r}: {error}", error.hint)
+
+
 def _pair_state(name: str, config: PairConfig) -> PairState:
     missing = []
     for source in model_sources(config).values():
         try:
-            model_files.find(source)
+            path = model_files.find(source)
         except ModelMissingError:
             missing.append(source.size_bytes or 0)
+        else:
+            missing += [] if is_whole(path) else [source.size_bytes or 0]
     return PairState(name, not missing, sum(missing))
 
 

@@ -21,6 +21,9 @@ from glimp_local.planning import make_plan
 from glimp_local.routing import Model
 
 BUILTIN = "builtin"
+_TEMPLATE = "tokenizer.chat_template"
+_EASY = 0.6
+"""What takes more of the memory that is free now may not fit tomorrow."""
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -67,15 +70,16 @@ def _best_here(catalogue: Catalogue) -> str | None:
     return None
 
 
-def offer(catalogue: Catalogue) -> Offer | None:
+def offer(catalogue: Catalogue, machine: Machine | None = None) -> Offer | None:
     """Choose what to offer: the best pair on this machine, else one to download.
 
-    That is the largest one that fits with nothing cut, else the smallest one that fits; None where none does of those
-    whose dimensions are known.
+    That is the largest one that fits with nothing cut and leaves most of the CPU's memory to others, else the smallest
+    one that fits; None where none does of those whose dimensions are known. It is chosen for `machine`, this one by
+    default.
     """
-    if here := _best_here(catalogue):
+    if machine is None and (here := _best_here(catalogue)):
         return Offer(here, 0, 0)
-    machine = survey()
+    machine = machine or survey()
     fitting = []
     for name, config in catalogue.pairs.items():
         sources = model_sources(config)
@@ -87,7 +91,8 @@ def offer(catalogue: Catalogue) -> Offer | None:
         plan = make_plan(footprints, config, machine) if len(footprints) == len(sources) else None
         if plan is not None and plan.fits:
             needed = sum(part.total_bytes for part in plan.parts)
-            fitting.append((plan.cut(config) is None, sum(sizes), Offer(name, sum(sizes), needed)))
+            is_easy = plan.cut(config) is None and plan.rooms[0].needed_bytes <= _EASY * machine.free_bytes
+            fitting.append((is_easy, sum(sizes), Offer(name, sum(sizes), needed)))
     whole = [choice for choice in fitting if choice[0]]
     chosen = max(whole, key=_size) if whole else min(fitting, default=None, key=_size)
     return chosen[2] if chosen is not None else None
@@ -126,9 +131,14 @@ def _size(choice: tuple[bool, int, Offer]) -> int:
 
 
 def _present(config: PairConfig) -> dict[Model, Footprint]:
-    """Count the memory of a pair that is on this machine; nothing where a file is missing, or damaged."""
-    sources = model_sources(config)
+    """Count the memory of a pair that is on this machine; nothing where one cannot ask it anything.
+
+    A file may be missing, damaged, or without a chat template.
+    """
     try:
-        return {model: footprint(read_header(model_files.find(source))) for model, source in sources.items()}
+        headers = {model: read_header(model_files.find(source)) for model, source in model_sources(config).items()}
+        if not config.chat_template and not all(_TEMPLATE in header.metadata for header in headers.values()):
+            return {}
+        return {model: footprint(header) for model, header in headers.items()}
     except ModelError:
         return {}

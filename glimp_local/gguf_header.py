@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from glimp_local.errors import ModelUnreadableError
+from glimp_local.errors import ModelError, ModelUnreadableError
 from glimp_local.gguf_file import Array, GgufFile, Tensor, shown
 
 __all__ = ["Array", "Header", "Tensor", "part_names", "part_paths", "read_header"]
@@ -103,6 +103,15 @@ def read_header(path: Path) -> Header:
         metadata=first.metadata,
         tensors=tuple(tensor for part in parts for tensor in part.tensors),
     )
+
+
+def is_whole(path: Path) -> bool:
+    """Say whether a model's files are there, are GGUFs, and hold all that their headers speak of."""
+    try:
+        read_header(path)
+    except ModelError:
+        return False
+    return True
 
 
 def part_paths(path: Path) -> list[Path]:

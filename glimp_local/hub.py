@@ -124,7 +124,9 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
     """
     file.blob.parent.mkdir(parents=True, exist_ok=True)
     with _locked(hub_cache.lock_file(file.repo, file.etag), f"{file.repo}/{file.file}", say):
-        if not (file.blob.exists() or file.path.exists()):
+        if not file.is_here:
+            for damaged in (file.path, file.blob):
+                damaged.unlink(missing_ok=True)
             with file.partial.open("r+b" if file.partial.exists() else "w+b", buffering=0) as stream:
                 got = Partial(file, pinned_sha256, stream)
                 got.take_up(begin)

@@ -6,6 +6,7 @@ Knows the library's and the HTTP client's exceptions. No message holds a token o
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ from glimp_local.errors import DownloadError
 
 _PASSING = {408, 429, 500, 502, 503, 504}
 _LONGEST_WAIT_SECONDS = 60
+_ELSEWHERE = ("HF_ENDPOINT", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _LOG_IN = "hf auth login (or set HF_TOKEN)"
 
 
@@ -69,6 +71,12 @@ def understood(
     return DownloadError(message, hint=hint)
 
 
+def _pointed_to() -> str:
+    """Name the variables that send requests elsewhere than to the hub."""
+    names = [name for name in _ELSEWHERE if os.environ.get(name) or os.environ.get(name.lower())]
+    return ", ".join([*names, "the connection; proxies are taken from HTTPS_PROXY"])
+
+
 def _of_connection(error: Exception) -> tuple[str, str]:
     host = _host()
     match error:
@@ -81,7 +89,7 @@ def _of_connection(error: Exception) -> tuple[str, str]:
             hint = "check the connection; HF_HUB_DOWNLOAD_TIMEOUT is how many seconds are waited for it"
             return f"{host} does not answer", hint
         case httpx2.ConnectError():
-            return f"{host} cannot be reached: {error}", "check the connection; proxies are taken from HTTPS_PROXY"
+            return f"{host} cannot be reached: {error}", f"check {_pointed_to()}"
         case _:
             return f"the connection to {host} was cut: {error}", "check the connection"
 

@@ -16,9 +16,9 @@ from glimp_local.choice import default_pair
 from glimp_local.comparison import compare
 from glimp_local.config import Catalogue, ModelSource, load_catalogue, packaged_file
 from glimp_local.errors import ModelUnreadableError
-from glimp_local.gguf_header import part_names, read_header
+from glimp_local.gguf_header import is_whole, part_names, read_header
 
-State = Literal["built in", "cached", "at a path", "partial", "missing"]
+State = Literal["built in", "cached", "at a path", "partial", "damaged", "missing"]
 Origin = Literal["packaged", "changed", "yours"]
 
 
@@ -82,7 +82,7 @@ def take_stock(models_file: Path | None) -> Inventory:
                 licence=pair.licence,
                 is_default=name == default,
                 origin="yours" if name not in packaged else "packaged" if pair == packaged[name] else "changed",
-                is_here=all(entry.path for entry in entries.values()),
+                is_here=all(entry.path and entry.state != "damaged" for entry in entries.values()),
                 size_bytes=sum(known) if len(known) == len(sizes) else None,
                 shares_vocabulary=_shares_vocabulary(small, large),
                 small=small,
@@ -114,7 +114,9 @@ def _entry(source: ModelSource) -> FileEntry:
     except ModelUnreadableError:  # it names a later file of a split model: whoever loads the pair is told
         found = model_files.Presence((), 0)
     state: State = "partial" if found.here_bytes else "missing"
-    if found.paths:
+    if found.is_damaged or (found.paths and not is_whole(found.paths[0])):
+        state = "damaged"
+    elif found.paths:
         is_built_in = (
             packaged_file().parent in found.paths[0].parents or Path(__file__).parent in found.paths[0].parents
         )
@@ -123,7 +125,7 @@ def _entry(source: ModelSource) -> FileEntry:
         name=model_files.name(source),
         state=state,
         path=str(found.paths[0]) if found.paths else None,
-        size_bytes=found.here_bytes if found.paths else source.size_bytes,
+        size_bytes=found.here_bytes if found.is_here else source.size_bytes,
         here_bytes=found.here_bytes,
     )
 

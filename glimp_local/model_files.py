@@ -26,6 +26,13 @@ class Presence(msgspec.Struct, frozen=True):
     """Of all its files (a model may be split into several), the first one first; empty unless all are there."""
     here_bytes: int
     """What is on the disk, files downloaded in part included."""
+    is_damaged: bool = False
+    """Are they those of the pinned revision, and not of the size they should have?"""
+
+    @property
+    def is_here(self) -> bool:
+        """Is all of it here?"""
+        return bool(self.paths) and not self.is_damaged
 
 
 def find_all(sources: Mapping[Model, ModelSource], pair: str) -> dict[Model, Path]:
@@ -49,8 +56,13 @@ def find(source: ModelSource) -> Path:
     ModelMissingError with the command that downloads it.
     """
     found = look(source)
-    if found.paths:
+    if found.is_here:
         return found.paths[0]
+    if found.is_damaged:
+        raise ModelMissingError(
+            f"{found.paths[0]} is damaged: it has {found.here_bytes:,} bytes, not {source.size_bytes:,}",
+            hint=pull_command(name(source)),
+        )
     if source.path is not None:
         missing = next(path for path in part_paths(Path(source.path).expanduser()) if not path.exists())
         raise ModelMissingError(f"{missing}: no such file", hint="check the path")
@@ -69,9 +81,11 @@ def look(source: ModelSource) -> Presence:
     pinned_first = sorted(hub_cache.revisions(source.repo), key=lambda revision: revision.name != source.revision)
     found = [_presence([revision / file for file in files]) for revision in pinned_first]
     for presence in found:
-        is_pinned = presence.paths and source.revision in presence.paths[0].parts
-        if presence.paths and (is_pinned or source.size_bytes in {None, presence.here_bytes}):
+        if presence.paths and source.size_bytes in {None, presence.here_bytes}:
             return presence
+    for presence in found:
+        if presence.paths and source.revision in presence.paths[0].parts:
+            return Presence(presence.paths, presence.here_bytes, is_damaged=True)
     partial = sum(path.stat().st_size for file in files for path in hub_cache.partials(source.repo, file))
     # What is whole but of another size is another model.
     return Presence((), partial + max((presence.here_bytes for presence in found if not presence.paths), default=0))

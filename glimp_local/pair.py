@@ -37,6 +37,9 @@ OnProgress = Callable[[Model, Path, float], None]
 """Hears the loaded fraction of a model's file, from 0 to 1."""
 
 
+_LARGER = 1.5
+
+
 class Pair:
     """The engines of one pair and what joins them. A context manager: leaving it frees both models.
 
@@ -100,7 +103,10 @@ class Pair:
         if short is not None:
             self.notices.append(f"{short}. So it was loaded with less: {self.plan.line()}")
         else:
-            self.notices += [said for said in (self.plan.shortage(), self.plan.cut(self.config)) if said is not None]
+            self.notices += self.plan.remarks(self.config)
+        weights = {model: found.weights_bytes for model, found in footprints.items()}
+        if len(weights) > 1 and weights["small"] > _LARGER * weights["large"]:
+            self.notices.append("the small model is larger than the large one: are they the wrong way round?")
 
     def _load(self, model: Model, path: Path, on_progress: OnProgress | None) -> Engine:
         chosen = self.plan.models[model]

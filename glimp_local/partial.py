@@ -68,9 +68,14 @@ class RemoteFile(msgspec.Struct, frozen=True):
         return hub_cache.snapshot(self.repo, self.commit) / self.file
 
     @property
+    def is_here(self) -> bool:
+        """Is it in the cache, and of its size?"""
+        return any(path.is_file() and path.stat().st_size == self.size_bytes for path in (self.blob, self.path))
+
+    @property
     def missing_bytes(self) -> int:
         """How much is still to come."""
-        if self.blob.exists() or self.path.exists():
+        if self.is_here:
             return 0
         return max(self.size_bytes - (self.partial.stat().st_size if self.partial.exists() else 0), 0)
 

@@ -16,6 +16,8 @@ from glimp_local.routing import MODELS, Model
 CONTEXT = 16384
 """Tokens of an "auto" context where there is room for them."""
 CPU = "CPU"
+_MANY_GIB = 10
+"""From so many on, a hundredth of a GiB says nothing."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -111,11 +113,30 @@ class Plan(msgspec.Struct, frozen=True):
             if config.options(model).cache_type == "auto" and plan.cache_type != "f16"
         ]
         if rounded:
-            said.append(f"what the {' and the '.join(rounded)} model has read is kept as q8_0 (--cache-type)")
+            whose = "models have" if len(rounded) > 1 else f"{rounded[0]} model has"
+            said.append(f"what the {whose} read is kept as q8_0 (--cache-type)")
         return f"Memory is short, so {' and '.join(said)}" if said else None
+
+    def limited(self, config: PairConfig) -> str | None:
+        """Say it where a model was trained for less context than is asked for."""
+        if config.context == "auto":
+            return None
+        less = [
+            f"{plan.context:,} of the {m} model" for m, plan in self.models.items() if plan.context < config.context
+        ]
+        return f"The context is what the models were trained for: {' and '.join(less)}" if less else None
+
+    def remarks(self, config: PairConfig) -> list[str]:
+        """Say what is not as it was asked for, or as it usually is."""
+        said = (self.shortage(), self.cut(config), self.limited(config))
+        return [sentence for sentence in said if sentence is not None]
 
     def line(self) -> str:
         """Say it in one line: "large 28/36 layers on CUDA0, small all, context 16,384"."""
+        return f"{self.where()}; {', '.join(map(str, self.rooms))}"
+
+    def where(self) -> str:
+        """Say where the models are, and the context."""
         where = [f"{model} {_placed(self.models[model], self.gpus, self.parts, model)}" for model in self._order()]
         if not any(plan.gpu_layers for plan in self.models.values()):
             where = ["both models on the CPU" if len(self.models) > 1 else "on the CPU"]
@@ -123,7 +144,7 @@ class Plan(msgspec.Struct, frozen=True):
         context = " and ".join(f"{tokens:,}" for tokens in contexts)
         caches = sorted({plan.cache_type for plan in self.models.values()} - {"f16"})
         rounded = f" ({' and '.join(caches)} cache)" if caches else ""
-        return f"{', '.join(where)}, context {context}{rounded}; {', '.join(map(str, self.rooms))}"
+        return f"{', '.join(where)}, context {context}{rounded}"
 
     def shortage(self) -> str | None:
         """Say what does not fit, and what will come of it; None where all does."""
@@ -152,7 +173,8 @@ def _placed(plan: ModelPlan, gpus: Sequence[str], parts: Sequence[Part], model: 
 
 def size(size_bytes: int) -> str:
     """Spell so many bytes of memory."""
-    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
+    gib = size_bytes / 2**30
+    return f"{gib:.{1 if gib >= _MANY_GIB else 2}f} GiB" if gib >= 1 else f"{size_bytes / 2**20:.0f} MiB"
 
 
 def _the(device: str) -> str:

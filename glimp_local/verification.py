@@ -14,8 +14,9 @@ import msgspec
 
 from glimp_local import hub_cache, model_files
 from glimp_local.config import ModelSource
+from glimp_local.gguf_header import is_whole
 
-Status = Literal["ok", "wrong size", "wrong hash", "unknown"]
+Status = Literal["ok", "wrong size", "wrong hash", "damaged", "unknown"]
 OnBytes = Callable[[int], None]
 Begin = Callable[[str, int], OnBytes]
 """Is told a file's name and size before it is read, and gives who hears of its bytes."""
@@ -29,7 +30,7 @@ class Verified(msgspec.Struct, frozen=True):
     """The model it is of, as `glimp models list` names it."""
     path: str
     status: Status
-    """"unknown": nobody has told what it should be."""
+    """"damaged": it is no whole GGUF; "unknown": it is one, and nobody has told what it should be."""
     size_bytes: int
     expected_bytes: int | None
     hash: str | None
@@ -58,6 +59,8 @@ def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin) -> Iterat
         elif expected is not None:
             found = _hash(path, expected, size, begin(path.name, size))
             status = "ok" if found == expected else "wrong hash"
+        elif i == 0 and not is_whole(path):
+            status = "damaged"
         yield Verified(
             name=model_files.name(source),
             path=str(path),

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from glimp_local import load_pair
 from glimp_local.choice import Offer, default_pair, header_of, offer, plan_of
 from glimp_local.config import ModelSource, PairConfig, load_catalogue, user_file
 from glimp_local.machine import Gpu, Machine
@@ -73,6 +74,23 @@ def test_of_several_pairs_the_largest_that_fits_is_chosen(
     assert default_pair(load_catalogue()) == "tiny"
 
 
+def test_a_pair_that_can_be_asked_nothing_is_not_chosen(tiny: Path, models_toml: Path, tmp_path: Path) -> None:
+    models_toml.write_text(pair("mute", tiny / "no-template.gguf", tiny / "large.gguf"))
+    assert default_pair(load_catalogue()) == "builtin"
+    (tmp_path / "mine.jinja").write_text("{{ messages[0].content }}")
+    with_one = f'chat_template = "{tmp_path / "mine.jinja"}"'
+    models_toml.write_text(pair("told", tiny / "no-template.gguf", tiny / "large.gguf", more=with_one))
+    assert default_pair(load_catalogue()) == "told"
+
+
+def test_models_the_wrong_way_round_are_noticed(tiny: Path, tmp_path: Path) -> None:
+    huge = write_story(tmp_path / "huge.gguf", LARGE, vocabulary=Vocabulary(extra=2000))
+    with load_pair(small=huge, large=tiny / "large.gguf") as swapped:
+        assert any("are they the wrong way round?" in notice for notice in swapped.notices)
+    with load_pair(small=tiny / "small.gguf", large=huge) as right:
+        assert not any("wrong way round" in notice for notice in right.notices)
+
+
 def test_a_narrow_pair_is_never_the_best_one(tiny: Path, models_toml: Path) -> None:
     narrow = pair("narrow", tiny / "small.gguf", tiny / "large.gguf", more='only = "counting stories"')
     models_toml.write_text(narrow)
@@ -83,7 +101,8 @@ def test_a_narrow_pair_is_never_the_best_one(tiny: Path, models_toml: Path) -> N
     ("free", "gpus", "name"),
     [
         (7 * GIB, (), "qwen3-0.6b-4b"),
-        (14 * GIB, (), "qwen3-1.7b-8b"),
+        (14 * GIB, (), "qwen3-0.6b-4b"),
+        (20 * GIB, (), "qwen3-1.7b-8b"),
         (14 * GIB, (7.5 * GIB,), "qwen3-0.6b-4b"),
         (30 * GIB, (46 * GIB,), "qwen3-4b-r1-32b"),
     ],

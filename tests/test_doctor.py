@@ -152,6 +152,18 @@ def test_a_default_that_is_not_here_needs_doing_and_so_does_one_that_nobody_know
     assert "there is no pair 'qwen3-0.6b-4' (did you mean" in finding.says
 
 
+def test_a_pair_whose_file_is_damaged_needs_doing(
+    examined: Callable[..., Examination], tiny: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes((tiny / "small.gguf").read_bytes()[:1000])
+    mine(f'[pairs.a]\nsmall.path = "{cut}"\nlarge.path = "{tiny / "large.gguf"}"\n')
+    found = examined()
+    (finding,) = undone(found, "pairs")
+    assert finding.says.startswith("the pair 'a': ")
+    assert not next(state.ready for state in found.pairs if state.pair == "a")
+
+
 def test_a_pair_that_uses_one_model_is_ready_with_that_one(examined: Callable[..., Examination], tiny: Path) -> None:
     small = tiny / "small.gguf"
     both = f'small.path = "{small}"\nlarge.path = "no.gguf"\n'

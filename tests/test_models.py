@@ -193,7 +193,7 @@ def test_a_file_in_a_cache_without_links_is_asked_for_at_the_hub(hub: Hub, home:
 
 
 def test_a_file_nobody_told_anything_of_is_unknown_and_no_error(tmp_path: Path) -> None:
-    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    (tmp_path / "x.gguf").write_bytes((BUILTIN / "small.gguf").read_bytes())
     result = models("verify", tmp_path / "x.gguf")
     assert result.code == 0
     assert result.out == f"unknown     {tmp_path}/x.gguf: nobody has told what it should be\n"
@@ -327,3 +327,37 @@ def test_help_loads_no_library_of_the_hub() -> None:
         [sys.executable, "-c", code, "models", "pull", "--help"], capture_output=True, text=True, check=True
     )
     assert done.stdout.endswith("False\n")
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_file_that_is_cut_short_is_damaged_and_pulled_anew(home: Path) -> None:
+    assert models("pull", "tiny").code == 0
+    blob = link(home).resolve()
+    whole = blob.read_bytes()
+    blob.write_bytes(whole[:100_000])
+    found = the_pair()
+    assert (found["small"]["state"], found["is_here"]) == ("damaged", False)
+    command_ = [sys.executable, "-m", "glimp_local", "solve", "--pair", "tiny", "--text", "?"]
+    solve = subprocess.run(command_, capture_output=True, text=True, check=False)
+    assert solve.returncode == 3
+    assert f"{link(home)} is damaged: it has 100,000 bytes, not {len(whole):,}" in solve.stderr
+    assert "hint: glimp models pull tiny" in solve.stderr
+    assert models("pull", "tiny").code == 0
+    assert blob.read_bytes() == whole
+    assert the_pair()["is_here"]
+
+
+def test_a_gguf_that_nobody_knows_and_that_is_cut_short_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes((BUILTIN / "small.gguf").read_bytes()[:100_000])
+    result = models("verify", path)
+    assert (result.code, result.out.split()[0]) == (1, "damaged")
+    result = models("verify", "nowhere.gguf")
+    assert (result.code, "nowhere.gguf: no such file" in result.err) == (3, True)
+
+
+def test_a_name_that_is_no_pair_says_how_a_model_is_named() -> None:
+    result = models("pull", "nosuch")
+    assert result.code == 2
+    assert "there is no pair 'nosuch'" in result.err
+    assert "a model on the hub is MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT" in result.err

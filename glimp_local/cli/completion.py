@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 from glimp_local.cli.help import Command
 
 _EPILOG = """\b
-Where it belongs, so that every new shell has it:
+Where it belongs, so that every new shell has it (make the folder first where there is none: mkdir -p):
   bash (4.4 or newer)  glimp completion bash > ~/.local/share/bash-completion/completions/glimp
   zsh                  glimp completion zsh > ~/.zfunc/_glimp
                        and in ~/.zshrc, before compinit: fpath=(~/.zfunc $fpath)

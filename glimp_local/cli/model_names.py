@@ -62,8 +62,14 @@ def of_pair(catalogue: Catalogue, name: str) -> list[ModelSource]:
 
 def place(catalogue: Catalogue, name: str) -> tuple[str, str | None, str | None]:
     """Take MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT apart; raises UsageError for a name that is neither, nor a pair."""
+    if "/" not in name and name.lower().endswith(".gguf"):
+        raise ModelMissingError(f"{name}: no such file", hint="check the path")
     if "/" not in name:
-        catalogue.pair(name)  # says which pairs there are
+        try:
+            catalogue.pair(name)
+        except UsageError as error:
+            hint = f"{error.hint}; a model on the hub is MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT"
+            raise UsageError(str(error), hint=hint) from error
     text, _, quant = name.partition(":")
     maker, _, rest = text.partition("/")
     short, _, file = rest.partition("/")

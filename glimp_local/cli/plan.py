@@ -37,7 +37,13 @@ Exit codes:
 )
 @planning_options
 @click.option("--ram", type=Number(0), metavar="GIB", help="Plan for so much free memory instead of this machine's.")
-@click.option("--vram", type=Number(0), metavar="GIB", help="Plan for one GPU with so much free memory; 0 is none.")
+@click.option(
+    "--vram",
+    type=Number(0),
+    metavar="GIB",
+    multiple=True,
+    help="Plan for a GPU with so much free memory; 0 is none, and given twice there are two.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(**flags: Any) -> None:
     """Show how the two models of PAIR share the memory of this machine.

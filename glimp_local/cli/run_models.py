@@ -110,7 +110,8 @@ def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bo
     if names:
         chosen = [source for name in names for source in named(catalogue, name)]
         for source in chosen:
-            model_files.find(source)
+            if not model_files.look(source).paths:
+                model_files.find(source)  # says what is missing
     else:
         stock = take_stock(models_file)
         chosen = [source for _, source in sources(catalogue)]
@@ -175,7 +176,8 @@ def _here(source: ModelSource) -> tuple[Path, ...]:
     if source.path is not None:
         model_files.find(source)  # says what is missing: there is nothing to download
     is_known = source.path or source.revision or source.size_bytes
-    return model_files.look(source).paths if is_known else ()
+    found = model_files.look(source)
+    return found.paths if is_known and found.is_here else ()
 
 
 def _next(catalogue: Catalogue, names: Sequence[str], pulled: Sequence[Pulled]) -> str:
@@ -204,6 +206,8 @@ def _line(file: Verified) -> str:
             return f"ok          {file.path} ({told[file.told_by or 'hub']})"
         case "unknown":
             return f"unknown     {file.path}: nobody has told what it should be"
+        case "damaged":
+            return f"damaged     {file.path}: no whole GGUF (glimp models info says why)"
         case "wrong size":
             return f"wrong size  {file.path}: {file.size_bytes:,} bytes, expected {file.expected_bytes or 0:,}"
         case "wrong hash":

@@ -6,20 +6,19 @@ import sys
 from typing import Any
 
 import msgspec
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from glimp_local import model_files
-from glimp_local.choice import model_sources, plan_of
+from glimp_local.choice import model_sources, offer, plan_of
 from glimp_local.config import PairConfig, load_catalogue
 from glimp_local.errors import ModelMissingError
 from glimp_local.machine import Gpu, Machine, survey
 from glimp_local.pair import configured
-from glimp_local.plan import CPU, Plan, size
+from glimp_local.plan import CPU, Plan
 from glimp_local.routing import MODELS, Model
 
-_GIB = 2**30
+_GIB, _MIB = 2**30, 2**20
 
 
 class PlanReport(msgspec.Struct, frozen=True):
@@ -37,59 +36,62 @@ class PlanReport(msgspec.Struct, frozen=True):
 
 def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> int:
     """Plan a pair the way the flags say; give the exit code."""
+    catalogue = load_catalogue(flags["models_file"])
     name, config = configured(
         flags["name"],
         small=flags["small"],
         large=flags["large"],
-        catalogue=load_catalogue(flags["models_file"]),
+        catalogue=catalogue,
         engine_options=options,
         settings=settings,
     )
-    plan = plan_of(config, _machine(flags["ram"], flags["vram"]))
+    machine = _machine(flags["ram"], flags["vram"])
+    plan = plan_of(config, machine)
     if plan is None:
-        raise ModelMissingError(
-            f"the files of {name} are not on this machine, and nothing is known of them before they are",
-            hint=f"glimp models pull {name}",
-        )
+        model_files.find_all(model_sources(config), name)  # says what is missing, and how to get it
+        raise AssertionError
     context = max(chosen.context for chosen in plan.models.values())
     if flags["as_json"]:
         report = PlanReport(name, plan.fits, plan.runs, context, plan)
         sys.stdout.write(msgspec.json.encode(report).decode() + "\n")
     else:
         _show(name, config, plan)
+        if not plan.fits and (fitting := offer(catalogue, machine)) is not None and fitting.name != name:
+            sys.stdout.write(f"One that fits: {fitting}.\n")
     return 0 if plan.fits else 1
 
 
-def _machine(ram_gib: float | None, vram_gib: float | None) -> Machine:
+def _machine(ram_gib: float | None, vram_gib: tuple[float, ...]) -> Machine:
     machine = survey()
     if ram_gib is not None:
         machine = msgspec.structs.replace(machine, free_bytes=int(ram_gib * _GIB))
-    if vram_gib is not None:
-        gpus = (Gpu("GPU0", int(vram_gib * _GIB)),) if vram_gib else ()
+    if vram_gib:
+        gpus = tuple(Gpu(f"GPU{i}", int(size * _GIB)) for i, size in enumerate(filter(None, vram_gib)))
         machine = msgspec.structs.replace(machine, gpus=gpus)
     return machine
 
 
 def _show(name: str, config: PairConfig, plan: Plan) -> None:
     console = Console(highlight=False)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model")
-    table.add_column("on")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    table.add_column("MiB", no_wrap=True)
     for column in ("layers", "weights", "cache", "computing", "other", "in all"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for part in sorted(plan.parts, key=lambda part: (MODELS.index(part.model), part.device != CPU)):
         sizes = (part.weights_bytes, part.cache_bytes, part.compute_bytes, part.other_bytes, part.total_bytes)
-        table.add_row(part.model, part.device, str(part.layers), *map(size, sizes))
-    console.print(name, markup=False)
+        table.add_row(f"{part.model}, {part.device}", str(part.layers), *(f"{size / _MIB:,.0f}" for size in sizes))
+    console.print(name, style="bold", markup=False)
     console.print(table)
-    for said in (_verdict(plan), plan.cut(config), _missing(config)):
+    fits = f"It fits: {plan.line()}" if plan.fits else f"Planned: {plan.where()}"
+    for said in (fits, *plan.remarks(config), _unplaced(config, plan), _missing(config)):
         if said:
             console.print(f"{said}.", markup=False)
 
 
-def _verdict(plan: Plan) -> str:
-    shortage = plan.shortage()
-    return f"It fits: {plan.line()}" if shortage is None else f"{shortage}: {plan.line()}"
+def _unplaced(config: PairConfig, plan: Plan) -> str | None:
+    """Say it where layers were asked onto a GPU and there is none."""
+    asked = [layers for model in config.models if isinstance(layers := config.options(model).gpu_layers, int)]
+    return "There is no GPU for the layers that should be on one" if any(map(bool, asked)) and not plan.gpus else None
 
 
 def _missing(config: PairConfig) -> str | None:
