@@ -5,13 +5,11 @@ Reads headers and counts memory; loads nothing and never touches the network.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import msgspec
 
-from glimp_local import model_files
+from glimp_local import hardware, model_files
 from glimp_local.config import Catalogue, ModelSource, PairConfig
-from glimp_local.errors import ModelError
+from glimp_local.errors import BindingError, ModelError, ModelMissingError
 from glimp_local.gguf_header import Header, read_header
 from glimp_local.known_models import known_header
 from glimp_local.machine import Machine, survey
@@ -54,20 +52,35 @@ def default_pair(catalogue: Catalogue) -> str:
     return catalogue.default or _best_here(catalogue) or BUILTIN
 
 
+def why_none(catalogue: Catalogue) -> str:
+    """Say why no pair on this machine is used but the built-in one."""
+    here = [name for name, config in catalogue.pairs.items() if config.only is None and _present(config)]
+    if not here:
+        return "no other one is on this machine"
+    return f"{' and '.join(here)} cannot be loaded into the memory that is free now (glimp plan {here[0]})"
+
+
 def _best_here(catalogue: Catalogue) -> str | None:
     present = {name: _present(config) for name, config in catalogue.pairs.items() if config.only is None}
     present = {name: footprints for name, footprints in present.items() if footprints}
     if not present:
         return None
-    machine = survey()
+    try:
+        machine = survey()
+    except BindingError:  # whoever loads a pair is told; without llama.cpp there is no GPU
+        machine = Machine(hardware.memory().free_bytes)
     found = []
     for name, footprints in present.items():
         plan = make_plan(footprints, catalogue.pairs[name], machine)
         found.append((sum(footprint.weights_bytes for footprint in footprints.values()), name, plan))
-    for fitting in (sorted((c for c in found if c[2].fits), reverse=True), sorted(c for c in found if c[2].runs)):
-        if fitting:
-            return fitting[0][1]
-    return None
+    fitting = max((choice for choice in found if choice[2].fits), default=None, key=_weight)
+    running = min((choice for choice in found if choice[2].runs), default=None, key=_weight)
+    chosen = fitting or running
+    return chosen[1] if chosen is not None else None
+
+
+def _weight(choice: tuple[int, str, Plan]) -> int:
+    return choice[0]
 
 
 def offer(catalogue: Catalogue, machine: Machine | None = None) -> Offer | None:
@@ -93,15 +106,15 @@ def offer(catalogue: Catalogue, machine: Machine | None = None) -> Offer | None:
             needed = sum(part.total_bytes for part in plan.parts)
             is_easy = plan.cut(config) is None and plan.rooms[0].needed_bytes <= _EASY * machine.free_bytes
             fitting.append((is_easy, sum(sizes), Offer(name, sum(sizes), needed)))
-    whole = [choice for choice in fitting if choice[0]]
-    chosen = max(whole, key=_size) if whole else min(fitting, default=None, key=_size)
+    easy = [choice for choice in fitting if choice[0]]
+    chosen = max(easy, key=_size) if easy else min(fitting, default=None, key=_size)
     return chosen[2] if chosen is not None else None
 
 
 def plan_of(config: PairConfig, machine: Machine) -> Plan | None:
     """Plan a pair, from its files or from what is known of them; None where neither is there.
 
-    Raises ModelUnreadableError where a file is there and cannot be read.
+    Raises ModelError where a file cannot be read, or a path leads nowhere.
     """
     footprints = {}
     for model, source in model_sources(config).items():
@@ -113,12 +126,17 @@ def plan_of(config: PairConfig, machine: Machine) -> Plan | None:
 
 
 def header_of(source: ModelSource) -> Header | None:
-    """Give the header of a model's file, or what is known of it before it is downloaded; None where nothing is."""
+    """Give the header of a model's file, or what is known of it before it is downloaded; None where nothing is.
+
+    Raises ModelMissingError for a path where there is none, and ModelUnreadableError.
+    """
     try:
-        path: Path | None = model_files.find(source)
-    except ModelError:
-        path = None
-    return read_header(path) if path is not None else known_header(source.file or "")
+        path = model_files.find(source)
+    except ModelMissingError:
+        if source.path is not None:
+            raise
+        return known_header(source.file or "")
+    return read_header(path)
 
 
 def model_sources(config: PairConfig) -> dict[Model, ModelSource]:

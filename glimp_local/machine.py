@@ -48,14 +48,14 @@ def survey() -> Machine:
     """Look at the memory that is free now."""
     from glimp_local.engine import binding  # noqa: PLC0415 - as said above
 
+    found = binding.devices()
+    # llama.cpp leaves integrated GPUs alone where there is another one.
+    gpus = [device for device in found if device.kind == "GPU"]
+    gpus = gpus or [device for device in found if device.kind == "integrated GPU"][:1]
     unified = platform.system() == "Darwin" and platform.machine() == "arm64"
     return Machine(
         free_bytes=hardware.memory().free_bytes,
-        gpus=tuple(
-            Gpu(device.name, device.free_bytes, device.kind == "integrated GPU" or unified)
-            for device in binding.devices()
-            if device.is_gpu
-        ),
+        gpus=tuple(Gpu(device.name, device.free_bytes, device.kind == "integrated GPU" or unified) for device in gpus),
         repacked=repacked(),
     )
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 import msgspec
 
 from glimp_local import domain, model_files
-from glimp_local.choice import Offer, default_pair, offer
+from glimp_local.choice import Offer, default_pair, offer, why_none
 from glimp_local.config import (
     Catalogue,
     ModelSource,
@@ -29,7 +29,7 @@ from glimp_local.history import EntropyHistory
 from glimp_local.machine import survey
 from glimp_local.markers import find_markers
 from glimp_local.memory import footprint
-from glimp_local.planning import make_plan, resolved, smaller_plans
+from glimp_local.planning import make_plan, resolved, smaller_plan
 from glimp_local.prompt import PromptBuilder
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 
@@ -54,12 +54,12 @@ class Pair:
         cancel: threading.Event | None = None,
         on_progress: OnProgress | None = None,
         offer: Offer | None = None,
-        is_fallback: bool = False,
+        fallback: str | None = None,
     ) -> None:
         self.name = name
         self.config = config
-        self.is_fallback = is_fallback
-        """Is it used because nothing better is on this machine?"""
+        self.fallback = fallback
+        """Why it is used though it is narrow and nobody named it; None where it is not so."""
         self.offer = offer
         """A pair to offer to somebody whose question this one is not for."""
         self.cancel = cancel or threading.Event()
@@ -84,10 +84,9 @@ class Pair:
     def _load_planned(self, paths: dict[Model, Path], on_progress: OnProgress | None) -> None:
         """Load the models as the plan says; where memory is short all the same, as a smaller one does."""
         footprints = {model: footprint(read_header(path)) for model, path in paths.items()}
-        machine = survey()
-        self.plan = make_plan(footprints, self.config, machine)
+        machine, config = survey(), self.config
+        self.plan = make_plan(footprints, config, machine)
         """Where the models are: layers, context, memory."""
-        smaller = smaller_plans(self.plan, footprints, self.config, machine)
         short: MemoryShortError | None = None
         while True:
             try:
@@ -96,10 +95,18 @@ class Pair:
                 break
             except MemoryShortError as error:
                 self._free()
-                less = next((plan for plan in smaller if error.of == "context" or plan.puts_less(self.plan)), None)
+                less = smaller_plan(self.plan, footprints, config, machine, error.of)
                 if less is None:
                     raise
                 self.plan, short = less, error
+            except UsageError:
+                unrounded = _unrounded(config)
+                if unrounded == config or not self.plan.is_rounded:
+                    raise
+                # It was not asked for, and this model, or this GPU, cannot keep a rounded cache.
+                self._free()
+                config = unrounded
+                self.plan = make_plan(footprints, config, machine)
         if short is not None:
             self.notices.append(f"{short}. So it was loaded with less: {self.plan.line()}")
         else:
@@ -258,8 +265,8 @@ def load_pair(
         name, small=small, large=large, catalogue=catalogue, engine_options=engine_options, settings=settings
     )
     offered = offer(catalogue) if config.only is not None else None
-    is_fallback = config.only is not None and not is_named
-    return Pair(name, config, cancel=cancel, on_progress=on_progress, offer=offered, is_fallback=is_fallback)
+    fallback = why_none(catalogue) if config.only is not None and not is_named else None
+    return Pair(name, config, cancel=cancel, on_progress=on_progress, offer=offered, fallback=fallback)
 
 
 def configured(
@@ -291,6 +298,12 @@ def configured(
 def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
     """Give the configuration with some keys changed, checked like models.toml; raises ConfigError."""
     return check_settings(merge(msgspec.to_builtins(config), msgspec.to_builtins(settings)))
+
+
+def _unrounded(config: PairConfig) -> PairConfig:
+    """Give the configuration without a cache that may be rounded."""
+    automatic = [model for model in config.models if config.options(model).cache_type == "auto"]
+    return override(config, {model: {"options": {"cache_type": "f16"}} for model in automatic})
 
 
 def _source(name: str, config: PairConfig, model: Model) -> ModelSource:

@@ -53,6 +53,8 @@ class ModelPlan(msgspec.Struct, frozen=True):
     """All of it, the output counted."""
     context: int
     cache_type: CacheType
+    tensor_split: tuple[int, ...] = ()
+    """Layers on each of several GPUs, in llama.cpp's order; empty where there is one, or where the user has set it."""
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -91,15 +93,14 @@ class Plan(msgspec.Struct, frozen=True):
         )
 
     @property
+    def is_rounded(self) -> bool:
+        """Is a cache kept as anything less than f16?"""
+        return any(plan.cache_type != "f16" for plan in self.models.values())
+
+    @property
     def gpus(self) -> list[str]:
         """The GPUs there are, by llama.cpp's names."""
         return [room.device for room in self.rooms if room.device != CPU]
-
-    def puts_less(self, other: Plan) -> bool:
-        """Are there fewer layers on GPUs than under another plan?"""
-        return sum(plan.gpu_layers for plan in self.models.values()) < sum(
-            plan.gpu_layers for plan in other.models.values()
-        )
 
     def cut(self, config: PairConfig) -> str | None:
         """Say what was made smaller than usual so that it fits; None where nothing was."""

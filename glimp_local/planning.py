@@ -9,13 +9,14 @@ through, and the rest on the CPU.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import Literal
 
 import msgspec
 
 from glimp_local.config import EngineOptions, PairConfig
-from glimp_local.machine import Gpu, Machine
+from glimp_local.machine import Machine
 from glimp_local.memory import FLOAT, CacheType, Footprint, Layer, ubatch_of
 from glimp_local.plan import CONTEXT, CPU, ModelPlan, Part, Plan, Room
 from glimp_local.routing import Model
@@ -31,6 +32,7 @@ _MOST_KEPT_FREE = 2**30
 """...but no more than this."""
 _GPU_OVERHEAD = 300 * 2**20
 """What a GPU's own libraries take for a process, beside what llama.cpp asks for."""
+_HALF = 0.5
 _USUAL_SHARE = 0.25
 """Part of the steps the large model writes under a threshold: the paper's is 0.2 to 0.3."""
 
@@ -48,42 +50,36 @@ class Wish(msgspec.Struct, frozen=True):
 
 def make_plan(footprints: Mapping[Model, Footprint], config: PairConfig, machine: Machine) -> Plan:
     """Choose for the models of a pair (those in `footprints`) what is "auto", so that they fit where that can be."""
-    options = {model: config.options(model) for model in footprints}
-    planner = _Planner(footprints, options, machine)
-    return planner.choose(_wish(footprints, config, options))
+    return _Planner(footprints, config, machine).choose()
 
 
-def smaller_plans(
-    plan: Plan, footprints: Mapping[Model, Footprint], config: PairConfig, machine: Machine
-) -> Iterator[Plan]:
-    """Give plans that take less and less, as far as "auto" leaves a choice: first less context, then fewer layers.
+def smaller_plan(
+    plan: Plan,
+    footprints: Mapping[Model, Footprint],
+    config: PairConfig,
+    machine: Machine,
+    short_of: Literal["weights", "context"],
+) -> Plan | None:
+    """Give the next smaller plan for what is short of memory although it was planned to fit; None where there is none.
 
-    For what is short of memory although it was planned to fit.
+    Less context first (a rounded cache before that) where that was what had no room, then fewer layers on the GPUs: as
+    far as "auto" leaves a choice.
     """
-    options = {model: config.options(model) for model in footprints}
-    planner = _Planner(footprints, options, machine)
-    wish = _wish(footprints, config, options)
-    layers = {model: chosen.gpu_layers for model, chosen in plan.models.items()}
-    caches: dict[Model, CacheType] = {model: chosen.cache_type for model, chosen in plan.models.items()}
-    context = max(chosen.context for chosen in plan.models.values())
-    for fewer in (tokens for tokens in wish.contexts if tokens < context):
-        context = fewer
-        yield planner.at(context, caches, layers)
-    while any(layers[model] for model in layers if wish.gpu_layers[model] is None):
-        layers = {model: n if wish.gpu_layers[model] is not None else n * 3 // 4 for model, n in layers.items()}
-        yield planner.at(context, caches, layers)
+    return _Planner(footprints, config, machine).smaller(plan, short_of)
 
 
 def resolved(options: EngineOptions, plan: ModelPlan) -> EngineOptions:
     """Give options with nothing "auto" in them that a plan decides."""
-    return msgspec.structs.replace(options, gpu_layers=plan.gpu_layers, cache_type=plan.cache_type)
+    split = tuple(map(float, plan.tensor_split)) or options.tensor_split
+    return msgspec.structs.replace(options, gpu_layers=plan.gpu_layers, cache_type=plan.cache_type, tensor_split=split)
 
 
-def _wish(footprints: Mapping[Model, Footprint], config: PairConfig, options: Mapping[Model, EngineOptions]) -> Wish:
+def _wish(footprints: Mapping[Model, Footprint], config: PairConfig) -> Wish:
     shares = {"large": 1.0, "speculative": 1.0, "small": 0.0, "threshold": _USUAL_SHARE}
     caches: dict[Model, tuple[CacheType, ...]] = {}
     layers: dict[Model, int | None] = {}
-    for model, given in options.items():
+    for model in footprints:
+        given = config.options(model)
         if given.cache_type != "auto":
             caches[model] = (given.cache_type,)
         else:
@@ -104,66 +100,100 @@ def _wish(footprints: Mapping[Model, Footprint], config: PairConfig, options: Ma
 class _Planner:
     """Tries one choice after another on one machine."""
 
-    def __init__(
-        self, footprints: Mapping[Model, Footprint], options: Mapping[Model, EngineOptions], machine: Machine
-    ) -> None:
+    def __init__(self, footprints: Mapping[Model, Footprint], config: PairConfig, machine: Machine) -> None:
         self._footprints = footprints
-        self._options = options
+        self._options = {model: config.options(model) for model in footprints}
+        self._wish = wish = _wish(footprints, config)
         self._machine = machine
         self._most = {model: len(footprint.layers) + 1 for model, footprint in footprints.items()}
+        # Those go first that most passes go through.
+        self._order = sorted(footprints, key=lambda model: (model == "large") == (wish.large_share <= _HALF))
         owns_memory = any(not gpu.shares_memory for gpu in machine.gpus)
         # Beside a GPU of its own memory, llama.cpp keeps the CPU's weights in the file's order: the GPU may read them.
         self._repacked = frozenset[str]() if owns_memory else machine.repacked
 
-    def choose(self, wish: Wish) -> Plan:
+    def choose(self) -> Plan:
         """Find the first choice that fits, else the one that takes least."""
-        tries = list(_tries(wish))
-        wanted = {model: self._most[model] if n is None else n for model, n in wish.gpu_layers.items()}
+        tries = list(_tries(self._wish))
         if self._machine.gpus:
+            wanted = {model: self._most[model] if n is None else n for model, n in self._wish.gpu_layers.items()}
             for context, caches in tries:
-                if context >= min(WORTH_A_CUT, wish.contexts[0]) and (plan := self.at(context, caches, wanted)).fits:
+                worth_it = context >= min(WORTH_A_CUT, self._wish.contexts[0])
+                if worth_it and (plan := self._at(context, caches, wanted)).fits:
                     return plan
             # Not all of it: what is rounded leaves room for more layers.
-            tries = [choice for choice in tries if choice[1] == tries[-1][1]]
-        plans = (self._filled(context, caches, wish) for context, caches in tries)
-        found = None
-        for plan in plans:
-            found = plan
-            if plan.fits:
-                return plan
-        assert found is not None  # there is always a last try
-        return found
+            for context, caches in tries:
+                if caches == tries[-1][1] and (plan := self._filled(context, caches)).fits:
+                    if any(chosen.gpu_layers for chosen in plan.models.values()):
+                        return plan
+                    break  # there is no room on the GPU at all
+        plans = (self._filled(context, caches) for context, caches in tries)
+        fitting = next((plan for plan in plans if plan.fits), None)
+        return fitting or self._filled(*tries[-1])
 
-    def at(self, context: int, caches: Mapping[Model, CacheType], gpu_layers: Mapping[Model, int]) -> Plan:
-        """Count one choice."""
+    def smaller(self, plan: Plan, short_of: Literal["weights", "context"]) -> Plan | None:
+        """Give the next smaller plan."""
+        wish = self._wish
+        layers = {model: chosen.gpu_layers for model, chosen in plan.models.items()}
+        caches: dict[Model, CacheType] = {model: chosen.cache_type for model, chosen in plan.models.items()}
+        context = max(chosen.context for chosen in plan.models.values())
+        if short_of == "context":
+            last = {model: types[-1] for model, types in wish.cache_types.items()}
+            if caches != last:
+                return self._at(context, last, layers)
+            if less := next((tokens for tokens in wish.contexts if 0 < tokens < context), None):
+                return self._at(less, caches, layers)
+        fewer = {model: n if wish.gpu_layers[model] is not None else n * 3 // 4 for model, n in layers.items()}
+        return self._at(context, caches, fewer) if fewer != layers else None
+
+    def _filled(self, context: int, caches: Mapping[Model, CacheType]) -> Plan:
+        """Put as many layers onto the GPUs as fit."""
+        layers = {model: n or 0 for model, n in self._wish.gpu_layers.items()}
+        for model in self._order:
+            if self._wish.gpu_layers[model] is None and self._machine.gpus:
+                counts = range(self._most[model], 0, -1)
+                fitting = (n for n in counts if _gpus_fit(self._at(context, caches, {**layers, model: n})))
+                layers[model] = next(fitting, 0)
+        return self._at(context, caches, layers)
+
+    def _at(self, context: int, caches: Mapping[Model, CacheType], gpu_layers: Mapping[Model, int]) -> Plan:
+        """Count one choice, on as few GPUs as have room for it: each one that is used takes memory of its own."""
+        gpus = sorted(self._machine.gpus, key=lambda gpu: gpu.free_bytes, reverse=True)
+        plans = [
+            self._counted(context, caches, gpu_layers, {gpu.name for gpu in gpus[:count]})
+            for count in range(1, len(gpus) + 1)
+        ]
+        return next(filter(_gpus_fit, plans), plans[-1]) if plans else self._counted(context, caches, gpu_layers, set())
+
+    def _counted(
+        self, context: int, caches: Mapping[Model, CacheType], gpu_layers: Mapping[Model, int], used: set[str]
+    ) -> Plan:
         models: dict[Model, ModelPlan] = {}
         parts: list[Part] = []
-        for model, footprint in self._footprints.items():
+        for model in self._order:
+            footprint = self._footprints[model]
             trained = footprint.trained_context or context
             tokens = min(context or trained, trained)
-            layers = gpu_layers[model] if self._machine.gpus else 0
-            models[model] = ModelPlan(layers, self._most[model], tokens, caches[model])
-            parts += self._parts(model, models[model])
+            layers = gpu_layers[model] if used else 0
+            chosen = ModelPlan(layers, self._most[model], tokens, caches[model])
+            left = {room.device: _usable(room.free_bytes) - room.needed_bytes for room in self._rooms(parts)}
+            found = list(self._parts(model, chosen, {name: size for name, size in left.items() if name in used}))
+            counts = {part.device: part.layers for part in found}
+            if len(self._machine.gpus) > 1 and self._is_free(model):
+                split = tuple(counts.get(gpu.name, 0) for gpu in self._machine.gpus)
+                chosen = msgspec.structs.replace(chosen, tensor_split=split if any(split) else ())
+            models[model] = chosen
+            parts += found
         most = max(footprint.trained_context or context for footprint in self._footprints.values())
         return Plan(models, tuple(parts), tuple(self._rooms(parts)), most)
 
-    def _filled(self, context: int, caches: Mapping[Model, CacheType], wish: Wish) -> Plan:
-        """Put as many layers onto the GPUs as fit, those of the model first that most passes go through."""
-        layers = {model: n or 0 for model, n in wish.gpu_layers.items()}
-        order = sorted(layers, key=lambda model: (model == "large") == (wish.large_share <= 0.5))  # noqa: PLR2004 - half
-        for model in order:
-            if wish.gpu_layers[model] is None and self._machine.gpus:
-                fitting = (
-                    n
-                    for n in range(self._most[model], 0, -1)
-                    if all(
-                        room.fits for room in self.at(context, caches, {**layers, model: n}).rooms if room.device != CPU
-                    )
-                )
-                layers[model] = next(fitting, 0)
-        return self.at(context, caches, layers)
+    def _is_free(self, model: Model) -> bool:
+        """May the layers be spread over the GPUs as they fit?"""
+        options = self._options[model]
+        return options.split == "layer" and not any(options.tensor_split)
 
-    def _parts(self, model: Model, chosen: ModelPlan) -> Iterator[Part]:
+    def _parts(self, model: Model, chosen: ModelPlan, left: Mapping[str, int]) -> Iterator[Part]:
+        """Count what a model takes of each device; `left` are the bytes of the GPUs to be used."""
         footprint, options = self._footprints[model], self._options[model]
         on_gpu = bool(self._machine.gpus) and chosen.gpu_layers > 0
         batch = min(options.batch or (_BATCH_GPU if on_gpu else _BATCH_CPU), chosen.context)
@@ -190,16 +220,22 @@ class _Planner:
             compute_bytes=compute if start else FLOAT * ubatch * footprint.embedding,
             other_bytes=footprint.other_bytes(),
         )
-        for gpu, layers in self._split(blocks[start:], options):
+        overhead = _GPU_OVERHEAD // len(self._footprints)
+        if self._is_free(model):
+            room = {name: size - compute - overhead for name, size in left.items()}
+            spread = _fill(blocks[start:], lambda layer: layer.weights_bytes + cache([layer]), room)
+        else:
+            spread = self._split(blocks[start:], options)
+        for gpu, layers in spread:
             yield Part(
                 model=model,
-                device=gpu.name,
+                device=gpu,
                 layers=len(layers),
                 weights_bytes=sum(layer.weights_bytes for layer in layers),
                 mapped_bytes=0,
                 cache_bytes=cache(layers),
                 compute_bytes=compute,
-                other_bytes=_GPU_OVERHEAD // len(self._footprints),
+                other_bytes=overhead,
             )
 
     def _cpu_weights(
@@ -218,13 +254,13 @@ class _Planner:
         is_mapped = options.load_mode in {"auto", "mmap", "mmap+mlock"}
         return total, total - repacked if is_mapped else 0
 
-    def _split(self, layers: Sequence[Layer], options: EngineOptions) -> Iterator[tuple[Gpu, list[Layer]]]:
-        """Spread layers over the GPUs as llama.cpp does: by what is asked for, else by free memory."""
+    def _split(self, layers: Sequence[Layer], options: EngineOptions) -> Iterator[tuple[str, Sequence[Layer]]]:
+        """Spread layers over the GPUs as they are asked to be."""
         gpus = self._machine.gpus
         if not layers:
             return
         if options.split == "none":
-            yield gpus[min(options.main_gpu, len(gpus) - 1)], list(layers)
+            yield gpus[min(options.main_gpu, len(gpus) - 1)].name, layers
             return
         given = (*options.tensor_split, *([0.0] * len(gpus)))[: len(gpus)]
         parts = given if any(given) else tuple(float(max(gpu.free_bytes, 1)) for gpu in gpus)
@@ -232,7 +268,7 @@ class _Planner:
         spread: list[list[Layer]] = [[] for _ in gpus]
         for i, layer in enumerate(layers):
             spread[min(bisect_right(ends, i / len(layers)), len(gpus) - 1)].append(layer)
-        yield from ((gpu, held) for gpu, held in zip(gpus, spread, strict=True) if held)
+        yield from ((gpu.name, held) for gpu, held in zip(gpus, spread, strict=True) if held)
 
     def _rooms(self, parts: Sequence[Part]) -> Iterator[Room]:
         needed = dict.fromkeys([CPU, *(gpu.name for gpu in self._machine.gpus)], 0)
@@ -254,6 +290,28 @@ def _tries(wish: Wish) -> Iterator[tuple[int, dict[Model, CacheType]]]:
             yield context, last
 
 
+def _fill(
+    layers: Sequence[Layer], size: Callable[[Layer], int], room: Mapping[str, int]
+) -> Iterator[tuple[str, Sequence[Layer]]]:
+    """Fill one GPU after the other; the last one takes what is left, whether it fits or not."""
+    at = 0
+    for i, (name, free_bytes) in enumerate(room.items()):
+        end, taken = at, 0
+        while end < len(layers) and (i == len(room) - 1 or taken + size(layers[end]) <= free_bytes):
+            taken += size(layers[end])
+            end += 1
+        if end > at:
+            yield name, layers[at:end]
+        at = end
+
+
+def _gpus_fit(plan: Plan) -> bool:
+    return all(room.fits for room in plan.rooms if room.device != CPU)
+
+
+def _usable(free_bytes: int) -> int:
+    return free_bytes - min(_MOST_KEPT_FREE, int(free_bytes * _KEPT_FREE))
+
+
 def _room_of(device: str, free_bytes: int, needed_bytes: int) -> Room:
-    kept_free = min(_MOST_KEPT_FREE, int(free_bytes * _KEPT_FREE))
-    return Room(device, free_bytes, needed_bytes, needed_bytes <= free_bytes - kept_free)
+    return Room(device, free_bytes, needed_bytes, needed_bytes <= _usable(free_bytes))

@@ -3,13 +3,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from glimp_local import load_pair
-from glimp_local.choice import Offer, default_pair, header_of, offer, plan_of
-from glimp_local.config import ModelSource, PairConfig, load_catalogue, user_file
+from glimp_local.choice import Offer, default_pair, header_of, offer, plan_of, why_none
+from glimp_local.config import EngineOptions, ModelSource, PairConfig, load_catalogue, user_file
+from glimp_local.engine import loading
+from glimp_local.errors import BindingError, UsageError
 from glimp_local.machine import Gpu, Machine
 from tests.commands import QUESTION, Glimp
 from tests.tiny_models import LARGE, Vocabulary, write_attention, write_story
@@ -91,6 +94,45 @@ def test_models_the_wrong_way_round_are_noticed(tiny: Path, tmp_path: Path) -> N
         assert not any("wrong way round" in notice for notice in right.notices)
 
 
+def test_a_pair_that_does_not_fit_is_named(tiny: Path, models_toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert why_none(load_catalogue()) == "no other one is on this machine"
+    models_toml.write_text(pair("mine", tiny / "small.gguf", tiny / "large.gguf"))
+    room(monkeypatch, 1e6)
+    assert default_pair(load_catalogue()) == "builtin"
+    assert why_none(load_catalogue()).startswith("mine cannot be loaded into the memory that is free now (glimp plan")
+
+
+def test_without_a_llama_cpp_a_pair_is_chosen_all_the_same(
+    tiny: Path, models_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Machine:
+        raise BindingError("llama-cpp-python cannot be loaded")
+
+    monkeypatch.setattr("glimp_local.choice.survey", broken)
+    models_toml.write_text(pair("mine", tiny / "small.gguf", tiny / "large.gguf"))
+    assert default_pair(load_catalogue()) == "mine"
+
+
+def test_a_cache_that_cannot_be_rounded_is_not_rounded_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its header lets a cache of whole blocks be kept as q8_0; llama.cpp says no for another reason.
+    wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)
+    monkeypatch.setattr("glimp_local.pair.survey", lambda: Machine(int(240e6)))
+    with load_pair(large=wide, policy="large") as rounded:
+        assert rounded.plan.is_rounded
+    make = loading.make_context
+
+    def refuse(model: Any, name: str, options: EngineOptions, **more: Any) -> Any:
+        if options.cache_type == "q8_0":
+            raise UsageError(f"{name} cannot keep its cache as q8_0")
+        return make(model, name, options, **more)
+
+    monkeypatch.setattr(loading, "make_context", refuse)
+    with load_pair(large=wide, policy="large") as plain:
+        assert not plain.plan.is_rounded
+    with pytest.raises(UsageError):
+        load_pair(large=wide, policy="large", engine_options={"large": {"cache_type": "q8_0"}})
+
+
 def test_a_narrow_pair_is_never_the_best_one(tiny: Path, models_toml: Path) -> None:
     narrow = pair("narrow", tiny / "small.gguf", tiny / "large.gguf", more='only = "counting stories"')
     models_toml.write_text(narrow)
@@ -138,10 +180,10 @@ def test_an_offer_says_what_it_takes() -> None:
 def test_a_first_run_says_what_it_uses_and_what_a_bigger_pair_takes(glimp: Glimp) -> None:
     story = load_catalogue().pair("builtin").example
     result = glimp("solve", "--text", story)
-    assert "the pair 'builtin' answers, as no other one is on this machine." in result.err
+    assert "the pair 'builtin' answers: no other one is on this machine." in result.err
     assert result.err.count("GiB of memory): glimp models pull qwen3-") == 1
     assert glimp("solve", "--text", story, "--quiet").err == ""
-    assert "as no other one is" not in glimp("solve", "--text", story, "--pair", "builtin").err
+    assert "no other one is" not in glimp("solve", "--text", story, "--pair", "builtin").err
     result = glimp("solve", "--text", "Who are you?")
     assert "the pair 'builtin' can do counting stories and nothing else" in result.err
     assert result.err.count("GiB of memory): glimp models pull qwen3-") == 1
@@ -196,10 +238,12 @@ def with_little_memory(path: Path, mebibytes: int, **settings: object) -> list[s
 def test_a_pair_for_which_memory_is_short_all_the_same_is_loaded_with_less(tmp_path: Path) -> None:
     wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)  # 16 kB a token
     assert with_little_memory(wide, 1000) == ["16384", ""]
-    context, notice = with_little_memory(wide, 180)
+    # The first thing to be made smaller is the cache's number type.
+    assert with_little_memory(wide, 330)[0] == "16384"
+    context, notice = with_little_memory(wide, 130)
     assert 4096 <= int(context) < 16384
     assert notice.startswith("no context of ")
-    assert f"So it was loaded with less: on the CPU, context {int(context):,}; " in notice
+    assert f"So it was loaded with less: on the CPU, context {int(context):,} (q8_0 cache); " in notice
     # What was asked for is not made smaller.
     error, hint = with_little_memory(wide, 180, context=16384)
     assert error.startswith("no context of 16,384 tokens for wide: ")

@@ -31,15 +31,20 @@ Exit codes:
 """
 
 
+_MOST_GIB = 1_000_000
+
+
 @click.command(cls=Command, epilog=_EPILOG)
 @click.argument(
     "pair", required=False, shell_complete=complete_pair, help="A pair of models.toml; else the one that would be used."
 )
 @planning_options
-@click.option("--ram", type=Number(0), metavar="GIB", help="Plan for so much free memory instead of this machine's.")
+@click.option(
+    "--ram", type=Number(0, _MOST_GIB), metavar="GIB", help="Plan for so much free memory instead of this machine's."
+)
 @click.option(
     "--vram",
-    type=Number(0),
+    type=Number(0, _MOST_GIB),
     metavar="GIB",
     multiple=True,
     help="Plan for a GPU with so much free memory; 0 is none, and given twice there are two.",

@@ -63,9 +63,9 @@ def _solve(
         )
         described = {model: f"{engine.name} ({engine.device})" for model, engine in pair.engines.items()}
         display.loaded(described, pair.plan.line())
-        if pair.is_fallback and not flags["quiet"] and pair.objection(problem) is None:
+        if pair.fallback is not None and not flags["quiet"] and pair.objection(problem) is None:
             elsewhere = f" One that reasons about anything: {pair.offer}" if pair.offer is not None else ""
-            display.say(f"the pair {pair.name!r} answers, as no other one is on this machine.{elsewhere}")
+            display.say(f"the pair {pair.name!r} answers: {pair.fallback}.{elsewhere}")
         session = Session(pair, seed=flags["seed"])
         if flags["as_jsonl"] and sys.stdout.isatty():
             display.pause()

@@ -129,4 +129,4 @@ def make_context(
 
 
 def _is_for_memory(reason: str) -> bool:
-    return any(words in reason for words in ("allocate", "out of memory"))  # also "Cannot allocate memory", of mmap
+    return any(words in reason for words in ("allocate", "out of memory", "bad_alloc"))  # mmap says "Cannot allocate"
