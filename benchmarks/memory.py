@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
-import msgspec
-
+from benchmarks.apart import ask
 from benchmarks.document import table
 from benchmarks.resident import Asked, Resident
-from benchmarks.setup import BUILTIN, Files, MissingError, Setup, with_builtin
+from benchmarks.setup import BUILTIN, Files, Setup, with_builtin
 
 HEADING = "Memory: peak and growth"
 
@@ -51,14 +47,7 @@ def measure(setup: Setup) -> list[str]:
 
 def watch(setup: Setup, files: Files, solves: int) -> Resident:
     """Have a process of its own load a pair and solve; raises MissingError with what it said where it failed."""
-    asked = msgspec.json.encode(Asked(setup, files, solves), enc_hook=str)
-    command = [sys.executable, "-m", "benchmarks.resident"]
-    done = subprocess.run(command, input=asked, capture_output=True, check=False)  # noqa: S603 - this package
-    if done.returncode:
-        raise MissingError(
-            f"the process that loads {files.name} failed: {done.stderr[-500:].decode('utf-8', 'replace')}"
-        )
-    return msgspec.json.decode(done.stdout, type=Resident)
+    return ask("benchmarks.resident", Asked(setup, files, solves), Resident)
 
 
 def _peak(resident: Resident) -> list[str]:

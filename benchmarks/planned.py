@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-import msgspec
-
+from benchmarks.apart import ask
 from benchmarks.document import table
-from benchmarks.setup import MissingError, Setup
+from benchmarks.setup import Setup
 from benchmarks.taken import BUILTIN, Load, Taken
 from glimp_local.gguf_header import read_header
 from glimp_local.memory import CacheType, footprint
@@ -31,7 +28,7 @@ def measure(setup: Setup) -> list[str]:
         model = footprint(read_header(path))
         for context in _contexts(model.trained_context):
             for cache in _CACHES if model.roundable else _CACHES[:1]:
-                taken = take(Load(path, context, cache))
+                taken = ask("benchmarks.taken", Load(path, context, cache), Taken)
                 rows.append(_row(path, cache, taken))
                 where = f"{path.stem}, {context:,} tokens, {cache}"
                 allocated.append((_allocated(taken), where))
@@ -59,18 +56,6 @@ def measure(setup: Setup) -> list[str]:
         "growth of the process."
     )
     return [table(columns, rows), farthest, about]
-
-
-def take(load: Load) -> Taken:
-    """Have a process of its own load a model; raises MissingError with what it said where it failed."""
-    asked = msgspec.json.encode(load, enc_hook=str)
-    command = [sys.executable, "-m", "benchmarks.taken"]
-    done = subprocess.run(command, input=asked, capture_output=True, check=False)  # noqa: S603 - this package
-    if done.returncode:
-        raise MissingError(
-            f"the process that loads {load.path.name} failed: {done.stderr[-500:].decode('utf-8', 'replace')}"
-        )
-    return msgspec.json.decode(done.stdout, type=Taken)
 
 
 def _contexts(trained: int) -> list[int]:

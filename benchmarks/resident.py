@@ -1,19 +1,16 @@
-"""A process of its own that loads a pair, solves, and prints what memory it took: `python -m benchmarks.resident`.
-
-Peak memory is a process's, so it cannot be measured in one that has done other things before.
-"""
+"""A process of its own that loads a pair, solves, and prints what memory it took: `python -m benchmarks.resident`."""
 
 from __future__ import annotations
 
 import logging
 import re
-import sys
 from collections import Counter
 from pathlib import Path
 
 import msgspec
 import psutil
 
+from benchmarks.apart import asked_for, tell
 from benchmarks.setup import Files, Setup, fresh_session
 from glimp_local.events import fold
 from glimp_local.pair import Pair
@@ -68,7 +65,7 @@ class Buffers(logging.Handler):
 
 def main() -> None:
     """Do what is asked and print the result."""
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked, dec_hook=read_path)
+    asked = asked_for(Asked)
     process, buffers, log = psutil.Process(), Buffers(), logging.getLogger("glimp_local.llama")
     log.setLevel(logging.DEBUG)
     log.addHandler(buffers)
@@ -93,13 +90,7 @@ def main() -> None:
             last=last,
             solves=asked.solves,
         )
-    sys.stdout.buffer.write(msgspec.json.encode(found))
-
-
-def read_path(kind: type, value: object) -> Path:
-    """Read back what msgspec has no form for: paths are all there is of that."""
-    assert kind is Path
-    return Path(str(value))
+    tell(found)
 
 
 def _solve(asked: Asked, pair: Pair) -> None:

@@ -6,7 +6,6 @@ What is planned is planned here, too, by the same code and with the same memory 
 from __future__ import annotations
 
 import logging
-import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import msgspec
 import psutil
 
 import glimp_local
-from benchmarks.resident import Buffers, read_path
+from benchmarks.apart import asked_for, tell
+from benchmarks.resident import Buffers
 from glimp_local.config import MAX_DRAFT, EngineOptions, ModelSource, PairConfig
 from glimp_local.engine import Engine
 from glimp_local.gguf_header import read_header
@@ -53,7 +53,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 def main() -> None:
     """Load what is asked for and print what it took."""
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Load, dec_hook=read_path)
+    asked = asked_for(Load)
     options = EngineOptions(gpu_layers=0, cache_type=asked.cache_type)
     config = PairConfig(large=ModelSource(path=str(asked.path), options=options), policy="large", context=asked.context)
     model = footprint(read_header(asked.path))
@@ -82,7 +82,7 @@ def main() -> None:
             allocated_bytes=sum(buffers.bytes.values()) // copies,
             resident_bytes=(process.memory_info().rss - before) // copies,
         )
-    sys.stdout.buffer.write(msgspec.json.encode(taken))
+    tell(taken)
 
 
 if __name__ == "__main__":
