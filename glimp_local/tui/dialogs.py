@@ -92,7 +92,8 @@ class PairScreen(ModalScreen[str | None]):
             box.border_title = "Pairs of models"
             box.border_subtitle = "Enter takes one, Esc closes"
             if self._problem is not None:
-                yield Static(Content(str(self._problem)), classes="notice error")
+                hint = f"\n{self._problem.hint}" if self._problem.hint else ""
+                yield Static(Content(f"{self._problem}{hint}"), classes="notice error")
             yield OptionList(*self._options())
             yield Static("", id="advice")
 
