@@ -19,7 +19,8 @@ import msgspec
 
 from glimp_local import __version__, belongings, hardware, offload
 from glimp_local.belongings import Folder, PairState
-from glimp_local.finding import Fact, Finding, Judged, gib
+from glimp_local.errors import GlimpError
+from glimp_local.finding import REPORT, Fact, Finding, Judged, gib
 from glimp_local.places import places
 from glimp_local.probe import Probe, probe
 
@@ -85,8 +86,12 @@ def examine(
     def look(subject: str, examination: Callable[[], Judged[Fact]]) -> Fact | None:
         try:
             fact, found = examination()
+        except GlimpError as error:
+            findings.append(Finding(subject, "needs doing", str(error), error.hint or REPORT))
+            return None
         except Exception as error:  # noqa: BLE001 - what cannot be examined must not hide the rest
-            findings.append(Finding(subject, "to know", f"could not be examined: {type(error).__name__}: {error}"))
+            says = f"could not be examined: {type(error).__name__}: {error}"
+            findings.append(Finding(subject, "needs doing", says, REPORT))
             return None
         findings.extend(found)
         return fact
@@ -99,7 +104,8 @@ def examine(
     memory = look("memory", lambda: _of_memory(hardware.memory()))
     where = look("folders", lambda: (places(models_file), []))
     folders = look("folders", lambda: belongings.folders(where)) if where else None
-    catalogue = look("pairs", lambda: belongings.pairs(models_file, pair, folders or []))
+    starts = tried is not None and tried.build is not None
+    catalogue = look("pairs", lambda: belongings.pairs(models_file, pair, folders or [], llama_cpp_starts=starts))
     devices = tried.build.devices if tried and tried.build else []
     return Examination(
         glimp=__version__,

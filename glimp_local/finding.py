@@ -19,6 +19,8 @@ class Finding(msgspec.Struct, frozen=True):
     """What to do about it."""
 
 
+REPORT = "report this, with all that glimp doctor prints"
+"""What to do where nobody knows better."""
 Fact = TypeVar("Fact")
 Judged = tuple[Fact, list[Finding]]
 """A fact, and what is to be said of it."""
