@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,7 @@ from glimp_local.examination import Examination, examine
 from glimp_local.finding import Finding
 from glimp_local.probe import Objection, Probe
 from glimp_local.rebuilding import RELEASE
-from tests.commands import Glimp
+from tests.commands import GLIMP, Glimp
 
 SUBJECTS = {
     *("packages", "llama.cpp", "devices", "GPU", "threads", "memory", "folders", "models.toml", "pairs", "terminal"),
@@ -270,3 +275,27 @@ def test_a_terminal_without_unicode_or_colours_is_said(glimp: Glimp, monkeypatch
     result = glimp("doctor")
     assert "colours: none; encoding: ascii" in result.out
     assert "becomes a question mark" in result.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_lines_are_as_long_as_the_terminal_is_wide_and_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pty  # noqa: PLC0415 - as said above
+
+    monkeypatch.setenv("COLUMNS", "70")
+    ours, its = pty.openpty()
+    done = subprocess.run([*GLIMP, "doctor"], stdout=its, stderr=its, timeout=60, check=False)
+    os.close(its)
+    drawn = b""
+    with suppress(OSError):  # Linux calls the end an error
+        while part := os.read(ours, 65536):
+            drawn += part
+    os.close(ours)
+    assert done.returncode in {0, 1}
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", drawn.decode()).replace("\r\n", "\n")
+    findings = shown.split("\n\n")[1].splitlines()
+    lines = [line for line in findings if not line.lstrip().startswith("do: ")]
+    assert max(map(len, lines)) <= 70
+    assert "\n" + " " * 25 + "qwen3" in shown
+    piped = subprocess.run([*GLIMP, "doctor"], capture_output=True, text=True, timeout=60, check=False).stdout
+    assert not [line for line in piped.splitlines() if line.startswith(" ") and not line.lstrip().startswith("do: ")]
+    assert max(map(len, piped.splitlines())) > 100

@@ -41,6 +41,15 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"glimp_local.cli.{cmd_name}"), cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; raises NoSuchCommand with those that are close, which click knows of imported ones alone."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(args[0], possibilities=_COMMANDS, ctx=ctx) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - and here
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
