@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 
 import msgspec
+from rich.filesize import decimal
 
 from glimp_local import model_files
 from glimp_local.choice import BUILTIN, default_pair, model_sources
 from glimp_local.config import PairConfig, load_catalogue
 from glimp_local.errors import ConfigError, GlimpError, ModelError, ModelMissingError, ModelUnreadableError
-from glimp_local.finding import Finding, Judged, gb
+from glimp_local.finding import Finding, Judged
 from glimp_local.gguf_header import read_header
 from glimp_local.places import Places
 
@@ -61,9 +62,9 @@ def folders(where: Places) -> Judged[list[Folder]]:
             findings.append(Finding("folders", "needs doing", f"{says} cannot be written{why}", do))
         elif folder.free_bytes < _LEAST_BYTES:
             do = "make room there"
-            findings.append(Finding("folders", "needs doing", f"{says}: only {gb(folder.free_bytes)} free", do))
+            findings.append(Finding("folders", "needs doing", f"{says}: only {decimal(folder.free_bytes)} free", do))
         else:
-            findings.append(Finding("folders", "fine", f"{says}, {gb(folder.free_bytes)} free"))
+            findings.append(Finding("folders", "fine", f"{says}, {decimal(folder.free_bytes)} free"))
     return found, findings
 
 
@@ -122,7 +123,7 @@ def _missing(state: PairState, config: PairConfig) -> str:
     if state.ready:
         return ""
     if state.missing_bytes:
-        return f"{state.pair} ({gb(state.missing_bytes)})"
+        return f"{state.pair} ({decimal(state.missing_bytes)})"
     by_path = any(source.path is not None for source in model_sources(config).values())
     return f"{state.pair} ({'its file is missing' if by_path else 'size not listed'})"
 
@@ -134,5 +135,6 @@ def _room(states: list[PairState], found: list[Folder]) -> list[Finding]:
     has_one = any(state.ready and state.pair != BUILTIN for state in states)
     if free is None or has_one or not sizes or free > min(sizes):
         return []
-    says = f"the smallest pair that is not here takes {gb(min(sizes))}, and {gb(free)} are free where it would go"
+    needed = decimal(min(sizes))
+    says = f"the smallest pair that is not here takes {needed}, and {decimal(free)} are free where it would go"
     return [Finding("pairs", "needs doing", says, "make room, or set HF_HOME to a folder on another disk")]
