@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
+from rich.filesize import decimal
 
 from glimp_local import model_files
 from glimp_local.choice import BUILTIN, default_pair, model_sources
 from glimp_local.config import PairConfig, load_catalogue
-from glimp_local.errors import ConfigError, GlimpError, ModelMissingError, ModelUnreadableError
-from glimp_local.finding import Finding, Judged, gb
-from glimp_local.gguf_header import is_whole, read_header
+from glimp_local.errors import ConfigError, GlimpError, ModelError, ModelMissingError, ModelUnreadableError
+from glimp_local.finding import Finding, Judged
+from glimp_local.gguf_header import read_header
 from glimp_local.places import Places
 
 _LEAST_BYTES = 200_000_000
@@ -45,89 +45,87 @@ class PairState(msgspec.Struct, frozen=True):
 
 def folders(where: Places) -> Judged[list[Folder]]:
     """Look whether glimp can write where it has to, and how much room is there."""
-    found = [
-        _folder("your models.toml", where.models_file),
-        _folder("data", where.data_folder),
-        _folder(_HUB, where.hub_cache),
-    ]
-    findings = []
-    for folder in found:
-        there = "" if folder.exists else " (not there yet)"
-        says = f"{folder.name}: {folder.path}{there}"
-        if not folder.writable:
+    found, findings = [], []
+    for name, path, within in (
+        ("your models.toml", where.models_file, where.models_file.parent),  # it is written anew beside the old one
+        ("data", where.data_folder, where.data_folder),
+        (_HUB, where.hub_cache, where.hub_cache),
+    ):
+        above = next(there for there in (within, *within.parents) if there.exists())
+        writable = above.is_dir() and os.access(above, os.W_OK | os.X_OK)
+        folder = Folder(name, str(path), path.exists(), writable, shutil.disk_usage(above).free)
+        found.append(folder)
+        says = f"{name}: {path}{'' if folder.exists else ' (not there yet)'}"
+        if not writable:
+            why = "" if above.is_dir() else f": {above} is no folder"
             do = "let your user write there, or name another place (XDG_CONFIG_HOME, XDG_DATA_HOME, HF_HOME, --models)"
-            findings.append(Finding("folders", "needs doing", f"{says} cannot be written", do))
+            findings.append(Finding("folders", "needs doing", f"{says} cannot be written{why}", do))
         elif folder.free_bytes < _LEAST_BYTES:
             do = "make room there"
-            findings.append(Finding("folders", "needs doing", f"{says}: only {gb(folder.free_bytes)} free", do))
+            findings.append(Finding("folders", "needs doing", f"{says}: only {decimal(folder.free_bytes)} free", do))
         else:
-            findings.append(Finding("folders", "fine", f"{says}, {gb(folder.free_bytes)} free"))
+            findings.append(Finding("folders", "fine", f"{says}, {decimal(folder.free_bytes)} free"))
     return found, findings
 
 
-def _folder(name: str, path: Path) -> Folder:
-    exists = path.exists()
-    # A models.toml is written anew beside the old one.
-    above = next(folder for folder in ((path, *path.parents) if path.is_dir() else path.parents) if folder.exists())
-    return Folder(
-        name=name,
-        path=str(path),
-        exists=exists,
-        writable=above.is_dir() and os.access(above, os.W_OK | os.X_OK),
-        free_bytes=shutil.disk_usage(above).free,
-    )
-
-
 def pairs(
-    models_file: Path | None, pair: str | None, found: list[Folder]
+    models_file: Path | None, pair: str | None, found: list[Folder], *, llama_cpp_starts: bool
 ) -> Judged[tuple[str | None, list[PairState]]]:
-    """Give the default pair and the state of each; `pair` is named in the default's place."""
+    """Give the default pair and the state of each; `pair` is named in the default's place.
+
+    Choosing one asks llama.cpp about this machine: where it does not start and none is named, the default is None.
+    """
     try:
         catalogue = load_catalogue(models_file)
     except ConfigError as error:
         do = error.hint or "mend it there, or move the file away: glimp then uses the packaged one"
         return (None, []), [Finding("models.toml", "needs doing", str(error), do)]
-    states = [_pair_state(name, catalogue.pairs[name]) for name in catalogue.pairs]
+    examined = {name: _pair_state(name, config) for name, config in catalogue.pairs.items()}
+    states = [state for state, _ in examined.values()]
     findings = [Finding("models.toml", "fine", f"valid; {len(states)} pairs")]
-    try:
-        default = pair or default_pair(catalogue)
-        config = catalogue.pair(default)
-    except GlimpError as error:
-        return (None, states), [*findings, Finding("pairs", "needs doing", str(error), error.hint)]
-    findings += _damaged(catalogue.pairs)
+    for _, unusable in examined.values():
+        findings += unusable
     findings.append(Finding("pairs", "fine", f"here: {', '.join(s.pair for s in states if s.ready) or 'none'}"))
-    missing = ", ".join(f"{state.pair} ({gb(state.missing_bytes)})" for state in states if not state.ready)
-    if missing:
-        findings.append(Finding("pairs", "fine", f"not here, or in part: {missing}"))
+    missing = [_missing(state, catalogue.pairs[state.pair]) for state, unusable in examined.values() if not unusable]
+    if any(missing):
+        findings.append(Finding("pairs", "fine", f"not here, or in part: {', '.join(filter(None, missing))}"))
+    findings += _room(states, found)
+    default = pair or catalogue.default or None
     try:
-        model_files.find_all(model_sources(config), default)
+        if default is None and llama_cpp_starts:
+            default = default_pair(catalogue)
+        if default is not None:
+            model_files.find_all(model_sources(catalogue.pair(default)), default)
     except ModelMissingError as error:
         findings.append(Finding("pairs", "needs doing", f"the default pair {default!r}: {error}", error.hint))
-    return (default, states), [*findings, *_room(states, found)]
+    except ModelUnreadableError:
+        pass  # said above, of this pair as of any other
+    except GlimpError as error:
+        return (None, states), [*findings, Finding("pairs", "needs doing", str(error), error.hint)]
+    return (default, states), findings
 
 
-def _damaged(pairs: Mapping[str, PairConfig]) -> Iterator[Finding]:
-    """Find models that are here and cannot be used."""
-    for name, config in pairs.items():
-        for source in model_sources(config).values():
-            try:
-                read_header(model_files.find(source))
-            except ModelMissingError:
-                continue
-            except ModelUnreadableError as error:
-                yield Finding("pairs", "needs doing", f"the pair {name!r}: {error}", error.hint)
-
-
-def _pair_state(name: str, config: PairConfig) -> PairState:
-    missing = []
+def _pair_state(name: str, config: PairConfig) -> Judged[PairState]:
+    """Look for the files of a pair; those that are here and cannot be used are findings."""
+    missing, unusable = [], []
     for source in model_sources(config).values():
         try:
-            path = model_files.find(source)
-        except ModelMissingError:
+            read_header(model_files.find(source))
+        except ModelError as error:
             missing.append(source.size_bytes or 0)
-        else:
-            missing += [] if is_whole(path) else [source.size_bytes or 0]
-    return PairState(name, not missing, sum(missing))
+            if not isinstance(error, ModelMissingError):
+                unusable.append(Finding("pairs", "needs doing", f"the pair {name!r}: {error}", error.hint))
+    return PairState(name, not missing, sum(missing)), unusable
+
+
+def _missing(state: PairState, config: PairConfig) -> str:
+    """Say how much of a pair is missing; nothing where all is here."""
+    if state.ready:
+        return ""
+    if state.missing_bytes:
+        return f"{state.pair} ({decimal(state.missing_bytes)})"
+    by_path = any(source.path is not None for source in model_sources(config).values())
+    return f"{state.pair} ({'its file is missing' if by_path else 'size not listed'})"
 
 
 def _room(states: list[PairState], found: list[Folder]) -> list[Finding]:
@@ -137,5 +135,6 @@ def _room(states: list[PairState], found: list[Folder]) -> list[Finding]:
     has_one = any(state.ready and state.pair != BUILTIN for state in states)
     if free is None or has_one or not sizes or free > min(sizes):
         return []
-    says = f"the smallest pair that is not here takes {gb(min(sizes))}, and {gb(free)} are free where it would go"
+    needed = decimal(min(sizes))
+    says = f"the smallest pair that is not here takes {needed}, and {decimal(free)} are free where it would go"
     return [Finding("pairs", "needs doing", says, "make room, or set HF_HOME to a folder on another disk")]

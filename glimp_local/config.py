@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -199,10 +200,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         """Find a pair by name; raises UsageError with the names that are close."""
         if name in self.pairs:
             return self.pairs[name]
-        raise UsageError(
-            f"there is no pair {name!r}{_did_you_mean(name, self.pairs)}",
-            hint="known pairs: " + ", ".join(sorted(self.pairs)),
-        )
+        raise UsageError(f"there is no pair {name!r}{_did_you_mean(name, self.pairs)}", hint=_known(self.pairs))
 
 
 def user_file() -> Path:
@@ -239,7 +237,8 @@ def load_catalogue(extra: Path | None = None) -> Catalogue:
     for name, pair in pairs.items():
         _check_pair(name, pair, files[-1])
     if default and default not in pairs:
-        raise ConfigError(f"{files[-1]}: default = {default!r} is no pair{_did_you_mean(default, pairs)}")
+        unknown = f"{default_from}: default = {default!r} is no pair{_did_you_mean(default, pairs)}"
+        raise ConfigError(unknown, hint=_known(pairs))
     return Catalogue(pairs, default, origins, default_from)
 
 
@@ -356,6 +355,10 @@ def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _known(pairs: Iterable[str]) -> str:
+    return f"known pairs: {', '.join(sorted(pairs))}"
 
 
 def _did_you_mean(word: str, known: Any) -> str:

@@ -19,7 +19,8 @@ import msgspec
 
 from glimp_local import __version__, belongings, hardware, offload
 from glimp_local.belongings import Folder, PairState
-from glimp_local.finding import Fact, Finding, Judged, gib
+from glimp_local.errors import GlimpError
+from glimp_local.finding import REPORT, Fact, Finding, Judged
 from glimp_local.places import places
 from glimp_local.probe import Probe, probe
 
@@ -85,8 +86,12 @@ def examine(
     def look(subject: str, examination: Callable[[], Judged[Fact]]) -> Fact | None:
         try:
             fact, found = examination()
+        except GlimpError as error:
+            findings.append(Finding(subject, "needs doing", str(error), error.hint or REPORT))
+            return None
         except Exception as error:  # noqa: BLE001 - what cannot be examined must not hide the rest
-            findings.append(Finding(subject, "to know", f"could not be examined: {type(error).__name__}: {error}"))
+            says = f"could not be examined: {type(error).__name__}: {error}"
+            findings.append(Finding(subject, "needs doing", says, REPORT))
             return None
         findings.extend(found)
         return fact
@@ -99,7 +104,8 @@ def examine(
     memory = look("memory", lambda: _of_memory(hardware.memory()))
     where = look("folders", lambda: (places(models_file), []))
     folders = look("folders", lambda: belongings.folders(where)) if where else None
-    catalogue = look("pairs", lambda: belongings.pairs(models_file, pair, folders or []))
+    starts = tried is not None and tried.build is not None
+    catalogue = look("pairs", lambda: belongings.pairs(models_file, pair, folders or [], llama_cpp_starts=starts))
     devices = tried.build.devices if tried and tried.build else []
     return Examination(
         glimp=__version__,
@@ -137,7 +143,7 @@ def _system() -> str:
 
 def _machine() -> Judged[str]:
     cores, memory = hardware.cpus().physical, hardware.memory().total_bytes
-    return f"{hardware.processor()}, {cores} cores, {gib(memory)}", []
+    return f"{hardware.processor()}, {cores} cores, {_gib(memory)}", []
 
 
 def _packages() -> Judged[dict[str, str | None]]:
@@ -177,7 +183,7 @@ def _of_gpus(gpus: hardware.Gpus, tried: Probe, *, container: bool) -> Judged[ha
     if tried.build is not None:
         for device in tried.build.devices:
             # ggml calls all memory of the machine free: its own subject tells it better.
-            size = "" if device.kind == "CPU" else f", {gib(device.free_bytes)} of {gib(device.total_bytes)} free"
+            size = "" if device.kind == "CPU" else f", {_gib(device.free_bytes)} of {_gib(device.total_bytes)} free"
             findings.append(Finding("devices", "fine", f"{device.name}: {device.description} ({device.kind}){size}"))
     return gpus, [*findings, offload.judge(gpus, tried, container=container)]
 
@@ -196,10 +202,12 @@ def _of_cpus(cpus: hardware.Cpus) -> Judged[hardware.Cpus]:
 
 
 def _of_memory(memory: hardware.Memory) -> Judged[hardware.Memory]:
-    says = f"{gib(memory.available_bytes)} of {gib(memory.total_bytes)} available; swap {gib(memory.swap_total_bytes)}"
+    says = (
+        f"{_gib(memory.available_bytes)} of {_gib(memory.total_bytes)} available; swap {_gib(memory.swap_total_bytes)}"
+    )
     findings = [Finding("memory", "fine", says)]
     if memory.limit_bytes is not None:
-        limit = f"its container or control group lets this process have {gib(memory.limit_bytes)} only"
+        limit = f"its container or control group lets this process have {_gib(memory.limit_bytes)} only"
         findings.append(Finding("memory", "to know", limit))
     if memory.available_bytes < _SCARCE * memory.total_bytes:
         findings.append(
@@ -235,3 +243,7 @@ def _variables(environment: Mapping[str, str]) -> Judged[list[str]]:
         name for name in environment if name.startswith(_PREFIXES) or name in _VARIABLES or name.upper() in _PROXIES
     )
     return names, [Finding("variables", "fine", f"set: {', '.join(names) or 'none that matters'}")]
+
+
+def _gib(size_bytes: float) -> str:
+    return f"{size_bytes / 2**30:.1f} GiB"

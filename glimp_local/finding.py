@@ -19,16 +19,8 @@ class Finding(msgspec.Struct, frozen=True):
     """What to do about it."""
 
 
+REPORT = "report this, with all that glimp doctor prints"
+"""What to do where nobody knows better."""
 Fact = TypeVar("Fact")
 Judged = tuple[Fact, list[Finding]]
 """A fact, and what is to be said of it."""
-
-
-def gib(size_bytes: float) -> str:
-    """Write a size of memory."""
-    return f"{size_bytes / 2**30:.1f} GiB"
-
-
-def gb(size_bytes: float) -> str:
-    """Write a size on a disk."""
-    return f"{size_bytes / 1e9:.1f} GB"

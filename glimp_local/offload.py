@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from functools import partial
 
-from glimp_local.finding import Finding
+from glimp_local.finding import REPORT, Finding
 from glimp_local.hardware import Gpu, Gpus, Maker
 from glimp_local.probe import Build, Probe
 from glimp_local.rebuilding import Backend, install_command, rebuild_command
@@ -61,7 +61,7 @@ def _used(devices: str, tried: Probe) -> Finding:
         )
     if not proof.layers_on_gpu:
         says = f"llama.cpp sees {devices}, but put no layer of the built-in small model there: {_CPU}"
-        return _finding("needs doing", says, "report this, with all that glimp doctor prints")
+        return _finding("needs doing", says, REPORT)
     layers = f"{proof.layers_on_gpu} of {proof.layers} layers of the built-in small model"
     return _finding("fine", f"offload works: {layers} on {devices}")
 

@@ -8,8 +8,16 @@ import re
 from pathlib import Path
 from typing import Any
 
+_NOBODYS = r"(?:shared|public|default)(?:[\\/\s]|$)"
+_WORD = r"[^\s\\/:;,'\"`()<>|]+"
+_NAME = rf"(?:{_WORD}(?: {_WORD}){{0,3}}(?=[\\/])|{_WORD})"
+"""Several words are one name where the path goes on behind them."""
 _SECRETS = (
-    (re.compile(r"\w+://[^\s/@]+@"), "…@"),  # name and password of a proxy, say
+    # Home folders of others.
+    (re.compile(rf"([\\/](?:home|users)[\\/]+)(?!{_NOBODYS}){_NAME}", re.IGNORECASE), r"\1<name>"),
+    (re.compile(r"(?<![\w/\\.~-])~[^\W\d][\w.-]*"), "~<name>"),
+    # Name and password of a proxy, say; there may be a slash in it, or an @.
+    (re.compile(r"\w+://[^\s/:@]*(?::\S*)?@"), "…@"),
     (re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+"), "<e-mail>"),
     (re.compile(r"\b(hf|api|sk|ghp|gho|github_pat)[_-][\w-]{16,}"), "<token>"),
 )

@@ -88,6 +88,11 @@ def test_bash_completes_commands_pairs_policies_and_conversations() -> None:
     assert "--threshold" in in_bash("solve", "--th")
 
 
+def test_behind_a_command_that_is_unknown_nothing_is_offered() -> None:
+    assert in_bash("nosuch", "") == [""]
+    assert "plan" in in_bash("")
+
+
 def test_fish_completes_and_describes_in_full() -> None:
     assert in_fish("glimp se") == {"sessions": "List, show, export and remove saved conversations."}
     pairs = in_fish("glimp solve --pair qwen3-0")

@@ -152,6 +152,13 @@ def test_an_unknown_pair_names_the_close_one_and_lists_the_others() -> None:
     assert "qwen3-4b-32b" in str(caught.value.hint)
 
 
+def test_a_default_that_is_no_pair_lists_those_there_are(toml: Path) -> None:
+    toml.write_text('default = "nope"\n')
+    with pytest.raises(ConfigError, match="default = 'nope' is no pair") as caught:
+        load_catalogue(toml)
+    assert str(caught.value.hint).startswith("known pairs: builtin, qwen3-0.6b-30b-a3b, ")
+
+
 def test_the_packaged_file_is_the_one_at_the_top_of_a_checkout() -> None:
     assert packaged_file().read_text().startswith("# The pairs glimp knows.")
 

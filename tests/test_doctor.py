@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +21,7 @@ from glimp_local.examination import Examination, examine
 from glimp_local.finding import Finding
 from glimp_local.probe import Objection, Probe
 from glimp_local.rebuilding import RELEASE
-from tests.commands import Glimp
+from tests.commands import GLIMP, Glimp
 
 SUBJECTS = {
     *("packages", "llama.cpp", "devices", "GPU", "threads", "memory", "folders", "models.toml", "pairs", "terminal"),
@@ -93,6 +98,26 @@ def test_a_llama_cpp_that_does_not_load_is_a_finding_and_hides_nothing_else(
     assert {finding["subject"] for finding in found["findings"]} == SUBJECTS - {"devices"}
 
 
+@pytest.mark.parametrize(
+    ("fake", "says"),
+    [
+        ("raise OSError('libgomp.so.1: cannot open')", "llama-cpp-python cannot be loaded: libgomp.so.1: cannot open"),
+        ("import ctypes; ctypes.string_at(0)", "the process that loaded it"),  # a build for another processor, say
+    ],
+)
+def test_a_pair_is_found_where_llama_cpp_does_not_load(
+    glimp: Glimp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: str, says: str
+) -> None:
+    (tmp_path / "llama_cpp.py").write_text(fake)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    mine(f'[pairs.mine]\nsmall.path = "{glimp.tiny / "small.gguf"}"\nlarge.path = "{glimp.tiny / "large.gguf"}"\n')
+    result = glimp("doctor")
+    assert (result.code, "Traceback" in result.err) == (1, False)
+    assert f"llama.cpp does not start: {says}" in result.out
+    assert "here: builtin, mine" in result.out
+    assert "1 thing needs doing" in result.out
+
+
 def test_no_connection_is_opened(glimp: Glimp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     blocked = "import socket\n\ndef refuse(*_):\n    raise SystemExit('a socket')\n\nsocket.socket = refuse\n"
     (tmp_path / "sitecustomize.py").write_text(blocked)
@@ -126,8 +151,17 @@ def test_a_folder_that_cannot_be_written_needs_doing(
     found = examined()
     (finding,) = undone(found, "folders")
     assert finding.says.startswith(f"data: {home}/file/glimp")
-    assert finding.says.endswith("cannot be written")
+    assert finding.says.endswith(f"cannot be written: {home}/file is no folder")
     assert [folder.writable for folder in found.folders] == [True, False, True]
+
+
+def test_a_hub_cache_that_is_a_file_needs_doing(
+    examined: Callable[..., Examination], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "file").write_text("")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "file"))
+    (finding,) = undone(examined(), "folders")
+    assert finding.says == f"hub cache: {home}/file cannot be written: {home}/file is no folder"
 
 
 def test_a_disk_that_is_full_needs_doing(examined: Callable[..., Examination], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +198,39 @@ def test_a_pair_whose_file_is_damaged_needs_doing(
     assert not next(state.ready for state in found.pairs if state.pair == "a")
 
 
+@pytest.mark.parametrize("default", [None, "late"])
+def test_a_pair_that_names_a_later_file_of_a_model_needs_doing_and_hides_no_other(
+    examined: Callable[..., Examination], tiny: Path, default: str | None
+) -> None:
+    mine(f'[pairs.late]\nsmall.path = "m-00002-of-00003.gguf"\nlarge.path = "{tiny / "large.gguf"}"\n')
+    found = examined(default)
+    (finding,) = undone(found, "pairs")
+    assert finding.says == "the pair 'late': m-00002-of-00003.gguf is number 2 of 3 files"
+    assert finding.do == "name the first one: m-00001-of-00003.gguf"
+    ready = {state.pair: state.ready for state in found.pairs}
+    assert (ready["late"], ready["builtin"]) == (False, True)
+
+
+def test_of_a_pair_with_a_path_that_leads_nowhere_no_size_is_said(
+    examined: Callable[..., Examination], tiny: Path
+) -> None:
+    mine(f'[pairs.away]\nsmall.path = "nowhere.gguf"\nlarge.path = "{tiny / "large.gguf"}"\n')
+    (says,) = [finding.says for finding in examined().findings if finding.says.startswith("not here, or in part")]
+    assert "away (its file is missing)" in says
+    assert "qwen3-0.6b-4b (3.1 GB)" in says
+
+
+def test_a_setting_of_the_hub_that_it_cannot_read_needs_doing_and_hides_nothing_else(
+    glimp: Glimp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "abc")
+    result = glimp("doctor")
+    assert (result.code, "Traceback" in result.err) == (1, False)
+    assert "a token comes out" in result.out
+    (first, *_) = [line for line in result.out.splitlines() if "'abc'" in line]
+    assert first.startswith("needs doing  folders")
+
+
 def test_a_pair_that_uses_one_model_is_ready_with_that_one(examined: Callable[..., Examination], tiny: Path) -> None:
     small = tiny / "small.gguf"
     both = f'small.path = "{small}"\nlarge.path = "no.gguf"\n'
@@ -184,6 +251,8 @@ def test_what_cannot_be_examined_is_said_and_hides_nothing_else(
     assert (found.memory, found.cpus, found.physical_cores, found.gpus_found) == (None, None, None, None)
     failed = [finding for finding in found.findings if finding.says == "could not be examined: ZeroDivisionError: odd"]
     assert [finding.subject for finding in failed] == ["GPU", "threads", "memory", "machine"]
+    assert {finding.level for finding in failed} == {"needs doing"}
+    assert all(finding.do for finding in failed)
     assert {finding.subject for finding in found.findings} == SUBJECTS - {"devices"} | {"machine"}
 
 
@@ -206,3 +275,27 @@ def test_a_terminal_without_unicode_or_colours_is_said(glimp: Glimp, monkeypatch
     result = glimp("doctor")
     assert "colours: none; encoding: ascii" in result.out
     assert "becomes a question mark" in result.out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_lines_are_as_long_as_the_terminal_is_wide_and_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pty  # noqa: PLC0415 - as said above
+
+    monkeypatch.setenv("COLUMNS", "70")
+    ours, its = pty.openpty()
+    done = subprocess.run([*GLIMP, "doctor"], stdout=its, stderr=its, timeout=60, check=False)
+    os.close(its)
+    drawn = b""
+    with suppress(OSError):  # Linux calls the end an error
+        while part := os.read(ours, 65536):
+            drawn += part
+    os.close(ours)
+    assert done.returncode in {0, 1}
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", drawn.decode()).replace("\r\n", "\n")
+    findings = shown.split("\n\n")[1].splitlines()
+    lines = [line for line in findings if not line.lstrip().startswith("do: ")]
+    assert max(map(len, lines)) <= 70
+    assert "\n" + " " * 25 + "qwen3" in shown
+    piped = subprocess.run([*GLIMP, "doctor"], capture_output=True, text=True, timeout=60, check=False).stdout
+    assert not [line for line in piped.splitlines() if line.startswith(" ") and not line.lstrip().startswith("do: ")]
+    assert max(map(len, piped.splitlines())) > 100

@@ -61,3 +61,9 @@ def test_the_list_of_all_commands_says_what_each_of_them_says_of_itself(glimp: G
         assert below or f"\n  {name} " in shown.out
     assert "Exit codes:" in shown.out
     assert "GLIMP_PAIR" in shown.out
+
+
+@pytest.mark.parametrize(("word", "command"), [("plam", "plan"), ("solv", "solve"), ("sesions", "sessions")])
+def test_a_command_that_is_misspelt_names_the_close_one(glimp: Glimp, word: str, command: str) -> None:
+    result = glimp(word)
+    assert (result.code, f"No such command '{word}'. Did you mean '{command}'?" in result.err) == (2, True)

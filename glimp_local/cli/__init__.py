@@ -28,6 +28,8 @@ _COMMANDS = {
 }
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""
 
+_IS_UNKNOWN = f"{__name__}.is_unknown"
+
 
 class _Commands(click.Group):
     """A group that imports a command when it is called, and turns errors into messages and exit codes."""
@@ -41,12 +43,25 @@ class _Commands(click.Group):
         command: click.Command = getattr(import_module(f"glimp_local.cli.{cmd_name}"), cmd_name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; raises NoSuchCommand with those that are close, which click knows of imported ones alone."""
+        try:
+            found = super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(args[0], possibilities=_COMMANDS, ctx=ctx) from error
+        ctx.meta[_IS_UNKNOWN] = found[1] is None  # the Tab key comes here, too, and for it that is no error
+        return found
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - and here
         with formatter.section("Commands"):
             formatter.write_dl(list(_COMMANDS.items()))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         """Offer the commands without importing them; before a command, this group's own flags."""
+        if ctx.meta.get(_IS_UNKNOWN):
+            return []
         offers = [CompletionItem(name, help=says) for name, says in _COMMANDS.items() if name.startswith(incomplete)]
         return [*offers, *click.Command.shell_complete(self, ctx, incomplete)]
 

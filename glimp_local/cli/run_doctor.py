@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from glimp_local.cli.run_tune import PairTuning
 
 _COLOURS: dict[Level, str] = {"fine": "green", "to know": "yellow", "needs doing": "red"}
+_INDENT = 25
+"""Columns before what a finding says."""
 
 
 def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> int:
@@ -41,14 +45,22 @@ def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: d
 
 def _show(found: Examination, says: list[str]) -> None:
     colour = False if "NO_COLOR" in os.environ else None
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     machine = "; ".join(filter(None, (f"glimp {found.glimp}", found.python, found.system, found.machine)))
     undone = sum(finding.level == "needs doing" for finding in found.findings)
     summary = "1 thing needs doing." if undone == 1 else f"{undone or 'No'} things need doing."
-    lines = [without_names(machine), "", *map(_line, found.findings), "", summary, "", *map(without_names, says)]
+    findings = [_lines(finding, columns) for finding in found.findings]
+    lines = [without_names(machine), "", *findings, "", summary, "", *map(without_names, says)]
     click.echo("\n".join(lines), color=colour)
 
 
-def _line(finding: Finding) -> str:
+def _lines(finding: Finding, columns: int | None) -> str:
+    """Write a finding; in as many columns as a terminal has, where it is one."""
     level = click.style(f"{finding.level:<12}", fg=_COLOURS[finding.level])
-    line = f"{level} {finding.subject:<11} {without_names(finding.says)}"
-    return f"{line}\n{'do:':>28} {without_names(finding.do)}" if finding.do else line
+    says = without_names(finding.says)
+    if columns is not None and columns > 2 * _INDENT:
+        broken = textwrap.wrap(says, columns - _INDENT, break_on_hyphens=False)
+        says = f"\n{'':{_INDENT}}".join(broken)
+    line = f"{level} {finding.subject:<11} {says}"
+    # What there is to do stays one line: there may be a command in it to copy.
+    return f"{line}\n{'':{_INDENT}}do: {without_names(finding.do)}" if finding.do else line
