@@ -48,7 +48,7 @@ def _show(found: Examination, says: list[str]) -> None:
     columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     machine = "; ".join(filter(None, (f"glimp {found.glimp}", found.python, found.system, found.machine)))
     undone = sum(finding.level == "needs doing" for finding in found.findings)
-    summary = "1 thing needs doing." if undone == 1 else f"{undone or 'No'} things need doing."
+    summary = {0: "Nothing needs doing.", 1: "1 thing needs doing."}.get(undone, f"{undone} things need doing.")
     findings = [_lines(finding, columns) for finding in found.findings]
     lines = [without_names(machine), "", *findings, "", summary, "", *map(without_names, says)]
     click.echo("\n".join(lines), color=colour)
