@@ -7,20 +7,11 @@ from pathlib import Path
 import click
 
 from glimp_local.cli.completers import complete_pair
-from glimp_local.cli.flags import FILE
+from glimp_local.cli.flags import MODELS_FILE
 from glimp_local.cli.help import ENVIRONMENT, Command, Group
 
 # Only what `--help` needs is imported here; the rest is in `cli/run_config.py`.
 
-_MODELS = click.option(
-    "--models",
-    "models_file",
-    type=FILE,
-    metavar="FILE",
-    envvar="GLIMP_MODELS",
-    show_envvar=True,
-    help="A models.toml over the packaged one, instead of yours.",
-)
 
 _PATH_EPILOG = f"""\b
 Examples:
@@ -59,7 +50,7 @@ def config() -> None:
     metavar="[PLACE]",
     help="models, packaged, data or hub.",
 )
-@_MODELS
+@MODELS_FILE
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def path(*, place: str | None, models_file: Path | None, as_json: bool) -> None:
     """Print where glimp's files are, or one PLACE alone.
@@ -81,7 +72,7 @@ def path(*, place: str | None, models_file: Path | None, as_json: bool) -> None:
     shell_complete=complete_pair,
     help="The default without it.",
 )
-@_MODELS
+@MODELS_FILE
 @click.option("--all", "everything", is_flag=True, help="The defaults, too, that no file changes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with all settings.")
 def show(*, pair: str | None, models_file: Path | None, everything: bool, as_json: bool) -> None:

@@ -66,6 +66,16 @@ _models, _routing, _writing, _loading, _threads = map(
     options_of, ("Which models", "Routing", "Writing", "Loading", "Threads")
 )
 
+MODELS_FILE = _models(
+    "--models",
+    "models_file",
+    type=FILE,
+    metavar="FILE",
+    envvar="GLIMP_MODELS",
+    show_envvar=True,
+    help="A models.toml over the packaged one, instead of yours.",
+)
+
 _NAMES = (
     _models(
         "--pair",
@@ -78,15 +88,7 @@ _NAMES = (
     ),
     _models("--small", type=FILE, metavar="PATH", help="A GGUF as the small model; --large goes with it."),
     _models("--large", type=FILE, metavar="PATH", help="A GGUF as the large model."),
-    _models(
-        "--models",
-        "models_file",
-        type=FILE,
-        metavar="FILE",
-        envvar="GLIMP_MODELS",
-        show_envvar=True,
-        help="A models.toml over the packaged one, instead of yours.",
-    ),
+    MODELS_FILE,
 )
 
 _WRITING = (

@@ -8,20 +8,11 @@ from typing import Any
 import click
 
 from glimp_local.cli.completers import complete_file, complete_pair, complete_pair_or_file
-from glimp_local.cli.flags import FILE
+from glimp_local.cli.flags import MODELS_FILE
 from glimp_local.cli.help import Command, Group
 
 # Only what `--help` and usage errors need is imported here; the rest is in `cli/run_models.py` and `cli/run_info.py`.
 
-_MODELS_FILE = click.option(
-    "--models",
-    "models_file",
-    type=FILE,
-    metavar="FILE",
-    envvar="GLIMP_MODELS",
-    show_envvar=True,
-    help="A models.toml over the packaged one, instead of yours.",
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object (docs/json.md).")
 _JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print one JSON object a model (docs/json.md).")
 _QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress, and nothing that is not wanted.")
@@ -101,7 +92,7 @@ Exit codes: 0 listed; 1 an error; 2 a models.toml that cannot be used.
 """,
 )
 @click.option("--paths", is_flag=True, help="Where each file is, too.")
-@_MODELS_FILE
+@MODELS_FILE
 @_JSON
 def list_(**flags: Any) -> None:
     """List the pairs, their files, and other GGUFs in the hub's cache.
@@ -149,7 +140,7 @@ Exit codes:
     shell_complete=complete_pair,
     help="A pair, a file of a repository, or a repository.",
 )
-@_MODELS_FILE
+@MODELS_FILE
 @_JSON
 @_QUIET
 def pull(**flags: Any) -> None:
@@ -188,7 +179,7 @@ Exit codes:
     shell_complete=complete_pair_or_file,
     help="A pair, a file of a repository, or a path; all that is here without one.",
 )
-@_MODELS_FILE
+@MODELS_FILE
 @_JSON
 @_QUIET
 def verify(**flags: Any) -> None:
@@ -219,7 +210,7 @@ Exit codes: 0 removed; 1 an error, or the answer was no; 2 a name that cannot be
     "name", metavar="NAME", shell_complete=complete_pair, help="A pair, a file of a repository, or a repository."
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_MODELS_FILE
+@MODELS_FILE
 @_JSON
 def rm(**flags: Any) -> None:
     """Remove models from Hugging Face's cache, and say how much came free."""
@@ -232,7 +223,7 @@ def rm(**flags: Any) -> None:
 @click.argument(
     "model", metavar="FILE|PAIR", shell_complete=complete_pair_or_file, help="A GGUF, or a pair for both its models."
 )
-@_MODELS_FILE
+@MODELS_FILE
 @_JSON_LINES
 def info(**flags: Any) -> None:
     """Tell what a model is: architecture, parameters, quantisation, vocabulary, context, chat template, memory.
@@ -248,7 +239,7 @@ def info(**flags: Any) -> None:
 @models.command(cls=Command, epilog=_COMPARE_EPILOG)
 @click.argument("one", metavar="FILE|PAIR", shell_complete=complete_pair_or_file, help="A GGUF, or a pair by itself.")
 @click.argument("other", metavar="[FILE]", required=False, shell_complete=complete_file, help="The other GGUF.")
-@_MODELS_FILE
+@MODELS_FILE
 @_JSON
 def compare(**flags: Any) -> None:
     """Tell whether two models would make a pair, and what they would hand over: token ids or text.
