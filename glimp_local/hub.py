@@ -28,7 +28,7 @@ from glimp_local import hub_cache
 from glimp_local.config import ModelSource
 from glimp_local.errors import DownloadError, UsageError
 from glimp_local.gguf_header import part_names
-from glimp_local.hub_errors import is_passing, understood, wait_asked_for
+from glimp_local.hub_errors import endpoint, is_passing, understood, wait_asked_for
 from glimp_local.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, headers
 
 if TYPE_CHECKING:
@@ -71,7 +71,11 @@ _UNPIN = "do not use it before you know why; its revision, size_bytes and sha256
 
 
 def look_up_file(repo: str, file: str, revision: str) -> RemoteFile:
-    """Ask the hub for one file; raises DownloadError."""
+    """Ask the hub for one file; raises DownloadError, and UsageError for a name that would lead out of the cache."""
+    if not hub_cache.is_name(file):
+        raise UsageError(
+            f"{file!r} is no name of a file in a repository", hint="expected FILE.gguf or FOLDER/FILE.gguf"
+        )
 
     def ask() -> RemoteFile:
         found = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision), headers=headers())
@@ -79,7 +83,7 @@ def look_up_file(repo: str, file: str, revision: str) -> RemoteFile:
         # They become names of files here.
         if found.size is None or not (hub_cache.HASH.fullmatch(etag) and hub_cache.HASH.fullmatch(commit)):
             raise DownloadError(
-                f"{hub_constants.ENDPOINT} does not answer as the hub does: it told no hash, commit or size of {file}",
+                f"{endpoint()} does not answer as the hub does: it told no hash, commit or size of {file}",
                 hint="is HF_ENDPOINT right?",
             )
         return RemoteFile(repo, file, revision, commit, etag, found.size)
@@ -169,7 +173,7 @@ def _similar(repo: str) -> list[str]:
 
 def _models(repo: str) -> list[str]:
     files = HfApi().model_info(repo, timeout=hub_constants.HF_HUB_ETAG_TIMEOUT).siblings or []
-    return sorted(file.rfilename for file in files if _is_model(file.rfilename))
+    return sorted(file.rfilename for file in files if hub_cache.is_name(file.rfilename) and _is_model(file.rfilename))
 
 
 def _is_model(name: str) -> bool:

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import msgspec
@@ -24,6 +24,12 @@ _MOST_OF_A_NAME = 150
 """Characters of a file's name in that of its partial one: a name has at most 255 on most disks, the hash 64."""
 HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """git's SHA-1, or SHA-256."""
+
+
+def is_name(file: str) -> bool:
+    """May a file of a repository have this name? Then it stays within the folder of a snapshot, on Windows, too."""
+    is_relative = not PureWindowsPath(file).anchor and "\\" not in file
+    return is_relative and file.isprintable() and {"", ".", ".."}.isdisjoint(file.split("/"))
 
 
 class CachedFile(msgspec.Struct, frozen=True):

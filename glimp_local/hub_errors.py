@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from glimp_local.controls import one_line
 from glimp_local.errors import DownloadError
 
 _PASSING = {408, 429, 500, 502, 503, 504}
@@ -51,7 +53,7 @@ def understood(
     """
     if isinstance(error, DownloadError):
         return error
-    page = f"{constants.ENDPOINT}/{repo}"
+    page = f"{endpoint()}/{repo}"
     match error:
         case OfflineModeIsEnabled():
             message, hint = "HF_HUB_OFFLINE is set, so nothing can be downloaded", "unset HF_HUB_OFFLINE"
@@ -68,7 +70,16 @@ def understood(
             message, hint = _of_status(error, repo, page)
         case _:
             message, hint = _of_connection(error)
-    return DownloadError(message, hint=hint)
+    return DownloadError(one_line(_bare(message)), hint=one_line(hint))
+
+
+def endpoint() -> str:
+    """Give the hub's address, without the user and the password that may stand in it."""
+    return _bare(constants.ENDPOINT)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"(^|://)[^/\s]*@", r"\1", text)
 
 
 def _pointed_to() -> str:
@@ -81,7 +92,7 @@ def _of_connection(error: Exception) -> tuple[str, str]:
     host = _host()
     match error:
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL() | ValueError() | ImportError():
-            hint = f"check HF_ENDPOINT ({constants.ENDPOINT}), HTTPS_PROXY and HTTP_PROXY"
+            hint = f"check HF_ENDPOINT ({endpoint()}), HTTPS_PROXY and HTTP_PROXY"
             return f"the hub could not be asked: {error}", hint
         case httpx2.ProxyError():
             return f"the proxy does not let {host} be reached: {error}", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
@@ -127,5 +138,5 @@ def _retry_after(error: HfHubHTTPError) -> float | None:
 
 def _host(error: HfHubHTTPError | None = None) -> str:
     """Name who answered, or should have; a host behind a redirect has a signed address, which is not shown."""
-    address = constants.ENDPOINT if error is None else str(error.response.url)
-    return urlsplit(address).netloc.rpartition("@")[2] or address
+    address = endpoint() if error is None else _bare(str(error.response.url))
+    return urlsplit(address).netloc or address

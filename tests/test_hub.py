@@ -40,7 +40,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 def test_a_pulled_pair_solves(hub: Hub) -> None:
     result = models("pull", "tiny")
     assert result.code == 0, result.err
-    assert result.err.endswith("next: glimp chat\n")  # of what is here, it is the best
+    assert result.err.endswith("next: glimp chat --pair tiny\n")
     assert result.out == ""
     assert not hub.leaked
     solve = [sys.executable, "-m", "glimp_local", "solve", "--pair", "tiny", "--temperature", "0", "--text"]
@@ -152,6 +152,37 @@ def test_a_name_that_cannot_be_one_is_refused(hub: Hub, name: str) -> None:
     result = models("pull", name)
     assert (result.code, hub.requests) == (2, [])
     assert "hint: " in result.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["{outside}/x-Q4_0.gguf", "../../../../x-Q4_0.gguf", "a\\..\\x-Q4_0.gguf", "C:/x-Q4_0.gguf", "\x1b[31m-Q4_0.gguf"],
+)
+def test_a_name_that_leads_out_of_the_cache_or_steers_a_terminal_is_not_taken_from_the_hub(
+    hub: Hub, tmp_path: Path, name: str
+) -> None:
+    hub.put("maker/evil-GGUF", name.format(outside=tmp_path), Content(b"GGUF"))
+    result = models("pull", "maker/evil-GGUF:Q4_0")
+    assert (result.code, hub.sent_bytes) == (2, 0)
+    assert "maker/evil-GGUF has no GGUF file" in result.err
+    assert "\x1b" not in result.err
+    assert not list(tmp_path.rglob("*Q4_0.gguf*"))
+
+
+def test_a_name_with_control_characters_is_no_name_of_a_file(hub: Hub) -> None:
+    result = models("pull", f"{REPO}/\x1b[31m.gguf")
+    assert (result.code, hub.requests) == (2, [])
+    assert "is no name of a file in a repository" in result.err
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_password_in_the_hub_s_address_is_not_shown(hub: Hub, status: int) -> None:
+    hub.statuses = [status] * 9
+    result = models("pull", SMALL, HF_ENDPOINT=hub.url.replace("://", "://me:p@hush@"))
+    assert result.code == 5
+    assert "hush" not in result.err
+    result = models("pull", SMALL, HF_ENDPOINT="me:secret@127.0.0.1:9")
+    assert (result.code, "secret" in result.err) == (5, False)
 
 
 def test_a_split_model_is_pulled_whole(hub: Hub) -> None:

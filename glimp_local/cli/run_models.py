@@ -14,10 +14,10 @@ import msgspec
 from rich.filesize import decimal
 
 from glimp_local import hub_cache, model_files
-from glimp_local.choice import default_pair
 from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
 from glimp_local.config import Catalogue, ModelSource, load_catalogue
+from glimp_local.controls import harmless, harmless_json
 from glimp_local.errors import CancelledError
 from glimp_local.gguf_header import part_names
 from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
@@ -67,7 +67,7 @@ def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None
         _print(stock)
         return
     for line in _table(stock, paths=paths):
-        click.echo(line.rstrip())
+        click.echo(harmless(line.rstrip()))
 
 
 def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
@@ -122,12 +122,12 @@ def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bo
             for verified in verify(source, model_files.look(source).paths, bars.begin):
                 found.append(verified)
                 if not as_json:
-                    click.echo(_line(verified))
+                    click.echo(harmless(_line(verified)))
     is_fine = all(file.status in {"ok", "unknown"} for file in found)
     if as_json:
         _print(Verification(found, is_fine))
     for name in dict.fromkeys(file.name for file in found if file.status not in {"ok", "unknown"}):
-        click.echo(f"hint: {_mend(name)}", err=True)
+        click.echo(harmless(f"hint: {_mend(name)}"), err=True)
     return is_fine
 
 
@@ -183,8 +183,7 @@ def _here(source: ModelSource) -> tuple[Path, ...]:
 def _next(catalogue: Catalogue, names: Sequence[str], pulled: Sequence[Pulled]) -> str:
     pair = next((name for name in names if name in catalogue.pairs), None)
     if pair is not None:
-        flag = "" if pair == default_pair(catalogue) else f" --pair {shlex.quote(pair)}"
-        return f"all is here; next: glimp chat{flag}"
+        return f"all is here; next: glimp chat --pair {shlex.quote(pair)}"
     return (
         f"all is here; next, with another model beside it: glimp chat --large {shlex.quote(pulled[0].path)} --small ..."
     )
@@ -249,7 +248,7 @@ def _size(size_bytes: int | None) -> str:
 
 
 def _print(record: msgspec.Struct) -> None:
-    click.echo(msgspec.json.encode(record))
+    click.echo(harmless_json(msgspec.json.encode(record)))
 
 
 @contextmanager
