@@ -13,11 +13,12 @@ import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
+from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from glimp_local.errors import CacheError
+from glimp_local.errors import CacheError, UsageError
 
 _PARTIAL_SUFFIX = ".incomplete"
 _MOST_OF_A_NAME = 150
@@ -43,11 +44,21 @@ class CachedFile(msgspec.Struct, frozen=True):
     """On the disk."""
 
 
+def settings() -> ModuleType:
+    """Give the library's settings (`huggingface_hub.constants`); raises UsageError where it cannot read a variable."""
+    try:
+        from huggingface_hub import constants  # noqa: PLC0415 - not needed for a model given by its path
+    except ValueError as error:
+        numbers = (name for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT") if name in os.environ)
+        wrong = next((name for name in numbers if repr(os.environ[name]) in str(error)), "HF_ENDPOINT")
+        kind = "an address, as in https://huggingface.co" if wrong == "HF_ENDPOINT" else "a number of seconds"
+        raise UsageError(f"huggingface-hub cannot read {wrong}", hint=f"set it to {kind}, or unset it") from error
+    return constants
+
+
 def root() -> Path:
     """Give the folder of the cache (HF_HOME, HF_HUB_CACHE); it need not exist."""
-    from huggingface_hub import constants  # noqa: PLC0415 - not needed for a model given by its path
-
-    return Path(constants.HF_HUB_CACHE)
+    return Path(settings().HF_HUB_CACHE)
 
 
 def repo_folder(repo: str) -> Path:
@@ -106,14 +117,12 @@ def new_hash(expected: str, size_bytes: int) -> Any:
 
 def link(path: Path, blob: Path) -> None:
     """Put a downloaded file into a snapshot the way the library does."""
-    from huggingface_hub import constants  # noqa: PLC0415 - see above
-
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)  # a link to nothing
     try:
-        if constants.HF_HUB_DISABLE_SYMLINKS:
+        if settings().HF_HUB_DISABLE_SYMLINKS:
             blob.replace(path)
         else:
             path.symlink_to(os.path.relpath(blob, path.parent))

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import platformdirs
 
+from glimp_local import hub_cache
 from glimp_local.config import packaged_file, user_file
 
 
@@ -30,11 +31,9 @@ def data_folder() -> Path:
 
 def places(models_file: Path | None = None) -> Places:
     """Give all places; `models_file` is a models.toml in place of the user's own."""
-    from huggingface_hub import constants  # noqa: PLC0415 - the other places are known without it
-
     return Places(
         models_file=(models_file or user_file()).absolute(),
         packaged_models_file=packaged_file(),
         data_folder=data_folder(),
-        hub_cache=Path(constants.HF_HUB_CACHE).absolute(),
+        hub_cache=hub_cache.root().absolute(),
     )

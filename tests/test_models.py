@@ -361,3 +361,20 @@ def test_a_name_that_is_no_pair_says_how_a_model_is_named() -> None:
     assert result.code == 2
     assert "there is no pair 'nosuch'" in result.err
     assert "a model on the hub is MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT" in result.err
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(("name", "value"), [("HF_HUB_DOWNLOAD_TIMEOUT", "abc"), ("HF_ENDPOINT", "http://[::1")])
+@pytest.mark.parametrize(
+    "arguments",
+    ["models list", f"models pull {SMALL}", f"models verify {SMALL}", "plan tiny", "config path", "solve --text ?"],
+)
+def test_a_setting_of_the_hub_s_library_that_cannot_be_read_is_named(arguments: str, name: str, value: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "glimp_local", *arguments.split()],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"glimp: huggingface-hub cannot read {name}")

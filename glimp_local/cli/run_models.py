@@ -72,6 +72,7 @@ def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None
 
 def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Download what is not here of the models named."""
+    hub_cache.settings()  # what cannot be read of them is said before the library is loaded
     from glimp_local import hub  # noqa: PLC0415 - the one module that opens connections: only for who asks for it
 
     catalogue = load_catalogue(models_file)
