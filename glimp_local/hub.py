@@ -21,7 +21,6 @@ import httpx2
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub import constants as hub_constants
 from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundError
-from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # not in an __all__
 from rich.filesize import decimal
 
 from glimp_local import hub_cache
@@ -126,8 +125,8 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
 
     Whoever else downloads it is waited for. Raises DownloadError; what came by then is kept, unless its hash is wrong.
     """
-    file.blob.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(hub_cache.lock_file(file.repo, file.etag), f"{file.repo}/{file.file}", say):
+    hub_cache.make_folder(file.blob.parent)
+    with _locked(file, say):
         if not file.is_here:
             for damaged in (file.path, file.blob):
                 damaged.unlink(missing_ok=True)
@@ -188,13 +187,11 @@ def _has_quant(name: str, quant: str) -> bool:
 
 
 @contextmanager
-def _locked(path: Path, what: str, say: Say) -> Iterator[None]:
-    """Hold the library's own lock. Where a disk's locks hold nothing back, the hash tells that two wrote at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _locked(file: RemoteFile, say: Say) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(WeakFileLock(path, timeout=_PATIENCE_SECONDS))
+            stack.enter_context(hub_cache.locked(file.repo, file.etag, _PATIENCE_SECONDS))
         except filelock.Timeout:
-            say(f"{what}: another process downloads it; waiting for that")
-            stack.enter_context(WeakFileLock(path))
+            say(f"{file.repo}/{file.file}: another process downloads it; waiting for that")
+            stack.enter_context(hub_cache.locked(file.repo, file.etag))
         yield

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glimp_local import hub_cache, model_files
+from glimp_local import hub_cache
 from glimp_local.config import Catalogue, ModelSource
 from glimp_local.errors import ModelMissingError, UsageError
+from glimp_local.gguf_header import part_names
 from glimp_local.inventory import pinned, sources
 
 
@@ -39,10 +40,14 @@ def to_remove(catalogue: Catalogue, name: str) -> dict[str, list[str] | None]:
         chosen = [ModelSource(repo=repo, file=file)]
     found: dict[str, list[str] | None] = {}
     for source in chosen:
+        if source.path is not None:
+            continue
+        assert source.repo is not None
+        assert source.file is not None
         # Another revision than the pinned one may be here: whatever goes by this name.
-        if source.path is None and model_files.look(ModelSource(repo=source.repo, file=source.file)).here_bytes:
-            assert source.repo is not None
-            assert source.file is not None
+        parts = part_names(source.file)
+        is_cached = any(file.file in parts for file in hub_cache.files(source.repo))
+        if is_cached or any(hub_cache.partials(source.repo, part) for part in parts):
             found[source.repo] = [*(found.get(source.repo) or []), source.file]
     if not found:
         where = (
