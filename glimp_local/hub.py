@@ -40,6 +40,8 @@ _PATIENCE_SECONDS = 0.5
 """Before it is said that a lock is waited for."""
 _MARGIN_BYTES = 256 * 2**20
 """Free on the disk when all is there."""
+_BEGUN = re.compile(r"(^|[-._])[it]?q\d(_k)?$", re.IGNORECASE)
+"""How a quantisation begins: the K_M of a Q4_K_M is none."""
 _ASKING_FAILS = (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, ValueError, ImportError)
 """ValueError: a name, a proxy's address or an answer that is none; ImportError: a SOCKS proxy without its package."""
 
@@ -182,8 +184,11 @@ def _is_model(name: str) -> bool:
 
 
 def _has_quant(name: str, quant: str) -> bool:
-    base = re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", name.rpartition("/")[2], flags=re.IGNORECASE)
-    return re.search(rf"(^|[-.]){re.escape(quant)}$", base, re.IGNORECASE) is not None
+    folder, _, file = name.rpartition("/")
+    base = re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", file, flags=re.IGNORECASE)
+    match = re.search(rf"(^|[-._]){re.escape(quant)}$", base, re.IGNORECASE)
+    is_whole = match is not None and not (match[1] == "_" and _BEGUN.search(base[: match.start()]))
+    return is_whole or folder.rpartition("/")[2].lower() == quant.lower()
 
 
 @contextmanager

@@ -115,11 +115,18 @@ def test_outside_a_terminal_a_file_has_a_line_at_its_start_and_one_at_its_end(hu
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [(f"{REPO}:Q8_0", "tiny-Q8_0.gguf"), (f"{REPO}:q4_k_m", "tiny-Q4_K_M.gguf")],
+    [
+        (f"{REPO}:Q8_0", "tiny-Q8_0.gguf"),
+        (f"{REPO}:q4_k_m", "tiny-Q4_K_M.gguf"),
+        (f"{REPO}:Q6_K", "tiny_Q6_K.gguf"),
+        (f"{REPO}:q5_k_m", "Q5_K_M/tiny.gguf"),
+    ],
 )
 def test_a_quantisation_names_a_file(hub: Hub, name: str, file: str) -> None:
     hub.put(REPO, "mmproj-Q8_0.gguf", Content(b"a vision tower"))
     hub.put(REPO, "README.md", Content(b"# Q8_0"))
+    hub.put(REPO, "tiny_Q6_K.gguf", Content(b"GGUF"))
+    hub.put(REPO, "Q5_K_M/tiny.gguf", Content(b"GGUF"))
     result = models("pull", name, "--json")
     assert [found["name"] for found in json.loads(result.out)["files"]] == [f"{REPO}/{file}"]
 
@@ -135,6 +142,8 @@ def test_a_repository_with_one_gguf_needs_no_quantisation(hub: Hub) -> None:
         (REPO, f"{REPO} has 2 GGUFs"),
         (f"{REPO}:Q2_K", f"{REPO} has no GGUF of 'Q2_K'"),
         (f"{REPO}:Q4_K", f"{REPO} has no GGUF of 'Q4_K'"),
+        (f"{REPO}:K_M", f"{REPO} has no GGUF of 'K_M'"),
+        (f"{REPO}:M", f"{REPO} has no GGUF of 'M'"),
     ],
 )
 def test_a_quantisation_that_is_not_there_leads_to_those_that_are(hub: Hub, name: str, said: str) -> None:
@@ -330,6 +339,14 @@ def forbidden(hub: Hub) -> None:
     hub.statuses = [403]
 
 
+def unexplained(hub: Hub) -> None:
+    hub.statuses = [404]
+
+
+def astray(hub: Hub) -> None:
+    hub.other_url = "http://999.1.1.1"
+
+
 @pytest.mark.parametrize(
     ("prepare", "name", "environment", "said"),
     [
@@ -347,6 +364,9 @@ def forbidden(hub: Hub) -> None:
         ),
         (rewritten, "tiny", {}, (f"{REPO} has no revision {COMMIT}", "pin another one")),
         (busy, "tiny", {}, ("too many requests from here (429)", "try again in 300 s")),
+        (unexplained, SMALL, {}, (f"has no such file or repository (404): {SMALL}", "check the name")),
+        (astray, SMALL, {}, ("leads to an address that is none", "HF_ENDPOINT")),
+        (None, "tiny", {"HF_TOKEN": "hf_ü"}, ("the token holds characters that no token has", "check HF_TOKEN")),
         (broken, "tiny", {}, ("is in trouble (503", "try again later")),
         (None, "tiny", {"HF_HUB_OFFLINE": "1"}, ("HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE")),
         (None, "tiny", {"HF_ENDPOINT": "http://127.0.0.1:9"}, ("127.0.0.1:9 cannot be reached", "HTTPS_PROXY")),
@@ -363,6 +383,7 @@ def test_what_the_hub_refuses_is_said_with_what_to_do(
         prepare(hub)
     result = models("pull", name, **environment)
     assert result.code == 5
+    assert "going on in" not in result.err
     message, hint = result.err.split("hint: ")
     assert said[0] in message
     assert said[1] in hint

@@ -11,6 +11,7 @@ import pytest
 
 from tests.commands import Glimp
 from tests.headers import ARCHITECTURE, gguf_bytes, text
+from tests.pulling import BUILTIN
 
 
 def test_a_file_is_told_in_lines(glimp: Glimp, small: Path) -> None:
@@ -78,6 +79,35 @@ def test_a_file_that_is_missing_or_no_model_is_exit_code_3(
     page = glimp("models", command, tmp_path / "page.gguf", *other)
     assert (page.code, page.out) == (3, "")
     assert "is no GGUF file (it begins with b'<htm')" in page.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["models", "info"], ["models", "verify"], ["plan", "--policy", "large", "--large"]]
+)
+def test_a_home_folder_that_there_is_not_is_exit_code_2(glimp: Glimp, arguments: list[str]) -> None:
+    result = glimp(*arguments, "~nosuch/x.gguf")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("glimp: ~nosuch/x.gguf: ")
+    assert "hint: give the whole path" in result.err
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+@pytest.mark.parametrize("name", ["n" * 300 + ".gguf", "m/h/h-00001-of-00000.gguf"])
+def test_a_name_that_no_file_has_is_exit_code_3(glimp: Glimp, command: str, name: str) -> None:
+    result = glimp("models", command, name)
+    assert (result.code, result.out) == (3, "")
+    assert "hint: " in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_file_in_the_cache_is_told_by_its_name_in_the_list(glimp: Glimp, home: Path) -> None:
+    path = home / "hub" / "hub" / "models--m--h" / "snapshots" / ("c" * 40) / "Q8_0" / "small.gguf"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(BUILTIN / "small.gguf")
+    result = glimp("models", "info", "m/h/Q8_0/small.gguf")
+    assert result.code == 0, result.err
+    assert str(path) in result.out
+    assert glimp("models", "compare", "m/h/Q8_0/small.gguf", BUILTIN / "large.gguf").code == 0
 
 
 def test_a_pair_whose_files_are_missing_says_what_gets_them(glimp: Glimp) -> None:

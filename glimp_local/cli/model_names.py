@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 from glimp_local import hub_cache
-from glimp_local.config import Catalogue, ModelSource
+from glimp_local.config import Catalogue, ModelSource, path_of
 from glimp_local.errors import ModelMissingError, UsageError
 from glimp_local.gguf_header import part_names
 from glimp_local.inventory import pinned, sources
@@ -15,8 +15,8 @@ def named(catalogue: Catalogue, name: str) -> list[ModelSource]:
     """Find the models that a name names, which has to name files."""
     if name in catalogue.pairs:
         return of_pair(catalogue, name)
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = path_of(name)
+    if os.path.isfile(path):  # noqa: PTH113 - no error for a name that is too long
         known = [source for _, source in sources(catalogue) if source.path and path.samefile(source.path)]
         return known[:1] or [ModelSource(path=str(path))]
     repo, file, _ = place(catalogue, name)
