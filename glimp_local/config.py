@@ -293,7 +293,7 @@ def path_of(text: str) -> Path:
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise UsageError(f"{text}: {error}", hint="give the whole path") from error
+        raise UsageError(f"{text!r}: {error}", hint="give the whole path") from error
 
 
 def check_settings(settings: dict[str, Any]) -> PairConfig:

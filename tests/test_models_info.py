@@ -87,7 +87,7 @@ def test_a_file_that_is_missing_or_no_model_is_exit_code_3(
 def test_a_home_folder_that_there_is_not_is_exit_code_2(glimp: Glimp, arguments: list[str]) -> None:
     result = glimp(*arguments, "~nosuch/x.gguf")
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith("glimp: ~nosuch/x.gguf: ")
+    assert result.err.startswith("glimp: '~nosuch/x.gguf': ")
     assert "hint: give the whole path" in result.err
 
 
