@@ -133,7 +133,7 @@ def _of_status(error: HfHubHTTPError, repo: str, page: str, asked: str) -> tuple
             message, hint = f"{host} does not give {repo} to you (403)", f"see {page}, and what your token may do"
         case _, 404:
             message = f"{host} has no such file or repository (404): {asked}"
-            hint = f"check the name{'' if host == urlsplit(page).netloc else ', and HF_ENDPOINT'}"
+            hint = f"check the name; see {page}"
         case _, 429:
             seconds = _retry_after(error)
             message = f"{host} has had too many requests from here (429)"

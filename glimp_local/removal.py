@@ -68,7 +68,7 @@ def _remove(repo: str, files: set[str] | None) -> int:
     gone = {file.path for file in cached if files is None or file.file in files}
     kept = {hub_cache.blob(file.path) for file in cached if file.path not in gone}
     blobs = {blob for blob in map(hub_cache.blob, gone) if blob and blob.parent == (folder / "blobs").resolve()} - kept
-    partials = [path for name in files or [None] for path in hub_cache.partials(repo, name)]
+    partials = [path for name in ([None] if files is None else files) for path in hub_cache.partials(repo, name)]
     freed = 0
     for path in (*gone, *blobs, *partials):
         freed += _own_bytes(path)

@@ -123,6 +123,17 @@ def test_a_name_that_is_neither_file_nor_pair_is_exit_code_2(glimp: Glimp) -> No
     assert "did you mean 'builtin'?" in result.err
 
 
+def test_a_pair_and_a_file_cannot_be_compared(glimp: Glimp, small: Path) -> None:
+    result = glimp("models", "compare", "builtin", small)
+    assert (result.code, "it takes two models to compare" in result.err) == (2, True)
+
+
+def test_a_folder_hides_no_pair_of_its_name(glimp: Glimp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "builtin").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert glimp("models", "info", "builtin").code == 0
+
+
 def test_one_file_cannot_be_compared(glimp: Glimp, small: Path) -> None:
     result = glimp("models", "compare", small)
     assert result.code == 2

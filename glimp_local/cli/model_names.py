@@ -17,7 +17,8 @@ def named(catalogue: Catalogue, name: str) -> list[ModelSource]:
         return of_pair(catalogue, name)
     path = path_of(name)
     if os.path.isfile(path):  # noqa: PTH113 - no error for a name that is too long
-        known = [source for _, source in sources(catalogue) if source.path and path.samefile(source.path)]
+        paths = [source for _, source in sources(catalogue) if source.path and os.path.exists(source.path)]  # noqa: PTH110
+        known = [source for source in paths if path.samefile(str(source.path))]
         return known[:1] or [ModelSource(path=str(path))]
     repo, file, _ = place(catalogue, name)
     if file is None:

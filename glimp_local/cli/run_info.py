@@ -38,7 +38,7 @@ def info(name: str, models_file: Path | None, *, as_json: bool) -> None:
 def compare(one: str, other: str | None, models_file: Path | None, *, as_json: bool) -> None:
     """Print whether two models would make a pair, or do."""
     paths = [path for name in (one, other) if name is not None for path in _find(name, models_file)]
-    if len(paths) == 1:
+    if len(paths) != 2:  # noqa: PLR2004 - a pair
         raise UsageError("it takes two models to compare", hint="name another file, or one pair")
     found = comparison.compare(*map(read_header, paths))
     if as_json:
@@ -67,15 +67,17 @@ def _columns(label: str, sign: str, left: str, right: str) -> None:
 def _find(name: str, models_file: Path | None) -> list[Path]:
     """Give the path of a file, or those of a pair's models, the small one first."""
     path = path_of(name)
-    if os.path.exists(path):  # noqa: PTH110 - no error for a name that is too long
+    if os.path.isfile(path):  # noqa: PTH113 - no error for a name that is too long
         return [path]
     catalogue = load_catalogue(models_file)
-    if name in catalogue.pairs or not (path.suffix.lower() == ".gguf" or os.sep in name):
+    is_there = os.path.exists(path)  # noqa: PTH110 - as above
+    if name in catalogue.pairs or not (is_there or path.suffix.lower() == ".gguf" or os.sep in name):
         pair = catalogue.pair(name)
         roles: tuple[tuple[Model, ModelSource | None], ...] = (("small", pair.small), ("large", pair.large))
         wanted = {role: source for role, source in roles if source is not None}
         return list(model_files.find_all(wanted, name).values())
-    if not path.is_absolute() and "/" in name and (found := _cached(catalogue, name)):
+    found = path if is_there else _cached(catalogue, name)
+    if found is not None:
         return [found]
     raise ModelMissingError(f"{name}: no such file", hint="check the path; a pair is given by its name alone")
 
@@ -84,7 +86,7 @@ def _cached(catalogue: Catalogue, name: str) -> Path | None:
     """Give the path of a file in the cache by the name that `glimp models list` gives it."""
     try:
         (source,) = named(catalogue, name)
-    except UsageError:  # no name of that kind
+    except (UsageError, ModelMissingError):  # no name of that kind
         return None
     return next(iter(model_files.look(source).paths), None)
 
