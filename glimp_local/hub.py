@@ -127,8 +127,8 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
 
     Whoever else downloads it is waited for. Raises DownloadError; what came by then is kept, unless its hash is wrong.
     """
-    hub_cache.make_folder(file.blob.parent)
     with _locked(file, say):
+        hub_cache.make_folder(file.blob.parent)
         if not file.is_here:
             for damaged in (file.path, file.blob):
                 damaged.unlink(missing_ok=True)

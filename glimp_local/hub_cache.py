@@ -28,12 +28,6 @@ HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """git's SHA-1, or SHA-256."""
 
 
-def is_name(file: str) -> bool:
-    """May a file of a repository have this name? Then it stays within the folder of a snapshot, on Windows, too."""
-    is_relative = not PureWindowsPath(file).anchor and "\\" not in file
-    return is_relative and file.isprintable() and {"", ".", ".."}.isdisjoint(file.split("/"))
-
-
 class CachedFile(msgspec.Struct, frozen=True):
     """A file of a revision in the cache."""
 
@@ -54,6 +48,12 @@ def settings() -> ModuleType:
         kind = "an address, as in https://huggingface.co" if wrong == "HF_ENDPOINT" else "a number of seconds"
         raise UsageError(f"huggingface-hub cannot read {wrong}", hint=f"set it to {kind}, or unset it") from error
     return constants
+
+
+def is_name(file: str) -> bool:
+    """May a file of a repository have this name? Then it stays within the folder of a snapshot, on Windows, too."""
+    is_relative = not PureWindowsPath(file).anchor and "\\" not in file
+    return is_relative and file.isprintable() and {"", ".", ".."}.isdisjoint(file.split("/"))
 
 
 def root() -> Path:
