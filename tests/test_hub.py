@@ -362,6 +362,7 @@ def astray(hub: Hub) -> None:
             {},
             ("has no file tiny-Q8.gguf (did you mean 'tiny-Q8_0.gguf'?)", "tiny-Q4_K_M"),
         ),
+        (None, f"{REPO}/h-00001-of-00000.gguf", {}, ("has no file h-00001-of-00000.gguf", "its files")),
         (rewritten, "tiny", {}, (f"{REPO} has no revision {COMMIT}", "pin another one")),
         (busy, "tiny", {}, ("too many requests from here (429)", "try again in 300 s")),
         (unexplained, SMALL, {}, (f"has no such file or repository (404): {SMALL}", "check the name")),

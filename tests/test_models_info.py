@@ -92,9 +92,8 @@ def test_a_home_folder_that_there_is_not_is_exit_code_2(glimp: Glimp, arguments:
 
 
 @pytest.mark.parametrize("command", ["info", "verify"])
-@pytest.mark.parametrize("name", ["n" * 300 + ".gguf", "m/h/h-00001-of-00000.gguf"])
-def test_a_name_that_no_file_has_is_exit_code_3(glimp: Glimp, command: str, name: str) -> None:
-    result = glimp("models", command, name)
+def test_a_name_longer_than_that_of_any_file_is_exit_code_3(glimp: Glimp, command: str) -> None:
+    result = glimp("models", command, "n" * 300 + ".gguf")
     assert (result.code, result.out) == (3, "")
     assert "hint: " in result.err
     assert "Traceback" not in result.err
