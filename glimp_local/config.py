@@ -281,10 +281,18 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
         ):
             if key in holder:
                 try:
-                    holder[key] = str(base / Path(holder[key]).expanduser())
-                except RuntimeError as error:  # `~nobody`
-                    raise ConfigError(f"{file}: pairs.{name}: {key} = {holder[key]!r}: {error}") from error
+                    holder[key] = str(base / path_of(holder[key]))
+                except UsageError as error:
+                    raise ConfigError(f"{file}: pairs.{name}: {key} = {error}", hint=error.hint) from error
     return tables, default
+
+
+def path_of(text: str) -> Path:
+    """Give the path that a user names, `~` spelt out; raises UsageError for a home folder that there is not."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{text!r}: {error}", hint="give the whole path") from error
 
 
 def check_settings(settings: dict[str, Any]) -> PairConfig:

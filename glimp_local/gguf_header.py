@@ -125,7 +125,7 @@ def part_paths(path: Path) -> list[Path]:
 def part_names(name: str) -> list[str]:
     """Give the names of all files of a model by that of the first one; raises ModelUnreadableError for a later one."""
     match = _PART.search(name)
-    if match is None:
+    if match is None or int(match[2]) < 1:
         return [name]
     number, count = int(match[1]), int(match[2])
     if number != 1:

@@ -21,14 +21,13 @@ import httpx2
 from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 from huggingface_hub import constants as hub_constants
 from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundError
-from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # not in an __all__
 from rich.filesize import decimal
 
 from glimp_local import hub_cache
 from glimp_local.config import ModelSource
 from glimp_local.errors import DownloadError, UsageError
 from glimp_local.gguf_header import part_names
-from glimp_local.hub_errors import is_passing, understood, wait_asked_for
+from glimp_local.hub_errors import endpoint, is_passing, understood, wait_asked_for
 from glimp_local.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, headers
 
 if TYPE_CHECKING:
@@ -41,6 +40,8 @@ _PATIENCE_SECONDS = 0.5
 """Before it is said that a lock is waited for."""
 _MARGIN_BYTES = 256 * 2**20
 """Free on the disk when all is there."""
+_BEGUN = re.compile(r"(^|[-._])[it]?q\d(_k)?$", re.IGNORECASE)
+"""How a quantisation begins: the K_M of a Q4_K_M is none."""
 _ASKING_FAILS = (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, ValueError, ImportError)
 """ValueError: a name, a proxy's address or an answer that is none; ImportError: a SOCKS proxy without its package."""
 
@@ -71,7 +72,11 @@ _UNPIN = "do not use it before you know why; its revision, size_bytes and sha256
 
 
 def look_up_file(repo: str, file: str, revision: str) -> RemoteFile:
-    """Ask the hub for one file; raises DownloadError."""
+    """Ask the hub for one file; raises DownloadError, and UsageError for a name that would lead out of the cache."""
+    if not hub_cache.is_name(file):
+        raise UsageError(
+            f"{file!r} is no name of a file in a repository", hint="expected FILE.gguf or FOLDER/FILE.gguf"
+        )
 
     def ask() -> RemoteFile:
         found = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision), headers=headers())
@@ -79,7 +84,7 @@ def look_up_file(repo: str, file: str, revision: str) -> RemoteFile:
         # They become names of files here.
         if found.size is None or not (hub_cache.HASH.fullmatch(etag) and hub_cache.HASH.fullmatch(commit)):
             raise DownloadError(
-                f"{hub_constants.ENDPOINT} does not answer as the hub does: it told no hash, commit or size of {file}",
+                f"{endpoint()} does not answer as the hub does: it told no hash, commit or size of {file}",
                 hint="is HF_ENDPOINT right?",
             )
         return RemoteFile(repo, file, revision, commit, etag, found.size)
@@ -122,8 +127,8 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
 
     Whoever else downloads it is waited for. Raises DownloadError; what came by then is kept, unless its hash is wrong.
     """
-    file.blob.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(hub_cache.lock_file(file.repo, file.etag), f"{file.repo}/{file.file}", say):
+    with _locked(file, say):
+        hub_cache.make_folder(file.blob.parent)
         if not file.is_here:
             for damaged in (file.path, file.blob):
                 damaged.unlink(missing_ok=True)
@@ -169,7 +174,7 @@ def _similar(repo: str) -> list[str]:
 
 def _models(repo: str) -> list[str]:
     files = HfApi().model_info(repo, timeout=hub_constants.HF_HUB_ETAG_TIMEOUT).siblings or []
-    return sorted(file.rfilename for file in files if _is_model(file.rfilename))
+    return sorted(file.rfilename for file in files if hub_cache.is_name(file.rfilename) and _is_model(file.rfilename))
 
 
 def _is_model(name: str) -> bool:
@@ -179,18 +184,19 @@ def _is_model(name: str) -> bool:
 
 
 def _has_quant(name: str, quant: str) -> bool:
-    base = re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", name.rpartition("/")[2], flags=re.IGNORECASE)
-    return re.search(rf"(^|[-.]){re.escape(quant)}$", base, re.IGNORECASE) is not None
+    folder, _, file = name.rpartition("/")
+    base = re.sub(r"(-\d{5}-of-\d{5})?\.gguf$", "", file, flags=re.IGNORECASE)
+    match = re.search(rf"(^|[-._]){re.escape(quant)}$", base, re.IGNORECASE)
+    is_whole = match is not None and not (match[1] == "_" and _BEGUN.search(base[: match.start()]))
+    return is_whole or folder.rpartition("/")[2].lower() == quant.lower()
 
 
 @contextmanager
-def _locked(path: Path, what: str, say: Say) -> Iterator[None]:
-    """Hold the library's own lock. Where a disk's locks hold nothing back, the hash tells that two wrote at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _locked(file: RemoteFile, say: Say) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(WeakFileLock(path, timeout=_PATIENCE_SECONDS))
+            stack.enter_context(hub_cache.locked(file.repo, file.etag, _PATIENCE_SECONDS))
         except filelock.Timeout:
-            say(f"{what}: another process downloads it; waiting for that")
-            stack.enter_context(WeakFileLock(path))
+            say(f"{file.repo}/{file.file}: another process downloads it; waiting for that")
+            stack.enter_context(hub_cache.locked(file.repo, file.etag))
         yield

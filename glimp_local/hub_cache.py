@@ -1,8 +1,8 @@
-"""Hugging Face's own cache on this machine: which files of models lie in it, whole or in part, and taking them away.
+"""Hugging Face's own cache on this machine: which files of models lie in it, whole or in part.
 
 Never touches the network. `models--MAKER--NAME/blobs` holds the files under the hub's hash (its ETag),
 `snapshots/COMMIT/FILE` links to them, `refs/main` names a commit. The library downloads under a new name with each try;
-glimp keeps one partial file, `blobs/ETAG.NAME.incomplete`, and goes on with it.
+glimp keeps one partial file, `blobs/ETAG.FILE.incomplete`, and goes on with it.
 """
 
 from __future__ import annotations
@@ -10,43 +10,60 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import shutil
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from glimp_local.errors import CacheError
+from glimp_local.errors import CacheError, UsageError
 
 _PARTIAL_SUFFIX = ".incomplete"
-_MOST_OF_A_NAME = 150
-"""Characters of a file's name in that of its partial one: a name has at most 255 on most disks, the hash 64."""
+_MOST_OF_A_NAME_BYTES = 150
+"""Of a file's path in the name of its partial one: a name has at most 255 on most disks, the hash 64."""
+_REPO_PREFIX = "models--"
 HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """git's SHA-1, or SHA-256."""
 
 
 class CachedFile(msgspec.Struct, frozen=True):
-    """A GGUF in the cache."""
+    """A file of a revision in the cache."""
 
     repo: str
     file: str
     """Its path in the repository."""
     path: Path
-    size_bytes: int
-    """On the disk."""
+    """A link to nothing where its bytes are gone."""
+
+
+def settings() -> ModuleType:
+    """Give the library's settings (`huggingface_hub.constants`); raises UsageError where it cannot read a variable."""
+    try:
+        from huggingface_hub import constants  # noqa: PLC0415 - not needed for a model given by its path
+    except ValueError as error:
+        numbers = (name for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT") if name in os.environ)
+        wrong = next((name for name in numbers if repr(os.environ[name]) in str(error)), "HF_ENDPOINT")
+        kind = "an address, as in https://huggingface.co" if wrong == "HF_ENDPOINT" else "a number of seconds"
+        raise UsageError(f"huggingface-hub cannot read {wrong}", hint=f"set it to {kind}, or unset it") from error
+    return constants
+
+
+def is_name(file: str) -> bool:
+    """May a file of a repository have this name? Then it stays within the folder of a snapshot, on Windows, too."""
+    is_relative = not PureWindowsPath(file).anchor and "\\" not in file
+    return is_relative and file.isprintable() and {"", ".", ".."}.isdisjoint(file.split("/"))
 
 
 def root() -> Path:
     """Give the folder of the cache (HF_HOME, HF_HUB_CACHE); it need not exist."""
-    from huggingface_hub import constants  # noqa: PLC0415 - not needed for a model given by its path
-
-    return Path(constants.HF_HUB_CACHE)
+    return Path(settings().HF_HUB_CACHE)
 
 
 def repo_folder(repo: str) -> Path:
     """Give the folder of a repository in the cache; it need not exist."""
-    return root() / f"models--{repo.replace('/', '--')}"
+    return root() / f"{_REPO_PREFIX}{repo.replace('/', '--')}"
 
 
 def lock_file(repo: str, etag: str) -> Path:
@@ -61,8 +78,9 @@ def partial_file(repo: str, etag: str, file: str) -> Path:
 
 def partials(repo: str, file: str | None = None) -> list[Path]:
     """Find what is left of interrupted downloads: of a file, or of all in the repository."""
-    end = _PARTIAL_SUFFIX if file is None else f".{_short(file)}{_PARTIAL_SUFFIX}"
-    return [path for path in _entries(repo_folder(repo) / "blobs") if path.name.endswith(end)]
+    name = ".*" if file is None else rf"({HASH.pattern})\.{re.escape(_short(file))}"
+    wanted = re.compile(name + re.escape(_PARTIAL_SUFFIX), re.DOTALL)
+    return [path for path in _entries(repo_folder(repo) / "blobs") if wanted.fullmatch(path.name)]
 
 
 def snapshot(repo: str, commit: str) -> Path:
@@ -80,10 +98,16 @@ def etag(path: Path) -> str | None:
 
     None for any other file, and where the cache holds no links (on Windows without the right to make them).
     """
+    found = blob(path)
+    return None if found is None else found.name
+
+
+def blob(path: Path) -> Path | None:
+    """Give the file under the hub's hash that a cached file links to; it need not exist."""
     if not path.is_symlink():
         return None
-    blob = path.parent / path.readlink()
-    return blob.name if blob.parent.name == "blobs" and HASH.fullmatch(blob.name) else None
+    found = path.parent / path.readlink()
+    return found.parent.resolve() / found.name if found.parent.name == "blobs" and HASH.fullmatch(found.name) else None
 
 
 def is_sha256(text: str) -> bool:
@@ -98,21 +122,19 @@ def new_hash(expected: str, size_bytes: int) -> Any:
     return hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)  # git's, of a file outside LFS
 
 
-def link(path: Path, blob: Path) -> None:
+def link(path: Path, file: Path) -> None:
     """Put a downloaded file into a snapshot the way the library does."""
-    from huggingface_hub import constants  # noqa: PLC0415 - see above
-
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)  # a link to nothing
     try:
-        if constants.HF_HUB_DISABLE_SYMLINKS:
-            blob.replace(path)
+        if settings().HF_HUB_DISABLE_SYMLINKS:
+            file.replace(path)
         else:
-            path.symlink_to(os.path.relpath(blob, path.parent))
+            path.symlink_to(os.path.relpath(file, path.parent))
     except OSError:  # Windows without the right to make links
-        blob.replace(path)
+        file.replace(path)
 
 
 def point(repo: str, revision: str, commit: str) -> None:
@@ -122,79 +144,77 @@ def point(repo: str, revision: str, commit: str) -> None:
     ref.write_text(commit, encoding="utf-8")
 
 
-def ggufs() -> list[CachedFile]:
-    """Find all GGUFs in the cache, each once, where several revisions have it."""
-    from huggingface_hub import scan_cache_dir  # noqa: PLC0415 - see above
+def files(repo: str) -> list[CachedFile]:
+    """Find all files of a repository, of all revisions; links to nothing, too."""
+    return [
+        CachedFile(repo, path.relative_to(revision).as_posix(), path)
+        for revision in revisions(repo)
+        for path in sorted(revision.rglob("*"))
+        if path.is_symlink() or path.is_file()
+    ]
 
-    if not root().is_dir():
-        return []
-    found = {
-        (repo.repo_id, str(file.blob_path)): CachedFile(
-            repo.repo_id,
-            file.file_path.relative_to(revision.snapshot_path).as_posix(),
-            file.file_path,
-            file.size_on_disk,
-        )
-        for repo in scan_cache_dir(root()).repos
-        if repo.repo_type == "model"
-        for revision in repo.revisions
-        for file in revision.files
-        if file.file_name.endswith(".gguf")
-    }
-    return sorted(found.values(), key=lambda file: (file.repo, file.file))
+
+def ggufs() -> list[CachedFile]:
+    """Find all GGUFs in the cache, each once, where several revisions have it; one whose bytes are gone, too."""
+    found = [file for repo in _repos() for file in files(repo) if file.file.lower().endswith(".gguf")]
+    by_name = {(file.repo, file.file): file for file in sorted(found, key=lambda file: file.path.exists())}
+    return [by_name[name] for name in sorted(by_name)]
+
+
+def origin(path: Path) -> tuple[str, str] | None:
+    """Tell of which repository a path in the cache is, and of which file there; None for a path elsewhere."""
+    try:
+        inside = (path.parent.resolve() / path.name).relative_to(root().resolve())
+    except ValueError:
+        return None
+    match inside.parts:
+        case (folder, "snapshots", _, *file) if folder.startswith(_REPO_PREFIX) and file:
+            return _repo(folder), "/".join(file)
+    return None
 
 
 def repos_with_partials() -> list[str]:
     """Name the repositories of which something was downloaded in part."""
-    names = [path.name.removeprefix("models--").replace("--", "/") for path in _entries(root())]
-    return [name for name in names if partials(name)]
+    return [repo for repo in _repos() if partials(repo)]
 
 
-def remove(repo: str, files: Iterable[str] | None = None) -> int:
-    """Remove files of a repository, of all revisions, and what was downloaded of them in part; give the bytes freed.
+def make_folder(folder: Path) -> None:
+    """Make a folder of the cache where it is not there; raises CacheError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CacheError(
+            f"the folder {folder} cannot be made: {error.strerror}",
+            hint="make room for it and let it be written, or set HF_HOME to another folder",
+        ) from error
 
-    Without `files`, all. What another file of the cache links to stays, and so does a file outside the cache that
-    somebody put a link to. Raises CacheError where the library cannot read its own cache.
+
+@contextmanager
+def locked(repo: str, etag: str, timeout_seconds: float | None = None) -> Iterator[None]:
+    """Hold the lock that whoever downloads a file holds, the library as well.
+
+    Raises filelock.Timeout where another one has it for so long, and CacheError. Where a disk's locks hold nothing
+    back, the hash tells that two wrote at once.
     """
-    from huggingface_hub import scan_cache_dir  # noqa: PLC0415 - see above
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # noqa: PLC0415 - not in an __all__
 
-    names = None if files is None else set(files)
-    folder = repo_folder(repo)
-    freed = 0
-    for path in {path for name in names or [None] for path in partials(repo, name)}:
-        freed += path.stat().st_size
-        path.unlink()
-    links = [path for path in (folder / "snapshots").rglob("*") if path.is_symlink() or path.is_file()]
-    for path in links:
-        if not path.exists():
-            path.unlink()  # a link to nothing, for which the library would refuse to look at the rest
-    info = scan_cache_dir(root())
-    cached = [found for found in info.repos if found.repo_path == folder]
-    if links and not cached:
-        raise CacheError(f"{folder} is damaged, so that nothing was removed from it", hint="remove the folder by hand")
-    chosen = [
-        file
-        for found in cached
-        for revision in found.revisions
-        for file in revision.files
-        if names is None or file.file_path.relative_to(revision.snapshot_path).as_posix() in names
-    ]
-    ours = [file for file in chosen if file.blob_path in {file.file_path, folder / "blobs" / file.blob_path.name}]
-    for file in chosen:
-        if file not in ours:
-            file.file_path.unlink()
-    strategy = info.delete_files(*ours)
-    strategy.execute()
-    freed += strategy.expected_freed_size
-    rest = [path for part in ("snapshots", "blobs") for path in (folder / part).rglob("*") if not path.is_dir()]
-    if names is None or not rest:
-        freed += sum(path.stat().st_size for path in rest if path.parent == folder / "blobs")  # of no revision
-        shutil.rmtree(folder)
-    return freed
+    path = lock_file(repo, etag)
+    make_folder(path.parent)
+    with WeakFileLock(path, timeout=timeout_seconds):
+        yield
+
+
+def _repos() -> list[str]:
+    return [_repo(path.name) for path in _entries(root()) if path.name.startswith(_REPO_PREFIX)]
+
+
+def _repo(folder: str) -> str:
+    return folder.removeprefix(_REPO_PREFIX).replace("--", "/")
 
 
 def _short(file: str) -> str:
-    return file.rpartition("/")[2][-_MOST_OF_A_NAME:]
+    """Give the end of a file's path as a name; the hash before it keeps apart what ends alike."""
+    return os.fsencode(file.replace("/", "--"))[-_MOST_OF_A_NAME_BYTES:].decode(errors="ignore")
 
 
 def _entries(folder: Path) -> list[Path]:

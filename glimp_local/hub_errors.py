@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from glimp_local.controls import one_line
 from glimp_local.errors import DownloadError
 
 _PASSING = {408, 429, 500, 502, 503, 504}
@@ -34,7 +36,13 @@ def is_passing(error: Exception) -> bool:
     """May the same request succeed in a moment?"""
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in _PASSING and (_retry_after(error) or 0) <= _LONGEST_WAIT_SECONDS
-    return isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol)
+    is_of_transport = isinstance(error, httpx2.TransportError) and not isinstance(error, httpx2.UnsupportedProtocol)
+    return is_of_transport and not _leads_astray(error)
+
+
+def _leads_astray(error: Exception) -> bool:
+    """Has a redirect no address to lead to? The client has no type for that."""
+    return isinstance(error, httpx2.RemoteProtocolError) and "location header" in str(error)
 
 
 def wait_asked_for(error: Exception | None) -> float | None:
@@ -51,10 +59,12 @@ def understood(
     """
     if isinstance(error, DownloadError):
         return error
-    page = f"{constants.ENDPOINT}/{repo}"
+    page = f"{endpoint()}/{repo}"
     match error:
         case OfflineModeIsEnabled():
             message, hint = "HF_HUB_OFFLINE is set, so nothing can be downloaded", "unset HF_HUB_OFFLINE"
+        case UnicodeEncodeError():
+            message, hint = "the token holds characters that no token has", f"check HF_TOKEN, or: {_LOG_IN}"
         case HFValidationError():
             message, hint = f"{repo!r} is no name of a repository", "expected MAKER/NAME, as in Qwen/Qwen3-4B-GGUF"
         case RevisionNotFoundError():
@@ -65,10 +75,19 @@ def understood(
             message = f"{repo} has no file {file}" + (f" (did you mean {close[0]!r}?)" if close else "")
             hint = f"its files: {', '.join(files)}" if files else f"see {page}"
         case HfHubHTTPError():
-            message, hint = _of_status(error, repo, page)
+            message, hint = _of_status(error, repo, page, f"{repo}/{file}" if file else repo)
         case _:
             message, hint = _of_connection(error)
-    return DownloadError(message, hint=hint)
+    return DownloadError(one_line(_bare(message)), hint=one_line(hint))
+
+
+def endpoint() -> str:
+    """Give the hub's address, without the user and the password that may stand in it."""
+    return _bare(constants.ENDPOINT)
+
+
+def _bare(text: str) -> str:
+    return re.sub(r"(^|://)[^/\s]*@", r"\1", text)
 
 
 def _pointed_to() -> str:
@@ -80,8 +99,10 @@ def _pointed_to() -> str:
 def _of_connection(error: Exception) -> tuple[str, str]:
     host = _host()
     match error:
+        case httpx2.RemoteProtocolError() if _leads_astray(error):
+            return f"{host} leads to an address that is none: {error}", f"try again later; check {_pointed_to()}"
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL() | ValueError() | ImportError():
-            hint = f"check HF_ENDPOINT ({constants.ENDPOINT}), HTTPS_PROXY and HTTP_PROXY"
+            hint = f"check HF_ENDPOINT ({endpoint()}), HTTPS_PROXY and HTTP_PROXY"
             return f"the hub could not be asked: {error}", hint
         case httpx2.ProxyError():
             return f"the proxy does not let {host} be reached: {error}", "check HTTPS_PROXY, HTTP_PROXY and NO_PROXY"
@@ -94,7 +115,7 @@ def _of_connection(error: Exception) -> tuple[str, str]:
             return f"the connection to {host} was cut: {error}", "check the connection"
 
 
-def _of_status(error: HfHubHTTPError, repo: str, page: str) -> tuple[str, str]:
+def _of_status(error: HfHubHTTPError, repo: str, page: str, asked: str) -> tuple[str, str]:
     host = _host(error)
     status = error.response.status_code
     match error, status:
@@ -110,6 +131,9 @@ def _of_status(error: HfHubHTTPError, repo: str, page: str) -> tuple[str, str]:
             hint = f"{_LOG_IN}; an HF_TOKEN that is set counts first"
         case _, 403:
             message, hint = f"{host} does not give {repo} to you (403)", f"see {page}, and what your token may do"
+        case _, 404:
+            message = f"{host} has no such file or repository (404): {asked}"
+            hint = f"check the name; see {page}"
         case _, 429:
             seconds = _retry_after(error)
             message = f"{host} has had too many requests from here (429)"
@@ -127,5 +151,5 @@ def _retry_after(error: HfHubHTTPError) -> float | None:
 
 def _host(error: HfHubHTTPError | None = None) -> str:
     """Name who answered, or should have; a host behind a redirect has a signed address, which is not shown."""
-    address = constants.ENDPOINT if error is None else str(error.response.url)
-    return urlsplit(address).netloc.rpartition("@")[2] or address
+    address = endpoint() if error is None else _bare(str(error.response.url))
+    return urlsplit(address).netloc or address

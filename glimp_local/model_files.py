@@ -5,6 +5,7 @@ Never touches the network.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import msgspec
 from rich.filesize import decimal
 
 from glimp_local import hub_cache
-from glimp_local.config import ModelSource
+from glimp_local.config import ModelSource, path_of
 from glimp_local.errors import ModelMissingError
 from glimp_local.gguf_header import part_names, part_paths
 from glimp_local.routing import Model
@@ -64,7 +65,7 @@ def find(source: ModelSource) -> Path:
             hint=pull_command(name(source)),
         )
     if source.path is not None:
-        missing = next(path for path in part_paths(Path(source.path).expanduser()) if not path.exists())
+        missing = next(path for path in part_paths(path_of(source.path)) if not os.path.exists(path))  # noqa: PTH110
         raise ModelMissingError(f"{missing}: no such file", hint="check the path")
     size = decimal(source.size_bytes) if source.size_bytes else "size not listed"
     here = f"; {decimal(found.here_bytes)} are" if found.here_bytes else ""
@@ -74,7 +75,7 @@ def find(source: ModelSource) -> Path:
 def look(source: ModelSource) -> Presence:
     """Say how much of a model is on this machine."""
     if source.path is not None:
-        return _presence(part_paths(Path(source.path).expanduser()))
+        return _presence(part_paths(path_of(source.path)))
     assert source.repo is not None  # the catalogue holds no source without a path or a repository
     assert source.file is not None
     files = part_names(source.file)
@@ -102,5 +103,5 @@ def pull_command(name: str) -> str:
 
 
 def _presence(paths: list[Path]) -> Presence:
-    there = [path for path in paths if path.exists()]
+    there = [path for path in paths if os.path.exists(path)]  # noqa: PTH110 - no error for a name that is too long
     return Presence(tuple(paths) if len(there) == len(paths) else (), sum(path.stat().st_size for path in there))

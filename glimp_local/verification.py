@@ -16,7 +16,7 @@ from glimp_local import hub_cache, model_files
 from glimp_local.config import ModelSource
 from glimp_local.gguf_header import is_whole
 
-Status = Literal["ok", "wrong size", "wrong hash", "damaged", "unknown"]
+Status = Literal["ok", "wrong size", "wrong hash", "damaged", "missing", "unknown"]
 OnBytes = Callable[[int], None]
 Begin = Callable[[str, int], OnBytes]
 """Is told a file's name and size before it is read, and gives who hears of its bytes."""
@@ -30,7 +30,8 @@ class Verified(msgspec.Struct, frozen=True):
     """The model it is of, as `glimp models list` names it."""
     path: str
     status: Status
-    """"damaged": it is no whole GGUF; "unknown": it is one, and nobody has told what it should be."""
+    """"damaged": it is no whole GGUF; "missing": in the hub's cache its link leads to nothing; "unknown": it is whole,
+    and nobody has told what it should be."""
     size_bytes: int
     expected_bytes: int | None
     hash: str | None
@@ -71,6 +72,15 @@ def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin) -> Iterat
             expected_hash=expected,
             told_by=told_by if expected else None,  # type: ignore[arg-type]
         )
+
+
+def missing() -> list[Verified]:
+    """Find the GGUFs in the hub's cache of which only a link is left."""
+    return [
+        Verified(f"{file.repo}/{file.file}", str(file.path), "missing", 0, None, None, hub_cache.etag(file.path), None)
+        for file in hub_cache.ggufs()
+        if not file.path.exists()
+    ]
 
 
 def _hash(path: Path, expected: str, size_bytes: int, on_bytes: OnBytes) -> str:

@@ -40,7 +40,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 def test_a_pulled_pair_solves(hub: Hub) -> None:
     result = models("pull", "tiny")
     assert result.code == 0, result.err
-    assert result.err.endswith("next: glimp chat\n")  # of what is here, it is the best
+    assert result.err.endswith("next: glimp chat --pair tiny\n")
     assert result.out == ""
     assert not hub.leaked
     solve = [sys.executable, "-m", "glimp_local", "solve", "--pair", "tiny", "--temperature", "0", "--text"]
@@ -115,11 +115,18 @@ def test_outside_a_terminal_a_file_has_a_line_at_its_start_and_one_at_its_end(hu
 
 @pytest.mark.parametrize(
     ("name", "file"),
-    [(f"{REPO}:Q8_0", "tiny-Q8_0.gguf"), (f"{REPO}:q4_k_m", "tiny-Q4_K_M.gguf")],
+    [
+        (f"{REPO}:Q8_0", "tiny-Q8_0.gguf"),
+        (f"{REPO}:q4_k_m", "tiny-Q4_K_M.gguf"),
+        (f"{REPO}:Q6_K", "tiny_Q6_K.gguf"),
+        (f"{REPO}:q5_k_m", "Q5_K_M/tiny.gguf"),
+    ],
 )
 def test_a_quantisation_names_a_file(hub: Hub, name: str, file: str) -> None:
     hub.put(REPO, "mmproj-Q8_0.gguf", Content(b"a vision tower"))
     hub.put(REPO, "README.md", Content(b"# Q8_0"))
+    hub.put(REPO, "tiny_Q6_K.gguf", Content(b"GGUF"))
+    hub.put(REPO, "Q5_K_M/tiny.gguf", Content(b"GGUF"))
     result = models("pull", name, "--json")
     assert [found["name"] for found in json.loads(result.out)["files"]] == [f"{REPO}/{file}"]
 
@@ -135,6 +142,8 @@ def test_a_repository_with_one_gguf_needs_no_quantisation(hub: Hub) -> None:
         (REPO, f"{REPO} has 2 GGUFs"),
         (f"{REPO}:Q2_K", f"{REPO} has no GGUF of 'Q2_K'"),
         (f"{REPO}:Q4_K", f"{REPO} has no GGUF of 'Q4_K'"),
+        (f"{REPO}:K_M", f"{REPO} has no GGUF of 'K_M'"),
+        (f"{REPO}:M", f"{REPO} has no GGUF of 'M'"),
     ],
 )
 def test_a_quantisation_that_is_not_there_leads_to_those_that_are(hub: Hub, name: str, said: str) -> None:
@@ -152,6 +161,37 @@ def test_a_name_that_cannot_be_one_is_refused(hub: Hub, name: str) -> None:
     result = models("pull", name)
     assert (result.code, hub.requests) == (2, [])
     assert "hint: " in result.err
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["{outside}/x-Q4_0.gguf", "../../../../x-Q4_0.gguf", "a\\..\\x-Q4_0.gguf", "C:/x-Q4_0.gguf", "\x1b[31m-Q4_0.gguf"],
+)
+def test_a_name_that_leads_out_of_the_cache_or_steers_a_terminal_is_not_taken_from_the_hub(
+    hub: Hub, tmp_path: Path, name: str
+) -> None:
+    hub.put("maker/evil-GGUF", name.format(outside=tmp_path), Content(b"GGUF"))
+    result = models("pull", "maker/evil-GGUF:Q4_0")
+    assert (result.code, hub.sent_bytes) == (2, 0)
+    assert "maker/evil-GGUF has no GGUF file" in result.err
+    assert "\x1b" not in result.err
+    assert not list(tmp_path.rglob("*Q4_0.gguf*"))
+
+
+def test_a_name_with_control_characters_is_no_name_of_a_file(hub: Hub) -> None:
+    result = models("pull", f"{REPO}/\x1b[31m.gguf")
+    assert (result.code, hub.requests) == (2, [])
+    assert "is no name of a file in a repository" in result.err
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_password_in_the_hub_s_address_is_not_shown(hub: Hub, status: int) -> None:
+    hub.statuses = [status] * 9
+    result = models("pull", SMALL, HF_ENDPOINT=hub.url.replace("://", "://me:p@hush@"))
+    assert result.code == 5
+    assert "hush" not in result.err
+    result = models("pull", SMALL, HF_ENDPOINT="me:secret@127.0.0.1:9")
+    assert (result.code, "secret" in result.err) == (5, False)
 
 
 def test_a_split_model_is_pulled_whole(hub: Hub) -> None:
@@ -299,6 +339,14 @@ def forbidden(hub: Hub) -> None:
     hub.statuses = [403]
 
 
+def unexplained(hub: Hub) -> None:
+    hub.statuses = [404]
+
+
+def astray(hub: Hub) -> None:
+    hub.other_url = "http://999.1.1.1"
+
+
 @pytest.mark.parametrize(
     ("prepare", "name", "environment", "said"),
     [
@@ -314,8 +362,12 @@ def forbidden(hub: Hub) -> None:
             {},
             ("has no file tiny-Q8.gguf (did you mean 'tiny-Q8_0.gguf'?)", "tiny-Q4_K_M"),
         ),
+        (None, f"{REPO}/h-00001-of-00000.gguf", {}, ("has no file h-00001-of-00000.gguf", "its files")),
         (rewritten, "tiny", {}, (f"{REPO} has no revision {COMMIT}", "pin another one")),
         (busy, "tiny", {}, ("too many requests from here (429)", "try again in 300 s")),
+        (unexplained, SMALL, {}, (f"has no such file or repository (404): {SMALL}", "check the name")),
+        (astray, SMALL, {}, ("leads to an address that is none", "HF_ENDPOINT")),
+        (None, "tiny", {"HF_TOKEN": "hf_ü"}, ("the token holds characters that no token has", "check HF_TOKEN")),
         (broken, "tiny", {}, ("is in trouble (503", "try again later")),
         (None, "tiny", {"HF_HUB_OFFLINE": "1"}, ("HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE")),
         (None, "tiny", {"HF_ENDPOINT": "http://127.0.0.1:9"}, ("127.0.0.1:9 cannot be reached", "HTTPS_PROXY")),
@@ -332,6 +384,7 @@ def test_what_the_hub_refuses_is_said_with_what_to_do(
         prepare(hub)
     result = models("pull", name, **environment)
     assert result.code == 5
+    assert "going on in" not in result.err
     message, hint = result.err.split("hint: ")
     assert said[0] in message
     assert said[1] in hint

@@ -7,6 +7,8 @@ import os
 import pty
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -267,14 +269,125 @@ def test_a_link_to_nothing_hinders_no_removal(home: Path) -> None:
     assert not blobs(home).parent.exists()
 
 
+def stray(home: Path) -> None:
+    (blobs(home).parent / "snapshots" / "note.txt").write_text("x")
+
+
+def dangling(home: Path) -> None:
+    link(home, "README.md").symlink_to("../../blobs/" + "0" * 64)
+
+
 @pytest.mark.usefixtures("hub")
-def test_a_cache_the_library_cannot_read_is_said_to_be_damaged(home: Path) -> None:
+@pytest.mark.parametrize("clutter", [stray, dangling])
+def test_clutter_in_the_cache_hides_no_file_and_hinders_no_removal(home: Path, clutter: Callable[[Path], None]) -> None:
     models("pull", "tiny")
-    (blobs(home).parent / "snapshots" / "a file").write_text("x")
-    result = models("rm", "tiny", "--yes")
+    (home / "config" / "glimp" / "models.toml").unlink()
+    clutter(home)
+    assert {entry["name"] for entry in listed()["others"]} == {SMALL, LARGE}
+    assert str(link(home)) in models("verify").out
+    assert models("rm", SMALL, "--yes").code == 0
+    assert models("rm", REPO, "--yes").code == 0
+    assert not blobs(home).parent.exists()
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_gguf_of_which_only_a_link_is_left_is_told_and_mended_by_the_command_in_the_hint(home: Path) -> None:
+    models("pull", SMALL)
+    link(home).resolve().unlink()
+    (home / "config" / "glimp" / "models.toml").unlink()
+    assert [(entry["name"], entry["state"]) for entry in listed()["others"]] == [(SMALL, "missing")]
+    result = models("verify")
     assert result.code == 1
-    assert f"{blobs(home).parent} is damaged" in result.err
-    assert "hint: remove the folder by hand" in result.err
+    assert f"missing     {link(home)}: a link to nothing" in result.out
+    mend = f"glimp models rm {SMALL} --yes && glimp models pull {SMALL}"
+    assert f"hint: {mend}" in result.err
+    for step in mend.split(" && "):
+        assert models(*step.split()[2:]).code == 0
+    assert models("verify").code == 0
+
+
+def test_names_in_the_cache_steer_no_terminal_and_may_end_in_capitals(home: Path) -> None:
+    path = home / "hub" / "hub" / "models--a--b" / "snapshots" / COMMIT / "x\x1b[31m\x9b.GGUF"
+    path.parent.mkdir(parents=True)
+    path.symlink_to("../../blobs/" + "0" * 64)
+    for arguments in (["list", "--paths"], ["list", "--json"], ["verify"], ["verify", "--json"]):
+        result = models(*arguments)
+        assert "GGUF" in result.out
+        assert not {"\x1b", "\x9b"} & set(result.out + result.err)
+
+
+def test_a_download_that_is_under_way_is_not_removed(hub: Hub, home: Path) -> None:
+    models("pull", SMALL)
+    hub.seconds_a_piece = 0.5
+    with subprocess.Popen(command("pull", LARGE), stderr=subprocess.DEVNULL) as pull:
+        while not list(blobs(home).glob("*.incomplete")):
+            time.sleep(0.01)
+        for name in ("tiny", REPO, LARGE):
+            result = models("rm", name, "--yes")
+            assert result.code == 1
+            assert f"a download of {REPO} is under way in another process" in result.err
+            assert "hint: wait for its end" in result.err
+        assert link(home).exists()
+        hub.seconds_a_piece = 0
+    assert pull.returncode == 0
+    assert models("rm", "tiny", "--yes").code == 0
+
+
+def test_what_is_left_of_files_with_names_that_end_alike_is_kept_apart(hub: Hub, home: Path) -> None:
+    names = ["model.Q4_K_M.gguf", "a/Q4_K_M.gguf", "b/Q4_K_M.gguf", "ü" * 120 + ".gguf"]
+    for i, name in enumerate(names):
+        hub.put(REPO, name, Content(b"GGUF%d" % i * 100))
+        hub.cuts = [9] + [0] * 6
+        assert models("pull", f"{REPO}/{name}").code == 5
+    assert models("rm", f"{REPO}/Q4_K_M.gguf", "--yes").code == 3
+    for left, name in enumerate(names, 1):
+        assert models("rm", f"{REPO}/{name}", "--yes").code == 0
+        assert len(list(blobs(home).glob("*"))) == len(names) - left
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_repository_that_is_a_link_is_left_to_its_owner(home: Path, tmp_path: Path) -> None:
+    models("pull", "tiny")
+    blobs(home).parent.rename(tmp_path / "moved")
+    blobs(home).parent.symlink_to(tmp_path / "moved")
+    result = models("rm", REPO, "--yes")
+    assert result.code == 1
+    assert f"{blobs(home).parent} is a link, so that nothing was removed" in result.err
+    assert f"{tmp_path}/moved, by hand" in result.err
+    assert models("verify", "tiny").code == 0
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_damaged_file_of_the_cache_named_by_its_path_is_mended_by_its_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models("pull", SMALL)
+    link(home).resolve().write_bytes(b"GGUF")
+    monkeypatch.chdir(link(home).parent)
+    for path in (link(home), link(home).name):
+        result = models("verify", path)
+        assert (result.code, result.err) == (1, f"hint: glimp models rm {SMALL} --yes && glimp models pull {SMALL}\n")
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_pair_that_names_a_later_file_hinders_no_check_of_the_others(home: Path) -> None:
+    models("pull", "tiny")
+    with (home / "config" / "glimp" / "models.toml").open("a") as file:
+        file.write('[pairs.a]\npolicy = "large"\n[pairs.a.large]\nrepo = "a/b"\nfile = "x-00002-of-00003.gguf"\n')
+    result = models("verify")
+    assert result.code == 1
+    assert f"ok          {link(home)}" in result.out
+    assert "x-00002-of-00003.gguf is number 2 of 3 files\nhint: name the first one" in result.err
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_file_in_place_of_a_folder_of_the_cache_is_said(home: Path) -> None:
+    (home / "hub" / "hub").mkdir(parents=True)
+    (home / "hub" / "hub" / ".locks").write_text("")
+    result = models("pull", SMALL)
+    assert result.code == 1
+    assert ".locks/models--maker--tiny-GGUF cannot be made" in result.err
+    assert "hint: " in result.err
 
 
 def test_removal_asks_and_says_what_another_pair_uses(hub: Hub, home: Path) -> None:
@@ -361,3 +474,20 @@ def test_a_name_that_is_no_pair_says_how_a_model_is_named() -> None:
     assert result.code == 2
     assert "there is no pair 'nosuch'" in result.err
     assert "a model on the hub is MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT" in result.err
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize(("name", "value"), [("HF_HUB_DOWNLOAD_TIMEOUT", "abc"), ("HF_ENDPOINT", "http://[::1")])
+@pytest.mark.parametrize(
+    "arguments",
+    ["models list", f"models pull {SMALL}", f"models verify {SMALL}", "plan tiny", "config path", "solve --text ?"],
+)
+def test_a_setting_of_the_hub_s_library_that_cannot_be_read_is_named(arguments: str, name: str, value: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "glimp_local", *arguments.split()],
+        env={**os.environ, name: value},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"glimp: huggingface-hub cannot read {name}")

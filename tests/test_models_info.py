@@ -11,6 +11,7 @@ import pytest
 
 from tests.commands import Glimp
 from tests.headers import ARCHITECTURE, gguf_bytes, text
+from tests.pulling import BUILTIN
 
 
 def test_a_file_is_told_in_lines(glimp: Glimp, small: Path) -> None:
@@ -80,6 +81,34 @@ def test_a_file_that_is_missing_or_no_model_is_exit_code_3(
     assert "is no GGUF file (it begins with b'<htm')" in page.err
 
 
+@pytest.mark.parametrize(
+    "arguments", [["models", "info"], ["models", "verify"], ["plan", "--policy", "large", "--large"]]
+)
+def test_a_home_folder_that_there_is_not_is_exit_code_2(glimp: Glimp, arguments: list[str]) -> None:
+    result = glimp(*arguments, "~nosuch/x.gguf")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("glimp: '~nosuch/x.gguf': ")
+    assert "hint: give the whole path" in result.err
+
+
+@pytest.mark.parametrize("command", ["info", "verify"])
+def test_a_name_longer_than_that_of_any_file_is_exit_code_3(glimp: Glimp, command: str) -> None:
+    result = glimp("models", command, "n" * 300 + ".gguf")
+    assert (result.code, result.out) == (3, "")
+    assert "hint: " in result.err
+    assert "Traceback" not in result.err
+
+
+def test_a_file_in_the_cache_is_told_by_its_name_in_the_list(glimp: Glimp, home: Path) -> None:
+    path = home / "hub" / "hub" / "models--m--h" / "snapshots" / ("c" * 40) / "Q8_0" / "small.gguf"
+    path.parent.mkdir(parents=True)
+    path.symlink_to(BUILTIN / "small.gguf")
+    result = glimp("models", "info", "m/h/Q8_0/small.gguf")
+    assert result.code == 0, result.err
+    assert str(path) in result.out
+    assert glimp("models", "compare", "m/h/Q8_0/small.gguf", BUILTIN / "large.gguf").code == 0
+
+
 def test_a_pair_whose_files_are_missing_says_what_gets_them(glimp: Glimp) -> None:
     result = glimp("models", "info", "qwen3-0.6b-4b")
     assert result.code == 3
@@ -91,6 +120,17 @@ def test_a_name_that_is_neither_file_nor_pair_is_exit_code_2(glimp: Glimp) -> No
     result = glimp("models", "info", "bultin")
     assert result.code == 2
     assert "did you mean 'builtin'?" in result.err
+
+
+def test_a_pair_and_a_file_cannot_be_compared(glimp: Glimp, small: Path) -> None:
+    result = glimp("models", "compare", "builtin", small)
+    assert (result.code, "it takes two models to compare" in result.err) == (2, True)
+
+
+def test_a_folder_hides_no_pair_of_its_name(glimp: Glimp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "builtin").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert glimp("models", "info", "builtin").code == 0
 
 
 def test_one_file_cannot_be_compared(glimp: Glimp, small: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from glimp_local import hub_cache
 from glimp_local.errors import GlimpError, UsageError
 
 
@@ -76,6 +77,7 @@ def _parquet(path: Path) -> list[bytes]:
 
 
 def _snapshot(name: str, data_set: DataSet, *, download: bool) -> Path:
+    hub_cache.settings()  # raises UsageError where the library could not be loaded
     from huggingface_hub import constants, errors, snapshot_download  # noqa: PLC0415 - not needed for a file
 
     constants.HF_HUB_DISABLE_TELEMETRY = True  # nothing but the data set is asked for

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from glimp_local import __version__
+from glimp_local.controls import harmless
 from glimp_local.errors import GlimpError
 
 _COMMANDS = {
@@ -69,16 +70,17 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except GlimpError as error:
-            click.echo(f"glimp: {error}", err=True)
+            click.echo(harmless(f"glimp: {error}"), err=True)
             if error.hint:
-                click.echo(f"hint: {error.hint}", err=True)
+                click.echo(harmless(f"hint: {error.hint}"), err=True)
             ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(130)
         except BrokenPipeError:
             raise  # click ends quietly when the reader of a pipe is gone
         except OSError as error:
-            click.echo(f"glimp: {error.filename or 'writing the output'}: {error.strerror}", err=True)
+            what = f"{error.filename or 'writing the output'}: {error.strerror or error}"
+            click.echo(harmless(f"glimp: {what}"), err=True)
             ctx.exit(1)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
-from glimp_local import hub_cache, model_files
-from glimp_local.config import Catalogue, ModelSource
+from glimp_local import hub_cache
+from glimp_local.config import Catalogue, ModelSource, path_of
 from glimp_local.errors import ModelMissingError, UsageError
+from glimp_local.gguf_header import part_names
 from glimp_local.inventory import pinned, sources
 
 
@@ -14,9 +15,10 @@ def named(catalogue: Catalogue, name: str) -> list[ModelSource]:
     """Find the models that a name names, which has to name files."""
     if name in catalogue.pairs:
         return of_pair(catalogue, name)
-    path = Path(name).expanduser()
-    if path.is_file():
-        known = [source for _, source in sources(catalogue) if source.path and path.samefile(source.path)]
+    path = path_of(name)
+    if os.path.isfile(path):  # noqa: PTH113 - no error for a name that is too long
+        paths = [source for _, source in sources(catalogue) if source.path and os.path.exists(source.path)]  # noqa: PTH110
+        known = [source for source in paths if path.samefile(str(source.path))]
         return known[:1] or [ModelSource(path=str(path))]
     repo, file, _ = place(catalogue, name)
     if file is None:
@@ -39,10 +41,14 @@ def to_remove(catalogue: Catalogue, name: str) -> dict[str, list[str] | None]:
         chosen = [ModelSource(repo=repo, file=file)]
     found: dict[str, list[str] | None] = {}
     for source in chosen:
+        if source.path is not None:
+            continue
+        assert source.repo is not None
+        assert source.file is not None
         # Another revision than the pinned one may be here: whatever goes by this name.
-        if source.path is None and model_files.look(ModelSource(repo=source.repo, file=source.file)).here_bytes:
-            assert source.repo is not None
-            assert source.file is not None
+        parts = part_names(source.file)
+        is_cached = any(file.file in parts for file in hub_cache.files(source.repo))
+        if is_cached or any(hub_cache.partials(source.repo, part) for part in parts):
             found[source.repo] = [*(found.get(source.repo) or []), source.file]
     if not found:
         where = (

@@ -9,7 +9,8 @@ import click
 import msgspec
 
 from glimp_local import comparison, model_files
-from glimp_local.config import ModelSource, load_catalogue
+from glimp_local.cli.model_names import named
+from glimp_local.config import Catalogue, ModelSource, load_catalogue, path_of
 from glimp_local.controls import harmless_json, one_line
 from glimp_local.errors import ModelMissingError, UsageError
 from glimp_local.gguf_header import read_header
@@ -36,8 +37,8 @@ def info(name: str, models_file: Path | None, *, as_json: bool) -> None:
 
 def compare(one: str, other: str | None, models_file: Path | None, *, as_json: bool) -> None:
     """Print whether two models would make a pair, or do."""
-    paths = [Path(one), Path(other)] if other is not None else _find(one, models_file)
-    if len(paths) == 1:
+    paths = [path for name in (one, other) if name is not None for path in _find(name, models_file)]
+    if len(paths) != 2:  # noqa: PLR2004 - a pair
         raise UsageError("it takes two models to compare", hint="name another file, or one pair")
     found = comparison.compare(*map(read_header, paths))
     if as_json:
@@ -65,18 +66,29 @@ def _columns(label: str, sign: str, left: str, right: str) -> None:
 
 def _find(name: str, models_file: Path | None) -> list[Path]:
     """Give the path of a file, or those of a pair's models, the small one first."""
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = path_of(name)
+    if os.path.isfile(path):  # noqa: PTH113 - no error for a name that is too long
         return [path]
     catalogue = load_catalogue(models_file)
-    if name in catalogue.pairs or not (path.exists() or path.suffix == ".gguf" or os.sep in name):
+    is_there = os.path.exists(path)  # noqa: PTH110 - as above
+    if name in catalogue.pairs or not (is_there or path.suffix.lower() == ".gguf" or os.sep in name):
         pair = catalogue.pair(name)
         roles: tuple[tuple[Model, ModelSource | None], ...] = (("small", pair.small), ("large", pair.large))
         wanted = {role: source for role, source in roles if source is not None}
         return list(model_files.find_all(wanted, name).values())
-    if not path.exists():
-        raise ModelMissingError(f"{name}: no such file", hint="check the path; a pair is given by its name alone")
-    return [path]
+    found = path if is_there else _cached(catalogue, name)
+    if found is not None:
+        return [found]
+    raise ModelMissingError(f"{name}: no such file", hint="check the path; a pair is given by its name alone")
+
+
+def _cached(catalogue: Catalogue, name: str) -> Path | None:
+    """Give the path of a file in the cache by the name that `glimp models list` gives it."""
+    try:
+        (source,) = named(catalogue, name)
+    except (UsageError, ModelMissingError):  # no name of that kind
+        return None
+    return next(iter(model_files.look(source).paths), None)
 
 
 def _print_json(record: msgspec.Struct) -> None:

@@ -14,14 +14,15 @@ import msgspec
 from rich.filesize import decimal
 
 from glimp_local import hub_cache, model_files
-from glimp_local.choice import default_pair
 from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
 from glimp_local.config import Catalogue, ModelSource, load_catalogue
-from glimp_local.errors import CancelledError
+from glimp_local.controls import harmless, harmless_json
+from glimp_local.errors import CancelledError, ModelError
 from glimp_local.gguf_header import part_names
 from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
-from glimp_local.verification import Verified, verify
+from glimp_local.removal import remove
+from glimp_local.verification import Verified, missing, verify
 
 if TYPE_CHECKING:
     from glimp_local.partial import RemoteFile
@@ -67,11 +68,12 @@ def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None
         _print(stock)
         return
     for line in _table(stock, paths=paths):
-        click.echo(line.rstrip())
+        click.echo(harmless(line.rstrip()))
 
 
 def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Download what is not here of the models named."""
+    hub_cache.settings()  # what cannot be read of them is said before the library is loaded
     from glimp_local import hub  # noqa: PLC0415 - the one module that opens connections: only for who asks for it
 
     catalogue = load_catalogue(models_file)
@@ -107,28 +109,47 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
 def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> bool:
     """Hold files against their hashes; tell whether all are fine."""
     catalogue = load_catalogue(models_file)
-    if names:
-        chosen = [source for name in names for source in named(catalogue, name)]
-        for source in chosen:
-            if not model_files.look(source).paths:
-                model_files.find(source)  # says what is missing
-    else:
-        stock = take_stock(models_file)
-        chosen = [source for _, source in sources(catalogue)]
-        chosen += [source for entry in stock.others if entry.path for source in named(catalogue, entry.name)]
-    found: list[Verified] = []
+    chosen, problems = (_named_here(catalogue, names), []) if names else _all_here(catalogue, models_file)
+    found = [] if names else missing()
+    for verified in [] if as_json else found:
+        click.echo(harmless(_line(verified)))
     with _interruptible("nothing was changed"), ByteBars(quiet=quiet, lines=False) as bars:
         for source in _distinct(chosen):
             for verified in verify(source, model_files.look(source).paths, bars.begin):
                 found.append(verified)
                 if not as_json:
-                    click.echo(_line(verified))
-    is_fine = all(file.status in {"ok", "unknown"} for file in found)
+                    click.echo(harmless(_line(verified)))
+    bad = [file for file in found if file.status not in {"ok", "unknown"}]
+    is_fine = not bad and not problems
     if as_json:
         _print(Verification(found, is_fine))
-    for name in dict.fromkeys(file.name for file in found if file.status not in {"ok", "unknown"}):
-        click.echo(f"hint: {_mend(name)}", err=True)
+    for error in problems:
+        click.echo(harmless(f"glimp: {error}\nhint: {error.hint}"), err=True)
+    for hint in dict.fromkeys(map(_mend, bad)):
+        click.echo(harmless(f"hint: {hint}"), err=True)
     return is_fine
+
+
+def _named_here(catalogue: Catalogue, names: Sequence[str]) -> list[ModelSource]:
+    chosen = [source for name in names for source in named(catalogue, name)]
+    for source in chosen:
+        if not model_files.look(source).paths:
+            model_files.find(source)  # says what is missing
+    return chosen
+
+
+def _all_here(catalogue: Catalogue, models_file: Path | None) -> tuple[list[ModelSource], list[ModelError]]:
+    """Find the models that there are, and what is wrong with the names of others."""
+    chosen, problems = [], []
+    for _, source in sources(catalogue):
+        try:
+            model_files.look(source)
+        except ModelError as error:
+            problems.append(error)
+        else:
+            chosen.append(source)
+    others = take_stock(models_file).others
+    return chosen + [source for entry in others if entry.path for source in named(catalogue, entry.name)], problems
 
 
 def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bool) -> None:
@@ -144,9 +165,11 @@ def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bo
                 click.echo(f"glimp: {repo}/{file} is of {', '.join(others)}, too", err=True)
     if not yes:
         click.confirm(f"remove {', '.join(removed)} from {hub_cache.root()}?", abort=True, err=True)
-    freed = sum(
-        hub_cache.remove(repo, None if files is None else [part for file in files for part in part_names(file)])
-        for repo, files in chosen.items()
+    freed = remove(
+        {
+            repo: None if files is None else [part for file in files for part in part_names(file)]
+            for repo, files in chosen.items()
+        }
     )
     if as_json:
         _print(Removal(removed, freed))
@@ -183,20 +206,21 @@ def _here(source: ModelSource) -> tuple[Path, ...]:
 def _next(catalogue: Catalogue, names: Sequence[str], pulled: Sequence[Pulled]) -> str:
     pair = next((name for name in names if name in catalogue.pairs), None)
     if pair is not None:
-        flag = "" if pair == default_pair(catalogue) else f" --pair {shlex.quote(pair)}"
-        return f"all is here; next: glimp chat{flag}"
+        return f"all is here; next: glimp chat --pair {shlex.quote(pair)}"
     return (
         f"all is here; next, with another model beside it: glimp chat --large {shlex.quote(pulled[0].path)} --small ..."
     )
 
 
-def _mend(name: str) -> str:
-    if Path(name).is_absolute():
+def _mend(file: Verified) -> str:
+    if hub_cache.origin(Path(file.path)) is None:
         return (
-            f"get {name} anew from where it came; a built-in one comes with: pip install --force-reinstall glimp-local"
+            f"get {file.name} anew from where it came; "
+            "a built-in one comes with: pip install --force-reinstall glimp-local"
         )
-    name = shlex.quote(name)
-    return f"glimp models rm {name} --yes && {model_files.pull_command(name)}"
+    by_path = hub_cache.origin(Path(file.name).absolute())
+    name = "/".join(by_path) if by_path else file.name
+    return f"glimp models rm {shlex.quote(name)} --yes && {model_files.pull_command(name)}"
 
 
 def _line(file: Verified) -> str:
@@ -208,6 +232,8 @@ def _line(file: Verified) -> str:
             return f"unknown     {file.path}: nobody has told what it should be"
         case "damaged":
             return f"damaged     {file.path}: no whole GGUF (glimp models info says why)"
+        case "missing":
+            return f"missing     {file.path}: a link to nothing"
         case "wrong size":
             return f"wrong size  {file.path}: {file.size_bytes:,} bytes, expected {file.expected_bytes or 0:,}"
         case "wrong hash":
@@ -249,7 +275,7 @@ def _size(size_bytes: int | None) -> str:
 
 
 def _print(record: msgspec.Struct) -> None:
-    click.echo(msgspec.json.encode(record))
+    click.echo(harmless_json(msgspec.json.encode(record)))
 
 
 @contextmanager

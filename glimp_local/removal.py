@@ -1,0 +1,85 @@
+"""Taking files of models away from Hugging Face's own cache on this machine."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import filelock
+
+from glimp_local import hub_cache
+from glimp_local.errors import CacheError
+
+_PATIENCE_SECONDS = 0.1
+"""For a lock; a download holds it far longer."""
+
+
+def remove(chosen: Mapping[str, Iterable[str] | None]) -> int:
+    """Remove files of repositories, of all revisions, and what was downloaded of them in part; give the bytes freed.
+
+    `chosen` holds files by their repository, None for all of it. What another file of the repository links to stays,
+    and so does a file outside the cache that somebody put a link to. Raises CacheError, with nothing removed, where one
+    of the files is just downloaded, or a repository's folder is a link.
+    """
+    wanted = {repo: None if files is None else set(files) for repo, files in chosen.items()}
+    with ExitStack() as stack:
+        for repo, files in wanted.items():
+            folder = hub_cache.repo_folder(repo)
+            if folder.is_symlink():
+                raise CacheError(
+                    f"{folder} is a link, so that nothing was removed",
+                    hint=f"remove it and the folder it leads to, {folder.resolve()}, by hand",
+                )
+            stack.enter_context(_held(repo, files))
+        return sum(_remove(repo, files) for repo, files in wanted.items())
+
+
+@contextmanager
+def _held(repo: str, files: set[str] | None) -> Iterator[None]:
+    """Hold the locks of all that is to be removed: no download may go on in a file that is gone."""
+    with ExitStack() as stack:
+        for etag in sorted(_hashes(repo, files)):
+            try:
+                stack.enter_context(hub_cache.locked(repo, etag, _PATIENCE_SECONDS))
+            except filelock.Timeout as error:
+                raise CacheError(
+                    f"a download of {repo} is under way in another process, which holds "
+                    f"{hub_cache.lock_file(repo, etag)}; nothing was removed",
+                    hint="wait for its end, or stop it; then give the same command again",
+                ) from error
+        yield
+
+
+def _hashes(repo: str, files: set[str] | None) -> set[str]:
+    if files is None:
+        found = [*(hub_cache.repo_folder(repo) / "blobs").glob("*"), *hub_cache.lock_file(repo, "").parent.glob("*")]
+        names = [path.name for path in found]
+    else:
+        names = [path.name for file in files for path in hub_cache.partials(repo, file)]
+        names += [hub_cache.etag(file.path) or "" for file in hub_cache.files(repo) if file.file in files]
+    return {hash_ for name in names if hub_cache.HASH.fullmatch(hash_ := name.partition(".")[0])}
+
+
+def _remove(repo: str, files: set[str] | None) -> int:
+    folder = hub_cache.repo_folder(repo)
+    cached = hub_cache.files(repo)
+    gone = {file.path for file in cached if files is None or file.file in files}
+    kept = {hub_cache.blob(file.path) for file in cached if file.path not in gone}
+    blobs = {blob for blob in map(hub_cache.blob, gone) if blob and blob.parent == (folder / "blobs").resolve()} - kept
+    partials = [path for name in ([None] if files is None else files) for path in hub_cache.partials(repo, name)]
+    freed = 0
+    for path in (*gone, *blobs, *partials):
+        freed += _own_bytes(path)
+        path.unlink(missing_ok=True)
+    rest = [path for path in (folder / "blobs").rglob("*") if not path.is_dir()]
+    if files is None or not (rest or hub_cache.files(repo)):
+        freed += sum(map(_own_bytes, rest))  # of no revision
+        shutil.rmtree(folder)
+    return freed
+
+
+def _own_bytes(path: Path) -> int:
+    """Give what removing a file frees; the bytes of a link are another's."""
+    return path.stat().st_size if path.is_file() and not path.is_symlink() else 0
