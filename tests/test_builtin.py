@@ -104,7 +104,8 @@ def test_the_example_is_solved_by_both_models_together(pair: Pair) -> None:
 
 
 def test_every_line_of_a_thought_stands_behind_its_step_s_letter() -> None:
-    lines = glimp("solve", "--text", EXAMPLE, "--thoughts", "--seed", "1").stderr.decode().splitlines()[3:-1]
+    command = ("solve", "--pair", "builtin", "--text", EXAMPLE, "--thoughts", "--seed", "1")
+    lines = glimp(*command).stderr.decode().splitlines()[3:-1]
     assert all(re.match(r"[SL] \d\.\d\d │ ", line) or line.startswith(" " * 7 + "│ ") for line in lines)
     assert "       │ Leo 30." in lines
 

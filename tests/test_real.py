@@ -45,6 +45,8 @@ def pair(real_pair: tuple[Path, Path]) -> Iterator[Pair]:
         sampling={"temperature": 0},
         max_answer=160,
         context=1024,
+        draft="off",  # what pays hangs on the machine's moods, and batches of other sizes round otherwise
+        catch_up="lazy",
     ) as loaded:
         yield loaded
 

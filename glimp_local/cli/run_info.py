@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import msgspec
+from rich.filesize import decimal
 
 from glimp_local import comparison, model_files
 from glimp_local.cli.model_names import named
@@ -15,6 +16,7 @@ from glimp_local.controls import harmless_json, one_line
 from glimp_local.errors import ModelMissingError, UsageError
 from glimp_local.gguf_header import read_header
 from glimp_local.inspection import ModelInfo, inspect
+from glimp_local.plan import size
 from glimp_local.routing import Model
 
 _WIDEST = 100
@@ -104,7 +106,7 @@ def _cut(text: str, width: int = _WIDEST) -> str:
 
 def _files(found: ModelInfo) -> str:
     parts = f" in {len(found.parts)} files" if len(found.parts) > 1 else ""
-    return f"{found.path} ({_gigabytes(found.size_bytes)}{parts})"
+    return f"{found.path} ({decimal(found.size_bytes)}{parts})"
 
 
 def _rows(found: ModelInfo) -> dict[str, str]:
@@ -177,20 +179,12 @@ def _thinking(found: ModelInfo) -> str:
 def _memory(found: ModelInfo) -> str:
     if not found.memory:
         return "not known"
-    first, *others = (f"{_gibibytes(at.total_bytes)} at {at.context_tokens:,}" for at in found.memory)
+    first, *others = (f"{size(at.total_bytes)} at {at.context_tokens:,}" for at in found.memory)
     return ", ".join([f"{first} tokens of context", *others])
 
 
 def _count(parameters: int) -> str:
-    for unit, size in (("billion", 1e9), ("million", 1e6)):
-        if parameters >= size:
-            return f"{parameters / size:.3g} {unit}"
+    for unit, many in (("billion", 1e9), ("million", 1e6)):
+        if parameters >= many:
+            return f"{parameters / many:.3g} {unit}"
     return f"{parameters:,}"
-
-
-def _gigabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:.2f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.1f} MB"  # noqa: PLR2004 - units
-
-
-def _gibibytes(size_bytes: int) -> str:
-    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**30 else f"{size_bytes / 2**20:.0f} MiB"
