@@ -48,10 +48,7 @@ def survey() -> Machine:
     """Look at the memory that is free now."""
     from glimp_local.engine import binding  # noqa: PLC0415 - as said above
 
-    found = binding.devices()
-    # llama.cpp leaves integrated GPUs alone where there is another one.
-    gpus = [device for device in found if device.kind == "GPU"]
-    gpus = gpus or [device for device in found if device.kind == "integrated GPU"][:1]
+    gpus = binding.offload_devices()
     unified = platform.system() == "Darwin" and platform.machine() == "arm64"
     return Machine(
         free_bytes=hardware.memory().free_bytes,

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glimp_local.config import EngineOptions, PairConfig, load_catalogue, packaged_file
+from glimp_local.engine import binding
 from glimp_local.gguf_header import read_header
+from glimp_local.hardware import Device, DeviceKind
 from glimp_local.known_models import known_header
-from glimp_local.machine import Gpu, Machine
+from glimp_local.machine import Gpu, Machine, survey
 from glimp_local.memory import Footprint, footprint
 from glimp_local.pair import override
 from glimp_local.plan import CONTEXT, CPU, Plan
@@ -161,6 +164,25 @@ def test_a_gpu_that_is_not_needed_is_left_alone() -> None:
         plan = planned(machine(32, 12, more))
         assert sum(on_gpus(plan)) == 37 + 29
         assert len({part.device for part in plan.parts} - {CPU}) == 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "used"),
+    [
+        (["GPU", "integrated GPU"], [False]),
+        (["integrated GPU", "GPU", "GPU"], [False, False]),
+        (["integrated GPU", "integrated GPU"], [True]),
+        ([], []),
+    ],
+)
+def test_an_integrated_gpu_is_used_where_there_is_no_other_one(
+    kinds: list[DeviceKind], used: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus = [Device(f"GPU{i}", "a GPU", kind, 8 * GIB, 7 * GIB) for i, kind in enumerate(kinds)]
+    monkeypatch.setattr(binding, "devices", lambda: [Device("CPU", "a CPU", "CPU", GIB, GIB), *gpus])
+    monkeypatch.setattr("platform.system", lambda: "Linux")  # on Apple's chips every GPU shares the memory
+    assert [gpu.shares_memory for gpu in survey().gpus] == used
+    assert len(binding.gpus()) == len(used)
 
 
 def test_how_the_layers_are_to_be_spread_is_kept() -> None:

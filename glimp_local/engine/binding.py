@@ -109,9 +109,18 @@ def devices() -> list[Device]:
     return found
 
 
+def offload_devices() -> list[Device]:
+    """List the GPUs llama.cpp puts layers on: it leaves an integrated one alone where there is another one.
+
+    Empty on a machine without a GPU, and in a build without a GPU backend.
+    """
+    found = devices()
+    return [device for device in found if device.kind == "GPU"] or [device for device in found if device.is_gpu][:1]
+
+
 def gpus() -> list[str]:
-    """Name the GPUs llama.cpp can offload to; empty on a machine without one and in a build without a GPU backend."""
-    return [device.description for device in devices() if device.is_gpu]
+    """Name the GPUs llama.cpp puts layers on."""
+    return [device.description for device in offload_devices()]
 
 
 def backends() -> list[str]:
