@@ -29,6 +29,7 @@ Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
+Threads = Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,10 +73,11 @@ class EngineOptions(Strict, frozen=True):
     """Proportion of the model on each GPU; empty lets llama.cpp choose."""
     batch: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     """Most tokens of a prompt computed at once; a cancel waits for one batch. 0 takes 512 on a GPU and 128 on a CPU."""
-    threads: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
-    """CPU threads for one token at a time; 0 takes the physical cores that may be used, and one for a tiny model."""
-    threads_batch: Annotated[int, msgspec.Meta(ge=0, le=MAX_THREADS)] = 0
-    """CPU threads for several tokens at once, as in a prompt; 0 takes as many as for one."""
+    threads: Threads = "auto"
+    """CPU threads for one token at a time. "auto" is one per physical core that may be used (one for a tiny model),
+    and fewer while other programs need the cores; a number stays as it is."""
+    threads_batch: Threads = "auto"
+    """CPU threads for several tokens at once, as in a prompt; "auto" is as many as for one."""
     flash_attention: Literal["auto", "on", "off"] = "auto"
     """Compute attention in one fused pass; "auto" does where the backend can. A rounded cache needs it."""
     cache_type: Literal["auto", "f16", "q8_0", "q4_0"] = "auto"
@@ -83,6 +85,9 @@ class EngineOptions(Strict, frozen=True):
     read (q4_0 too much for some models) and are slower on a CPU. So "auto" is f16, and q8_0 where memory is short."""
     load_mode: Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"] = "auto"
     """How the file gets into memory: read, mapped, and locked there or not."""
+    extra_buffers: Literal["auto"] | bool = "auto"
+    """May llama.cpp keep weights in an order of its own, for its fastest CPU kernels? "auto" does if a proof on small
+    matrices has shown that they work on this machine. Without, prompts are read more slowly."""
     swa_full: bool = False
     """Keep the whole cache of sliding-window layers: more memory, but going back needs no second prefill."""
 

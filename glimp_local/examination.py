@@ -17,12 +17,14 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import __version__, belongings, hardware, offload
+from glimp_local import __version__, belongings, hardware, offload, rebuilding
 from glimp_local.belongings import Folder, PairState
 from glimp_local.errors import GlimpError
 from glimp_local.finding import REPORT, Fact, Finding, Judged
 from glimp_local.places import places
 from glimp_local.probe import Probe, probe
+from glimp_local.proof import Verdict, keep, lost_speed, prove
+from glimp_local.proof_models import TYPES
 
 _PACKAGES = ("llama-cpp-python", "numpy", "huggingface-hub", "textual", "click", "msgspec", "rich")
 _PREFIXES = ("GLIMP_", "HF_", "HUGGINGFACE_", "GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "XDG_", "TEXTUAL_")
@@ -55,6 +57,8 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str | None]
     """Of the packages that matter; null where one is missing."""
     llama_cpp_python: str | None
+    kernels: Verdict | None = None
+    """Whether llama.cpp computes on this machine, and with which load options; null if that could not be tried."""
     probe: Probe | None = None
     gpus: list[str]
     """Those llama.cpp can offload to."""
@@ -97,6 +101,7 @@ def examine(
         return fact
 
     versions = look("packages", _packages) or {}
+    kernels = look("kernels", _kernels)
     tried = look("llama.cpp", lambda: _of_probe(probe()))
     container = look("GPU", lambda: (hardware.in_container(), [])) or False
     gpus = look("GPU", lambda: _of_gpus(hardware.gpus(), tried or Probe(), container=container))
@@ -115,6 +120,7 @@ def examine(
         container=container,
         versions=versions,
         llama_cpp_python=versions.get("llama-cpp-python"),
+        kernels=kernels,
         probe=tried,
         gpus=[device.description for device in devices if device.is_gpu],
         gpus_found=gpus,
@@ -157,6 +163,34 @@ def _packages() -> Judged[dict[str, str | None]]:
     if missing:
         return versions, [Finding("packages", "needs doing", f"not installed: {missing}", f"pip install {missing}")]
     return versions, [Finding("packages", "fine", ", ".join(f"{name} {versions[name]}" for name in versions))]
+
+
+def _kernels() -> Judged[Verdict | None]:
+    """Try llama.cpp's kernels out again, and have what is found used from now on."""
+    verdict = prove()
+    if verdict is None:
+        # If llama.cpp does not start, its own subject says why.
+        return None, [Finding("kernels", "to know", "llama.cpp's kernels could not be tried out")]
+    keep(verdict)
+    return verdict, [_of_verdict(verdict)]
+
+
+def _of_verdict(verdict: Verdict) -> Finding:
+    if verdict.failure is None:
+        return Finding("kernels", "fine", f"llama.cpp computes with {', '.join(TYPES)} on this machine")
+    command = rebuilding.portable_command(verdict.features)
+    if verdict.choice is None:
+        says = f"llama.cpp crashes on this machine, with every option tried: {verdict.failure}"
+        return Finding("kernels", "needs doing", says, command)
+    says = f"llama.cpp crashes on this machine with its usual options ({verdict.failure})"
+    if not verdict.choice.gpu:
+        return Finding("kernels", "to know", f"{says}: without its GPU it works, so all work is on the CPU", REPORT)
+    lost = lost_speed()
+    rate = "" if lost is None else f"; a sound build would read prompts {lost[0]:.1f} times as fast, and write tokens"
+    rate += "" if lost is None else f" {lost[1]:.1f} times as fast"
+    return Finding(
+        "kernels", "to know", f"{says}; without extra buffers it works, and they are not used{rate}", command
+    )
 
 
 def _of_probe(tried: Probe) -> Judged[Probe]:

@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -128,6 +129,13 @@ def processor(root: Path = _ROOT) -> str:
     return next(names, "") or platform.processor() or platform.machine()
 
 
+def instructions(root: Path = _ROOT) -> str:
+    """Return the instructions that the system says the first processor has; empty if it does not say."""
+    with suppress(OSError), (root / "proc/cpuinfo").open(encoding="utf-8", errors="replace") as lines:
+        return next((line.partition(":")[2].strip() for line in lines if line.startswith(("flags", "Features"))), "")
+    return ""
+
+
 @functools.cache
 def cpus(root: Path = _ROOT) -> Cpus:
     """Count the cores, and those that this process may use."""
@@ -140,6 +148,20 @@ def cpus(root: Path = _ROOT) -> Cpus:
         allowed=len(affinity(0)) if affinity else logical,
         limit=min(quotas, default=None),
     )
+
+
+def free_core_seconds() -> float | None:
+    """Count the seconds that cores have been idle, added up over those this process may run on.
+
+    A core that waits for a disk is idle. None if the system keeps no such account.
+    """
+    if cpus().allowed < cpus().logical:
+        times = psutil.cpu_times(percpu=True)
+        counted = [times[number] for number in os.sched_getaffinity(0) if number < len(times)]
+    else:
+        counted = [psutil.cpu_times()]
+    seconds = sum(found.idle + getattr(found, "iowait", 0.0) for found in counted)
+    return seconds or None
 
 
 def memory(root: Path = _ROOT) -> Memory:

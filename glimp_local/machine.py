@@ -8,7 +8,7 @@ import re
 import msgspec
 import psutil
 
-from glimp_local import __version__, hardware
+from glimp_local import __version__, hardware, proof
 from glimp_local.hardware import processor
 from glimp_local.rebuilding import RELEASE
 
@@ -17,11 +17,12 @@ from glimp_local.rebuilding import RELEASE
 _REPACKED = {
     "AVX2": ("Q4_0", "Q4_K", "IQ4_NL", "MXFP4"),
     "AVX512": ("Q2_K",),
+    "AMX_INT8": ("Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q5_K", "Q6_K", "IQ4_XS"),
     "MATMUL_INT8": ("Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "Q1_0"),
     "DOTPROD": ("Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "Q1_0", "IQ4_NL", "MXFP4"),
 }
 """Number types of which llama.cpp keeps the matrices in an order of its own, by feature of the processor (its
-ggml-cpu/repack.cpp)."""
+ggml-cpu/repack.cpp and amx/amx.cpp)."""
 
 
 class Gpu(msgspec.Struct, frozen=True):
@@ -61,6 +62,9 @@ def repacked() -> frozenset[str]:
     """Name the number types of which llama.cpp keeps matrices in an order of its own on this processor."""
     from glimp_local.engine import binding  # noqa: PLC0415 - as said above
 
+    verdict = proof.known()
+    if verdict is not None and verdict.choice is not None and not verdict.choice.extra_buffers:
+        return frozenset()
     features = set(re.findall(r"(\w+) = 1\b", binding.system_info()))
     if "REPACK" not in features:
         return frozenset()

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from glimp_local import domain, model_files
+from glimp_local import domain, model_files, proof
 from glimp_local.choice import Offer, default_pair, offer, why_none
 from glimp_local.config import (
     Catalogue,
@@ -83,6 +83,7 @@ class Pair:
 
     def _load_planned(self, paths: dict[Model, Path], on_progress: OnProgress | None) -> None:
         """Load the models as the plan says; where memory is short all the same, as a smaller one does."""
+        chosen_now = proof.settle()[1]
         footprints = {model: footprint(read_header(path)) for model, path in paths.items()}
         machine, config = survey(), self.config
         self.plan = make_plan(footprints, config, machine)
@@ -111,6 +112,7 @@ class Pair:
             self.notices.append(f"{short}. So it was loaded with less: {self.plan.line()}")
         else:
             self.notices += self.plan.remarks(self.config)
+        self.notices += [chosen_now] if chosen_now else []
         weights = {model: found.weights_bytes for model, found in footprints.items()}
         if len(weights) > 1 and weights["small"] > _LARGER * weights["large"]:
             self.notices.append("the small model is larger than the large one: are they the wrong way round?")

@@ -242,15 +242,14 @@ class _Planner:
         self, footprint: Footprint, held: Sequence[Layer], start: int, options: EngineOptions
     ) -> tuple[int, int]:
         """Count the weights the CPU works with, and those of them that are pages of the file."""
-        repacked = sum(
-            size for layer in held for type_, size in layer.matrices_bytes.items() if type_ in self._repacked
-        )
+        kept_twice = frozenset[str]() if options.extra_buffers is False else self._repacked
+        repacked = sum(size for layer in held for type_, size in layer.matrices_bytes.items() if type_ in kept_twice)
         with_output = start > len(footprint.layers)
         total = footprint.input_bytes + sum(layer.weights_bytes for layer in held)
         if with_output and footprint.output_is_input:
             # The table of embeddings is both, and there twice only where one of the two is in another order.
             table = footprint.input_bytes
-            total -= 0 if any(type_ in self._repacked for type_ in footprint.output.matrices_bytes) else table
+            total -= 0 if any(type_ in kept_twice for type_ in footprint.output.matrices_bytes) else table
         is_mapped = options.load_mode in {"auto", "mmap", "mmap+mlock"}
         return total, total - repacked if is_mapped else 0
 

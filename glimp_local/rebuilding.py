@@ -5,6 +5,10 @@ from typing import Literal
 
 RELEASE = "0.3.36"
 
+_PORTABLE = ("AVX_VNNI", "AVX512", "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16")
+"""Instructions that a build which is not for this very processor leaves out unless it is asked for them; without AMX,
+whose kernels crash in some virtual machines."""
+
 Backend = Literal["CUDA", "Vulkan", "Metal"]
 
 
@@ -15,7 +19,20 @@ def install_command() -> str:
 
 def rebuild_command(backend: Backend, system: str | None = None) -> str:
     """Give the command that compiles llama-cpp-python with a backend, for the shell of this system."""
-    arguments = f"-DGGML_{backend.upper()}=on"
+    return _with(f"-DGGML_{backend.upper()}=on", system)
+
+
+def portable_command(features: str, system: str | None = None) -> str:
+    """Return the command that compiles llama-cpp-python without the kernels that are for this very processor alone.
+
+    `features` is what the present build says it was compiled with: what is sound of it stays.
+    """
+    found = {word.strip() for part in features.split("|") for word in part.split(":")}
+    wanted = [f"-DGGML_{name}=ON" for name in _PORTABLE if f"{name} = 1" in found]
+    return _with(" ".join(["-DGGML_NATIVE=OFF", *wanted]), system)
+
+
+def _with(arguments: str, system: str | None) -> str:
     if (system or platform.system()) == "Windows":
         return f'$env:CMAKE_ARGS = "{arguments}"; {install_command()}'
     return f'CMAKE_ARGS="{arguments}" {install_command()}'

@@ -426,6 +426,8 @@ class Session:
         yield StepEnded(step)
         if lane.drafts is not None and (news := lane.drafts.news()):
             yield Notice(news)
+        if news := lane.engine.news:
+            yield Notice(news)
         yield from consequences
 
     def _decide(self, turn: Turn) -> tuple[Decision, Glimpse | None, Fed]:

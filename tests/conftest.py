@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from glimp_local import load_pair
+from glimp_local import load_pair, proof
 from glimp_local.engine.binding import RELEASE
 from glimp_local.pair import Pair
+from glimp_local.proof import Verdict
 from tests import hub_server, pulling, tiny_models
 from tests.commands import Glimp
 from tests.hub_server import Hub
@@ -31,9 +32,20 @@ REAL_SMALL = "smollm2-135m-instruct-q4_1.gguf"
 REAL_LARGE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 
 
+@pytest.fixture(scope="session")
+def verdict() -> Verdict:
+    """Try llama.cpp out once for all tests."""
+    found = proof.prove()
+    assert found is not None
+    return found
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give each test its own configuration, data and hub cache: none reads or writes the user's."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> Path:
+    """Give each test its own configuration, data and hub cache: none reads or writes the user's.
+
+    What llama.cpp can do on this machine is known there.
+    """
     folder = tmp_path / "home"
     folder.mkdir()
     for name in list(os.environ):
@@ -43,6 +55,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("HF_HOME", str(folder / "hub"))
+    proof.keep(verdict)
     return folder
 
 

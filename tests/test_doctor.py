@@ -24,7 +24,19 @@ from glimp_local.rebuilding import RELEASE
 from tests.commands import GLIMP, Glimp
 
 SUBJECTS = {
-    *("packages", "llama.cpp", "devices", "GPU", "threads", "memory", "folders", "models.toml", "pairs", "terminal"),
+    *(
+        "packages",
+        "kernels",
+        "llama.cpp",
+        "devices",
+        "GPU",
+        "threads",
+        "memory",
+        "folders",
+        "models.toml",
+        "pairs",
+        "terminal",
+    ),
     "variables",
 }
 
@@ -38,6 +50,7 @@ def mine(text: str) -> None:
 def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Examination]:
     """Examine without starting llama.cpp."""
     monkeypatch.setattr(examination, "probe", lambda: Probe(objection=Objection("not tried")))
+    monkeypatch.setattr(examination, "prove", lambda: None)
     return lambda pair=None: examine(pair=pair, environment={})
 
 
@@ -102,7 +115,7 @@ def test_a_llama_cpp_that_does_not_load_is_a_finding_and_hides_nothing_else(
     ("fake", "says"),
     [
         ("raise OSError('libgomp.so.1: cannot open')", "llama-cpp-python cannot be loaded: libgomp.so.1: cannot open"),
-        ("import ctypes; ctypes.string_at(0)", "the process that loaded it"),  # a build for another processor, say
+        ("import ctypes; ctypes.string_at(0)", "ended by SIGSEGV"),  # a build for another processor, say
     ],
 )
 def test_a_pair_is_found_where_llama_cpp_does_not_load(

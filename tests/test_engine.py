@@ -391,7 +391,7 @@ def test_the_threads_of_a_living_engine_can_be_changed(engine: Engine) -> None:
     assert (engine.threads, engine.threads_batch) == threads_of(engine) == (2, 3)
     engine.sync([*IDS[:20], *IDS[30:90]])
     assert np.allclose(engine.logits(), fresh_logits(engine.path, engine.ids), atol=TOLERANCE)
-    engine.set_threads(0, 0)
+    engine.set_threads(1, 1)
     assert threads_of(engine) == (1, 1)
 
 

@@ -87,7 +87,7 @@ def test_one_that_hangs_is_ended(llama_cpp: Path) -> None:
     llama_cpp.write_text("import time; time.sleep(60)")
     found = probe(seconds=1)
     assert found.objection is not None
-    assert found.objection.error == "it gave no token in 1 seconds"
+    assert found.objection.error == "there was no result in 1 seconds"
 
 
 def test_a_module_of_the_same_name_in_this_folder_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path)
 _MAX_DRAFT = 16
 _LAYERS = click.IntRange(-1, 10_000)
-_THREADS = click.IntRange(0, 512)
+_MAX_THREADS = 512
 
 
 class Draft(click.ParamType["str | int"]):
@@ -39,6 +39,24 @@ class Draft(click.ParamType["str | int"]):
             return str(value)
         if not (str(value).isdecimal() and 1 <= int(value) <= _MAX_DRAFT):
             self.fail(f"{value!r} is neither auto nor off nor a number from 1 to {_MAX_DRAFT}", param, ctx)
+        return int(value)
+
+
+class Threads(click.ParamType["str | int"]):
+    """A number of CPU threads, or "auto"."""
+
+    name = "threads"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:  # noqa: ARG002 - click's signature
+        """Show in the help what it may be."""
+        return "auto|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        """Turn the flag's text into a setting."""
+        if value == "auto":
+            return "auto"
+        if not (str(value).isdecimal() and 1 <= int(value) <= _MAX_THREADS):
+            self.fail(f"{value!r} is neither auto nor a number from 1 to {_MAX_THREADS}", param, ctx)
         return int(value)
 
 
@@ -139,14 +157,16 @@ _LOADING = (
 )
 
 _THREADING = (
-    _threads("--threads", type=_THREADS, metavar="N", help="CPU threads of each model; 0 lets glimp choose."),
-    _threads("--threads-small", type=_THREADS, metavar="N", help="The same for the small model alone."),
-    _threads("--threads-large", type=_THREADS, metavar="N", help="The same for the large model alone."),
     _threads(
-        "--threads-batch", type=_THREADS, metavar="N", help="CPU threads to read prompts with; 0 is as --threads."
+        "--threads",
+        type=Threads(),
+        help="CPU threads of each model. auto (the default) uses fewer while other programs need the cores.",
     ),
-    _threads("--threads-batch-small", type=_THREADS, metavar="N", help="The same for the small model alone."),
-    _threads("--threads-batch-large", type=_THREADS, metavar="N", help="The same for the large model alone."),
+    _threads("--threads-small", type=Threads(), help="The same for the small model alone."),
+    _threads("--threads-large", type=Threads(), help="The same for the large model alone."),
+    _threads("--threads-batch", type=Threads(), help="CPU threads to read prompts with; auto is as --threads."),
+    _threads("--threads-batch-small", type=Threads(), help="The same for the small model alone."),
+    _threads("--threads-batch-large", type=Threads(), help="The same for the large model alone."),
 )
 
 _ROUTING = (

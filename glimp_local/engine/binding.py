@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,11 +110,26 @@ def devices() -> list[Device]:
     return found
 
 
+_left_alone = threading.Event()
+
+
+def leave_gpus_alone() -> None:
+    """Use no GPU in this process from now on, as if llama.cpp saw none."""
+    _left_alone.set()
+
+
+def gpus_left_alone() -> bool:
+    """Was it decided to use no GPU?"""
+    return _left_alone.is_set()
+
+
 def offload_devices() -> list[Device]:
     """List the GPUs llama.cpp puts layers on: it leaves an integrated one alone where there is another one.
 
-    Empty on a machine without a GPU, and in a build without a GPU backend.
+    Empty on a machine without a GPU, in a build without a GPU backend, and if GPUs are left alone.
     """
+    if gpus_left_alone():
+        return []
     found = devices()
     return [device for device in found if device.kind == "GPU"] or [device for device in found if device.is_gpu][:1]
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import llama_cpp as lib
@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glimp_local.config import MAX_DRAFT, EngineOptions, SamplingSettings
-from glimp_local.engine import binding, loading, states
+from glimp_local.engine import binding, loading, pace, states
 from glimp_local.engine.sampler import Sampler
 from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
@@ -79,6 +79,10 @@ class Engine:
         self._drafted: list[int] = []  # behind `ids` in the cache, in reverse: the next one stands last
         self._has_logits = False
         self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
+        self._pace: pace.Pace | None = None
+        """Chooses the threads while it runs; None if they are fixed."""
+        self._gauges: dict[int, pace.Gauge] = {}  # by the tokens in a batch
+        self._computing = 0  # threads; 0 until it first computes
         read_header(path)  # llama.cpp sees no file that is none, or damaged: its own messages do not say what to do
         _open_engines.add(self)
         try:
@@ -109,6 +113,7 @@ class Engine:
             batch_size=batch_size,
             threads=(self.threads, self.threads_batch),
         )
+        self._adapt()
         self._memory: Any = lib.llama_get_memory(self._context)
         self.context: int = min(context, lib.llama_n_ctx(self._context))  # llama.cpp rounds up; a limit is a limit
         size: int = lib.llama_n_batch(self._context)
@@ -130,22 +135,38 @@ class Engine:
         self._batch_size = size
 
     @property
+    def _is_tiny(self) -> bool:
+        return self.path.stat().st_size < _TINY_BYTES
+
+    @property
     def threads(self) -> int:
-        """CPU threads it computes one token with."""
-        if self.options.threads:
+        """CPU threads it computes one token with, at most."""
+        if self.options.threads != "auto":
             return self.options.threads
-        return 1 if self.path.stat().st_size < _TINY_BYTES else cpus().threads
+        return 1 if self._is_tiny else cpus().threads
 
     @property
     def threads_batch(self) -> int:
-        """CPU threads it computes several tokens at once with."""
-        return self.options.threads_batch or self.threads
+        """CPU threads it computes several tokens at once with, at most."""
+        return self.threads if self.options.threads_batch == "auto" else self.options.threads_batch
 
     def set_threads(self, threads: int, threads_batch: int) -> None:
         """Change the threads for one token and for several, as the options of their names do."""
         self._check_open()
         self.options = msgspec.structs.replace(self.options, threads=threads, threads_batch=threads_batch)
+        self._adapt()
         lib.llama_set_n_threads(self._context, self.threads, self.threads_batch)
+
+    def _adapt(self) -> None:
+        """Let the number of threads follow what else the machine does, if nobody has set it and it matters."""
+        adapts = self.options.threads == "auto" and not self._is_tiny and self.threads > 1 and not self.is_offloaded
+        self._pace = pace.shared() if adapts else None
+        self._computing = 0
+
+    @property
+    def news(self) -> str | None:
+        """What there is to say, once, about the pace it computes at."""
+        return None if self._pace is None else self._pace.news()
 
     @property
     def gpu_layers(self) -> int:
@@ -338,9 +359,8 @@ class Engine:
         if len(self.ids) + count > self.context:
             raise self._full()
         self._batch.n_tokens = count
-        failed = lib.llama_decode(self._context, self._batch)
+        failed = self._decode() if self._pace is None else self._decode_in_pace(count, self._pace)
         if not failed:
-            lib.llama_synchronize(self._context)  # on a GPU the computation ends here; on a CPU it has ended
             self._has_logits = bool(self._wanted[count - 1])
             return
         # The cache may hold a part of the batch: go back to what `ids` says.
@@ -349,6 +369,28 @@ class Engine:
         if failed == 1:
             raise self._full()
         raise DecodeError(f"llama.cpp could not compute {count} tokens with {self.name} (llama_decode gave {failed})")
+
+    def _decode(self) -> int:
+        failed: int = lib.llama_decode(self._context, self._batch)
+        if not failed:
+            lib.llama_synchronize(self._context)  # on a GPU the computation ends here; on a CPU it has ended
+        return failed
+
+    def _decode_in_pace(self, count: int, pace_: pace.Pace) -> int:
+        """Compute with as many threads as suit the machine now, and measure it."""
+        if not self._computing:
+            pace_.begin()
+        if pace_.threads != self._computing:
+            self._computing = pace_.threads
+            batch = self._computing if self.options.threads_batch == "auto" else self.threads_batch
+            lib.llama_set_n_threads(self._context, self._computing, batch)
+        gauge = self._gauges.get(count)
+        if gauge is None:
+            gauge = self._gauges[count] = pace.Gauge()
+        began, spent = perf_counter(), process_time()
+        failed = self._decode()
+        pace_.measure(gauge, perf_counter() - began, process_time() - spent)
+        return failed
 
     def _full(self) -> ContextFullError:
         return ContextFullError(

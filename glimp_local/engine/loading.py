@@ -14,12 +14,15 @@ from typing import Any
 
 import llama_cpp as lib
 
+from glimp_local import proof
 from glimp_local.config import MAX_DRAFT, EngineOptions
 from glimp_local.engine import binding
 from glimp_local.errors import CancelledError, GlimpError, MemoryShortError, ModelUnreadableError, UsageError
 
 _LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
+_NO_DEVICES = (ctypes.c_void_p * 1)(None)
+"""A list of GPUs that ends at once."""
 _FLASH = {"auto": -1, "off": 0, "on": 1}
 _CACHE_TYPES = {
     "auto": lib.GGML_TYPE_F16,
@@ -86,6 +89,10 @@ def _model_params(options: EngineOptions) -> Any:
     params.split_mode = _SPLIT_MODES[options.split]
     params.main_gpu = options.main_gpu
     params.load_mode = _LOAD_MODES[options.load_mode]
+    extra = options.extra_buffers
+    params.use_extra_bufts = proof.settle()[0].extra_buffers if extra == "auto" else extra
+    if binding.gpus_left_alone():
+        params.devices = ctypes.cast(_NO_DEVICES, ctypes.c_void_p)
     if len(options.tensor_split) > lib.llama_max_devices():
         raise UsageError(f"tensor_split is for {lib.llama_max_devices()} GPUs at most")
     if options.tensor_split:
@@ -111,6 +118,7 @@ def make_context(
     params.flash_attn_type = _FLASH[options.flash_attention]
     params.type_k = params.type_v = _CACHE_TYPES[options.cache_type]
     params.swa_full = options.swa_full
+    params.op_offload = not binding.gpus_left_alone()
     with binding.collected_errors() as errors:
         made = lib.llama_init_from_model(model, params)
     if made:

@@ -1,0 +1,58 @@
+"""A model without a vocabulary, computed as it is: what the proof multiplies."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import llama_cpp as lib
+import numpy as np
+
+from glimp_local.config import EngineOptions
+from glimp_local.engine import loading
+from glimp_local.errors import DecodeError
+from glimp_local.hardware import cpus
+
+
+class BareModel:
+    """A file of `proof_models`, loaded as real models are, on a GPU if llama.cpp sees one."""
+
+    def __init__(self, path: Path, *, extra_buffers: bool, context: int) -> None:
+        options = EngineOptions(gpu_layers=-1, extra_buffers=extra_buffers)
+        threads = cpus().threads
+        self._model: Any = loading.load_model(path, options, threading.Event(), None)
+        self._context: Any = loading.make_context(
+            self._model, path.stem, options, context=context, batch_size=context, threads=(threads, threads)
+        )
+        self._batch: Any = lib.llama_batch_init(context, 0, 1)
+        self._vocabulary: int = lib.llama_vocab_n_tokens(lib.llama_model_get_vocab(self._model))
+        self._held = 0
+
+    def decode(self, ids: Sequence[int]) -> None:
+        """Compute tokens in one batch; raises DecodeError if that fails or gives what is no number."""
+        batch = self._batch
+        batch.n_tokens = len(ids)
+        for i, token in enumerate(ids):
+            batch.token[i], batch.pos[i] = token, self._held + i
+            batch.n_seq_id[i], batch.seq_id[i][0], batch.logits[i] = 1, 0, i == len(ids) - 1
+        if lib.llama_decode(self._context, batch):
+            raise DecodeError("llama.cpp could not compute")
+        self._held += len(ids)
+        logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, -1), (self._vocabulary,))
+        if not np.isfinite(logits).all():
+            raise DecodeError("llama.cpp computed what is no number")
+
+    def forget(self) -> None:
+        """Hold nothing."""
+        lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
+        self._held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        lib.llama_batch_free(self._batch)
+        lib.llama_free(self._context)
+        lib.llama_model_free(self._model)
