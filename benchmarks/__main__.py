@@ -11,12 +11,13 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from benchmarks import catalogue, document, drafting, end_to_end, floor, long_session, memory, pace, planned
+from benchmarks import busy, catalogue, document, drafting, end_to_end, floor, long_session, memory, pace, planned
 from benchmarks.setup import MissingError, Setup
 from glimp_local.errors import GlimpError
 
 SECTIONS: dict[str, ModuleType] = {
     "pace": pace,
+    "busy": busy,
     "floor": floor,
     "drafting": drafting,
     "end-to-end": end_to_end,

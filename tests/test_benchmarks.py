@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import catalogue, document, drafting, end_to_end, floor, long_session, memory, pace, planned
+from benchmarks import busy, catalogue, document, drafting, end_to_end, floor, long_session, memory, pace, planned
 from benchmarks.__main__ import main
 from benchmarks.llama_cpp import find, result
 from benchmarks.setup import MissingError, Setup
@@ -94,6 +94,25 @@ def test_pace_asks_llama_bench_for_the_same_depth_and_settings(tiny: Path, llama
     assert all(line.endswith(settings) for line in asked)
     assert "| session, passes: " in blocks[0]
     assert "µs at" in blocks[-1]
+
+
+def test_busy_measures_every_party_beside_every_neighbour(
+    tiny: Path, llama_bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(busy, "_SECONDS", 0.02)
+    monkeypatch.setattr(busy, "_SETTLING_SECONDS", 0.0)
+    monkeypatch.setattr(busy, "_STARTING_SECONDS", 0.1)
+    chosen = setup(tiny / "small.gguf", tiny / "other-vocabulary.gguf", llama_bench=llama_bench)
+    rows = [line.strip("| ").split(" | ") for line in busy.measure(chosen)[0].splitlines()[2:]]
+    neighbours = ["idle", "1 busy process", "2 busy processes", "another llama.cpp"]
+    assert [row[:3] for row in rows] == [
+        [model, neighbour, phase]
+        for model in ("small", "other-vocabulary")
+        for neighbour in neighbours
+        for phase in ("prefill", "decode")
+    ]
+    assert all(float(row[3].replace(",", "")) > 0 for row in rows)
+    assert {row[5] for row in rows} == {"121"}
 
 
 def test_the_floor_of_the_built_in_pair_is_measured_where_no_other_is_there() -> None:

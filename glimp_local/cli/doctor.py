@@ -42,8 +42,8 @@ def doctor(**flags: Any) -> None:
 
     It looks at llama-cpp-python and its build, at the GPUs and whether work goes to them, at threads, memory, disk and
     folders, models.toml and the pairs that are here, packages and the terminal. Each finding is fine, to know, or needs
-    doing. As proof, llama.cpp multiplies small matrices, and the built-in small model writes one token. The network is not
-    touched, and nothing is written but which load options work here.
+    doing. As proof, llama.cpp multiplies small matrices, and the built-in small model writes one token. The network is
+    not touched, and nothing is written but which load options work here.
 
     The report can be put into a bug report as it is: your home folder stands in it as ~, your name, this machine's
     name, e-mail addresses and tokens do not, and of variables only the names.
