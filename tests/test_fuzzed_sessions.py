@@ -16,10 +16,11 @@ from click.testing import CliRunner, Result
 
 from glimp_local import saved
 from glimp_local.cli import cli
-from glimp_local.events import Step, StepEnded
+from glimp_local.events import Rewound, Step, StepEnded, TakenBack, ThoughtEnded, encode
+from glimp_local.exports import as_json, as_markdown, row, summary
 from glimp_local.records import decode
-from glimp_local.saved import SavedSession, SavedTurn
-from tests.damaged import converse
+from glimp_local.saved import SavedSession, SavedTurn, SessionLog
+from tests.damaged import HEADER, converse, turn_lines, write
 
 CASES = int(os.environ.get("GLIMP_FUZZ_CASES", "300"))
 TURNS = 5
@@ -99,3 +100,34 @@ def test_a_flipped_bit_costs_no_other_conversation_and_no_other_turn() -> None:
     print(f"\n{CASES} flips in {len(content):,} bytes: {dict(counts)}")  # noqa: T201 - the counts are the point
     assert counts["the others whole"] >= 0.95 * CASES
     assert counts["of steps, only what was hit"] >= 0.95 * CASES
+
+
+def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
+    healthy = saved.read(converse("healthy"))
+    lines = [HEADER, *(line for turn in range(2) for line in turn_lines(turn))]
+    lines += [encode(event) + b"\n" for event in (Rewound(1), Rewound(9), TakenBack(), ThoughtEnded("user"))]
+    drawn = random.Random(2)
+    for _ in range(CASES):
+        chosen = drawn.choices([*lines, b"?\n", b"\n"], k=drawn.randrange(1, 30))
+        path = write("victim", *chosen)
+        found = {each.id: each for each in saved.scan()}
+        assert found["healthy"] == healthy
+        after = found["victim"]
+        if isinstance(after, SavedSession):
+            as_markdown(after, thoughts=True)
+            as_json(after, thoughts=True)
+            for turn in after.turns:
+                assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
+            # What a chat adds is read back behind what it restored.
+            log = SessionLog(after)
+            log.begin("builtin", {})
+            log.write(decode(turn_lines(7)[0]))  # type: ignore[arg-type]  # it is an event
+            log.close()
+            again = saved.read(path)
+            assert [ids(turn) for turn in again.turns] == [
+                *map(ids, after.turns),
+                ("Question 7: how many?", "", 0, None),
+            ]
+        summary(after)
+        row(after)
+        glimp("trace", "victim", "--full")
