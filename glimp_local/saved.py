@@ -236,7 +236,8 @@ def scan() -> Iterator[SavedSession | Unreadable]:
         try:
             yield read(path)
         except _UnreadableError as error:
-            yield Unreadable(path.stem, path, error.reason)
+            if os.path.lexists(path):  # and not just now removed by another process
+                yield Unreadable(path.stem, path, error.reason)
 
 
 def saved_sessions() -> Iterator[SavedSession]:
