@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glimp_local import private
 from glimp_local.errors import CacheError
 
 if TYPE_CHECKING:
@@ -43,8 +44,9 @@ def keep(conversation: Path, engines: Mapping[Model, Engine], *, limit_bytes: fl
             _file(folder, model, engine).unlink(missing_ok=True)
         partial.unlink(missing_ok=True)  # of a process that was killed
         _give_up(conversation.parent, limit_bytes - wanted)
-        folder.mkdir(exist_ok=True)
+        private.make_folder(folder)
         for model, engine in engines.items():
+            private.make_file(partial)
             engine.save_state(partial)
             partial.replace(_file(folder, model, engine))
     except OSError as error:
@@ -83,7 +85,10 @@ def kept_bytes(conversation: Path) -> int:
 
 def remove(conversation: Path) -> None:
     """Remove the kept caches of a conversation."""
-    shutil.rmtree(conversation.with_suffix(_FOLDER), ignore_errors=True)
+    folder = conversation.with_suffix(_FOLDER)
+    if folder.is_symlink():
+        folder.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def megabytes(size: float) -> str:

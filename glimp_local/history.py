@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from glimp_local import private, records
 from glimp_local.places import data_folder
 
 log = logging.getLogger(__name__)
@@ -37,10 +39,11 @@ class EntropyHistory:
     def read(self) -> list[float]:
         """Give the stored entropies in nats, oldest first; none where nothing readable is stored."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=list[float])
+            with records.open_file(self.path) as file:
+                return msgspec.json.decode(file.read(), type=list[float])
         except FileNotFoundError:
             return []
-        except (OSError, msgspec.MsgspecError) as error:
+        except (OSError, records.NoFileError, msgspec.MsgspecError) as error:
             log.warning("the entropies stored in %s cannot be read and are begun anew: %s", self.path, error)
             return []
 
@@ -55,7 +58,13 @@ class EntropyHistory:
 
     def replace(self, entropies_nats: Sequence[float]) -> None:
         """Store entropies in the place of those stored before; raises OSError where that fails."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        private.make_folder(self.path.parent)
         partial = self.path.with_suffix(".partial")
-        partial.write_bytes(msgspec.json.encode(entropies_nats[-LIMIT:]))
-        partial.replace(self.path)
+        try:
+            private.make_file(partial)
+            partial.write_bytes(msgspec.json.encode(entropies_nats[-LIMIT:]))
+            partial.replace(self.path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink()
+            raise

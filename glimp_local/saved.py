@@ -2,54 +2,34 @@
 
 The first line is a `Header`; the events follow as the session told them, but for `Text`, which the finished steps hold.
 So every finished step is on the disk before the next one begins, and a killed process costs the step being written.
+What is damaged later costs the lines it is in: what can be restored is, and `damage` says what cannot.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from glimp_local import caches
+from glimp_local import caches, private, records
 from glimp_local.errors import UsageError
-from glimp_local.events import (
-    AnyEvent,
-    Finished,
-    FinishReason,
-    Rewound,
-    Started,
-    Step,
-    StepEnded,
-    TakenBack,
-    Text,
-    ThoughtEnd,
-    ThoughtEnded,
-    answer_of,
-    encode,
-)
+from glimp_local.events import AnyEvent, FinishReason, Step, Text, ThoughtEnd, answer_of, encode
+from glimp_local.folding import Recording, numbered, runs_of
+from glimp_local.locks import Lock
 from glimp_local.places import data_folder
+from glimp_local.records import Header
 from glimp_local.routing import Model
 
-_VERSION = 1
 _TITLE_LENGTH = 60
 _SUFFIX = ".jsonl"
-
-
-class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
-    """The first line of a file, and any line from which on another pair went on."""
-
-    version: int
-    created: str
-    """ISO 8601, UTC."""
-    pair: str
-    small: str | None = None
-    """The file of the small model, where the pair was given by its files."""
-    large: str | None = None
+LOST_QUESTION = "(the question is lost: its line in the saved conversation is damaged)"
 
 
 @dataclass
@@ -57,6 +37,7 @@ class SavedTurn:
     """A question and what was written to it."""
 
     question: str
+    """LOST_QUESTION where its line is damaged."""
     steps: list[Step] = field(default_factory=list)
     thought_end: ThoughtEnd | None = None
     finish: FinishReason | None = None
@@ -84,11 +65,14 @@ class SavedSession:
     header: Header
     """The pair that wrote last."""
     turns: list[SavedTurn]
+    damage: str | None = None
+    """What of it could not be restored, in words; None where all is there."""
 
     @property
     def title(self) -> str:
         """The first question's first line, shortened."""
-        first = self.turns[0].question.strip().splitlines()[0] if self.turns else ""
+        lines = self.turns[0].question.strip().splitlines() if self.turns else []
+        first = lines[0] if lines else ""
         return first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
 
     @property
@@ -97,11 +81,22 @@ class SavedSession:
         return [(turn.question, turn.answer) for turn in self.turns[:-1] if turn.answer]
 
 
+@dataclass
+class Unreadable:
+    """What has the name of a conversation, and nothing of it can be restored."""
+
+    id: str
+    path: Path
+    damage: str
+    """Why, in words."""
+
+
 class SessionLog:
     """Writes a conversation's events to its file, which begins to exist with the first of them.
 
     No other process writes to the file or removes it meanwhile; UsageError says where one does already. Where writing
     fails (a full disk), `error` says why, and what could not be written is written with the next event, once it can.
+    What is damaged in a file stays there.
     """
 
     def __init__(self, going_on: SavedSession | None = None) -> None:
@@ -113,15 +108,22 @@ class SessionLog:
         self._lock = _lock(self.path)
         self._unwritten = b""
         self._end = 0
+        # Where steps are missing, the file says from where on they are numbered as they were restored.
+        self._head_due = going_on is not None and going_on.damage is not None
         if going_on:
-            _hold(self._lock, going_on)
-            # Behind the last whole line: one cut short by a killed process is written over.
-            self._end = self.path.read_bytes().rfind(b"\n") + 1
+            _hold(self._lock, going_on.id)
+            try:
+                self._end, self._unwritten = records.append_at(self.path)
+                private.make_folder(self.path.parent)
+                private.close_to_others(self.path)
+            except BaseException:
+                self._lock.release()
+                raise
 
     def begin(self, pair: str, files: Mapping[Model, Path]) -> None:
         """Say which pair writes from now on: its name, and its files where it was given by these."""
         paths = {model: str(path.resolve()) for model, path in files.items()}
-        header, before = Header(_VERSION, _now(), pair, **paths), self.header
+        header, before = Header(records.VERSION, _now(), pair, **paths), self.header
         if before is None or (before.pair, before.small, before.large) != (pair, header.small, header.large):
             self.head(header)
 
@@ -129,6 +131,7 @@ class SessionLog:
         """Say it as another conversation's header does."""
         self.header = msgspec.structs.replace(header, created=_now())
         self._unwritten += encode(self.header) + b"\n"
+        self._head_due = False
 
     @property
     def is_written(self) -> bool:
@@ -139,12 +142,15 @@ class SessionLog:
         """Add an event; `Text` is left to the step that ends with it."""
         if isinstance(event, Text):
             return
+        if self._head_due and self.header is not None:
+            self.head(self.header)
         self._unwritten += encode(event) + b"\n"
         try:
             if not self._end:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                private.make_folder(self.path.parent)
                 self._lock.acquire()
-            with self.path.open("r+b" if self._end else "wb", buffering=0) as file:
+                private.make_file(self.path)
+            with self.path.open("r+b", buffering=0) as file:
                 file.seek(self._end)
                 file.truncate()
                 rest = memoryview(self._unwritten)
@@ -157,34 +163,44 @@ class SessionLog:
             self.error, self._unwritten = None, b""
 
     def close(self) -> None:
-        """Leave the file to others."""
+        """Leave the file to others; one that a full disk has kept empty is taken away."""
+        if self._lock.is_held and not self._end:
+            with suppress(OSError):
+                if not self.path.stat().st_size:
+                    self.path.unlink()
         self._lock.release()
 
 
-def remove(session: SavedSession) -> None:
-    """Remove a conversation from the disk, its caches, too; UsageError where a chat is writing to it."""
-    lock = _lock(session.path)
-    _hold(lock, session)
-    caches.remove(session.path)
-    session.path.unlink()
-    Path(lock.lock_file).unlink()
-    lock.release()
+def remove(found: SavedSession | Unreadable) -> None:
+    """Remove a conversation from the disk, its caches, too; UsageError where a chat is writing to it, and OSError.
+
+    Of a link, the link is removed.
+    """
+    if found.path.is_dir() and not found.path.is_symlink():
+        raise UsageError(f"{found.path} is a folder", hint="glimp removes none: have a look, and remove it yourself")
+    lock = _lock(found.path)
+    _hold(lock, found.id)
+    try:
+        caches.remove(found.path)
+        found.path.unlink()
+    finally:
+        lock.release()
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _lock(path: Path) -> FileLock:
-    return FileLock(path.with_suffix(".lock"), blocking=False, thread_local=False)
+def _lock(path: Path) -> Lock:
+    return Lock(path.with_suffix(".lock"))
 
 
-def _hold(lock: FileLock, session: SavedSession) -> None:
+def _hold(lock: Lock, id_: str) -> None:
     try:
         lock.acquire()
     except Timeout:
         hint = "go on there, or close it first"
-        raise UsageError(f"the conversation {session.id} is open in another glimp chat", hint=hint) from None
+        raise UsageError(f"the conversation {id_} is open in another glimp chat", hint=hint) from None
 
 
 def folder() -> Path:
@@ -193,125 +209,154 @@ def folder() -> Path:
 
 
 def ids() -> list[str]:
-    """Give the ids of all conversations, the one written to last first; none of them is read."""
-    return [path.stem for path in _paths()]
+    """Give the ids of all conversations, the one written to last first; none of them is read. Raises OSError."""
+    return [path.stem for path in _paths() if not path.is_dir()]
 
 
 def _paths() -> list[Path]:
-    return sorted(folder().glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    """Give what has the name of a conversation, whatever it is, what was written to last first; raises OSError."""
+    try:
+        # Names that begin with a dot are notes of file managers.
+        found = [entry for entry in os.scandir(folder()) if entry.name.endswith(_SUFFIX) and entry.name[0] != "."]
+    except FileNotFoundError:
+        return []
+    return [Path(entry) for entry in sorted(found, key=_written_at, reverse=True)]
 
 
-def saved_sessions() -> Iterator[SavedSession]:
-    """Read all conversations, the one written to last first; files that are none are left out."""
+def _written_at(entry: os.DirEntry[str]) -> float:
+    for follows in (True, False):
+        with suppress(OSError):  # a link to nothing; or it was removed just now
+            return entry.stat(follow_symlinks=follows).st_mtime
+    return 0
+
+
+def scan() -> Iterator[SavedSession | Unreadable]:
+    """Read all conversations, the one written to last first; raises OSError where their folder cannot be read."""
     for path in _paths():
         try:
             yield read(path)
-        except UsageError:
-            continue
+        except _UnreadableError as error:
+            if os.path.lexists(path):  # and not just now removed by another process
+                yield Unreadable(path.stem, path, error.reason)
 
 
-def find(id_: str | None = None) -> SavedSession:
-    """Read the conversation whose id begins or ends so, or the last one; UsageError says where there is none or two."""
-    if id_ is None:
-        for session in saved_sessions():
-            return session
-        raise UsageError("no conversation was saved yet", hint="begin one with: glimp chat")
-    paths = [path for path in folder().glob(f"*{_SUFFIX}") if path.stem.startswith(id_) or path.stem.endswith(id_)]
+def saved_sessions() -> Iterator[SavedSession]:
+    """Read all conversations of which something can be restored, the one written to last first."""
+    return (found for found in scan() if isinstance(found, SavedSession))
+
+
+def find(id_: str | None = None, tell: Callable[[str], object] = lambda _: None) -> SavedSession:
+    """Read the conversation whose id begins or ends so, or the last one; UsageError says where there is none or two.
+
+    `tell` gets a sentence where it, or a later one that is passed over, is damaged.
+    """
+    if id_ is not None:
+        session = read(named(id_))
+        if said := in_words([session]):
+            tell(said)
+        return session
+    passed_over: list[SavedSession | Unreadable] = []
+    for found in scan():
+        if isinstance(found, SavedSession):
+            if said := in_words([*passed_over, found]):
+                tell(said)
+            return found
+        passed_over.append(found)
+    if passed_over:
+        raise UsageError(in_words(passed_over), hint="to remove one: glimp sessions rm ID, with the whole id")
+    raise UsageError("no conversation was saved yet", hint="begin one with: glimp chat")
+
+
+def find_to_remove(id_: str) -> SavedSession | Unreadable:
+    """Find one like `find`; one of which nothing can be restored has to be named in full."""
+    path = named(id_)
+    try:
+        return read(path)
+    except _UnreadableError as error:
+        if path.stem != id_:
+            raise UsageError(str(error), hint=f"name it in full to remove it: glimp sessions rm {path.stem}") from error
+        return Unreadable(path.stem, path, error.reason)
+
+
+def named(id_: str) -> Path:
+    """Find the file of the conversation whose id begins or ends so; UsageError says where there is none or two."""
+    paths = [path for path in _paths() if path.stem.startswith(id_) or path.stem.endswith(id_)]
+    paths = [path for path in paths if path.stem == id_] or paths
     if len(paths) != 1:
         what = f"{len(paths)} saved conversations begin or end" if paths else "no saved conversation begins or ends"
         raise UsageError(f"{what} with {id_!r}", hint="their ids: glimp sessions list")
-    return read(paths[0])
+    return paths[0]
+
+
+class _UnreadableError(UsageError):
+    """Nothing of a file can be restored."""
+
+    def __init__(self, path: Path, reason: str, hint: str | None = None) -> None:
+        what = f"the conversation {path.stem} cannot be restored: {reason}"
+        super().__init__(what, hint=hint or f"to remove it: glimp sessions rm {path.stem}")
+        self.reason = reason
 
 
 def read(path: Path) -> SavedSession:
-    """Read one file; a last line cut short by a killed process is left out. Raises UsageError where it is none."""
-    decoder = msgspec.json.Decoder(AnyEvent | Header)
+    """Read one file; what is damaged in it is left out, and `damage` says so.
+
+    A last line cut short by a killed process is left out, too. Raises UsageError where nothing can be restored.
+    """
     try:
-        # A line is whole where it ends.
-        lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-        records = [decoder.decode(line) for line in lines]
-    except (OSError, msgspec.DecodeError) as error:
-        raise UsageError(f"{path} is no saved conversation: {error}") from error
-    headers = [record for record in records if isinstance(record, Header)]
-    if not headers or records[0] is not headers[0]:
-        raise UsageError(f"{path} is no saved conversation: its first line is another one's")
-    events = [record for record in records if not isinstance(record, Header)]
-    return SavedSession(path.stem, path, headers[0].created, headers[-1], turns(events))
-
-
-def turns(events: Iterable[AnyEvent]) -> list[SavedTurn]:
-    """Fold events into turns."""
-    found: list[SavedTurn] = []
-    for event in events:
-        match event:
-            case Started(question=question):
-                found.append(SavedTurn(question))
-            case StepEnded(step):
-                found[-1].steps.append(step)
-                found[-1].finish = None
-            case ThoughtEnded(reason):
-                found[-1].thought_end = reason
-            case Rewound(index):
-                del found[-1].steps[index:]
-                found[-1].finish = None
-                if not any(step.part == "answer" for step in found[-1].steps):
-                    found[-1].thought_end = None
-            case Finished(finish_reason=reason):
-                found[-1].finish = reason
-            case TakenBack():
-                found.pop()
-            case _:
-                pass
-    return found
-
-
-def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:
-    """Give a conversation as Markdown; steps of a thought are headed by the letter of the model that wrote them."""
-    blocks = [f"# {session.title or session.id}", f"*{session.header.pair}, {session.created}*"]
-    for turn in session.turns:
-        blocks.append(f"## {turn.question.strip()}")
-        if thoughts:
-            blocks += [
-                f"> **{step.model[0].upper()}**{_entropy(step)}\n>\n" + _quoted(step.text.strip())
-                for step in turn.steps
-                if step.part == "thought" and step.text.strip()
-            ]
-        blocks.append(turn.answer or "*no answer*")
-    return "\n\n".join(blocks) + "\n"
-
-
-def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
-    """Give a conversation as one JSON object; with `thoughts`, each turn has its steps."""
+        with records.open_file(path) as file:
+            found = runs_of(file, "it")
+    except OSError as error:
+        raise _UnreadableError(path, error.strerror or str(error)) from error
+    except UsageError as error:
+        raise _UnreadableError(path, str(error), error.hint) from error
+    if not found.runs and (found.damaged or not found.headers):
+        raise _UnreadableError(path, str(found.first or "it holds no line of a conversation"))
+    header = _header(path, found)
     turns = [
-        {
-            "question": turn.question,
-            "answer": turn.answer,
-            "finish_reason": turn.finish,
-            **({"steps": turn.steps} if thoughts else {}),
-        }
-        for turn in session.turns
+        SavedTurn(
+            LOST_QUESTION if run.question is None else run.question, numbered(run.steps), run.thought_end, run.finish
+        )
+        for run in found.runs
     ]
-    value = {"id": session.id, "pair": session.header.pair, "created": session.created, "turns": turns}
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
+    created = found.headers[0].created if found.headers else header.created
+    return SavedSession(path.stem, path, created, header, turns, _damage(found))
 
 
-def summary(session: SavedSession) -> str:
-    """Give a line of JSON: id, pair, when it was begun, how many turns, title, file, size of the kept caches."""
-    value = {
-        "id": session.id,
-        "pair": session.header.pair,
-        "created": session.created,
-        "turns": len(session.turns),
-        "title": session.title,
-        "file": str(session.path),
-        "cache_bytes": caches.kept_bytes(session.path),
-    }
-    return msgspec.json.encode(value).decode()
+def _header(path: Path, found: Recording) -> Header:
+    """Return the last header, or what stands for it where it is damaged: the last question says who was asked."""
+    pair = next((run.pair for run in reversed(found.runs) if run.pair), None)
+    if found.headers and (not found.damaged or pair in {None, found.headers[-1].pair}):
+        return found.headers[-1]
+    try:
+        created = datetime.strptime(path.stem[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+    except ValueError:  # the user has given it another name
+        created = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return Header(records.VERSION, created.isoformat(timespec="seconds"), pair or "")
 
 
-def _entropy(step: Step) -> str:
-    return "" if step.entropy_nats is None else f" {step.entropy_nats:.2f} nats"
+def _damage(found: Recording) -> str | None:
+    """Say in words what is damaged."""
+    if not found.damaged and found.headers:
+        return None
+    whole = sum(not run.damaged for run in found.runs)
+    return f"{whole} of {len(found.runs)} turns restored ({found.first or 'the line that names the pair is missing'})"
 
 
-def _quoted(text: str) -> str:
-    return "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+def in_words(found: Iterable[SavedSession | Unreadable]) -> str:
+    """Say in one sentence which conversations are damaged; nothing where none is."""
+    damaged, lost = [], []
+    for each in found:
+        if isinstance(each, Unreadable):
+            lost.append(f"{each.id}, {each.damage}")
+        elif each.damage is not None:
+            damaged.append(f"{each.id}, {each.damage}")
+    parts = []
+    if damaged:
+        parts.append(f"{_many(damaged)} {'is' if len(damaged) == 1 else 'are'} damaged: {'; '.join(damaged)}")
+    if lost:
+        parts.append(f"{_many(lost)} cannot be restored: {'; '.join(lost)}")
+    return ". ".join(parts)
+
+
+def _many(found: list[str]) -> str:
+    return f"{len(found)} conversation{'' if len(found) == 1 else 's'}"

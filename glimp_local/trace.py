@@ -11,7 +11,7 @@ import msgspec
 
 from glimp_local.entropy import Glimpse
 from glimp_local.events import Step
-from glimp_local.recorded import Run
+from glimp_local.folding import Run
 from glimp_local.routing import Model, Reason, by_threshold
 
 _NOT_BY_POLICY = frozenset({"user", "redo", "loop", "answer"})
@@ -170,10 +170,11 @@ def duration(seconds: float) -> str:
 
 def about(run: Run) -> str:
     """Say what kind of run it was and how it ended."""
-    parts = [run.pair, run.policy, f"seed {run.seed}"]
+    parts = [part for part in (run.pair, run.policy, None if run.seed is None else f"seed {run.seed}") if part]
     if run.problem is not None:
         parts = [of_bench(run), *parts]
-    return " · ".join([*parts, "cut short" if run.finish is None else run.finish.replace("_", " ")])
+    parts.append("cut short" if run.finish is None else run.finish.replace("_", " "))
+    return " · ".join([*parts, *(["damaged"] if run.damaged else [])])
 
 
 def of_bench(run: Run) -> str:
@@ -211,6 +212,7 @@ def as_json(run: Run, number: int, what_if: WhatIf | None) -> bytes:
         "arm": run.arm,
         "repeat": run.repeat,
         "correct": run.correct,
+        "damaged": run.damaged,
         "figures": figures(run),
         "what_if": what_if,
         "notices": run.notices,

@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from glimp_local import trace
 from glimp_local.controls import harmless, one_line
 from glimp_local.events import Step
-from glimp_local.recorded import Run
+from glimp_local.folding import Run
 from glimp_local.routing import Model
 
 _TEMPLATE = "trace.html.j2"

@@ -5,11 +5,14 @@ Each line is handed to the system at once, so that a killed process loses nothin
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+from glimp_local import records
 from glimp_local.errors import UsageError
-from glimp_local.events import AnyEvent, decode_events, encode
+from glimp_local.events import AnyEvent, encode
+from glimp_local.records import Problem
 
 
 class EventLog:
@@ -59,7 +62,19 @@ class EventLog:
         self.close()
 
 
-def read_events(path: str | Path) -> list[AnyEvent]:
-    """Read a saved run; a last line cut short by a killed process is left out."""
-    lines = Path(path).read_bytes().splitlines(keepends=True)
-    return decode_events([line for line in lines if line.endswith(b"\n")])
+def read_events(path: str | Path, on_damage: Callable[[Problem], object] | None = None) -> list[AnyEvent]:
+    """Read a saved run, or a saved conversation; a last line cut short by a killed process is left out.
+
+    Damaged lines are left out where `on_damage` is given, which is told of each; else UsageError says which is the
+    first. Raises OSError where the file cannot be read.
+    """
+    events: list[AnyEvent] = []
+    with Path(path).open("rb") as file:
+        for _, found in records.read(file):
+            if isinstance(found, AnyEvent):
+                events.append(found)
+            elif isinstance(found, Problem):
+                if on_damage is None:
+                    raise UsageError(f"{path} is damaged: {found}", hint="on_damage leaves damaged lines out")
+                on_damage(found)
+    return events

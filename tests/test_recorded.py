@@ -15,7 +15,9 @@ from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, encode
 from glimp_local.recorded import read_runs
+from glimp_local.records import Problem
 from glimp_local.trace_page import page
+from glimp_local.transcripts import read_events
 from tests.sessions import Open
 from tests.tracing import (
     CONTENT,
@@ -56,7 +58,7 @@ def test_objects_line_by_line_are_as_many_runs() -> None:
 @given(st.integers(0, len(CONTENT)))
 def test_a_file_cut_anywhere_is_shown_as_far_as_it_goes(length: int) -> None:
     try:
-        (run,) = read_runs(CONTENT[:length], "cut.jsonl")
+        (run,) = read_runs(CONTENT[:length], "cut.jsonl").runs
     except UsageError:
         assert b"\n" not in CONTENT[:length].rstrip(b"\n")
     else:
@@ -117,7 +119,7 @@ def test_the_runs_of_a_bench_say_problem_arm_and_verdict(tmp_path: Path) -> None
 
 def test_a_question_is_not_needed_in_a_bench_s_run() -> None:
     line = {"type": "run", "problem": "1", "arm": "large", "repeat": 0, "correct": True, "solution": SOLUTION}
-    assert read_runs(msgspec.json.encode(line), "x")[0].question is None
+    assert read_runs(msgspec.json.encode(line), "x").runs[0].question is None
 
 
 # What is no run.
@@ -128,16 +130,17 @@ def test_a_question_is_not_needed_in_a_bench_s_run() -> None:
     [
         (b"", "is empty"),
         (b" \n\n", "is empty"),
-        (b"\x00\xff\x00", "holds no run: it is not UTF-8 text"),
-        (CONTENT.decode().encode("utf-16"), "holds no run: it is not UTF-8 text"),
+        (b"\x00\xff\x00", "holds no run: line 1: it is not UTF-8 text"),
+        (CONTENT.decode().encode("utf-16"), "holds no run: line 1: it is not UTF-8 text"),
         (b"Dear diary\n", "holds no run: line 1: JSON is malformed"),
         (b"[]\n", "holds no run: line 1: Expected `object`, got `array`"),
         (b"{}\n", "holds no run: line 1: Object missing required field"),
-        (b'{"type":"poem"}\n', "holds no run: line 1: Invalid value 'poem'"),
+        (b'{"type":"poem"}\n', "holds no run: line 1: this glimp knows no 'poem'"),
         (b'{"type":"session","version":1,"created":"x","pair":"y"}\n', "holds no run, though its lines are those of"),
         (b'{"type":"bench"}\n', "holds no run, though its lines are those of glimp"),
-        (b'{"type":"taken_back"}\n', "line 1: it goes on with a run whose beginning is not there"),
-        (CONTENT.splitlines()[0] + b"\nDear diary\n", "holds no run: line 2: JSON is malformed"),
+        (b'{"type":"taken_back"}\n', "line 1: it continues a run whose beginning is missing"),
+        (CONTENT.splitlines()[0][:50], "holds no run: its only line is cut short"),
+        (b'{"type":"bench","version":2}\n', "was written by a newer glimp (version 2, and this one reads version 1)"),
         (b'{"type":' + b"[" * 100_000, "holds no run: line 1: "),
     ],
 )
@@ -147,7 +150,7 @@ def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path, content: byte
     result = glimp(path, code=2)
     assert result.stdout == ""
     assert f"glimp: {path} {message}" in result.stderr or message in result.stderr
-    assert "hint: a run is in what glimp solve --save" in result.stderr
+    assert "hint: " in result.stderr
 
 
 def test_a_folder_is_none_and_a_bench_s_says_where_its_runs_are(tmp_path: Path) -> None:
@@ -195,13 +198,67 @@ def test_a_damaged_file_is_shown_or_refused_in_words(data: st.DataObject) -> Non
     result = CliRunner().invoke(cli, ["trace", "-", "--what-if", "0.5", "--full"], input=bytes(damaged))
     assert result.exit_code in {0, 2}, result.exception
     try:
-        runs = read_runs(bytes(damaged), "x")
+        runs = read_runs(bytes(damaged), "x").runs
     except UsageError:
         return
     page(list(enumerate(runs, 1)), 0.5)
 
 
+# Damaged lines.
+
+
+def test_a_damaged_line_of_a_run_costs_that_line_and_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    lines = CONTENT.splitlines(keepends=True)
+    hit = next(number for number, line in enumerate(lines) if b'"step_ended"' in line and b'"index":7' in line)
+    path.write_bytes(b"".join([*lines[:hit], b"\xff" + lines[hit], b"Dear diary\n", *lines[hit + 1 :]]))
+    result = glimp(path)
+    assert result.stderr == (
+        f"glimp: {path}: 2 damaged lines are left out (the first: line {hit + 1}: it is not UTF-8 text)\n"
+    )
+    (found,) = objects(path)
+    assert [each["index"] for each in found["steps"]] == [*range(7), *range(8, len(SOLUTION.steps))]
+    assert found["finish_reason"] == "done"
+    assert any(line.endswith("· done · damaged") for line in shown(path))
+
+
+def test_a_run_without_its_first_line_is_shown_without_question_pair_and_seed(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(b"?" + CONTENT)
+    assert shown(path)[:2] == ["1  (the file does not hold the question)", "done · damaged"]
+    (found,) = objects(path)
+    assert [found[name] for name in ("question", "pair", "policy", "seed")] == [None] * 4
+    assert len(found["steps"]) == len(SOLUTION.steps)
+    glimp(path, "--html", tmp_path / "page.html")
+
+
+def test_a_damaged_line_of_a_bench_costs_that_run(tmp_path: Path) -> None:
+    path = bench(tmp_path, SOLUTION, SOLUTION, SOLUTION)
+    lines = path.read_bytes().splitlines(keepends=True)
+    for bad in (0, 3):
+        path.write_bytes(b"".join([*lines[:bad], b"?" + lines[bad], *lines[bad + 1 :]]))
+        assert [run["problem"] for run in objects(path)] == (["p0", "p2"] if bad else ["p0", "p1", "p2"])
+        assert f"{path}: 1 damaged line is left out (line {bad + 1}: JSON is malformed" in glimp(path).stderr
+
+
+def test_what_never_ends_is_not_read_to_its_end() -> None:
+    if not Path("/dev/zero").exists():
+        pytest.skip("there is no such device")
+    assert "/dev/zero holds no run: it begins with 33,554,432 bytes in one line" in glimp("/dev/zero", code=2).stderr
+
+
+def test_a_program_is_told_which_line_is_damaged_or_gets_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    lines = CONTENT.splitlines(keepends=True)
+    path.write_bytes(b"".join([lines[0], b"?\n", *lines[1:], b'{"type":"te']))
+    with pytest.raises(UsageError, match=r"run\.jsonl is damaged: line 2: JSON is malformed"):
+        read_events(path)
+    problems: list[Problem] = []
+    assert read_events(path, problems.append) == read_events(RECORDED)
+    assert [problem.line for problem in problems] == [2]
+
+
 def test_steps_that_ended_after_the_end_make_a_run_unfinished_again() -> None:
     more = encode(StepEnded(step(len(SOLUTION.steps), part="answer")))
-    (run,) = read_runs(CONTENT + more + b"\n", "x")
+    (run,) = read_runs(CONTENT + more + b"\n", "x").runs
     assert (run.finish, run.stats, len(run.steps)) == (None, None, len(SOLUTION.steps) + 1)

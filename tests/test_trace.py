@@ -53,7 +53,7 @@ def test_full_shows_the_whole_text_of_each_step() -> None:
 
 
 def test_the_figures_are_those_the_session_gave() -> None:
-    (run,) = read_runs(CONTENT, "x")
+    (run,) = read_runs(CONTENT, "x").runs
     found = trace.figures(run)
     assert run.stats is not None
     for name in ("steps", "steps_large", "share_steps", "tokens", "tokens_large", "share_tokens", "seconds"):

@@ -15,7 +15,8 @@ import pytest
 
 from glimp_local import trace
 from glimp_local.controls import harmless
-from glimp_local.recorded import Run, read_runs
+from glimp_local.folding import Run
+from glimp_local.recorded import read_runs
 from glimp_local.trace_page import page
 from tests.tracing import (
     BROWSER,
@@ -88,7 +89,7 @@ def test_the_page_needs_no_network_and_allows_none(made: Callable[..., Page]) ->
 
 
 def test_the_page_s_own_style_and_script_are_those_its_policy_names() -> None:
-    text = page([(1, read_runs(CONTENT, "x")[0])], None)
+    text = page([(1, read_runs(CONTENT, "x").runs[0])], None)
     for tag in ("style", "script"):
         (content,) = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
         named = b64encode(sha256(content.encode()).digest()).decode()
@@ -96,7 +97,7 @@ def test_the_page_s_own_style_and_script_are_those_its_policy_names() -> None:
 
 
 def test_what_models_write_is_inert_on_the_page(made: Callable[..., Page]) -> None:
-    (run,) = read_runs(CONTENT, "x")
+    (run,) = read_runs(CONTENT, "x").runs
     plain = [tag for tag, _ in made().tags]
     assert run.stats is not None
     assert run.stats.small is not None
@@ -154,7 +155,7 @@ def test_a_page_and_json_may_be_had_at_once(tmp_path: Path) -> None:
 @pytest.mark.skipif(BROWSER is None, reason="needs a browser to run the page's script")
 def test_the_slider_counts_as_the_command_does(tmp_path: Path) -> None:
     assert BROWSER is not None
-    text = page([(1, read_runs(CONTENT, "x")[0])], None)
+    text = page([(1, read_runs(CONTENT, "x").runs[0])], None)
     # Without its policy, so that somebody can move the slider.
     text = re.sub(r"<meta http-equiv.*?>", "", text, count=1)
     move = "slider.value = 0.01; slider.dispatchEvent(new Event('input'));"

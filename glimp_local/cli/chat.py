@@ -11,11 +11,12 @@ from click.core import ParameterSource
 from glimp_local.cli.completers import complete_session
 from glimp_local.cli.flags import Number, engine_options, pair_options, pair_settings
 from glimp_local.cli.help import ENVIRONMENT, Command
+from glimp_local.cli.notes import tell
 from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
 if TYPE_CHECKING:
-    from glimp_local.saved import Header
+    from glimp_local.records import Header
 
 _EPILOG = f"""\b
 Examples:
@@ -56,7 +57,7 @@ def chat(**flags: Any) -> None:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
     from glimp_local import saved  # noqa: PLC0415 - `glimp --help` does without
 
-    going_on = saved.find(flags["resume"]) if flags["go_on"] or flags["resume"] else None
+    going_on = saved.find(flags["resume"], tell) if flags["go_on"] or flags["resume"] else None
     if going_on is not None:
         _take_up_pair(flags, going_on.header)
     settings = pair_settings(flags)
@@ -84,7 +85,7 @@ def _take_up_pair(flags: dict[str, Any], header: Header) -> None:
         return
     files: dict[str, str] = {model: path for model in MODELS if (path := getattr(header, model))}
     if not files:
-        flags["name"] = header.pair
+        flags["name"] = header.pair or flags["name"]  # no line may be left that says it
         return
     flags.update(files, name=None)
     if len(files) == 1:

@@ -31,7 +31,12 @@ def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str
     """Offer the ids of the saved conversations, the last one first."""
     from glimp_local import saved  # noqa: PLC0415 - only a shell asks for it
 
-    return [CompletionItem(id_) for id_ in saved.ids() if id_.startswith(incomplete)]
+    try:
+        ids = saved.ids()
+    except OSError:
+        return []
+    # What a shell would obey, or cannot spell, is no id of ours.
+    return [CompletionItem(id_) for id_ in ids if id_.startswith(incomplete) and id_.isprintable()]
 
 
 def complete_session_or_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:

@@ -14,10 +14,12 @@ from rich.text import Text as Line
 
 from glimp_local import trace
 from glimp_local.cli.display import COLOURS
+from glimp_local.cli.notes import tell
 from glimp_local.controls import harmless, one_line
 from glimp_local.errors import UsageError
 from glimp_local.events import Step
-from glimp_local.recorded import Run, read_runs
+from glimp_local.folding import Run
+from glimp_local.recorded import read_runs
 
 _TEXT_WIDTH = 20
 """Columns are left out until this much of each row is left for the text."""
@@ -26,7 +28,10 @@ _GAP = "  "
 
 def run(content: bytes, name: str, flags: dict[str, Any]) -> None:
     """Show the runs in a file's content the way the flags say."""
-    runs = list(enumerate(read_runs(content, name), 1))
+    recording = read_runs(content, name)
+    if recording.damage is not None:
+        tell(f"{name}: {recording.damage}")
+    runs = list(enumerate(recording.runs, 1))
     if flags["number"] is not None:
         if flags["number"] > len(runs):
             many = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"

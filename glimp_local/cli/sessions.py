@@ -6,13 +6,17 @@ from pathlib import Path
 
 import click
 
-from glimp_local import caches, saved
+from glimp_local import exports, saved
 from glimp_local.cli.completers import complete_session
 from glimp_local.cli.help import Command, Group
+from glimp_local.cli.notes import tell
+from glimp_local.cli.terminal import shown_safely, write_json
+from glimp_local.controls import one_line
 from glimp_local.errors import UsageError
 
 _EXIT_CODES = """\b
-Exit codes: 0 done; 2 no such conversation, or a file that cannot be used.
+Exit codes: 0 done, also with what can be restored of a damaged conversation; 2 no such conversation, or a file that
+cannot be used.
 """
 
 
@@ -40,14 +44,14 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(*, as_json: bool) -> None:
     """List all, the last one first: id, pair, turns, size of the kept caches, first question."""
-    found = list(saved.saved_sessions())
-    for session in found:
+    found = list(saved.scan())
+    for each in found:
         if as_json:
-            click.echo(saved.summary(session))
+            write_json(exports.summary(each))
         else:
-            kept = caches.kept_bytes(session.path)
-            size = caches.megabytes(kept) if kept else ""
-            click.echo(f"{session.id}  {session.header.pair:20}  {len(session.turns):3}  {size:>8}  {session.title}")
+            _print(exports.row(each) + "\n")
+    if said := saved.in_words(found):
+        tell(f"{said}. To remove one: glimp sessions rm ID")
     if not found and not as_json:
         click.echo("no conversation was saved yet; begin one with: glimp chat", err=True)
 
@@ -65,7 +69,7 @@ Examples:
 @click.option("--thoughts", is_flag=True, help="With the thoughts.")
 def show(id_: str | None, *, thoughts: bool) -> None:
     """Print a conversation (the last one without ID); the beginning of an id is enough."""
-    click.echo(saved.as_markdown(saved.find(id_), thoughts=thoughts), nl=False)
+    _print(exports.as_markdown(saved.find(id_, tell), thoughts=thoughts))
 
 
 @sessions.command(
@@ -90,14 +94,10 @@ Examples:
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="A new file, instead of stdout.")
 def export(id_: str | None, *, kind: str, thoughts: bool, output: Path | None) -> None:
     """Write a conversation (the last one without ID) as Markdown or JSON."""
-    session = saved.find(id_)
-    text = (
-        saved.as_markdown(session, thoughts=thoughts)
-        if kind == "markdown"
-        else saved.as_json(session, thoughts=thoughts)
-    )
+    session = saved.find(id_, tell)
+    text = (exports.as_markdown if kind == "markdown" else exports.as_json)(session, thoughts=thoughts)
     if output is None:
-        click.echo(text, nl=False)
+        _print(text)
         return
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -120,10 +120,20 @@ Examples:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm(ids: tuple[str, ...], *, yes: bool) -> None:
-    """Remove conversations, and the caches kept for them, from the disk."""
-    for session in {found.id: found for found in map(saved.find, ids)}.values():
-        if yes or click.confirm(f"remove {session.id} ({session.title})?"):
-            saved.remove(session)
-            click.echo(f"removed {session.id}", err=True)
+    """Remove conversations, and the caches kept for them, from the disk.
+
+    One that cannot be restored has to be named in full. Of a link, the link is removed and not the file behind it.
+    """
+    for found in {found.id: found for found in map(saved.find_to_remove, ids)}.values():
+        what = found.title if isinstance(found, saved.SavedSession) else f"cannot be restored: {found.damage}"
+        id_ = one_line(exports.spelled(found.id))
+        if yes or click.confirm(f"remove {id_} ({one_line(what)})?"):
+            saved.remove(found)
+            click.echo(f"removed {id_}", err=True)
         else:
-            click.echo(f"kept {session.id}", err=True)
+            click.echo(f"kept {id_}", err=True)
+
+
+def _print(text: str) -> None:
+    # Without `color`, click takes escapes out of what goes into a pipe.
+    click.echo(shown_safely(text), nl=False, color=True)

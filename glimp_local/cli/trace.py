@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -17,7 +17,8 @@ from glimp_local.errors import UsageError
 
 _EPILOG = """\b
 FILE is what `glimp solve` wrote with --save, --jsonl or --json, the id of a conversation of `glimp sessions` (or its
-file), or the runs.jsonl of a bench, whose runs are listed first. A run of a killed process is shown as far as it goes.
+file), or the runs.jsonl of a bench, whose runs are listed first. A run of a killed process is shown as far as it goes;
+damaged lines are left out, and stderr says so.
 
 \b
 Examples:
@@ -34,6 +35,7 @@ Examples:
   pair, policy, seed, thought_end, notices, answer, steps    as in solve --json
   finish_reason      as there; null where the process ended in the middle
   problem, arm, repeat, correct    of a bench; else null
+  damaged            is something of it lost? Then question, pair, policy and seed may be null
   figures            steps, steps_large, share_steps, tokens, tokens_large, share_tokens, seconds, catch_up_tokens,
                      catch_up_seconds, share_catch_up, small_tokens_per_second, large_tokens_per_second
   what_if            null, or threshold_nats; told, untold, fixed (steps it can be held against, steps without a
@@ -74,23 +76,47 @@ def trace(**flags: Any) -> None:
 def _read(file: str) -> tuple[bytes, str]:
     """Read a file, stdin, or the conversation of an id; give what was read and what to call it."""
     if file == "-":
-        return sys.stdin.buffer.read(), "stdin"
+        return _bounded(sys.stdin.buffer, "stdin"), "stdin"
+    from glimp_local import records  # noqa: PLC0415 - reads events
+
     path = Path(file)
     try:
         if path.is_dir():
             inside = path / "runs.jsonl"
             hint = f"the runs of this bench: {inside}" if inside.is_file() else "name the file of a run"
             raise UsageError(f"{file} is a folder", hint=hint)
-        return (path if path.exists() else _conversation(file)).read_bytes(), file
+        if path.exists():
+            with path.open("rb") as opened:
+                return _bounded(opened, file), file
+        path = _conversation(file)
+        with records.open_file(path) as opened:
+            return opened.read(), file
+    except records.NoFileError as error:
+        raise UsageError(
+            f"{path} cannot be read: {error}", hint=f"to remove it: glimp sessions rm {path.stem}"
+        ) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null in it
         raise UsageError(f"{file!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
 
+def _bounded(file: IO[bytes], name: str) -> bytes:
+    """Read what may be a pipe, or a device that never ends."""
+    from glimp_local import records  # noqa: PLC0415 - reads events
+
+    content = file.read(records.LINE_BYTES)
+    if len(content) == records.LINE_BYTES and b"\n" not in content:
+        raise UsageError(f"{name} holds no run: it begins with {len(content):,} bytes in one line")
+    content += file.read(records.MOST_BYTES - len(content) + 1)
+    if len(content) > records.MOST_BYTES:
+        raise UsageError(f"{name} holds more than {records.MOST_BYTES:,} bytes", hint="choose a part of it")
+    return content
+
+
 def _conversation(id_: str) -> Path:
-    """Give the file of a saved conversation."""
+    """Return the file of a saved conversation."""
     from glimp_local import saved  # noqa: PLC0415 - reads events
 
     try:
-        return saved.find(id_).path
+        return saved.named(id_)
     except UsageError as error:
         raise UsageError(f"there is no file {id_!r}, and {error}", hint=error.hint) from error

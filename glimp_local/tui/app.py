@@ -139,6 +139,8 @@ class ChatApp(App[None]):
             turn = await self.conversation.begin(saved.question)
             await turn.show_saved(saved)
             self.composer.remember(saved.question)
+        if self._going_on is not None and self._going_on.damage is not None:
+            await self.conversation.note(f"This conversation is damaged: {self._going_on.damage}", error=True)
 
     def _load(self) -> None:
         self._loading = True

@@ -1,0 +1,12 @@
+"""Sentences for the person in front of the terminal, beside what a command prints."""
+
+from __future__ import annotations
+
+import click
+
+from glimp_local.controls import one_line
+
+
+def tell(sentence: str) -> None:
+    """Print a sentence to stderr, in one line."""
+    click.echo(f"glimp: {one_line(sentence)}", err=True)
