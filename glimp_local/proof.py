@@ -22,7 +22,7 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import apart, hardware, rebuilding
+from glimp_local import apart, hardware, private, rebuilding
 from glimp_local.errors import BindingError
 from glimp_local.places import data_folder
 
@@ -214,7 +214,8 @@ def keep(verdict: Verdict) -> None:
     file = _file()
     partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.make_folder(file.parent)
+        private.make_file(partial)
         partial.write_bytes(msgspec.json.encode(kept))
         partial.replace(file)
     except OSError:
