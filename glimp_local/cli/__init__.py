@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from glimp_local import __version__
+from glimp_local.cli.supervisor import supervise
 from glimp_local.controls import harmless
 from glimp_local.errors import GlimpError
 
@@ -107,6 +108,7 @@ Exit codes:
   3    a model is missing or unreadable
   4    a budget of tokens, context or time was spent
   5    a download did not come to its end
+  6    llama.cpp, or the system, ended the process that computes; what was written is kept
   130  interrupted (143 by SIGTERM)
 """
 
@@ -126,7 +128,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run `glimp`."""
+    """Run `glimp`; a command that loads models computes in a child of this process."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
@@ -135,4 +137,5 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
+    supervise(sys.argv[1:])  # not before the streams are open, or its pipes would be taken for them
     cli(prog_name="glimp")  # whatever it was started as: completion goes by this name
