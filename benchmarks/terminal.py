@@ -45,10 +45,8 @@ class Terminal:
         """Start another command on the same terminal."""
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), self._inside)
         environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | more.pop("env", {})
-        process: subprocess.Popen[bytes] = subprocess.Popen(
-            command, **(streams | more), env=environment, start_new_session=True
-        )  # noqa: S603 - what it is for
-        return process
+        settings: dict[str, Any] = streams | {"env": environment, "start_new_session": True} | more
+        return subprocess.Popen(command, **settings)  # noqa: S603 - what it is for
 
     def until(self, condition: Callable[[], object], *, every: float = 0.01) -> float:
         """Draw until something comes true, looked at every so many seconds; give the time when it did."""

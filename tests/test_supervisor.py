@@ -307,6 +307,17 @@ def test_a_parent_that_is_woken_alone_wakes_its_child(glimp: Glimp) -> None:
     assert process.returncode == 143
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_chat_whose_whole_group_is_told_to_end_leaves_the_terminal_as_it_was(
+    opened: Callable[..., Terminal], rambling: list[str], number: int
+) -> None:
+    chat = opened(*GLIMP, "chat", *rambling)
+    chat.shows("· S ")
+    os.killpg(chat.process.pid, number)
+    assert chat.end() == 128 + number
+    assert chat.is_as_before
+
+
 # How it is started.
 
 
@@ -328,12 +339,12 @@ def test_without_a_second_process_the_work_is_done_in_the_first(glimp: Glimp) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGSEGV])
-def test_a_child_that_begins_anew_is_looked_after_as_well(glimp: Glimp, number: int) -> None:
+def test_a_child_that_executes_the_program_again_is_looked_after_as_well(glimp: Glimp, number: int) -> None:
     arguments = glimp.endless()[len(GLIMP) :]
-    # macOS has no sigwaitinfo, and needs the child to begin anew.
+    # macOS has no sigwaitinfo, and needs a child that executes the program again.
     code = (
         f"import signal, sys; sys.argv = {['glimp', *arguments]!r}; del signal.sigwaitinfo\n"
-        "from glimp_local.cli import main, supervisor; supervisor._EXECS = True; main()"
+        "from glimp_local.cli import main, supervisor; supervisor._EXECUTES = True; main()"
     )
     with writing([sys.executable, "-c", code]) as (process, child, lines):
         (child if number == signal.SIGSEGV else process).send_signal(number)

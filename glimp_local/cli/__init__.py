@@ -11,7 +11,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from glimp_local import __version__
-from glimp_local.cli.supervisor import supervise
 from glimp_local.controls import harmless
 from glimp_local.errors import GlimpError
 
@@ -29,6 +28,8 @@ _COMMANDS = {
     "completion": "Print the script that lets a shell complete glimp's commands, pairs and conversations.",
 }
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""
+
+_LOADS_MODELS = {"bench", "calibrate", "chat", "doctor", "solve"}
 
 _IS_UNKNOWN = f"{__name__}.is_unknown"
 
@@ -137,5 +138,8 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
-    supervise(sys.argv[1:])  # not before the streams are open, or its pipes would be taken for them
+    if hasattr(os, "fork") and _LOADS_MODELS & {*sys.argv[1:2]} and not {"-h", "--help"} & {*sys.argv}:
+        from glimp_local.cli.supervisor import supervise  # noqa: PLC0415 - `glimp --version` does without
+
+        supervise(sys.argv[1])  # not before the streams are open, or its pipes would be taken for them
     cli(prog_name="glimp")  # whatever it was started as: completion goes by this name

@@ -55,7 +55,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
     header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, config.threshold)
     deadline = None if flags["time_limit"] is None else began + 60 * flags["time_limit"]
     code = 0
-    crash_notes.note("kept", f"what is finished is in {folder}, and the same command goes on")
+    crash_notes.note("kept", f"what is finished is in {folder}: the same command continues from there")
     with RunLog(folder, header) as log:
         bench = Bench(
             pair,

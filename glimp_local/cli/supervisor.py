@@ -1,38 +1,43 @@
 """The small process in front of the one that computes: it outlives a crash, puts the terminal right and says so.
 
 llama.cpp, or the system where memory is short, can end a process at any moment. So a command that loads models does
-its work in a child. The parent imports nothing for that, waits, and ends as the child does: with its exit code, or by
-the same signal. It stops when the child is stopped, so that Ctrl-Z and `fg` work, and passes on the signals that were
-sent to it alone. The child ends with its parent. Systems without fork (Windows) do without all this.
+its work in a child. The parent waits, and ends as the child does: with its exit code, or by the same signal. It stops
+when the child is stopped, so that Ctrl-Z and `fg` work, and passes on the signals that no terminal has sent to both.
+The child ends with its parent. Windows, which has no fork, does without all this.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
+import termios
 import threading
 import time
 from typing import Any, NoReturn
 
 from glimp_local import crash_notes
 
-_COMMANDS = {"bench", "calibrate", "chat", "doctor", "solve"}
-"""These load models."""
-_EXECS = os.uname().sysname == "Darwin" if hasattr(os, "uname") else False
-"""Does the child begin anew? Metal does not work in a child that was only forked; elsewhere that is quicker."""
+_EXECUTES = os.uname().sysname == "Darwin"
+"""Does the child execute the program again? Metal does not work in a child that was only forked; elsewhere that is
+enough, and takes 2 ms in place of 60."""
 _HANDED_OVER = "GLIMP_SUPERVISED"
-"""A child that begins anew finds its ends of the two pipes in this variable."""
+"""A child that executes the program again finds its ends of the two pipes in this variable."""
 
-_PASSED_ON = {signal.SIGINT, signal.SIGTERM}
-if hasattr(os, "fork"):
-    _PASSED_ON |= {signal.SIGHUP, signal.SIGQUIT, signal.SIGTSTP}
-    _KEYS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP}
-    _AWAITED = _PASSED_ON | {signal.SIGCHLD, signal.SIGALRM}
-    _CRASHES = {
-        getattr(signal, name)
-        for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGKILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
-    }
+_KEYS = {signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP}
+_PASSED_ON = _KEYS | {signal.SIGHUP, signal.SIGTERM}
+_AWAITED = _PASSED_ON | {signal.SIGCHLD, signal.SIGALRM}
+_CRASHES = {
+    signal.SIGABRT,
+    signal.SIGBUS,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGKILL,
+    signal.SIGSEGV,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
 
 _WAKING_SECONDS = 0.2
 """After this time in the foreground again the child is awake, too, or has to be woken."""
@@ -54,13 +59,10 @@ _LINE_LEFT = b"\x1b[0m\x1b[?25h\n"
 """The status line of the other commands hides the cursor."""
 
 
-def supervise(arguments: list[str]) -> None:
+def supervise(command: str) -> None:
     """Return in the process that is to do the work; its parent never returns. Call it before any thread is started."""
     if (handed_over := os.environ.pop(_HANDED_OVER, None)) is not None:
         _begin(*map(int, handed_over.split(",")))
-        return
-    loads_models = bool(arguments) and arguments[0] in _COMMANDS and not {"-h", "--help"} & {*arguments}
-    if not loads_models or not hasattr(os, "fork"):
         return
     modes = _terminal_modes()
     notes, notes_end = os.pipe()
@@ -75,14 +77,16 @@ def supervise(arguments: list[str]) -> None:
         os.close(alive)
         for number in (signal.SIGTTIN, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)  # the child stops for these, and its parent with it
-        _end(*_follow(child, notes), arguments[0], modes)
+        _end(*_follow(child, notes), command, modes)
     signal.signal(signal.SIGCHLD, on_child)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    if child is None:  # alone: each end is as good as the other
+    if child is None:
+        for end in (notes, notes_end, alive, alive_end):
+            os.close(end)
         return
     os.close(notes)
     os.close(alive_end)
-    if _EXECS:
+    if _EXECUTES:
         for end in (notes_end, alive):
             os.set_inheritable(end, True)
         os.environ[_HANDED_OVER] = f"{notes_end},{alive}"
@@ -123,8 +127,6 @@ def _end_with_parent(alive: int) -> None:
 def _terminal_modes() -> list[Any] | None:
     if not os.isatty(0):
         return None
-    import termios  # noqa: PLC0415 - Windows has none
-
     return termios.tcgetattr(0)
 
 
@@ -186,8 +188,6 @@ def _put_right(modes: list[Any] | None, *, screen: bool) -> None:
                 os.write(2, _LINE_LEFT)
         elif _is_in_foreground():  # the terminal is not another program's
             os.write(1, _SCREEN_LEFT)
-            import termios  # noqa: PLC0415 - only now
-
             termios.tcsetattr(0, termios.TCSANOW, modes or termios.tcgetattr(0))
             termios.tcflush(0, termios.TCIFLUSH)  # reports of the mouse that nobody has read
     except OSError:
@@ -196,8 +196,6 @@ def _put_right(modes: list[Any] | None, *, screen: bool) -> None:
 
 def _die_of(number: int) -> NoReturn:
     """End this process by a signal, so that the shell sees what happened; a dump of it would replace the child's."""
-    import resource  # noqa: PLC0415 - only now
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
