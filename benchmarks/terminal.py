@@ -83,12 +83,18 @@ class Terminal:
         self.until(process.children, every=0.001)
         return process.children()[0]
 
+    def hang_up(self) -> None:
+        """Take the terminal away from the program."""
+        os.close(self._outside)
+        self._outside = -1
+
     def close(self) -> None:
         """Kill the program, if it still runs, with its children, and take the terminal away."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        os.close(self._outside)
+        if self._outside >= 0:
+            os.close(self._outside)
         os.close(self._inside)
 
     @property

@@ -160,7 +160,7 @@ def test_a_crash_while_a_model_is_loaded_names_it(glimp: Glimp) -> None:
     done = patched(patch, "solve", *glimp.pair(), "--text", QUESTION)
     assert (done.returncode, done.stdout) == (6, "")
     assert "llama.cpp ended the process (SIGSEGV) while loading large.gguf" in done.stderr
-    assert "hint: glimp doctor" in done.stderr
+    assert "hint: the file may be damaged: glimp models verify" in done.stderr
 
 
 def test_a_crash_before_that_is_not_put_down_to_llama_cpp() -> None:
@@ -316,6 +316,15 @@ def test_a_chat_whose_whole_group_is_told_to_end_leaves_the_terminal_as_it_was(
     os.killpg(chat.process.pid, number)
     assert chat.end() == 128 + number
     assert chat.is_as_before
+
+
+def test_a_chat_whose_terminal_is_hung_up_ends(opened: Callable[..., Terminal], rambling: list[str]) -> None:
+    chat = opened(*GLIMP, "chat", *rambling, jobs=True)
+    chat.shows("· S ")
+    child = chat.child()
+    chat.hang_up()
+    assert chat.process.wait(30) == 128 + signal.SIGHUP
+    assert is_gone(child)
 
 
 # How it is started.

@@ -2,19 +2,19 @@
 
 llama.cpp, or the system where memory is short, can end a process at any moment. So a command that loads models does
 its work in a child. The parent waits, and ends as the child does: with its exit code, or by the same signal. It stops
-when the child is stopped, so that Ctrl-Z and `fg` work, and passes on the signals that no terminal has sent to both.
+when the child is stopped, so that Ctrl-Z and `fg` work, and passes on the signals that no key has sent to both.
 The child ends with its parent. Windows, which has no fork, does without all this.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sys
 import termios
 import threading
 import time
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from glimp_local import crash_notes
@@ -159,9 +159,11 @@ def _next_signal() -> tuple[int, bool]:
     """Wait for a signal; say whether it came from the keyboard, in which case the child has it already."""
     if hasattr(signal, "sigwaitinfo"):
         info = signal.sigwaitinfo(_AWAITED)
-        return info.si_signo, info.si_code > 0  # from the kernel, and not from a process
-    number = signal.sigwait(_AWAITED)
-    return number, number in _KEYS and os.isatty(0) and _is_in_foreground()
+        number, is_from_kernel = info.si_signo, info.si_code > 0
+    else:  # macOS does not say
+        number = signal.sigwait(_AWAITED)
+        is_from_kernel = os.isatty(0) and _is_in_foreground()
+    return number, is_from_kernel and number in _KEYS  # of a hang-up, the kernel may tell this process alone
 
 
 def _is_in_foreground() -> bool:
@@ -182,20 +184,20 @@ def _end(code: int, notes: dict[str, str], command: str, modes: list[Any] | None
 
 
 def _put_right(modes: list[Any] | None, *, screen: bool) -> None:
-    try:
+    with suppress(OSError, termios.error):  # a terminal that was hung up
         if not screen:
             if os.isatty(2):
                 os.write(2, _LINE_LEFT)
-        elif _is_in_foreground():  # the terminal is not another program's
+        elif modes is not None and _is_in_foreground():  # the terminal is not another program's
             os.write(1, _SCREEN_LEFT)
-            termios.tcsetattr(0, termios.TCSANOW, modes or termios.tcgetattr(0))
+            termios.tcsetattr(0, termios.TCSANOW, modes)
             termios.tcflush(0, termios.TCIFLUSH)  # reports of the mouse that nobody has read
-    except OSError:
-        pass  # a terminal that was hung up
 
 
 def _die_of(number: int) -> NoReturn:
     """End this process by a signal, so that the shell sees what happened; a dump of it would replace the child's."""
+    import resource  # noqa: PLC0415 - hardly ever needed
+
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
@@ -217,10 +219,13 @@ def _report(number: int, notes: dict[str, str], command: str) -> int:
     else:
         what = f"{'llama.cpp' if doing else 'something'} ended the process ({name}) {when}"
         to_do = "glimp doctor examines this machine and its build of llama.cpp"
+        if doing and doing.startswith("loading "):
+            to_do = f"the file may be damaged: glimp models verify checks what was downloaded; {to_do}"
     if said := notes.get("said"):
         place, _, reason = said.partition(": ")
         what += f": {place.rpartition('/')[2]}: {reason}"
     error = CrashError(what, hint="; ".join(filter(None, (notes.get("kept"), to_do))))
-    sys.stderr.write(harmless(f"glimp: {error}\nhint: {error.hint}\n"))
-    sys.stderr.flush()
+    with suppress(OSError):
+        sys.stderr.write(harmless(f"glimp: {error}\nhint: {error.hint}\n"))
+        sys.stderr.flush()
     return error.exit_code
