@@ -30,6 +30,7 @@ _COMMANDS = {
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""
 
 _LOADS_MODELS = {"bench", "calibrate", "chat", "doctor", "solve"}
+"""These run in a child process, because llama.cpp may crash."""
 
 _IS_UNKNOWN = f"{__name__}.is_unknown"
 
