@@ -9,6 +9,7 @@ GlimpError                     1
 │   └── ModelUnreadableError   3   its file is no GGUF, is cut short, or lacks what a chat needs
 ├── MemoryShortError           1   no memory for a model's weights, or for its context
 ├── DownloadError              5   the hub cannot be reached, or does not give the file; what came is kept
+├── CrashError                 6   llama.cpp, or the system, ended the process that computes; what was written is kept
 ├── BindingError               1   the installed llama-cpp-python is not the one this package is written for
 ├── ContextFullError           1   the next token has no room; nothing written is lost
 ├── DecodeError                1   llama.cpp could not compute; the engine stands where it stood
@@ -70,6 +71,12 @@ class DownloadError(GlimpError):
     """A download that did not come to its end; the same command goes on from there."""
 
     exit_code = 5
+
+
+class CrashError(GlimpError):
+    """A process that was ended while it computed."""
+
+    exit_code = 6
 
 
 class BindingError(GlimpError):

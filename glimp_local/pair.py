@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from glimp_local import domain, model_files, proof
+from glimp_local import crash_notes, domain, model_files, proof
 from glimp_local.choice import Offer, default_pair, offer, why_none
 from glimp_local.config import (
     Catalogue,
@@ -73,6 +73,7 @@ class Pair:
         paths = model_files.find_all({model: _source(name, config, model) for model in config.models}, name)
         try:
             self._load_planned(paths, on_progress)
+            crash_notes.note("doing", f"at work with {' and '.join(path.name for path in paths.values())}")
             self._join()
             self._check_offload()
             self.reads_along = self._may_read_along()
@@ -121,6 +122,7 @@ class Pair:
         chosen = self.plan.models[model]
         options = resolved(_source(self.name, self.config, model).options, chosen)
         report = None if on_progress is None else lambda fraction: on_progress(model, path, fraction)
+        crash_notes.note("doing", f"loading {path.name}")
         return Engine(path, options, context=chosen.context, cancel=self.cancel, on_progress=report)
 
     def _join(self) -> None:

@@ -153,8 +153,8 @@ def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     chat.type("On and on?\r")
     folder = saved.folder()
     chat.until(lambda: sum(log.read_bytes().count(b'"step_ended"') for log in folder.glob("*.jsonl")) > 20)
-    chat.process.kill()
-    chat.end()
+    chat.child().kill()
+    assert chat.end() == 6
     (turn,) = saved.find().turns
     assert len(turn.steps) > 20
     assert [step.index for step in turn.steps] == list(range(len(turn.steps)))

@@ -29,6 +29,9 @@ _COMMANDS = {
 }
 """A command is the function of its name in the module of its name; its help is here to keep `glimp --help` quick."""
 
+_LOADS_MODELS = {"bench", "calibrate", "chat", "doctor", "solve"}
+"""These run in a child process, because llama.cpp may crash."""
+
 _IS_UNKNOWN = f"{__name__}.is_unknown"
 
 
@@ -107,6 +110,7 @@ Exit codes:
   3    a model is missing or unreadable
   4    a budget of tokens, context or time was spent
   5    a download did not come to its end
+  6    llama.cpp, or the system, ended the process that computes; what was written is kept
   130  interrupted (143 by SIGTERM)
 """
 
@@ -126,7 +130,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run `glimp`."""
+    """Run `glimp`; a command that loads models computes in a child of this process."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the caller
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
@@ -135,4 +139,8 @@ def main() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="replace")
+    if hasattr(os, "fork") and _LOADS_MODELS & {*sys.argv[1:2]} and not {"-h", "--help"} & {*sys.argv}:
+        from glimp_local.cli.supervisor import supervise  # noqa: PLC0415 - `glimp --version` does without
+
+        supervise(sys.argv[1])  # not before the streams are open, or its pipes would be taken for them
     cli(prog_name="glimp")  # whatever it was started as: completion goes by this name

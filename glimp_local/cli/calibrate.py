@@ -27,7 +27,8 @@ Examples:
 {ENVIRONMENT}
 \b
 Exit codes: 0 done; 1 an error; 2 a flag, an input or a models.toml that cannot be used; 3 a model is missing or
-unreadable; 130 interrupted (143 by SIGTERM): nothing is stored or written then.
+unreadable; 6 llama.cpp, or the system, ended the process; 130 interrupted (143 by SIGTERM): nothing is stored or
+written then.
 """
 
 

@@ -28,7 +28,8 @@ Examples:
 {ENVIRONMENT}
 \b
 Exit codes: 0 left; 1 an error; 2 a flag, a conversation or a models.toml that cannot be used; 3 a model is missing or
-unreadable; 130 interrupted while loading (143 by SIGTERM).
+unreadable; 6 llama.cpp, or the system, ended the process: the conversation is saved; 130 interrupted while loading (143
+by SIGTERM).
 """
 
 

@@ -28,6 +28,7 @@ Exit codes:
   1    something needs doing, and the report says what; with --tune: an error
   2    a flag, or (with --tune) a models.toml that cannot be used
   3    with --tune: a model is missing or unreadable
+  6    llama.cpp, or the system, ended the process: nothing is written then
   130  interrupted (143 by SIGTERM): nothing is written then
 """
 

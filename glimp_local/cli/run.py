@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from glimp_local import crash_notes
 from glimp_local.cli.display import Display
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.errors import CancelledError
@@ -69,6 +70,7 @@ def _solve(
         session = Session(pair, seed=flags["seed"])
         if flags["as_jsonl"] and sys.stdout.isatty():
             display.pause()
+        crash_notes.note("kept", _kept(flags))
         answer = _AnswerStream(display, hold=flags["thoughts"] and pair.markers is None)
         for event in session.ask(problem):
             if log is not None:
@@ -87,6 +89,12 @@ def _solve(
     if flags["as_json"]:
         _write_line(encode(fold(events)))
     return _exit_code(finished, log, display, interrupts)
+
+
+def _kept(flags: dict[str, Any]) -> str:
+    """Say where what is written would be if the process were ended at once; --json is printed at the end alone."""
+    places = [*([] if flags["as_json"] else ["on stdout"]), *([f"in {flags['save']}"] if flags["save"] else [])]
+    return f"what was written is {' and '.join(places)}" if places else ""
 
 
 def _write_line(line: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from glimp_local import crash_notes
 from glimp_local.bench.arms import KINDS, make_arms
 from glimp_local.bench.bench import Bench, instruction_for, settings_of
 from glimp_local.bench.grading import Grader
@@ -54,6 +55,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
     header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, config.threshold)
     deadline = None if flags["time_limit"] is None else began + 60 * flags["time_limit"]
     code = 0
+    crash_notes.note("kept", f"what is finished is in {folder}: the same command continues from there")
     with RunLog(folder, header) as log:
         bench = Bench(
             pair,

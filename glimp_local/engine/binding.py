@@ -6,15 +6,17 @@ llama.cpp's log lines to `logging` (logger `glimp_local.llama`) and starts its b
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from glimp_local import rebuilding
+from glimp_local import crash_notes, rebuilding
 from glimp_local.errors import BindingError
 from glimp_local.hardware import Device, DeviceKind
 
@@ -76,6 +78,26 @@ def _check() -> None:
 _check()
 llama_cpp.llama_log_set(_receive, ctypes.c_void_p(0))
 llama_cpp.llama_backend_init()
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_char_p)  # type: ignore[untyped-decorator]  # and none here
+def _note_abort(message: bytes) -> None:
+    """Note why llama.cpp gives up: it ends the process as soon as this returns.
+
+    Whichever thread of llama.cpp this is, it does not hold Python's lock, and so can wait for it.
+    """
+    error = next((line for line in reversed(_errors) if " error: " in line), "")  # CUDA's reason is in the log alone
+    said = f"{message.decode('utf-8', 'replace')} {error}".strip()
+    if crash_notes.has_reader():
+        crash_notes.note("said", said)
+    else:
+        os.write(2, f"{said}\n".encode())
+
+
+_set_abort_callback = llama_cpp._ggml.libggml.ggml_set_abort_callback  # noqa: SLF001 - the binding does not wrap it
+_set_abort_callback.argtypes, _set_abort_callback.restype = [ctypes.c_void_p], ctypes.c_void_p
+_set_abort_callback(ctypes.cast(_note_abort, ctypes.c_void_p))
+atexit.register(_set_abort_callback, None)  # from then on there is no Python that could run it
 
 
 _KINDS: dict[int, DeviceKind] = {

@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from glimp_local import caches
+from glimp_local import caches, crash_notes
 from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.pair import Pair, load_pair
@@ -109,6 +109,7 @@ class Driver:
 
     def start(self) -> None:
         """Begin to work."""
+        self._note_kept()
         self._thread.start()
 
     def load(self, pair: dict[str, Any], *, seed: int | None = None) -> None:
@@ -185,7 +186,10 @@ class Driver:
     def _tell(self, what: Told) -> None:
         if isinstance(what, AnyEvent):
             before = self._log.error
+            is_new = not self._log.is_written
             self._log.write(what)  # before anybody sees it
+            if is_new:
+                self._note_kept()
             if (before is None) != (self._log.error is None):
                 self._tell(Saving(self._log.path, self._log.error))
         with self._lock:
@@ -197,6 +201,10 @@ class Driver:
                 self._told.append(what)
         if first:
             self._wake()
+
+    def _note_kept(self) -> None:
+        if self._log.is_written:
+            crash_notes.note("kept", f"the conversation is saved: glimp chat --resume {self._log.path.stem}")
 
     def _load(self, pair: dict[str, Any], seed: int | None) -> None:
         if self.session is not None:

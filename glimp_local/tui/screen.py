@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
+from textual.driver import Driver
 from textual.theme import BUILTIN_THEMES
 
-from glimp_local import caches
+from glimp_local import caches, crash_notes
 from glimp_local.errors import UsageError
 from glimp_local.saved import SessionLog
 from glimp_local.tui import status
@@ -25,6 +26,7 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
     if theme is not None and theme not in BUILTIN_THEMES:
         raise UsageError(f"there is no theme {theme!r}", hint=f"there are: {', '.join(BUILTIN_THEMES)}")
     app = ChatApp(pair, log, seed=seed, theme=theme)
+    app.driver_class = _noted(app.driver_class)
     try:
         with _terminal_of_our_own():
             app.run()
@@ -34,6 +36,21 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
         click.echo(f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}", err=True)
     if app.return_code:
         sys.exit(app.return_code)
+
+
+def _noted(driver: type[Driver]) -> type[Driver]:
+    """Return a driver that notes down when the terminal is in its hands: after a crash somebody else gives it back."""
+
+    class Noted(driver):  # type: ignore[misc, valid-type]  # which one it is depends on the system
+        def start_application_mode(self) -> None:
+            crash_notes.note("screen", "ours")
+            super().start_application_mode()
+
+        def close(self) -> None:
+            super().close()  # now everything is written
+            crash_notes.note("screen", "")
+
+    return Noted
 
 
 def _leave(app: ChatApp) -> None:
