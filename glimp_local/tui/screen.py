@@ -33,7 +33,10 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
     finally:
         _leave(app)
     if app.saved.is_written:
-        click.echo(f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}", err=True)
+        with suppress(OSError):  # a terminal that was hung up
+            click.echo(
+                f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}", err=True
+            )
     if app.return_code:
         sys.exit(app.return_code)
 
@@ -96,4 +99,5 @@ def _terminal_of_our_own() -> Iterator[None]:
             os.dup2(copy, number)
             os.close(copy)
         os.close(nowhere)
-        screen.close()
+        with suppress(OSError):  # a terminal that was hung up
+            screen.close()
