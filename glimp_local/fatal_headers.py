@@ -32,6 +32,8 @@ _WINDOWED = {"afmoe", "exaone4", "gemma3", "mellum", "olmo2", "plamo3"}
 """Architectures with a sliding window in some layers: always, and where the header gives its width."""
 _NO_PRODUCT = {"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"}
 """Number types of intermediate results and indices: llama.cpp has no matrix product for weights of these."""
+_FLOATS = ("shortconv.conv.weight", "ssm_conv1d.weight", "ssm_a", "ssm_d")
+"""Ends of the names of tensors that are F32 in every model, beside norms and biases."""
 _INDICES = ("tid2eid", "d2t")
 """Parts of the names of tensors that hold indices."""
 _ESCAPED = re.compile(rb"\\x([0-9a-f]{2})|\\(.)|([^\\])", re.DOTALL)
@@ -135,8 +137,8 @@ def _windows(header: Header, blocks: int) -> str | None:
     if not always and not (header.architecture in _WINDOWED and header.number("attention.sliding_window", 0)):
         return None
     key = _key(header, "attention.sliding_window_pattern")
-    pattern = _short_array(header, key)
-    none = header.metadata.get(key) == 1 or (pattern and not any(pattern[:blocks]))
+    period = header.metadata.get(key)
+    none = not any(_short_array(header, key)[:blocks]) if isinstance(period, Array) else period == 1
     return "it has a sliding window, and no layer that uses it" if none else None
 
 
@@ -144,7 +146,7 @@ def _tensors(header: Header) -> str | None:
     """Say which weights are of a number type llama.cpp cannot compute with."""
     for tensor in header.tensors:
         is_vector = len(tensor.shape) <= 1 and ("norm" in tensor.name or tensor.name.endswith(".bias"))
-        if is_vector and tensor.type != "F32":
+        if (is_vector or tensor.name.endswith(_FLOATS)) and tensor.type != "F32":
             return f"its tensor {shown(tensor.name)} is of type {tensor.type}, not F32"
         if tensor.type in _NO_PRODUCT and not any(part in tensor.name for part in _INDICES):
             return f"its tensor {shown(tensor.name)} is of type {tensor.type}, which is none for weights"

@@ -170,12 +170,19 @@ FATAL: dict[str, tuple[str, Change, str]] = {
         numbers("gemma2.attention.sliding_window_pattern", 0, 0),
         "no layer that uses it",
     ),
+    "an empty pattern of windows": (
+        "sliding-window",
+        numbers("gemma2.attention.sliding_window_pattern"),
+        "no layer that uses it",
+    ),
     "a period without windows": (
         "sliding-window",
         number("gemma2.attention.sliding_window_pattern", 1),
         "no layer that uses it",
     ),
     "a norm of halves": ("attention", kind("output_norm.weight", 1), "'output_norm.weight' is of type F16"),
+    "a convolution of halves": ("hybrid", kind("blk.0.shortconv.conv.weight", 1), "of type F16, not F32"),
+    "a state of halves": ("recurrent", kind("blk.1.ssm_d", 1), "of type F16, not F32"),
     "weights of doubles": ("attention", kind("blk.0.ffn_up.weight", 28), "is of type F64"),
     "weights of intermediate results": ("attention", kind("blk.0.ffn_up.weight", 9), "is of type Q8_1"),
 }

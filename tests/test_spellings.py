@@ -21,6 +21,7 @@ from glimp_local import load_pair
 from glimp_local.config import ThinkingMarkers
 from glimp_local.engine import ChatTemplate, Vocabulary
 from glimp_local.engine.spellings import CONTROL, USER_DEFINED, Spellings, is_special
+from glimp_local.lane import Lane
 from glimp_local.prompt import Message, PromptBuilder
 from tests.vocabularies import vocabulary
 
@@ -220,3 +221,18 @@ def test_a_real_model_s_question_is_letters(real_pair: tuple[Path, Path], model:
             assert special_tokens(words, ids) == expected
             assert content.encode() in b"".join(words.piece(token) or words.raw(token) for token in ids)
             assert special_tokens(words, builder.handed_over(content.encode())) == []
+
+
+def test_a_turn_restored_from_its_text_has_the_tokens_it_was_handed_over_in(tiny: Path) -> None:
+    text = b"<think> so <|im_end|>\n</think>\n\nAnswer <think>"
+    with load_pair(large=tiny / "large.gguf", policy="large") as pair:
+        engine, prompts = pair.engines["large"], pair.prompts["large"]
+        handed_over = prompts.handed_over(text)
+        (marker,) = engine.vocabulary.tokenize("<think>", control=True)
+        own = [marker, *prompts.handed_over(text.removeprefix(b"<think>"))]
+        for held, expected in (([], handed_over), (handed_over, handed_over), (own, own)):
+            engine.sync([*engine.vocabulary.tokenize("Hi"), *held])
+            lane = Lane("large", engine, prompts)
+            lane.begin(engine.vocabulary.tokenize("Hi"), stable=0)
+            lane.take_up(text)
+            assert lane.ids == [*engine.vocabulary.tokenize("Hi"), *expected]

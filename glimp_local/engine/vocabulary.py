@@ -67,15 +67,19 @@ class Vocabulary:
     def _tokenize(self, data: bytes, control: bool) -> list[int]:
         if not data:
             return []
-        if self._vocab is None:
-            raise GlimpError("this vocabulary is closed: the pair it belongs to was left")
+        vocab = self._opened()
         room = len(data) + 8
         while True:
             ids = (llama_cpp.llama_token * room)()
-            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, control)
+            count = llama_cpp.llama_tokenize(vocab, data, len(data), ids, room, False, control)
             if count >= 0:
                 return list(ids[:count])
             room = -count
+
+    def _opened(self) -> Any:
+        if self._vocab is None:
+            raise GlimpError("this vocabulary is closed: the pair it belongs to was left")
+        return self._vocab
 
     def piece(self, token: int) -> bytes:
         """Give a token's text. A control token has none, unless it was revealed."""
@@ -137,5 +141,5 @@ class Vocabulary:
 
     @cached_property
     def _attributes(self) -> list[int]:
-        attributes, vocab = llama_cpp.llama_vocab_get_attr, self._vocab  # looked up once: this runs 150,000 times
+        attributes, vocab = llama_cpp.llama_vocab_get_attr, self._opened()  # looked up once, for 150,000 tokens
         return [attributes(vocab, token) for token in range(self.size)]
