@@ -56,6 +56,8 @@ class Array(msgspec.Struct, frozen=True):
     kind: int
     count: int
     offset: int
+    size_bytes: int = 0
+    """Of its members; 0 in an array that stands in no file."""
 
 
 class GgufFile:
@@ -114,7 +116,7 @@ class GgufFile:
     def array(self, array: Array) -> list[Any]:
         """Read what is in an array of the metadata, where this began: numbers, or texts as bytes."""
         if array.kind == _STRING:
-            return self._strings(array.count)
+            return self._strings(array)
         values = struct.Struct(self._format(array.kind))
         self._need(array.count * values.size)
         with memoryview(self._bytes) as view, view[: array.count * values.size] as raw:
@@ -138,12 +140,12 @@ class GgufFile:
         if kind != _ARRAY:
             return self._scalar(self._format(kind))
         kind, count = self._scalar("<I"), self._scalar("<Q")
-        array = Array(self.path, kind, count, self.at)
+        start = self.at
         if kind == _STRING:
             self._skip_strings(count)
         else:
             self._skip(count * struct.calcsize(self._format(kind)))
-        return array
+        return Array(self.path, kind, count, start, self.at - start)
 
     def _skip_strings(self, count: int) -> None:
         self._check_length(count * 8)
@@ -156,15 +158,20 @@ class GgufFile:
         self.at = at
         self._need(0)
 
-    def _strings(self, count: int) -> list[bytes]:
-        """Read many texts as bytes. Their extents are looked at first: 150,000 checks of a length take a while."""
-        at = self.at
-        self._skip_strings(count)
+    def _strings(self, array: Array) -> list[bytes]:
+        """Read many texts as bytes. Their extents were checked with the header; only the whole is checked again."""
+        self._need(array.size_bytes)
         data, unpack, found = bytes(self._bytes), struct.Struct("<Q").unpack_from, []
-        for _ in range(count):
-            start = at + 8
-            at = start + unpack(data, at)[0]
-            found.append(data[start:at])
+        at = self.at
+        try:
+            for _ in range(array.count):
+                start = at + 8
+                at = start + unpack(data, at)[0]
+                found.append(data[start:at])
+        except struct.error:
+            at = -1
+        if at != self.at + array.size_bytes:
+            raise self._damaged("was changed while it was read")
         return found
 
     def _tensors(self, count: int, alignment: Any) -> list[Tensor]:

@@ -18,7 +18,7 @@ import msgspec
 from glimp_local.errors import ModelError, ModelUnreadableError
 from glimp_local.gguf_file import Array, GgufFile, Tensor, shown
 
-__all__ = ["Array", "Header", "Tensor", "part_names", "part_paths", "read_header"]
+__all__ = ["Array", "Header", "Tensor", "part_names", "part_paths", "read_header", "shown"]
 
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _MOST_NUMBER = 2**32

@@ -47,7 +47,7 @@ Examples:
 Exit codes:
   0    shown
   2    there is no pair of that name, or a models.toml cannot be used
-  3    a file is missing, is no GGUF, or is damaged
+  3    a file is missing, is no GGUF, is damaged, or would crash llama.cpp
 """
 
 _COMPARE_EPILOG = """\b
@@ -229,7 +229,7 @@ def info(**flags: Any) -> None:
     """Tell what a model is: architecture, parameters, quantisation, vocabulary, context, chat template, memory.
 
     Only the header of the file is read, and no model loaded. Whether the installed llama.cpp knows the architecture
-    shows when it is loaded.
+    shows when it is loaded; a model that would crash it is refused here, too.
     """
     from glimp_local.cli import run_info  # noqa: PLC0415 - only for arguments that are right
 

@@ -14,6 +14,7 @@ from glimp_local.cli.model_names import named
 from glimp_local.config import Catalogue, ModelSource, load_catalogue, path_of
 from glimp_local.controls import harmless_json, one_line
 from glimp_local.errors import ModelMissingError, UsageError
+from glimp_local.fatal_headers import refuse_fatal
 from glimp_local.gguf_header import read_header
 from glimp_local.inspection import ModelInfo, inspect
 from glimp_local.plan import size
@@ -28,7 +29,9 @@ _LEAST_SHARE = 0.005
 def info(name: str, models_file: Path | None, *, as_json: bool) -> None:
     """Print what a model is, or both models of a pair."""
     for number, path in enumerate(_find(name, models_file)):
-        found = inspect(read_header(path))
+        header = read_header(path)
+        refuse_fatal(header)
+        found = inspect(header)
         if as_json:
             _print_json(found)
             continue

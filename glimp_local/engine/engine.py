@@ -32,6 +32,7 @@ from glimp_local.engine.sampler import Sampler
 from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError, ModelUnreadableError
+from glimp_local.fatal_headers import refuse_fatal
 from glimp_local.gguf_header import read_header
 from glimp_local.hardware import cpus
 
@@ -83,7 +84,8 @@ class Engine:
         """Chooses the threads while it runs; None if they are fixed."""
         self._gauges: dict[int, pace.Gauge] = {}  # by the tokens in a batch
         self._computing = 0  # threads; 0 until it first computes
-        read_header(path)  # llama.cpp sees no file that is none, or damaged: its own messages do not say what to do
+        # llama.cpp sees no file that is none, or damaged: its own messages do not say what to do, or it aborts.
+        refuse_fatal(read_header(path))
         _open_engines.add(self)
         try:
             self._load_model(on_progress)
@@ -98,9 +100,12 @@ class Engine:
         self.name = self.metadata("general.name") or self.path.stem
         self.trained_context: int = lib.llama_model_n_ctx_train(self._model)
         if lib.llama_model_has_encoder(self._model) or not lib.llama_model_has_decoder(self._model):
-            raise ModelUnreadableError(
-                f"{self.path} is no model that continues a text", hint="glimp needs a chat or reasoning model"
-            )
+            raise self._no_writer()
+
+    def _no_writer(self) -> ModelUnreadableError:
+        return ModelUnreadableError(
+            f"{self.path} is no model that continues a text", hint="glimp needs a chat or reasoning model"
+        )
 
     def _make_context(self, wanted: int) -> None:
         options, context = self.options, min(wanted or self.trained_context, self.trained_context)
@@ -115,6 +120,8 @@ class Engine:
         )
         self._adapt()
         self._memory: Any = lib.llama_get_memory(self._context)
+        if not self._memory:  # of a model that reads all of a text at once; llama.cpp would abort
+            raise self._no_writer()
         self.context: int = min(context, lib.llama_n_ctx(self._context))  # llama.cpp rounds up; a limit is a limit
         size: int = lib.llama_n_batch(self._context)
         self._window: int = 0 if options.swa_full else lib.llama_model_n_swa(self._model)

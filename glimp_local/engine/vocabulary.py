@@ -1,7 +1,7 @@
 """The vocabulary of one GGUF: text to token ids and back, and whether two models share one.
 
-Pieces are bytes, since a token can hold part of a character. Text is tokenised with control tokens off unless the
-caller says that it is the program's own: a user who types `<|im_end|>` means these letters.
+Pieces are bytes, since a token can hold part of a character. No special token is made of text unless the caller says
+that it is the program's own: a user who types `<|im_end|>` or `<think>` means these letters (see `spellings`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import llama_cpp
 
 from glimp_local.engine.binding import log
+from glimp_local.engine.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.errors import GlimpError
 from glimp_local.sharing import difference
 
@@ -40,11 +41,23 @@ class Vocabulary:
     def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
         """Turn text into token ids; nothing is added before or behind.
 
-        `control` recognises control tokens (`<|im_end|>`) spelled in the text: for the program's own text only.
-        `continues` says that the text goes on behind other text: a SentencePiece vocabulary would otherwise put a
-        space before it.
+        `control` makes special tokens of their spellings (`<|im_end|>`): for the program's own text only. Otherwise a
+        spelling is cut, and becomes letters. `continues` says that the text goes on behind other text: a SentencePiece
+        vocabulary would otherwise put a space before it.
         """
         data = text.encode() if isinstance(text, str) else text
+        parts = [data] if control else self._spellings.parts(data)
+        ids = self._tokenize_part(parts[0], control, continues)
+        for part in parts[1:]:
+            ids += self._tokenize_part(part, control, continues=True)
+        return ids
+
+    @cached_property
+    def _spellings(self) -> Spellings:
+        marked = (token for token, found in enumerate(self._attributes) if found & (CONTROL | USER_DEFINED))
+        return Spellings(raw for token in marked if is_special(raw := self.raw(token), self._attributes[token]))
+
+    def _tokenize_part(self, data: bytes, control: bool, continues: bool) -> list[int]:
         if not (continues and self._spaces):
             return self._tokenize(data, control)
         anchor = self._tokenize(b"\n", control=False)
@@ -54,15 +67,19 @@ class Vocabulary:
     def _tokenize(self, data: bytes, control: bool) -> list[int]:
         if not data:
             return []
-        if self._vocab is None:
-            raise GlimpError("this vocabulary is closed: the pair it belongs to was left")
+        vocab = self._opened()
         room = len(data) + 8
         while True:
             ids = (llama_cpp.llama_token * room)()
-            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), ids, room, False, control)
+            count = llama_cpp.llama_tokenize(vocab, data, len(data), ids, room, False, control)
             if count >= 0:
                 return list(ids[:count])
             room = -count
+
+    def _opened(self) -> Any:
+        if self._vocab is None:
+            raise GlimpError("this vocabulary is closed: the pair it belongs to was left")
+        return self._vocab
 
     def piece(self, token: int) -> bytes:
         """Give a token's text. A control token has none, unless it was revealed."""
@@ -120,4 +137,9 @@ class Vocabulary:
 
     def attributes(self, token: int) -> int:
         """Give a token's attributes (`enum llama_token_attr`)."""
-        return int(llama_cpp.llama_vocab_get_attr(self._vocab, token))
+        return self._attributes[token]
+
+    @cached_property
+    def _attributes(self) -> list[int]:
+        attributes, vocab = llama_cpp.llama_vocab_get_attr, self._opened()  # looked up once, for 150,000 tokens
+        return [attributes(vocab, token) for token in range(self.size)]
