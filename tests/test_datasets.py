@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from glimp_local.bench import datasets
 from glimp_local.bench.datasets import rows
 from glimp_local.bench.problems import Problem
 from glimp_local.errors import UsageError
@@ -252,6 +253,16 @@ def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "test.parquet"
     path.write_bytes(b"PAR1 and nothing else")
     with pytest.raises(UsageError, match=r"test\.parquet: this is not a Parquet file"):
+        rows(path)
+
+
+def test_a_parquet_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "test.parquet"
+    path.write_bytes(as_parquet([{"problem": "x" * 1000, "answer": "1"}] * 5000))
+    assert path.stat().st_size < 100_000
+    assert len(rows(path)) == 5000
+    monkeypatch.setattr(datasets, "MOST_BYTES", 1_000_000)
+    with pytest.raises(UsageError, match=r"test\.parquet holds more than 1\.0 MB of problems"):
         rows(path)
 
 

@@ -12,8 +12,13 @@ from glimp_local.cli.completers import complete_session_or_file
 from glimp_local.cli.flags import FILE, Number
 from glimp_local.cli.help import Command
 from glimp_local.errors import UsageError
+from glimp_local.inputs import read_limited
 
 # Only what `--help` and usage errors need is imported here; the rest is in `cli/run_trace.py`.
+
+_MOST_BYTES = 500_000_000
+"""Of a file with runs: a bench of thousands of problems writes less, and all of it is in memory at once."""
+_HINT = "is it a file of runs? a large one can be split: each line stands for itself"
 
 _EPILOG = """\b
 FILE is what `glimp solve` wrote with --save, --jsonl or --json, the id of a conversation of `glimp sessions` (or its
@@ -74,14 +79,14 @@ def trace(**flags: Any) -> None:
 def _read(file: str) -> tuple[bytes, str]:
     """Read a file, stdin, or the conversation of an id; give what was read and what to call it."""
     if file == "-":
-        return sys.stdin.buffer.read(), "stdin"
+        return read_limited(sys.stdin.buffer, _MOST_BYTES, "stdin", hint=_HINT), "stdin"
     path = Path(file)
     try:
         if path.is_dir():
             inside = path / "runs.jsonl"
             hint = f"the runs of this bench: {inside}" if inside.is_file() else "name the file of a run"
             raise UsageError(f"{file} is a folder", hint=hint)
-        return (path if path.exists() else _conversation(file)).read_bytes(), file
+        return read_limited(path if path.exists() else _conversation(file), _MOST_BYTES, file, hint=_HINT), file
     except (OSError, ValueError) as error:  # ValueError: a name with a null in it
         raise UsageError(f"{file!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
