@@ -57,6 +57,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.repos = {name: dict(files) for name, files in REPOS.items()}
         self.refusal: tuple[int, dict[str, str]] | None = None
+        self.body = b"{}"
         self.asked: list[str] = []
         super().__init__(("127.0.0.1", 0), Answerer)
 
@@ -80,7 +81,7 @@ class Answerer(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {path}")
         if self.server.refusal is not None:
             status, headers = self.server.refusal
-            return self.send(status, b"{}", headers)
+            return self.send(status, self.server.body, headers)
         for repo, files in self.server.repos.items():
             if path == f"/api/datasets/{repo}/revision/main":
                 siblings = [{"rfilename": name} for name in files]
@@ -222,6 +223,15 @@ def test_a_hub_that_fails_is_said(hub: Hub, read: Reader, status: int) -> None:
     found = read("gsm8k", "--download")
     assert found.code == 1
     assert found.error == f"openai/gsm8k could not be downloaded: the hub answers {status}"
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b"[" * 100_000, b'{"sha": 7, "siblings": 7}', b"<html>"])
+def test_a_list_of_files_that_is_none_is_said(hub: Hub, read: Reader, body: bytes) -> None:
+    hub.refusal, hub.body = (200, {}), body
+    found = read("gsm8k", "--download")
+    assert found.code == 1
+    assert found.error == "openai/gsm8k could not be downloaded: what the hub answers is no list of files"
+    assert str(found.hint).startswith("check the connection")
 
 
 def test_no_connection_is_said(hub: Hub, read: Reader) -> None:

@@ -202,6 +202,35 @@ def test_a_size_a_hash_or_a_commit_that_is_none_is_an_error(
     assert not hub.sent_bytes
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "file:///etc",
+        "ftp://127.0.0.1",
+        "javascript:0",
+        "http://[::1",
+        "http://",
+        "",
+        "http://127.0.0.1:99999",
+        "\x9b31m",
+        ".",
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_an_error(hub: Hub, home: Path, run: Run, address: str) -> None:
+    hub.other_url = address
+    result = run("pull", SMALL)
+    assert result.code == 5, result.err
+    assert "hint: " in result.err
+    assert "\x9b" not in result.err
+    assert not [path for path in written(home) if path.stat().st_size]
+
+
+def test_redirects_in_a_circle_are_an_error(hub: Hub, run: Run) -> None:
+    hub.statuses, hub.headers = [307] * 60, {"Location": f"{hub.url}/{REPO}/resolve/{COMMIT}/tiny-Q8_0.gguf"}
+    result = run("pull", SMALL)
+    assert (result.code, "hint: " in result.err) == (5, True)
+
+
 def test_all_that_an_earlier_try_left_is_not_here_before_it_is_verified(hub: Hub, home: Path, run: Run) -> None:
     content = hub.files[REPO]["tiny-Q8_0.gguf"]
     partial = cache(home) / "blobs" / f"{content.sha256}.tiny-Q8_0.gguf.incomplete"

@@ -6,6 +6,7 @@ Touches the network only when it is told to download.
 from __future__ import annotations
 
 import errno
+import json
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -37,6 +38,8 @@ MOST_BYTES = 100_000_000
 """Of a file of problems, all of which are in memory at once: ten times the largest data set above."""
 _TOO_MANY = "split the file, or take --limit problems of it: head -n 1000 FILE"
 _BATCH_ROWS = 1000
+_NO_LISTING = (AttributeError, KeyError, TypeError, RecursionError, json.JSONDecodeError)
+"""What the client raises for an answer of another shape."""
 _COLUMNS = ("problem", "question", "answer", "id", "unique_id")
 
 
@@ -142,6 +145,8 @@ def _failed(data_set: DataSet, error: Exception) -> GlimpError:
             hint="make room, or set HF_HOME to a folder that can be written",
         )
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, _NO_LISTING):
+        said = "what the hub answers is no list of files"
     return GlimpError(
         f"{repo} could not be downloaded: {said if status is None else f'the hub answers {status}'}",
         hint="check the connection, and give the same command again",
