@@ -17,6 +17,7 @@ import msgspec
 import platformdirs
 
 from glimp_local.errors import ConfigError, UsageError
+from glimp_local.inputs import read_limited
 from glimp_local.routing import Model, PolicyName
 
 MAX_THREADS = 512  # llama.cpp aborts the process beyond
@@ -30,6 +31,13 @@ Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 Threads = Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
+
+
+BYTE_ORDER_MARK = "\ufeff"
+_MOST_BYTES = 1_000_000
+"""Of a models.toml: thousands of pairs take less."""
+_MOST_DOTS = 1000
+"""In a line: what parses a dotted key takes minutes for a very long one."""
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -264,10 +272,8 @@ def _check_pair(name: str, pair: PairConfig, file: Path) -> None:
 def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
     """Read one models.toml, every key and type in it checked, its paths made absolute."""
     try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from error
-    except (OSError, UnicodeDecodeError) as error:
+        raw = parse_toml(read_toml(file), file)
+    except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
     if unknown := raw.keys() - {"default", "pairs"}:
         key = min(unknown)
@@ -292,8 +298,34 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
     return tables, default
 
 
+def read_toml(file: Path) -> str:
+    """Read the text of a models.toml, a byte order mark included; raises ConfigError, and OSError."""
+    try:
+        return read_limited(file, _MOST_BYTES, str(file)).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} cannot be read: {error}", hint="save it as UTF-8") from error
+    except UsageError as error:
+        raise ConfigError(str(error), hint="a models.toml takes a few kilobytes: name another one") from error
+
+
+def parse_toml(text: str, file: Path) -> dict[str, Any]:
+    """Parse the text of a models.toml; raises ConfigError for one that is not valid."""
+    lines = text.splitlines()
+    if deep := next((number for number, line in enumerate(lines, 1) if line.count(".") > _MOST_DOTS), None):
+        raise ConfigError(f"{file}: line {deep} has more than {_MOST_DOTS:,} dots: no key is nested as deep")
+    try:
+        # Editors on Windows begin a file with a mark that TOML does not know.
+        return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
+    except ValueError as error:  # a number that is too long is no TOMLDecodeError
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file}: its tables or lists are nested too deep", hint="expected [pairs.NAME]") from error
+
+
 def path_of(text: str) -> Path:
     """Give the path that a user names, `~` spelt out; raises UsageError for a home folder that there is not."""
+    if "\0" in text:
+        raise UsageError(f"{text!r}: no path holds a null character", hint="give the path of a file")
     try:
         return Path(text).expanduser()
     except RuntimeError as error:

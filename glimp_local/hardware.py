@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,9 @@ from typing import Literal
 
 import msgspec
 import psutil
+
+if sys.platform != "win32":
+    import resource
 
 Maker = Literal["NVIDIA", "AMD", "Intel", "Apple"]
 
@@ -168,6 +172,8 @@ def memory(root: Path = _ROOT) -> Memory:
     """Say how much memory there is and how much of it is free now."""
     virtual, swap = psutil.virtual_memory(), psutil.swap_memory()
     limits, left = [], [virtual.available]
+    if (most_addresses := address_space_limit()) is not None:
+        left.append(max(0, most_addresses - psutil.Process().memory_info().vms))
     for folder in _groups(root, "memory"):
         for limit, used in (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes")):
             most, taken = (_read(folder / name) for name in (limit, used))
@@ -175,6 +181,14 @@ def memory(root: Path = _ROOT) -> Memory:
                 limits.append(int(most))
                 left += [max(0, int(most) - int(taken) + _file_pages(folder))] if taken.isdecimal() else []
     return Memory(virtual.total, virtual.available, swap.total, swap.free, min(limits, default=None), min(left))
+
+
+def address_space_limit() -> int | None:
+    """Return how many bytes of addresses this process may have (`ulimit -v`); None if it is not limited."""
+    if sys.platform == "win32":
+        return None
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return None if limit == resource.RLIM_INFINITY else limit
 
 
 def _file_pages(folder: Path) -> int:

@@ -18,17 +18,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import filelock
 import httpx2
-from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
-from huggingface_hub import constants as hub_constants
+from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundError
 from rich.filesize import decimal
 
-from glimp_local import hub_cache
+from glimp_local import hub_cache, hub_listing, hub_writing
 from glimp_local.config import ModelSource
 from glimp_local.errors import DownloadError, UsageError
 from glimp_local.gguf_header import part_names
 from glimp_local.hub_errors import endpoint, is_passing, understood, wait_asked_for
-from glimp_local.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, headers
+from glimp_local.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, Wait, headers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,6 +37,10 @@ _QUESTION_TRIES = 2
 """More of them for a question that is only asked before the download: somebody waits for the first word."""
 _PATIENCE_SECONDS = 0.5
 """Before it is said that a lock is waited for."""
+_MOST_BYTES = 2**60
+"""No disk holds a larger file."""
+_MOST_NAMES = 20
+"""Of files in a message."""
 _MARGIN_BYTES = 256 * 2**20
 """Free on the disk when all is there."""
 _BEGUN = re.compile(r"(^|[-._])[it]?q\d(_k)?$", re.IGNORECASE)
@@ -46,14 +49,14 @@ _ASKING_FAILS = (httpx2.HTTPError, httpx2.InvalidURL, OfflineModeIsEnabled, Valu
 """ValueError: a name, a proxy's address or an answer that is none; ImportError: a SOCKS proxy without its package."""
 
 
-def look_up(source: ModelSource) -> list[RemoteFile]:
-    """Ask the hub for the files of a model, several where it is split.
+def look_up(source: ModelSource, wait: Wait) -> list[RemoteFile]:
+    """Ask the hub for the files of a model, several where it is split; `wait` waits where the hub asks for it.
 
     Raises DownloadError; also where the hub's file is not the one that models.toml pins.
     """
     assert source.repo is not None
     assert source.file is not None
-    files = [look_up_file(source.repo, file, source.revision or "main") for file in part_names(source.file)]
+    files = [look_up_file(source.repo, file, source.revision or "main", wait) for file in part_names(source.file)]
     size = sum(file.size_bytes for file in files)
     differs = "the hub has another file than the one that models.toml pins"
     if source.size_bytes not in {None, size}:
@@ -71,8 +74,10 @@ def look_up(source: ModelSource) -> list[RemoteFile]:
 _UNPIN = "do not use it before you know why; its revision, size_bytes and sha256 stand in models.toml"
 
 
-def look_up_file(repo: str, file: str, revision: str) -> RemoteFile:
+def look_up_file(repo: str, file: str, revision: str, wait: Wait) -> RemoteFile:
     """Ask the hub for one file; raises DownloadError, and UsageError for a name that would lead out of the cache."""
+    if not hub_cache.is_name(revision):
+        raise UsageError(f"{revision!r} is no revision of a repository", hint="expected a commit, or the name of one")
     if not hub_cache.is_name(file):
         raise UsageError(
             f"{file!r} is no name of a file in a repository", hint="expected FILE.gguf or FOLDER/FILE.gguf"
@@ -87,24 +92,29 @@ def look_up_file(repo: str, file: str, revision: str) -> RemoteFile:
                 f"{endpoint()} does not answer as the hub does: it told no hash, commit or size of {file}",
                 hint="is HF_ENDPOINT right?",
             )
+        if not 0 < found.size <= _MOST_BYTES:
+            raise DownloadError(
+                f"{endpoint()} says that {repo}/{file} has {found.size:,} bytes: no model has as many",
+                hint=f"is HF_ENDPOINT right? else the file is damaged there: see {endpoint()}/{repo}",
+            )
         return RemoteFile(repo, file, revision, commit, etag, found.size)
 
-    return _persistently(ask, repo, file, revision)
+    return _persistently(ask, wait, repo, file, revision)
 
 
-def choose(repo: str, quant: str | None) -> str:
+def choose(repo: str, quant: str | None, wait: Wait) -> str:
     """Find the GGUF of a repository with a quantisation ("Q4_K_M"), or the only one there.
 
     Raises UsageError with what there is where that names none or several, and DownloadError.
     """
-    names = _persistently(lambda: _models(repo), repo)
+    names = _persistently(lambda: hub_listing.models(repo), wait, repo)
     fit = [name for name in names if quant is None or _has_quant(name, quant)]
     if len(fit) == 1:
         return fit[0]
     if not names:
         raise UsageError(f"{repo} has no GGUF file", hint="look for a repository whose name ends in -GGUF")
     problem = f"has no GGUF of {quant!r}" if not fit else f"has {len(fit)} GGUFs{f' of {quant!r}' if quant else ''}"
-    raise UsageError(f"{repo} {problem}", hint="name one: " + ", ".join(f"{repo}/{name}" for name in fit or names))
+    raise UsageError(f"{repo} {problem}", hint=f"name one: {_shown([f'{repo}/{name}' for name in fit or names])}")
 
 
 def check_space(files: list[RemoteFile]) -> None:
@@ -122,20 +132,21 @@ def check_space(files: list[RemoteFile]) -> None:
         )
 
 
-def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say) -> Path:
+def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say, wait: Wait) -> Path:
     """Get a file into the cache, going on from what is there of it; give the path it is used by.
 
     Whoever else downloads it is waited for. Raises DownloadError; what came by then is kept, unless its hash is wrong.
     """
     with _locked(file, say):
-        hub_cache.make_folder(file.blob.parent)
+        for written in (file.blob, file.path, hub_cache.ref(file.repo, file.revision)):
+            hub_writing.refuse_links(written.parent)
         if not file.is_here:
             for damaged in (file.path, file.blob):
                 damaged.unlink(missing_ok=True)
-            with file.partial.open("r+b" if file.partial.exists() else "w+b", buffering=0) as stream:
+            with hub_writing.open_partial(file.partial) as stream:
                 got = Partial(file, pinned_sha256, stream)
                 got.take_up(begin)
-                got.complete(begin, say)
+                got.complete(begin, say, wait)
                 os.fsync(stream.fileno())
             if got.hash != got.expected_hash:
                 file.partial.unlink()
@@ -145,42 +156,42 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
                     hint="the same command downloads it anew; if that ends here again, the file is damaged on its way",
                 )
             file.partial.replace(file.blob)
-        hub_cache.link(file.path, file.blob)
+        hub_writing.link(file.path, file.blob)
         if file.revision != file.commit:
-            hub_cache.point(file.repo, file.revision, file.commit)
+            hub_writing.point(file.repo, file.revision, file.commit)
     return file.path
 
 
-def _persistently(ask: Callable[[], T], repo: str, file: str | None = None, revision: str | None = None) -> T:
+def _persistently(
+    ask: Callable[[], T], wait: Wait, repo: str, file: str | None = None, revision: str | None = None
+) -> T:
     """Ask the hub something, again where the trouble may pass; raise DownloadError or UsageError."""
-    for wait in (*WAITS_SECONDS[:_QUESTION_TRIES], None):
+    for seconds in (*WAITS_SECONDS[:_QUESTION_TRIES], None):
         try:
             return ask()
         except _ASKING_FAILS as error:
-            if wait is None or not is_passing(error):
+            if seconds is None or not is_passing(error):
                 files = _similar(repo) if isinstance(error, RemoteEntryNotFoundError) else []
                 raise understood(error, repo, file, revision, files) from error
-            time.sleep(wait_asked_for(error) or wait)
+            if asked := wait_asked_for(error):
+                wait(f"the hub asks to wait {asked:.0f} s", asked)
+            else:
+                time.sleep(seconds)
     raise AssertionError  # the last try returns or raises
 
 
 def _similar(repo: str) -> list[str]:
     """Name the models of a repository to somebody who misspelt one."""
     try:
-        return _models(repo)
-    except _ASKING_FAILS:
+        names = hub_listing.models(repo)
+    except (*_ASKING_FAILS, DownloadError):
         return []  # it is only asked to make another message better
+    return names
 
 
-def _models(repo: str) -> list[str]:
-    files = HfApi().model_info(repo, timeout=hub_constants.HF_HUB_ETAG_TIMEOUT).siblings or []
-    return sorted(file.rfilename for file in files if hub_cache.is_name(file.rfilename) and _is_model(file.rfilename))
-
-
-def _is_model(name: str) -> bool:
-    base = name.rpartition("/")[2].lower()
-    is_later_part = re.search(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", base)
-    return base.endswith(".gguf") and not base.startswith("mmproj") and not is_later_part
+def _shown(names: list[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _has_quant(name: str, quant: str) -> bool:
@@ -195,8 +206,8 @@ def _has_quant(name: str, quant: str) -> bool:
 def _locked(file: RemoteFile, say: Say) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(hub_cache.locked(file.repo, file.etag, _PATIENCE_SECONDS))
+            stack.enter_context(hub_writing.locked(file.repo, file.etag, _PATIENCE_SECONDS))
         except filelock.Timeout:
             say(f"{file.repo}/{file.file}: another process downloads it; waiting for that")
-            stack.enter_context(hub_cache.locked(file.repo, file.etag))
+            stack.enter_context(hub_writing.locked(file.repo, file.etag))
         yield

@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import stat
 from pathlib import Path, PureWindowsPath
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from glimp_local.errors import CacheError, UsageError
+from glimp_local.errors import UsageError
 
 _PARTIAL_SUFFIX = ".incomplete"
 _MOST_OF_A_NAME_BYTES = 150
 """Of a file's path in the name of its partial one: a name has at most 255 on most disks, the hash 64."""
+_LONGEST_NAME_BYTES, _LONGEST_PATH = 255, 1000
+"""Of a file, and of its path in a repository: most disks hold no longer ones."""
 _REPO_PREFIX = "models--"
 HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 """git's SHA-1, or SHA-256."""
@@ -53,7 +54,9 @@ def settings() -> ModuleType:
 def is_name(file: str) -> bool:
     """May a file of a repository have this name? Then it stays within the folder of a snapshot, on Windows, too."""
     is_relative = not PureWindowsPath(file).anchor and "\\" not in file
-    return is_relative and file.isprintable() and {"", ".", ".."}.isdisjoint(file.split("/"))
+    names = file.split("/")
+    is_short = len(file) <= _LONGEST_PATH and all(len(os.fsencode(name)) <= _LONGEST_NAME_BYTES for name in names)
+    return is_relative and file.isprintable() and is_short and {"", ".", ".."}.isdisjoint(names)
 
 
 def root() -> Path:
@@ -86,6 +89,11 @@ def partials(repo: str, file: str | None = None) -> list[Path]:
 def snapshot(repo: str, commit: str) -> Path:
     """Give the folder of a revision; it need not exist."""
     return repo_folder(repo) / "snapshots" / commit
+
+
+def ref(repo: str, revision: str) -> Path:
+    """Return the file that names the commit of a branch; it need not exist."""
+    return repo_folder(repo) / "refs" / revision
 
 
 def revisions(repo: str) -> list[Path]:
@@ -122,26 +130,13 @@ def new_hash(expected: str, size_bytes: int) -> Any:
     return hashlib.sha1(b"blob %d\0" % size_bytes, usedforsecurity=False)  # git's, of a file outside LFS
 
 
-def link(path: Path, file: Path) -> None:
-    """Put a downloaded file into a snapshot the way the library does."""
-    if path.exists():
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)  # a link to nothing
+def own_bytes(path: Path) -> int:
+    """Return the bytes that removing a file frees; those behind a link are another's, and of nothing there are none."""
     try:
-        if settings().HF_HUB_DISABLE_SYMLINKS:
-            file.replace(path)
-        else:
-            path.symlink_to(os.path.relpath(file, path.parent))
-    except OSError:  # Windows without the right to make links
-        file.replace(path)
-
-
-def point(repo: str, revision: str, commit: str) -> None:
-    """Note which commit a branch names."""
-    ref = repo_folder(repo) / "refs" / revision
-    ref.parent.mkdir(parents=True, exist_ok=True)
-    ref.write_text(commit, encoding="utf-8")
+        found = path.lstat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def files(repo: str) -> list[CachedFile]:
@@ -176,32 +171,6 @@ def origin(path: Path) -> tuple[str, str] | None:
 def repos_with_partials() -> list[str]:
     """Name the repositories of which something was downloaded in part."""
     return [repo for repo in _repos() if partials(repo)]
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder of the cache where it is not there; raises CacheError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CacheError(
-            f"the folder {folder} cannot be made: {error.strerror}",
-            hint="make room for it and let it be written, or set HF_HOME to another folder",
-        ) from error
-
-
-@contextmanager
-def locked(repo: str, etag: str, timeout_seconds: float | None = None) -> Iterator[None]:
-    """Hold the lock that whoever downloads a file holds, the library as well.
-
-    Raises filelock.Timeout where another one has it for so long, and CacheError. Where a disk's locks hold nothing
-    back, the hash tells that two wrote at once.
-    """
-    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # noqa: PLC0415 - not in an __all__
-
-    path = lock_file(repo, etag)
-    make_folder(path.parent)
-    with WeakFileLock(path, timeout=timeout_seconds):
-        yield
 
 
 def _repos() -> list[str]:

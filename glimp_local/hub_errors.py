@@ -6,9 +6,12 @@ Knows the library's and the HTTP client's exceptions. No message holds a token o
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx2
@@ -22,14 +25,45 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import (  # type: ignore[attr-defined] # not in an __all__
+    hf_raise_for_status,
+    parse_ratelimit_headers,
+)
 
 from glimp_local.controls import one_line
 from glimp_local.errors import DownloadError
 
 _PASSING = {408, 429, 500, 502, 503, 504}
-_LONGEST_WAIT_SECONDS = 60
+_LONGEST_WAIT_SECONDS = 300
+"""The hub counts requests in windows of five minutes."""
+_LONGEST_WARNING = 300
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _ELSEWHERE = ("HF_ENDPOINT", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _LOG_IN = "hf auth login (or set HF_TOKEN)"
+
+
+class TooSlowError(httpx2.ReadError):
+    """What is downloaded comes too slowly ever to be whole."""
+
+
+def raise_for_status(response: httpx2.Response) -> None:
+    """Raise the library's error of a status; what the hub writes with it is not read: it may be anything."""
+    if response.is_error:
+        of_body = {"content-encoding", "content-length", "transfer-encoding"}
+        kept = [(name, value) for name, value in response.headers.multi_items() if name.lower() not in of_body]
+        hf_raise_for_status(httpx2.Response(response.status_code, headers=kept, request=response.request))
+
+
+class _OneLine(logging.Filter):
+    """What the hub has the library warn of, harmless to a terminal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = one_line(record.getMessage())[:_LONGEST_WARNING], ()
+        return True
+
+
+for _handler in logging.getLogger("huggingface_hub").handlers:
+    _handler.addFilter(_OneLine())
 
 
 def is_passing(error: Exception) -> bool:
@@ -74,6 +108,8 @@ def understood(
             close = difflib.get_close_matches(file or "", files, n=1, cutoff=0.5)
             message = f"{repo} has no file {file}" + (f" (did you mean {close[0]!r}?)" if close else "")
             hint = f"its files: {', '.join(files)}" if files else f"see {page}"
+        case TooSlowError():
+            message, hint = f"{_host()} is too slow: {error}", "try again later, or over another connection"
         case HfHubHTTPError():
             message, hint = _of_status(error, repo, page, f"{repo}/{file}" if file else repo)
         case _:
@@ -135,18 +171,39 @@ def _of_status(error: HfHubHTTPError, repo: str, page: str, asked: str) -> tuple
             message = f"{host} has no such file or repository (404): {asked}"
             hint = f"check the name; see {page}"
         case _, 429:
-            seconds = _retry_after(error)
             message = f"{host} has had too many requests from here (429)"
-            hint = f"try again {f'in {seconds:.0f} s' if seconds else 'later'}; a token is allowed more"
+            hint = f"try again {_later(_retry_after(error))}; a token is allowed more"
         case _:
             message = f"{host} is in trouble ({status} {error.response.reason_phrase})"
-            hint = "try again later"
+            hint = f"try again {_later(_retry_after(error))}"
     return message, hint
 
 
 def _retry_after(error: HfHubHTTPError) -> float | None:
-    value = error.response.headers.get("Retry-After", "")
-    return float(value) if value.isdecimal() else None
+    """Return how long the hub asks to be left alone for; it says so in one of three ways."""
+    headers = error.response.headers
+    value = headers.get("Retry-After", "").strip()
+    if value.isdecimal():
+        return float(value)
+    limit = parse_ratelimit_headers(headers)
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds)
+    try:
+        date = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+
+
+def _later(seconds: float | None) -> str:
+    """Write when to come back."""
+    if not seconds or seconds > 365 * _DAY:
+        return "later"
+    for unit, length in (("days", _DAY), ("h", _HOUR), ("min", _MINUTE)):
+        if seconds >= 2 * length:
+            return f"in {-(-seconds // length):.0f} {unit}"
+    return f"in {seconds:.0f} s"
 
 
 def _host(error: HfHubHTTPError | None = None) -> str:

@@ -148,7 +148,7 @@ def _others(catalogue: Catalogue) -> Iterator[FileEntry]:
         left = set(hub_cache.partials(repo))
         left -= {path for name, file in known if name == repo for path in hub_cache.partials(repo, file)}
         if left:
-            yield FileEntry(repo, "partial", None, None, sum(path.stat().st_size for path in left))
+            yield FileEntry(repo, "partial", None, None, sum(map(hub_cache.own_bytes, left)))
 
 
 def _is_later_part(file: str) -> bool:

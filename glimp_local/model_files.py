@@ -87,7 +87,7 @@ def look(source: ModelSource) -> Presence:
     for presence in found:
         if presence.paths and source.revision in presence.paths[0].parts:
             return Presence(presence.paths, presence.here_bytes, is_damaged=True)
-    partial = sum(path.stat().st_size for file in files for path in hub_cache.partials(source.repo, file))
+    partial = sum(hub_cache.own_bytes(path) for file in files for path in hub_cache.partials(source.repo, file))
     # What is whole but of another size is another model.
     return Presence((), partial + max((presence.here_bytes for presence in found if not presence.paths), default=0))
 

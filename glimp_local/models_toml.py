@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import tomlkit
 
-from glimp_local.config import merge
+from glimp_local.config import BYTE_ORDER_MARK, merge, parse_toml, read_toml
 from glimp_local.errors import ConfigError
 
 
@@ -25,26 +24,33 @@ def put(file: Path, pair: str, settings: Mapping[str, Any]) -> None:
         if target.exists() and not target.is_file():
             # What is put in its place must not take a device's, or a pipe's.
             raise ConfigError(f"{file} is no regular file", hint="name the models.toml to write into with --models")
-        after = _changed(target.read_bytes().decode("utf-8") if target.exists() else "", changes)
+        before = read_toml(target) if target.exists() else ""
+        mark = BYTE_ORDER_MARK if before.startswith(BYTE_ORDER_MARK) else ""
+        after = mark + _changed(before.removeprefix(mark), changes, file)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f"{target.name}.partial")
-        partial.write_bytes(after.encode("utf-8"))
-        if target.exists():
-            shutil.copymode(target, partial)
-        partial.replace(target)
+        try:
+            partial.write_bytes(after.encode("utf-8"))
+            if target.exists():
+                shutil.copymode(target, partial)
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)  # of a full disk, say
+            raise
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror}") from error
-    except (ValueError, TypeError) as error:  # tomlkit's own errors are ValueErrors
+    except (ValueError, TypeError, RecursionError) as error:  # tomlkit's own errors are ValueErrors
         hint = f"put it in yourself, under [pairs.{pair}]: {'; '.join(_lines(settings))}"
         raise ConfigError(f"{file} cannot be added to: {error}", hint=hint) from error
 
 
-def _changed(text: str, changes: Mapping[str, Any]) -> str:
+def _changed(text: str, changes: Mapping[str, Any], file: Path) -> str:
+    before = parse_toml(text, file)
     document = tomlkit.parse(text)
     _lay_over(document, changes)
     changed = tomlkit.dumps(document)
     # tomlkit loses its way where tables are spelled with dots below a header.
-    if tomllib.loads(changed) != merge(tomllib.loads(text), dict(changes)):
+    if parse_toml(changed, file) != merge(before, dict(changes)):
         raise ValueError("its tables are spelled in a way this program cannot follow")
     return changed
 

@@ -26,6 +26,7 @@ from glimp_local.engine import REBUILD_FOR_CUDA, Engine
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
 from glimp_local.gguf_header import read_header
 from glimp_local.history import EntropyHistory
+from glimp_local.inputs import read_limited
 from glimp_local.machine import survey
 from glimp_local.markers import find_markers
 from glimp_local.memory import footprint
@@ -38,6 +39,8 @@ OnProgress = Callable[[Model, Path, float], None]
 
 
 _LARGER = 1.5
+_MOST_TEMPLATE_BYTES = 1_000_000
+"""Of a chat template: the longest ones known take 30 kB."""
 
 
 class Pair:
@@ -175,7 +178,8 @@ class Pair:
         if self.config.chat_template is None:
             return None
         try:
-            return Path(self.config.chat_template).read_text(encoding="utf-8")
+            path = Path(self.config.chat_template)
+            return read_limited(path, _MOST_TEMPLATE_BYTES, str(path), hint="name a Jinja file").decode("utf-8-sig")
         except OSError as error:
             raise ConfigError(f"{self.config.chat_template} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:

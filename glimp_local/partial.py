@@ -16,12 +16,12 @@ from typing import BinaryIO
 import httpx2
 import msgspec
 from huggingface_hub import constants, get_session, hf_hub_url
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined] # not in an __all__
+from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # not in an __all__
 from rich.filesize import decimal
 
 from glimp_local import __version__, hub_cache
 from glimp_local.errors import DownloadError
-from glimp_local.hub_errors import is_passing, understood, wait_asked_for
+from glimp_local.hub_errors import TooSlowError, is_passing, raise_for_status, understood, wait_asked_for
 
 # Left to itself, the library tells the hub which program runs it, and asks for a list of those it could be.
 constants.HF_HUB_DISABLE_TELEMETRY = True
@@ -31,10 +31,16 @@ OnBytes = Callable[[int], None]
 Begin = Callable[[str, int, int], OnBytes]
 """Is told a file's name, its size and how much of it is done before more comes, and gives who hears of its bytes."""
 Say = Callable[[str], None]
+Wait = Callable[[str, float], None]
+"""Says why some seconds are waited, and waits."""
 
 WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)
-"""Between tries; bytes that came begin the count anew."""
+"""Between tries; a try that brought more than the slowest pace does begins the count anew."""
+SLOWEST_BYTES_PER_SECOND = 1000
+"""What sends less, on average of `PACE_SECONDS`, would take weeks for a model."""
+PACE_SECONDS = 60.0
 _CHUNK = 2**20
+_RANGE_REFUSED = 416  # its name differs from one release of the client to the next
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -77,7 +83,23 @@ class RemoteFile(msgspec.Struct, frozen=True):
         """How much is still to come."""
         if self.is_here:
             return 0
-        return max(self.size_bytes - (self.partial.stat().st_size if self.partial.exists() else 0), 0)
+        return max(self.size_bytes - hub_cache.own_bytes(self.partial), 0)
+
+
+class Pace:
+    """Watches how fast something comes."""
+
+    def __init__(self) -> None:
+        self._began, self._bytes = time.monotonic(), 0
+
+    def count(self, size_bytes: int) -> None:
+        """Count bytes that came; raises TooSlowError at the end of a time in which they were too few."""
+        self._bytes += size_bytes
+        if time.monotonic() - self._began < PACE_SECONDS:
+            return
+        if self._bytes < SLOWEST_BYTES_PER_SECOND * PACE_SECONDS:
+            raise TooSlowError(f"less than {decimal(SLOWEST_BYTES_PER_SECOND)} a second came")
+        self._began, self._bytes = time.monotonic(), 0
 
 
 class Partial:
@@ -108,8 +130,8 @@ class Partial:
         if self._done > self._remote.size_bytes:  # never by this program
             self._restart()
 
-    def complete(self, begin: Begin, say: Say) -> None:
-        """Download what is missing, however often the connection is cut, as long as something comes."""
+    def complete(self, begin: Begin, say: Say, wait: Wait) -> None:
+        """Download what is missing, however often the connection is cut, as long as it comes at some pace."""
         on_bytes = begin(self._name, self._remote.size_bytes, self._done)
         failures = 0
         while self._done < self._remote.size_bytes:
@@ -121,11 +143,17 @@ class Partial:
                 problem = error
             if self._done == self._remote.size_bytes:
                 return
-            failures = 1 if self._done > before else failures + 1
+            has_come_on = self._done - before > SLOWEST_BYTES_PER_SECOND * PACE_SECONDS
+            failures = 1 if has_come_on else failures + 1
             if (problem is not None and not is_passing(problem)) or failures > len(WAITS_SECONDS):
                 raise self._gives_up(problem)
-            seconds = wait_asked_for(problem) or WAITS_SECONDS[failures - 1]
-            say(f"{self._remote.file}: the connection was cut at {decimal(self._done)}; going on in {seconds:.0f} s")
+            if asked := wait_asked_for(problem):
+                here = f"{decimal(self._done)} of {self._remote.file} are here"
+                wait(f"the hub asks to wait {asked:.0f} s ({here})", asked)
+                continue
+            seconds = WAITS_SECONDS[failures - 1]
+            what = str(problem) if isinstance(problem, TooSlowError) else "the connection was cut"
+            say(f"{self._remote.file}: {what} at {decimal(self._done)}; going on in {seconds:.0f} s")
             time.sleep(seconds)
 
     def _gives_up(self, problem: Exception | None) -> DownloadError:
@@ -140,15 +168,17 @@ class Partial:
         asked = headers() | ({"Range": f"bytes={self._done}-"} if self._done else {})
         timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
         with get_session().stream("GET", url, headers=asked, timeout=timeout, follow_redirects=True) as response:
-            if response.status_code == httpx2.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if response.status_code == _RANGE_REFUSED:
                 self._restart()  # whatever the server means by it: a try from the start shows
                 return
-            hf_raise_for_status(response)
+            raise_for_status(response)
             begins = re.match(rf"bytes {self._done}-", response.headers.get("Content-Range", ""))
             if self._done and not (response.status_code == httpx2.codes.PARTIAL_CONTENT and begins):
                 self._restart()  # a server, or a proxy, that knows no ranges sends all
+            pace = Pace()
             for chunk in response.iter_raw():
                 self._write(chunk)
+                pace.count(len(chunk))
                 on_bytes(self._done)
                 if self._done > remote.size_bytes:
                     self._restart()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import filelock
 
-from glimp_local import hub_cache
+from glimp_local import hub_cache, hub_writing
 from glimp_local.errors import CacheError
 
 _PATIENCE_SECONDS = 0.1
@@ -27,10 +26,10 @@ def remove(chosen: Mapping[str, Iterable[str] | None]) -> int:
     with ExitStack() as stack:
         for repo, files in wanted.items():
             folder = hub_cache.repo_folder(repo)
-            if folder.is_symlink():
+            for link in [folder] if folder.is_symlink() else hub_writing.links_within(repo):
                 raise CacheError(
-                    f"{folder} is a link, so that nothing was removed",
-                    hint=f"remove it and the folder it leads to, {folder.resolve()}, by hand",
+                    f"{link} is a link, so that nothing was removed",
+                    hint=f"remove it and the folder it leads to, {link.resolve()}, by hand",
                 )
             stack.enter_context(_held(repo, files))
         return sum(_remove(repo, files) for repo, files in wanted.items())
@@ -42,7 +41,7 @@ def _held(repo: str, files: set[str] | None) -> Iterator[None]:
     with ExitStack() as stack:
         for etag in sorted(_hashes(repo, files)):
             try:
-                stack.enter_context(hub_cache.locked(repo, etag, _PATIENCE_SECONDS))
+                stack.enter_context(hub_writing.locked(repo, etag, _PATIENCE_SECONDS))
             except filelock.Timeout as error:
                 raise CacheError(
                     f"a download of {repo} is under way in another process, which holds "
@@ -71,15 +70,10 @@ def _remove(repo: str, files: set[str] | None) -> int:
     partials = [path for name in ([None] if files is None else files) for path in hub_cache.partials(repo, name)]
     freed = 0
     for path in (*gone, *blobs, *partials):
-        freed += _own_bytes(path)
+        freed += hub_cache.own_bytes(path)
         path.unlink(missing_ok=True)
     rest = [path for path in (folder / "blobs").rglob("*") if not path.is_dir()]
     if files is None or not (rest or hub_cache.files(repo)):
-        freed += sum(map(_own_bytes, rest))  # of no revision
+        freed += sum(map(hub_cache.own_bytes, rest))  # of no revision
         shutil.rmtree(folder)
     return freed
-
-
-def _own_bytes(path: Path) -> int:
-    """Give what removing a file frees; the bytes of a link are another's."""
-    return path.stat().st_size if path.is_file() and not path.is_symlink() else 0

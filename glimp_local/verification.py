@@ -20,6 +20,8 @@ Status = Literal["ok", "wrong size", "wrong hash", "damaged", "missing", "unknow
 OnBytes = Callable[[int], None]
 Begin = Callable[[str, int], OnBytes]
 """Is told a file's name and size before it is read, and gives who hears of its bytes."""
+Wait = Callable[[str, float], None]
+"""Says why some seconds are waited, and waits."""
 _CHUNK = 2**20
 
 
@@ -41,7 +43,7 @@ class Verified(msgspec.Struct, frozen=True):
     """Who says what the hash should be."""
 
 
-def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin) -> Iterator[Verified]:
+def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin, wait: Wait) -> Iterator[Verified]:
     """Check all files of a model.
 
     Raises DownloadError where the hub has to be asked and cannot be.
@@ -52,7 +54,7 @@ def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin) -> Iterat
         pinned = source.sha256 if i == 0 else None
         expected, told_by = pinned or hub_cache.etag(path), "models.toml" if pinned else "cache"
         if expected is None and source.path is None:
-            expected, told_by = _ask(source, path), "hub"
+            expected, told_by = _ask(source, path, wait), "hub"
         found = None
         status: Status = "unknown"
         if expected_bytes not in {None, size}:
@@ -94,10 +96,10 @@ def _hash(path: Path, expected: str, size_bytes: int, on_bytes: OnBytes) -> str:
     return str(made.hexdigest())
 
 
-def _ask(source: ModelSource, path: Path) -> str:
+def _ask(source: ModelSource, path: Path, wait: Wait) -> str:
     from glimp_local import hub  # noqa: PLC0415 - hardly ever needed, and the one module that opens connections
 
     assert source.repo is not None
     assert source.file is not None
     revision = next(folder for folder in hub_cache.revisions(source.repo) if folder in path.parents)
-    return hub.look_up_file(source.repo, path.relative_to(revision).as_posix(), revision.name).etag
+    return hub.look_up_file(source.repo, path.relative_to(revision).as_posix(), revision.name, wait).etag

@@ -10,7 +10,7 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -21,6 +21,7 @@ COMMIT = "c" * 40
 """What "main" is."""
 TOKEN = "hf_" + "secret" * 6
 _PIECE = 2**16
+MILLION = 1_000_000
 
 
 class Content:
@@ -56,9 +57,18 @@ class Hub:
         self.gated = False
         """Nobody has accepted the licence."""
         self.statuses: list[int] = []
-        """Answers to the next requests, before all else."""
+        """Answers to the next requests, before all else; 0 is the answer that it would be without."""
         self.headers: dict[str, str] = {}
         """With such an answer."""
+        self.body = b""
+        """Of such an answer."""
+        self.listing: bytes | None = None
+        """In place of a list of files."""
+        self.listing_encoding = "identity"
+        self.told: dict[str, str | None] = {}
+        """What it tells of files in place of the truth, by header; None is nothing."""
+        self.trickles = 0
+        """Of so many of the next downloads, and of all lists while it is not 0, two bytes come at a time."""
         self.has_ranges = True
         self.range_status = 206
         self.cuts: list[int] = []
@@ -92,7 +102,22 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, str(value))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            with suppress(ConnectionError):  # who asked need not read all of it
+                self.wfile.write(body)
+
+    def trickle(self, content: bytes) -> None:
+        """Send two bytes at a time, until nobody listens any more."""
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        with suppress(ConnectionError):
+            self.dribble([content])
+
+    def dribble(self, pieces: Iterable[bytes]) -> None:
+        for piece in pieces:
+            for i in range(0, len(piece), 2):
+                self.wfile.write(piece[i : i + 2])
+                time.sleep(0.02)
 
 
 class _HubHandler(_Handler):
@@ -106,21 +131,29 @@ class _HubHandler(_Handler):
         hub.requests.append(f"{self.command} {path}")
         if found is None or (found[1] is None) == (found[3] is None):
             return self.answer(404)
-        if hub.statuses:
-            return self.answer(hub.statuses.pop(0), hub.headers)
+        if hub.statuses and (status := hub.statuses.pop(0)):
+            return self.answer(status, hub.headers, hub.body)
         _, repo, revision, file = found.groups()
         refusal = self._refusal(repo, revision or "main")
         if refusal is not None:
             return self.answer(*refusal)
         if file is None:
-            siblings = [{"rfilename": name} for name in hub.files[repo]]
-            return self.answer(200, body=json.dumps({"id": repo, "siblings": siblings}).encode())
+            return self._list(repo)
         content = hub.files[repo].get(file)
         if content is None:
             return self.answer(404, {"X-Error-Code": "EntryNotFound"})
         headers = {"X-Repo-Commit": hub.commits[revision], "X-Linked-Size": content.size_bytes}
         headers |= {"X-Linked-Etag": f'"{self._etag(file, content)}"', "ETag": '"of the pointer"'}
+        headers = {name: value for name, value in (headers | hub.told).items() if value is not None}
         return self.answer(302, headers | {"Location": f"{hub.other_url}/{repo}/{file}?signature=sealed"})
+
+    def _list(self, repo: str) -> None:
+        hub = self.hub
+        if hub.trickles:
+            return self.trickle(b" " * MILLION)
+        siblings = [{"rfilename": name} for name in hub.files[repo]]
+        listing = json.dumps({"id": repo, "siblings": siblings}).encode() if hub.listing is None else hub.listing
+        return self.answer(200, {"Content-Encoding": hub.listing_encoding}, listing)
 
     def _refusal(self, repo: str, revision: str) -> tuple[int, dict[str, str]] | None:
         hub = self.hub
@@ -169,6 +202,9 @@ class _OtherHandler(_Handler):
         stall = hub.stalls.pop(0) if hub.stalls else None
         end = cut if stall is None else stall
         left = content.size_bytes if end is None else end
+        if hub.trickles:
+            hub.trickles -= 1
+            self.dribble(content.pieces(start))
         for piece in content.pieces(start):
             sent = bytes(len(piece[:left])) if hub.damaged else piece[:left]
             self.wfile.write(sent)

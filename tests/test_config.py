@@ -122,6 +122,13 @@ def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> 
         ('default = "qwen3-0.6b-4"', "default = 'qwen3-0.6b-4' is no pair (did you mean 'qwen3-0.6b-4b'?)"),
         ("pair = 3", "unknown key `pair` (did you mean 'pairs'?)"),
         ("[pairs.a", "not valid TOML"),
+        ("a = " + "[" * 100_000, "its tables or lists are nested too deep"),
+        ("a = " + "{a = " * 100_000, "its tables or lists are nested too deep"),
+        ("[pairs.a]\n" + ".".join("a" * 100_000) + " = 1", "line 2 has more than 1,000 dots"),
+        ("[pairs." + ".".join("a" * 900) + "]\n" + ".".join("b" * 900) + " = 1", "unknown key `a`"),
+        ("[pairs.a]\nthreshold = " + "9" * 5000, "not valid TOML: Exceeds the limit"),
+        ('[pairs.a]\nchat_template = "a\\u0000"', "no path holds a null character"),
+        ("#" * 1_000_001, "is larger than 1.0 MB"),
         ("pairs = 3", "pairs: expected `object`, got `int`"),
         ("[pairs]\na = 3", "pairs[...]: expected `object`, got `int`"),
         ("[pairs.a]\nsmall = 3", "pairs.a.small: expected `object | null`, got `int`"),
@@ -139,6 +146,17 @@ def test_a_file_that_is_no_text_is_an_error(toml: Path) -> None:
     toml.write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_catalogue(toml)
+
+
+def test_a_byte_order_mark_is_no_mistake(toml: Path) -> None:
+    toml.write_bytes(b'\xef\xbb\xbf[pairs.mine]\nsmall.path = "a"\nlarge.path = "b"\n')
+    assert "mine" in load_catalogue(toml).pairs
+
+
+def test_a_device_that_never_ends_is_no_models_toml() -> None:
+    with pytest.raises(ConfigError, match=r"/dev/zero is larger than 1.0 MB") as caught:
+        load_catalogue(Path("/dev/zero"))
+    assert "name another one" in str(caught.value.hint)
 
 
 def test_a_missing_models_file_is_an_error(toml: Path) -> None:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from glimp_local.bench import datasets
 from glimp_local.bench.datasets import rows
 from glimp_local.bench.problems import Problem
 from glimp_local.errors import UsageError
@@ -56,6 +57,7 @@ class Hub(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.repos = {name: dict(files) for name, files in REPOS.items()}
         self.refusal: tuple[int, dict[str, str]] | None = None
+        self.body = b"{}"
         self.asked: list[str] = []
         super().__init__(("127.0.0.1", 0), Answerer)
 
@@ -79,7 +81,7 @@ class Answerer(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {path}")
         if self.server.refusal is not None:
             status, headers = self.server.refusal
-            return self.send(status, b"{}", headers)
+            return self.send(status, self.server.body, headers)
         for repo, files in self.server.repos.items():
             if path == f"/api/datasets/{repo}/revision/main":
                 siblings = [{"rfilename": name} for name in files]
@@ -223,6 +225,15 @@ def test_a_hub_that_fails_is_said(hub: Hub, read: Reader, status: int) -> None:
     assert found.error == f"openai/gsm8k could not be downloaded: the hub answers {status}"
 
 
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"null", b"[" * 100_000, b'{"sha": 7, "siblings": 7}', b"<html>"])
+def test_a_list_of_files_that_is_none_is_said(hub: Hub, read: Reader, body: bytes) -> None:
+    hub.refusal, hub.body = (200, {}), body
+    found = read("gsm8k", "--download")
+    assert found.code == 1
+    assert found.error == "openai/gsm8k could not be downloaded: what the hub answers is no list of files"
+    assert str(found.hint).startswith("check the connection")
+
+
 def test_no_connection_is_said(hub: Hub, read: Reader) -> None:
     hub.shutdown()
     hub.server_close()
@@ -252,6 +263,16 @@ def test_a_broken_parquet_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "test.parquet"
     path.write_bytes(b"PAR1 and nothing else")
     with pytest.raises(UsageError, match=r"test\.parquet: this is not a Parquet file"):
+        rows(path)
+
+
+def test_a_parquet_file_that_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "test.parquet"
+    path.write_bytes(as_parquet([{"problem": "x" * 1000, "answer": "1"}] * 5000))
+    assert path.stat().st_size < 100_000
+    assert len(rows(path)) == 5000
+    monkeypatch.setattr(datasets, "MOST_BYTES", 1_000_000)
+    with pytest.raises(UsageError, match=r"test\.parquet holds more than 1\.0 MB of problems"):
         rows(path)
 
 

@@ -156,6 +156,32 @@ def test_nothing_in_it_is_private(glimp: Glimp, home: Path, monkeypatch: pytest.
         assert private not in out, private
 
 
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_of_folders_outside_home_the_beginning_is_shown_and_whether_they_serve(
+    glimp: Glimp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    outside = tmp_path / "jane-private" / "the acme, plan"
+    outside.mkdir(parents=True)
+    models_file = outside / "models.toml"
+    models_file.write_text('default = "x"\n[pairs.x]\nsmall.path = "acme/a.gguf"\nlarge.path = "acme/b.gguf"\n')
+    monkeypatch.setenv("USER", "jane")
+    monkeypatch.setenv("LOGNAME", "jane")
+    monkeypatch.setenv("XDG_DATA_HOME", str(outside / "data"))
+    monkeypatch.setenv("HF_HOME", str(outside / "models of acme"))
+    out = glimp("doctor", "--models", models_file, *flags).out
+    for private in ("jane", "acme", "plan", str(tmp_path)):
+        assert private not in out, private
+    first = f"/{tmp_path.parts[1]}/…"
+    assert f"data: {first} (not there yet)" in out
+    assert f"hub cache: {first} (not there yet)" in out
+    assert f"your models.toml: {first}/models.toml, " in out
+    assert "/a.gguf: no such file" in out
+    if flags:
+        folders = json.loads(out)["folders"]
+        assert [folder["path"] for folder in folders] == [f"{first}/models.toml", first, first]
+        assert all(folder["writable"] and folder["free_bytes"] for folder in folders)
+
+
 def test_a_folder_that_cannot_be_written_needs_doing(
     examined: Callable[..., Examination], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +293,70 @@ def test_what_cannot_be_examined_is_said_and_hides_nothing_else(
     assert {finding.level for finding in failed} == {"needs doing"}
     assert all(finding.do for finding in failed)
     assert {finding.subject for finding in found.findings} == SUBJECTS - {"devices"} | {"machine"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no addresses")
+@pytest.mark.parametrize("limit", [60_000_000, 150_000_000, 260_000_000])
+def test_too_little_address_space_is_said_and_ends_in_no_abort(limit: int) -> None:
+    import resource  # noqa: PLC0415 - as said above
+
+    done = subprocess.run(
+        [*GLIMP, "solve", "--text", "How many?"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stderr == (
+        f"glimp: llama-cpp-python cannot be loaded: this process may have {limit / 10**6:.1f} MB of address space, and "
+        "takes 268.4 MB at least\nhint: raise the limit, which `ulimit -v` shows: ulimit -v unlimited\n"
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no addresses")
+def test_a_limit_of_addresses_is_a_limit_of_memory() -> None:
+    import resource  # noqa: PLC0415 - as said above
+
+    code = "from glimp_local import hardware; print(hardware.address_space_limit(), hardware.memory().free_bytes)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (10**9, 10**9)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    limit, free = map(int, done.stdout.split())
+    assert (limit, 0 < free < 10**9 - 10**7) == (10**9, True)
+
+
+_CHAIN = """
+try:
+    raise OSError("libx.so: failed to map segment from shared object")
+except OSError as error:
+    raise ImportError("\\n\\nIMPORTANT: PLEASE READ THIS") from error
+"""
+
+
+@pytest.mark.parametrize(
+    ("fake", "said"),
+    [
+        ("raise MemoryError", "for want of memory: MemoryError\nhint: close other programs; or raise the limit"),
+        (_CHAIN, "for want of memory: libx.so: failed to map segment from shared object\nhint: close other"),
+        ("raise ImportError('\\n\\nno\\n')", "cannot be loaded: no\nhint: compile it on this machine"),
+        ("raise ImportError", "cannot be loaded: ImportError\nhint: compile it on this machine"),
+    ],
+)
+def test_why_llama_cpp_does_not_load_is_one_sentence(
+    glimp: Glimp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fake: str, said: str
+) -> None:
+    (tmp_path / "llama_cpp.py").write_text(fake)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    result = glimp("solve", "--text", "How many?")
+    assert result.code == 1
+    assert said in result.err
+    assert len(result.err.splitlines()) == 2
 
 
 def test_a_limit_of_a_container_is_said(examined: Callable[..., Examination], monkeypatch: pytest.MonkeyPatch) -> None:

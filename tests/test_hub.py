@@ -324,7 +324,7 @@ def private(hub: Hub) -> None:
 
 
 def busy(hub: Hub) -> None:
-    hub.statuses, hub.headers = [429] * 9, {"Retry-After": "300"}
+    hub.statuses, hub.headers = [429] * 9, {"Retry-After": "900"}
 
 
 def broken(hub: Hub) -> None:
@@ -364,7 +364,7 @@ def astray(hub: Hub) -> None:
         ),
         (None, f"{REPO}/h-00001-of-00000.gguf", {}, ("has no file h-00001-of-00000.gguf", "its files")),
         (rewritten, "tiny", {}, (f"{REPO} has no revision {COMMIT}", "pin another one")),
-        (busy, "tiny", {}, ("too many requests from here (429)", "try again in 300 s")),
+        (busy, "tiny", {}, ("too many requests from here (429)", "try again in 15 min")),
         (unexplained, SMALL, {}, (f"has no such file or repository (404): {SMALL}", "check the name")),
         (astray, SMALL, {}, ("leads to an address that is none", "HF_ENDPOINT")),
         (None, "tiny", {"HF_TOKEN": "hf_ü"}, ("the token holds characters that no token has", "check HF_TOKEN")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,24 @@ def test_a_file_that_cannot_be_added_to_stays_as_it_is_and_the_lines_to_add_are_
     pair = load_catalogue(file).pair("mine")
     assert pair.small is not None
     assert (pair.small.options.threads, pair.small.options.threads_batch, pair.small.options.gpu_layers) == (1, 2, 0)
+
+
+def test_a_byte_order_mark_stays(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + MINE.encode())
+    put(file, "mine", {"threshold": 0.5})
+    assert file.read_bytes() == b"\xef\xbb\xbf" + MINE.replace("0.9", "0.5").encode()
+    assert load_catalogue(file).pairs["mine"].threshold == 0.5
+
+
+@pytest.mark.parametrize("before", ["a = " + "[" * 100_000, "[pairs." + ".".join("a" * 900) + "]", "#" * 2_000_000])
+def test_a_file_that_is_too_deep_or_too_large_stays_as_it_is(tmp_path: Path, before: str) -> None:
+    file = tmp_path / "models.toml"
+    file.write_text(before)
+    with pytest.raises(ConfigError, match=re.escape(str(file))):
+        put(file, "mine", THRESHOLD)
+    assert file.read_text() == before
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

@@ -144,6 +144,12 @@ def test_a_file_of_another_encoding_is_named_with_its_line(tmp_path: Path) -> No
         read_problems(str(path))
 
 
+def test_a_device_that_never_ends_is_read_up_to_a_limit() -> None:
+    with pytest.raises(UsageError, match=r"/dev/zero is larger than 100.0 MB") as caught:
+        read_problems("/dev/zero")
+    assert "head -n 1000 FILE" in str(caught.value.hint)
+
+
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere\.jsonl: no such file"):
         read_problems(str(tmp_path / "nowhere.jsonl"))

@@ -6,13 +6,16 @@ Touches the network only when it is told to download.
 from __future__ import annotations
 
 import errno
+import json
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
+from rich.filesize import decimal
 
 from glimp_local import hub_cache
 from glimp_local.errors import GlimpError, UsageError
+from glimp_local.inputs import read_limited
 
 
 class DataSet(msgspec.Struct, frozen=True):
@@ -31,6 +34,12 @@ DATA_SETS = {
     "aime24": DataSet("HuggingFaceH4/aime_2024", "data/train*.parquet", 30, "not stated; problems by the MAA"),
     "aime25": DataSet("math-ai/aime25", "*test*.jsonl", 30, "Apache-2.0; problems by the MAA"),
 }
+MOST_BYTES = 100_000_000
+"""Of a file of problems, all of which are in memory at once: ten times the largest data set above."""
+_TOO_MANY = "split the file, or take --limit problems of it: head -n 1000 FILE"
+_BATCH_ROWS = 1000
+_NO_LISTING = (AttributeError, KeyError, TypeError, RecursionError, json.JSONDecodeError)
+"""What the client raises for an answer of another shape."""
 _COLUMNS = ("problem", "question", "answer", "id", "unique_id")
 
 
@@ -56,9 +65,11 @@ def find(name: str, *, download: bool) -> list[Path]:
 def rows(path: Path) -> list[bytes]:
     """Read a file's rows as JSON, without the ends of lines; raises OSError where it cannot be read.
 
-    A Parquet file gives the columns that a problem is made of.
+    A Parquet file gives the columns that a problem is made of. Raises UsageError for more than `MOST_BYTES`.
     """
-    return _parquet(path) if path.suffix == ".parquet" else path.read_bytes().split(b"\n")
+    if path.suffix == ".parquet":
+        return _parquet(path)
+    return read_limited(path, MOST_BYTES, str(path), hint=_TOO_MANY).split(b"\n")
 
 
 def _parquet(path: Path) -> list[bytes]:
@@ -71,7 +82,15 @@ def _parquet(path: Path) -> list[bytes]:
     try:
         with parquet.ParquetFile(path) as file:
             columns = [name for name in file.schema_arrow.names if name in _COLUMNS]
-            return [msgspec.json.encode(row) for row in file.read(columns).to_pylist()]
+            found, size_bytes = [], 0
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
+                for row in batch.to_pylist():
+                    found.append(msgspec.json.encode(row))
+                    size_bytes += len(found[-1])
+                # Compressed, a row that comes over and over again takes no room in the file.
+                if size_bytes > MOST_BYTES:
+                    raise UsageError(f"{path} holds more than {decimal(MOST_BYTES)} of problems", hint=_TOO_MANY)
+            return found
     except ArrowException as error:
         raise UsageError(f"{path}: this is not a Parquet file that can be read: {error}") from error
 
@@ -126,6 +145,8 @@ def _failed(data_set: DataSet, error: Exception) -> GlimpError:
             hint="make room, or set HF_HOME to a folder that can be written",
         )
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if isinstance(error, _NO_LISTING):
+        said = "what the hub answers is no list of files"
     return GlimpError(
         f"{repo} could not be downloaded: {said if status is None else f'the hub answers {status}'}",
         hint="check the connection, and give the same command again",

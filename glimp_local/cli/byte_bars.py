@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from time import monotonic
+from collections.abc import Callable, Iterable
+from time import monotonic, sleep
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
@@ -19,6 +19,18 @@ from rich.progress import (
 )
 
 
+class _Bars(Progress):
+    """The bars, and below them how long is still waited."""
+
+    waiting = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Give what is drawn."""
+        yield from super().get_renderables()
+        if self.waiting:
+            yield self.waiting
+
+
 class ByteBars:
     """Shows on stderr how many bytes of files are done; `lines` says it outside a terminal, too."""
 
@@ -27,7 +39,7 @@ class ByteBars:
         self._lines = lines and not self._console.is_terminal
         self._quiet = quiet
         self._tasks: dict[str, TaskID] = {}
-        self._progress = Progress(
+        self._progress = _Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             DownloadColumn(),
@@ -41,6 +53,15 @@ class ByteBars:
         """Show a sentence of our own."""
         if not self._quiet:
             self._console.print(f"glimp: {message}", markup=False)
+
+    def wait(self, why: str, seconds: float) -> None:
+        """Say why it is waited, and wait; the seconds left are counted down on a terminal."""
+        self.say(why)
+        end = monotonic() + seconds
+        while (left := end - monotonic()) > 0:
+            self._progress.waiting = f"waiting: {left:.0f} s left"
+            sleep(min(left, 1))
+        self._progress.waiting = ""
 
     def begin(self, name: str, size_bytes: int, done_bytes: int = 0) -> Callable[[int], None]:
         """Begin a file, or the rest of it; give who is to hear how many bytes of it are done."""

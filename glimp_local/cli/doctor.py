@@ -46,8 +46,9 @@ def doctor(**flags: Any) -> None:
     doing. As proof, llama.cpp multiplies small matrices, and the built-in small model writes one token. The network is
     not touched, and nothing is written but which load options work here.
 
-    The report can be put into a bug report as it is: your home folder stands in it as ~, your name, this machine's
-    name, e-mail addresses and tokens do not, and of variables only the names.
+    The report can be put into a bug report as it is: your home folder stands in it as ~, of other folders only the
+    first is named (the system's own aside), your name and this machine's are taken out of paths, e-mail addresses and
+    tokens out of everything, and of variables only the names are there.
 
     --tune also measures, about half a minute for each model of a pair, with how many threads it computes one token at a
     time, and a prompt, fastest. The fewest that come within 3% of the best are written into your models.toml, for that

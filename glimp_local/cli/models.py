@@ -128,7 +128,8 @@ Exit codes:
   0    all is there, verified
   1    an error
   2    a name that cannot be used, or a models.toml
-  5    the hub cannot be reached, or does not give the file; no room on the disk; what came was damaged
+  5    the hub cannot be reached, is too slow or busy for long, or does not give the file; no room on the disk; what
+       came was damaged
   130  interrupted (143 by SIGTERM); what came is kept
 """,
 )

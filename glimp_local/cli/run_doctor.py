@@ -6,6 +6,8 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,7 +38,7 @@ def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: d
     found = examine(flags["models_file"], flags["name"])
     if flags["as_json"]:
         report = msgspec.to_builtins(found) | {"tuning": msgspec.to_builtins(tuning)}
-        sys.stdout.write(msgspec.json.encode(without_names(report)).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode(without_names(report, _paths(found))).decode() + "\n")
     else:
         _show(found, says)
     undone = any(finding.level == "needs doing" for finding in found.findings)
@@ -49,18 +51,24 @@ def _show(found: Examination, says: list[str]) -> None:
     machine = "; ".join(filter(None, (f"glimp {found.glimp}", found.python, found.system, found.machine)))
     undone = sum(finding.level == "needs doing" for finding in found.findings)
     summary = {0: "Nothing needs doing.", 1: "1 thing needs doing."}.get(undone, f"{undone} things need doing.")
-    findings = [_lines(finding, columns) for finding in found.findings]
-    lines = [without_names(machine), "", *findings, "", summary, "", *map(without_names, says)]
+    shown = partial(without_names, paths=_paths(found))
+    findings = [_lines(finding, columns, shown) for finding in found.findings]
+    lines = [shown(machine), "", *findings, "", summary, "", *map(shown, says)]
     click.echo("\n".join(lines), color=colour)
 
 
-def _lines(finding: Finding, columns: int | None) -> str:
+def _paths(found: Examination) -> list[str]:
+    """Give the paths that the report is sure to speak of."""
+    return [*(folder.path for folder in found.folders), *filter(None, (found.models_file, found.data_folder))]
+
+
+def _lines(finding: Finding, columns: int | None, shown: Callable[[str], str]) -> str:
     """Write a finding; in as many columns as a terminal has, where it is one."""
     level = click.style(f"{finding.level:<12}", fg=_COLOURS[finding.level])
-    says = without_names(finding.says)
+    says = shown(finding.says)
     if columns is not None and columns > 2 * _INDENT:
         broken = textwrap.wrap(says, columns - _INDENT, break_on_hyphens=False)
         says = f"\n{'':{_INDENT}}".join(broken)
     line = f"{level} {finding.subject:<11} {says}"
     # What there is to do stays one line: there may be a command in it to copy.
-    return f"{line}\n{'':{_INDENT}}do: {without_names(finding.do)}" if finding.do else line
+    return f"{line}\n{'':{_INDENT}}do: {shown(finding.do)}" if finding.do else line

@@ -22,7 +22,7 @@ from glimp_local.errors import CancelledError, ModelError
 from glimp_local.gguf_header import part_names
 from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
 from glimp_local.removal import remove
-from glimp_local.verification import Verified, missing, verify
+from glimp_local.verification import Verified, Wait, missing, verify
 
 if TYPE_CHECKING:
     from glimp_local.partial import RemoteFile
@@ -82,7 +82,7 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
         _interruptible("what came is kept, and the same command goes on from there"),
         ByteBars(quiet=quiet) as bars,
     ):
-        wanted = [source for name in names for source in _wanted(catalogue, name)]
+        wanted = [source for name in names for source in _wanted(catalogue, name, bars.wait)]
         coming: list[tuple[RemoteFile, str | None]] = []
         for source in _distinct(wanted):
             name = model_files.name(source)
@@ -91,14 +91,14 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
                 bars.say(f"{name} is here already")
                 pulled += [Pulled(name, str(path), path.stat().st_size, 0) for path in here]
             else:
-                files = hub.look_up(source)
+                files = hub.look_up(source, bars.wait)
                 coming += [(file, source.sha256 if file is files[0] else None) for file in files]
         hub.check_space([file for file, _ in coming])
         for file, sha256 in coming:
             missing = file.missing_bytes
-            if not missing:
+            if file.is_here:
                 bars.say(f"{file.repo}/{file.file} is here already")
-            path = hub.download(file, sha256, bars.begin, bars.say)
+            path = hub.download(file, sha256, bars.begin, bars.say, bars.wait)
             pulled.append(Pulled(f"{file.repo}/{file.file}", str(path), file.size_bytes, missing))
     if as_json:
         _print(Pull(pulled))
@@ -115,7 +115,7 @@ def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bo
         click.echo(harmless(_line(verified)))
     with _interruptible("nothing was changed"), ByteBars(quiet=quiet, lines=False) as bars:
         for source in _distinct(chosen):
-            for verified in verify(source, model_files.look(source).paths, bars.begin):
+            for verified in verify(source, model_files.look(source).paths, bars.begin, bars.wait):
                 found.append(verified)
                 if not as_json:
                     click.echo(harmless(_line(verified)))
@@ -177,7 +177,7 @@ def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bo
         click.echo(f"removed {', '.join(removed)}: {decimal(freed)} are free again", err=True)
 
 
-def _wanted(catalogue: Catalogue, name: str) -> list[ModelSource]:
+def _wanted(catalogue: Catalogue, name: str, wait: Wait) -> list[ModelSource]:
     """Find what is to be downloaded for a name; asks the hub where it names no file."""
     if name in catalogue.pairs:
         return of_pair(catalogue, name)
@@ -185,7 +185,7 @@ def _wanted(catalogue: Catalogue, name: str) -> list[ModelSource]:
     if file is None:
         from glimp_local import hub  # noqa: PLC0415 - see above
 
-        file = hub.choose(repo, quant)
+        file = hub.choose(repo, quant, wait)
     return [pinned(catalogue, repo, file)]
 
 

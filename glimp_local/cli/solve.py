@@ -13,8 +13,12 @@ from glimp_local.cli.completers import complete_file
 from glimp_local.cli.flags import FILE, engine_options, pair_options, pair_settings
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
+from glimp_local.inputs import read_limited
 
 # Only what `--help` and usage errors need is imported here; the run itself is in `cli/run.py`.
+
+_MOST_BYTES = 2**24
+"""Of a problem: no context (of 2**24 tokens at most) holds more, even if each byte is a token."""
 
 _EPILOG = f"""\b
 Examples:
@@ -79,7 +83,8 @@ def _read_problem(file: str | None, text: str | None) -> str:
     else:
         where = "stdin" if file in {None, "-"} else str(file)
         try:
-            raw = sys.stdin.buffer.read() if file in {None, "-"} else Path(str(file)).read_bytes()
+            source = sys.stdin.buffer if file in {None, "-"} else Path(str(file))
+            raw = read_limited(source, _MOST_BYTES, where, hint="no model reads as much; give the problem alone")
         except OSError as error:
             raise UsageError(f"{where} cannot be read: {error.strerror}") from error
     try:

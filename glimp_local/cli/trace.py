@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -12,8 +12,13 @@ from glimp_local.cli.completers import complete_session_or_file
 from glimp_local.cli.flags import FILE, Number
 from glimp_local.cli.help import Command
 from glimp_local.errors import UsageError
+from glimp_local.inputs import read_limited
 
 # Only what `--help` and usage errors need is imported here; the rest is in `cli/run_trace.py`.
+
+_MOST_BYTES = 500_000_000
+"""Of a file with runs: a bench of thousands of problems writes less, and all of it is in memory at once."""
+_HINT = "is it a file of runs? a large one can be split: each line stands for itself"
 
 _EPILOG = """\b
 FILE is what `glimp solve` wrote with --save, --jsonl or --json, the id of a conversation of `glimp sessions` (or its
@@ -76,7 +81,7 @@ def trace(**flags: Any) -> None:
 def _read(file: str) -> tuple[bytes, str]:
     """Read a file, stdin, or the conversation of an id; give what was read and what to call it."""
     if file == "-":
-        return _bounded(sys.stdin.buffer, "stdin"), "stdin"
+        return read_limited(sys.stdin.buffer, _MOST_BYTES, "stdin", hint=_HINT), "stdin"
     from glimp_local import records  # noqa: PLC0415 - reads events
 
     path = Path(file)
@@ -86,8 +91,7 @@ def _read(file: str) -> tuple[bytes, str]:
             hint = f"the runs of this bench: {inside}" if inside.is_file() else "name the file of a run"
             raise UsageError(f"{file} is a folder", hint=hint)
         if path.exists():
-            with path.open("rb") as opened:
-                return _bounded(opened, file), file
+            return read_limited(path, _MOST_BYTES, file, hint=_HINT), file
         path = _conversation(file)
         with records.open_file(path) as opened:
             return opened.read(), file
@@ -97,19 +101,6 @@ def _read(file: str) -> tuple[bytes, str]:
         ) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null in it
         raise UsageError(f"{file!r} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-
-
-def _bounded(file: IO[bytes], name: str) -> bytes:
-    """Read what may be a pipe, or a device that never ends."""
-    from glimp_local import records  # noqa: PLC0415 - reads events
-
-    content = file.read(records.LINE_BYTES)
-    if len(content) == records.LINE_BYTES and b"\n" not in content:
-        raise UsageError(f"{name} holds no run: it begins with {len(content):,} bytes in one line")
-    content += file.read(records.MOST_BYTES - len(content) + 1)
-    if len(content) > records.MOST_BYTES:
-        raise UsageError(f"{name} holds more than {records.MOST_BYTES:,} bytes", hint="choose a part of it")
-    return content
 
 
 def _conversation(id_: str) -> Path:
