@@ -101,14 +101,14 @@ def examine(
         return fact
 
     versions = look("packages", _packages) or {}
-    kernels = look("kernels", _kernels)
+    where = look("folders", lambda: (places(models_file), []))
+    folders = look("folders", lambda: belongings.folders(where)) if where else None
+    kernels = look("kernels", _kernels)  # what it keeps may make a folder
     tried = look("llama.cpp", lambda: _of_probe(probe()))
     container = look("GPU", lambda: (hardware.in_container(), [])) or False
     gpus = look("GPU", lambda: _of_gpus(hardware.gpus(), tried or Probe(), container=container))
     cpus = look("threads", lambda: _of_cpus(hardware.cpus()))
     memory = look("memory", lambda: _of_memory(hardware.memory()))
-    where = look("folders", lambda: (places(models_file), []))
-    folders = look("folders", lambda: belongings.folders(where)) if where else None
     starts = tried is not None and tried.build is not None
     catalogue = look("pairs", lambda: belongings.pairs(models_file, pair, folders or [], llama_cpp_starts=starts))
     devices = tried.build.devices if tried and tried.build else []
