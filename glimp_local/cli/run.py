@@ -11,6 +11,7 @@ from glimp_local.cli.interrupts import Interrupts
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.pair import load_pair
+from glimp_local.renderer import Renderer
 from glimp_local.routing import Model
 from glimp_local.session import Session
 from glimp_local.transcripts import EventLog
@@ -25,11 +26,17 @@ _EXIT_CODES: dict[FinishReason, int] = {
 }
 
 
-def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> int:
-    """Solve a problem the way the flags say; give the exit code."""
+def run(
+    problem: str,
+    settings: dict[str, Any],
+    options: dict[Model, dict[str, Any]],
+    flags: dict[str, Any],
+    renderer: Renderer,
+) -> int:
+    """Solve a problem the way the flags say; return the exit code."""
     interrupts = Interrupts()
     try:
-        return _solve(problem, settings, options, flags, interrupts)
+        return _solve(problem, settings, options, flags, renderer=renderer, interrupts=interrupts)
     except CancelledError as error:  # while the models were loading
         sys.stderr.write(f"glimp: {error}\n")
         return interrupts.exit_code or error.exit_code
@@ -42,6 +49,8 @@ def _solve(
     settings: dict[str, Any],
     options: dict[Model, dict[str, Any]],
     flags: dict[str, Any],
+    *,
+    renderer: Renderer,
     interrupts: Interrupts,
 ) -> int:
     display = Display(thoughts=flags["thoughts"], quiet=flags["quiet"])
@@ -58,6 +67,7 @@ def _solve(
                 cancel=interrupts.cancel,
                 on_progress=display.loading,
                 engine_options=options,
+                renderer=renderer,
                 **settings,
             )
         )

@@ -61,9 +61,12 @@ def solve(**flags: Any) -> None:
     _check_save(flags["save"], flags["file"])
     if flags["as_json"] and flags["as_jsonl"]:
         raise UsageError("--json and --jsonl exclude each other")
-    from glimp_local.cli.run import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+    from glimp_local.renderer import Renderer  # noqa: PLC0415 - only for flags that are right
 
-    sys.exit(run(problem, settings, engine_options(flags), flags))
+    with Renderer() as renderer:  # now: it starts while llama.cpp is loaded
+        from glimp_local.cli.run import run  # noqa: PLC0415 - loads llama.cpp
+
+        sys.exit(run(problem, settings, engine_options(flags), flags, renderer))
 
 
 def _read_problem(file: str | None, text: str | None) -> str:
