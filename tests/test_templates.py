@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -366,8 +367,9 @@ def test_a_template_that_hangs_on_the_second_question_costs_that_question_alone(
 @played
 async def test_esc_stops_a_template_in_the_chat(small: Path, hang: Path) -> None:
     async with chatting(small, chat_template=str(hang), loads=False) as chat:
-        children = lambda: renderers_below(psutil.Process().pid)  # noqa: E731
-        await chat.until(lambda: any(is_computing(child) for child in children() if not is_gone(child)))
+        await chat.until(
+            lambda: any(is_computing(child) for child in renderers_below(os.getpid()) if not is_gone(child))
+        )
         await chat.press("escape")
         await chat.until(lambda: isinstance(chat.app.screen, PairScreen))
         assert "cancelled while the chat template was rendered" in chat.screen

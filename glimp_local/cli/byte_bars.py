@@ -18,6 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from glimp_local.controls import harmless, one_line
+
 
 class ByteBars:
     """Shows on stderr how many bytes of files are done; `lines` says it outside a terminal, too."""
@@ -40,7 +42,7 @@ class ByteBars:
     def say(self, message: str) -> None:
         """Show a sentence of our own."""
         if not self._quiet:
-            self._console.print(f"glimp: {message}", markup=False)
+            self._console.print(harmless(f"glimp: {message}"), markup=False)
 
     def begin(self, name: str, size_bytes: int, done_bytes: int = 0) -> Callable[[int], None]:
         """Begin a file, or the rest of it; give who is to hear how many bytes of it are done."""
@@ -48,7 +50,7 @@ class ByteBars:
             self.say(f"{name}: going on from {decimal(done_bytes)}" if done_bytes else f"{name}: {decimal(size_bytes)}")
         task = self._tasks.get(name)
         if task is None:
-            task = self._tasks[name] = self._progress.add_task(name.rpartition("/")[2], total=size_bytes)
+            task = self._tasks[name] = self._progress.add_task(one_line(name.rpartition("/")[2]), total=size_bytes)
         self._progress.reset(task, completed=done_bytes)  # what was there already has no rate
         began = monotonic()
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from glimp_local.cli.display import Display
 from glimp_local.cli.interrupts import Interrupts
+from glimp_local.cli.terminal import shown_safely, write_json
+from glimp_local.controls import harmless
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.pair import load_pair
@@ -38,7 +40,7 @@ def run(
     try:
         return _solve(problem, settings, options, flags, renderer=renderer, interrupts=interrupts)
     except CancelledError as error:  # while the models were loading
-        sys.stderr.write(f"glimp: {error}\n")
+        sys.stderr.write(harmless(f"glimp: {error}\n"))
         return interrupts.exit_code or error.exit_code
     finally:
         interrupts.ignore()
@@ -86,7 +88,7 @@ def _solve(
             if not isinstance(event, Text):
                 events.append(event)
             if flags["as_jsonl"]:
-                _write_line(encode(event))
+                write_json(encode(event))
             elif not flags["as_json"]:
                 answer.take(event)
             display.show(event)
@@ -95,13 +97,8 @@ def _solve(
     if pair.history is not None:
         pair.history.add(finished.stats.entropies_nats)
     if flags["as_json"]:
-        _write_line(encode(fold(events)))
+        write_json(encode(fold(events)))
     return _exit_code(finished, log, display, interrupts)
-
-
-def _write_line(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def _exit_code(finished: Finished, log: EventLog | None, display: Display, interrupts: Interrupts) -> int:
@@ -141,5 +138,5 @@ class _AnswerStream:
         if self._on_terminal:
             self._display.pause()
         self._last = text
-        sys.stdout.write(text)
+        sys.stdout.write(shown_safely(text))
         sys.stdout.flush()

@@ -13,6 +13,7 @@ import click
 from textual.theme import BUILTIN_THEMES
 
 from glimp_local import caches
+from glimp_local.controls import harmless
 from glimp_local.errors import UsageError
 from glimp_local.saved import SessionLog
 from glimp_local.tui import status
@@ -31,7 +32,8 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
     finally:
         _leave(app)
     if app.saved.is_written:
-        click.echo(f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}", err=True)
+        said = f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}"
+        click.echo(harmless(said), err=True)
     if app.return_code:
         sys.exit(app.return_code)
 
@@ -52,7 +54,7 @@ def _say(told: Told) -> None:
             case MovingCaches():
                 click.echo(status.moving(told.size_bytes, to_disk=told.to_disk), err=True)
             case CachesLost(error) | Failed(error):
-                click.echo(f"{error}. {error.hint}" if error.hint else str(error), err=True)
+                click.echo(harmless(f"{error}. {error.hint}" if error.hint else str(error)), err=True)
             case _:
                 pass
 

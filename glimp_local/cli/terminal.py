@@ -1,0 +1,19 @@
+"""What goes to stdout: a terminal gets it harmless, a pipe or a file gets every byte as it is."""
+
+from __future__ import annotations
+
+import sys
+
+from glimp_local.controls import harmless, harmless_json
+
+
+def shown_safely(text: str) -> str:
+    """Return a text as it may be written to stdout: harmless if that is a terminal, else unchanged."""
+    return harmless(text) if sys.stdout.isatty() else text
+
+
+def write_json(line: bytes) -> None:
+    """Write a line of JSON to stdout at once; a terminal gets its control characters spelled."""
+    shown = harmless_json(line).encode() if sys.stdout.isatty() else line
+    sys.stdout.buffer.write(shown + b"\n")
+    sys.stdout.buffer.flush()
