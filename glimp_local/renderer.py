@@ -25,8 +25,12 @@ SECONDS = 5.0
 """Longest time for one rendering; real templates take milliseconds."""
 MEMORY_BYTES = 2**28
 """Most memory the process may take."""
-CHARACTERS = 4_000_000
-"""Longest text a template may write. What the user wrote is not in it: it is put in afterwards."""
+CHARACTERS = 250_000
+"""Longest text a template may write; what users and models wrote is not in it, but put in afterwards.
+
+Real ones write some thousands. This is little enough to be tokenised in a moment: that cannot be interrupted,
+and a vocabulary can take a time that grows with the square of the length.
+"""
 
 _START_SECONDS = 60.0
 """For Python and Jinja to start, on a busy machine with a slow disk, too."""

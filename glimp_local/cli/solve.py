@@ -29,7 +29,7 @@ Exit codes:
   0    the answer is complete
   1    an error
   2    a flag, an input or a models.toml that cannot be used
-  3    a model is missing or unreadable
+  3    a model is missing or unreadable, or its chat template fails
   4    a budget (tokens, context) was spent before the answer was complete
   130  interrupted (143 by SIGTERM); what was written is on stdout and in --save
 """
