@@ -7,7 +7,9 @@ either an `Objection`. `probe` runs that and never raises for what becomes of it
 from __future__ import annotations
 
 import logging
+import os
 import re
+import signal
 import subprocess
 import sys
 import traceback
@@ -18,7 +20,6 @@ from typing import Any
 
 import msgspec
 
-from glimp_local import child
 from glimp_local.errors import GlimpError
 from glimp_local.hardware import Device
 from glimp_local.rebuilding import RELEASE
@@ -76,11 +77,12 @@ class Probe(msgspec.Struct, frozen=True):
 
 def probe(seconds: float = _SECONDS) -> Probe:
     """Start llama.cpp in a process of its own, have a token written, and say what became of it."""
-    command, environment = child.command("glimp_local.probe"), child.environment()
+    # The child finds the packages where this process does, whatever it was started as, and nothing in this folder else.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
+    command = [sys.executable, "-P", "-m", "glimp_local.probe"]
     try:
         done = subprocess.run(command, env=environment, capture_output=True, timeout=seconds, check=False)  # noqa: S603
-        output, says = done.stdout, done.stderr
-        end = f"the process that loaded it {child.ending(done.returncode)}"
+        output, says, end = done.stdout, done.stderr, _ending(done.returncode)
     except subprocess.TimeoutExpired as error:
         output, says, end = error.stdout or b"", error.stderr or b"", f"it gave no token in {seconds:g} seconds"
     decoder = msgspec.json.Decoder(Build | Proof | Objection)
@@ -95,6 +97,13 @@ def probe(seconds: float = _SECONDS) -> Probe:
         last = says.decode("utf-8", "replace").strip().rpartition("\n")[2]
         said["objection"] = Objection(f"{end}: {last}" if last else end)
     return Probe(**said)
+
+
+def _ending(code: int) -> str:
+    """Say how a process ended that did not say so itself."""
+    if code < 0:
+        return f"the process that loaded it was ended by {signal.Signals(-code).name}"
+    return f"the process that loaded it ended with the code {code:#x}"
 
 
 def _say(record: msgspec.Struct) -> None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from glimp_local.controls import harmless
 from glimp_local.examination import Examination, examine
 from glimp_local.finding import Finding, Level
 from glimp_local.privacy import without_names
@@ -51,22 +50,17 @@ def _show(found: Examination, says: list[str]) -> None:
     undone = sum(finding.level == "needs doing" for finding in found.findings)
     summary = {0: "Nothing needs doing.", 1: "1 thing needs doing."}.get(undone, f"{undone} things need doing.")
     findings = [_lines(finding, columns) for finding in found.findings]
-    lines = [_safe(machine), "", *findings, "", summary, "", *map(_safe, says)]
+    lines = [without_names(machine), "", *findings, "", summary, "", *map(without_names, says)]
     click.echo("\n".join(lines), color=colour)
-
-
-def _safe(text: str) -> str:
-    """Return a text without the user's name, harmless."""
-    return harmless(without_names(text))
 
 
 def _lines(finding: Finding, columns: int | None) -> str:
     """Write a finding; in as many columns as a terminal has, where it is one."""
     level = click.style(f"{finding.level:<12}", fg=_COLOURS[finding.level])
-    says = _safe(finding.says)
+    says = without_names(finding.says)
     if columns is not None and columns > 2 * _INDENT:
         broken = textwrap.wrap(says, columns - _INDENT, break_on_hyphens=False)
         says = f"\n{'':{_INDENT}}".join(broken)
     line = f"{level} {finding.subject:<11} {says}"
     # What there is to do stays one line: there may be a command in it to copy.
-    return f"{line}\n{'':{_INDENT}}do: {_safe(finding.do)}" if finding.do else line
+    return f"{line}\n{'':{_INDENT}}do: {without_names(finding.do)}" if finding.do else line

@@ -32,8 +32,7 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
     finally:
         _leave(app)
     if app.saved.is_written:
-        said = f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}"
-        click.echo(harmless(said), err=True)
+        click.echo(f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}", err=True)
     if app.return_code:
         sys.exit(app.return_code)
 
