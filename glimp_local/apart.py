@@ -1,4 +1,4 @@
-"""Modules of this package run in a process of their own, so that llama.cpp can end only that one."""
+"""Modules of this package run in processes of their own, so that whatever happens there ends only those."""
 
 from __future__ import annotations
 
@@ -28,21 +28,40 @@ class Ending(NamedTuple):
         return f"{self.how}: {self.last_words}" if self.last_words else self.how
 
 
-def run(module: str, *arguments: str, seconds: float) -> Ending:
-    """Run a module of this package, for at most so many seconds. Never raises for what becomes of it.
+def command(module: str) -> list[str]:
+    """Return the command that runs a module of this package in a process of its own."""
+    return [sys.executable, "-P", "-m", module]
 
-    The child finds the packages where this process does, whatever that was started as, and nothing else in this folder.
+
+def environment() -> dict[str, str]:
+    """Return the environment for it.
+
+    It finds packages where this process does, however this one was started, and nothing else in the working directory.
     """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
-    command = [sys.executable, "-P", "-m", module, *arguments]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)}
+
+
+def ending(code: int) -> str:
+    """Describe how a process ended, from its exit code."""
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with the code {code:#x}"
+
+
+def run(module: str, *arguments: str, seconds: float) -> Ending:
+    """Run a module of this package for at most `seconds`; never raises for what becomes of it."""
     try:
         done = subprocess.run(  # noqa: S603 - our own module
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
+            [*command(module), *arguments],
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         return Ending(error.stdout or b"", f"there was no result in {seconds:g} seconds", "", None, timed_out=True)
+    except OSError as error:
+        return Ending(b"", f"it could not be started: {error.strerror}", "", None, timed_out=False)
     code = done.returncode
     name = signal.Signals(-code).name if code < 0 else None
-    how = f"ended by {name}" if name else f"ended with the code {code:#x}"
     last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    return Ending(done.stdout, how, last, name, timed_out=False)
+    return Ending(done.stdout, ending(code), last, name, timed_out=False)

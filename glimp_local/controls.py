@@ -1,9 +1,18 @@
-"""Control characters in what a model writes: shown, so that they cannot steer a terminal."""
+"""Characters that steer a terminal, in what a model, a file or a stranger wrote: shown, not obeyed.
 
+These are the control characters (newline and tab are left), escape among them, and those that turn the direction of all
+that follows around (U+202A-202E, U+2066-2069): with them a line can be made to read as another one. The marks U+200E,
+U+200F and U+061C are left: they stand in honest Hebrew and Arabic, and move nothing but the punctuation beside them.
+Each is replaced by one character.
+"""
+
+_DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | dict.fromkeys(
-    range(127, 160), 0xFFFD
+    (*range(127, 160), *_DIRECTIONS), 0xFFFD
 )
-_ESCAPES = {code: f"\\u{code:04x}" for code in range(127, 160)}
+_PICTURES[127] = 0x2421
+_ESCAPES = {code: f"\\u{code:04x}" for code in (*range(127, 160), *_DIRECTIONS)}
+_NOTHING = dict.fromkeys(_PICTURES)
 
 
 def harmless(text: str) -> str:
@@ -14,6 +23,11 @@ def harmless(text: str) -> str:
 def one_line(text: str) -> str:
     """Put a text into one line, harmless."""
     return harmless(" ".join(text.split()))
+
+
+def without_controls(text: str) -> str:
+    """Leave out what `harmless` would show: none of it takes any room on a terminal."""
+    return text.translate(_NOTHING)
 
 
 def harmless_json(encoded: bytes) -> str:

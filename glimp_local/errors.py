@@ -6,7 +6,7 @@ GlimpError                     1
 │   └── PromptTooLongError     2   the conversation alone leaves no room for an answer
 ├── ModelError                 3   a model that cannot be used
 │   ├── ModelMissingError      3   its file is not on this machine
-│   └── ModelUnreadableError   3   its file is no GGUF, is cut short, or lacks what a chat needs
+│   └── ModelUnreadableError   3   its file is no GGUF or cut short, or its chat template is missing or fails
 ├── MemoryShortError           1   no memory for a model's weights, or for its context
 ├── DownloadError              5   the hub cannot be reached, or does not give the file; what came is kept
 ├── CrashError                 6   llama.cpp, or the system, ended the process that computes; what was written is kept

@@ -32,6 +32,7 @@ from glimp_local.markers import find_markers
 from glimp_local.memory import footprint
 from glimp_local.planning import make_plan, resolved, smaller_plan
 from glimp_local.prompt import PromptBuilder
+from glimp_local.renderer import Renderer
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 
 OnProgress = Callable[[Model, Path, float], None]
@@ -58,6 +59,7 @@ class Pair:
         on_progress: OnProgress | None = None,
         offer: Offer | None = None,
         fallback: str | None = None,
+        renderer: Renderer | None = None,
     ) -> None:
         self.name = name
         self.config = config
@@ -74,6 +76,8 @@ class Pair:
         self.closed = False
         # Both files are found before the first is loaded: what is missing is said at once.
         paths = model_files.find_all({model: _source(name, config, model) for model in config.models}, name)
+        self._renderer = renderer or Renderer()  # now: it starts while the models load
+        self._renderer.cancel = self.cancel
         try:
             self._load_planned(paths, on_progress)
             crash_notes.note("doing", f"at work with {' and '.join(path.name for path in paths.values())}")
@@ -135,7 +139,7 @@ class Pair:
         except ModelUnreadableError as error:
             if own is None:
                 raise
-            raise UsageError(f"{self.config.chat_template}: {error}", hint=error.hint) from error
+            raise ModelUnreadableError(f"{self.config.chat_template}: {error}", hint=error.hint) from error
         self.shares_vocabulary = True
         if len(self.engines) > 1:
             difference = self.engines["small"].vocabulary.difference(self.engines["large"].vocabulary)
@@ -147,7 +151,7 @@ class Pair:
                 )
 
     def _build_prompts(self, template: str | None) -> None:
-        templates = {model: engine.template(template) for model, engine in self.engines.items()}
+        templates = {model: engine.template(self._renderer, template) for model, engine in self.engines.items()}
         self.markers = self._choose_markers({model: find_markers(found.source) for model, found in templates.items()})
         for model, engine in self.engines.items():
             self.prompts[model] = PromptBuilder(templates[model], engine.vocabulary, self.markers)
@@ -236,6 +240,7 @@ class Pair:
     def close(self) -> None:
         """Free both models. Safe to call twice."""
         self.closed = True
+        self._renderer.close()
         self._free()
 
     def _free(self) -> None:
@@ -258,12 +263,14 @@ def load_pair(
     cancel: threading.Event | None = None,
     on_progress: OnProgress | None = None,
     engine_options: dict[Model, dict[str, Any]] | None = None,
+    renderer: Renderer | None = None,
     **settings: Any,
 ) -> Pair:
     """Load a pair: one of models.toml by its name (the default one without), or any two GGUFs by their paths.
 
     `settings` override keys of the pair: policy, threshold, share, sampling, max_thought and so on (`PairConfig`);
-    `engine_options` override how each model is loaded (`EngineOptions`).
+    `engine_options` override how each model is loaded (`EngineOptions`). `renderer`, if it was started before, renders
+    the chat templates; the pair closes it.
     Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
     ModelError where a model is missing or unreadable.
     """
@@ -274,7 +281,9 @@ def load_pair(
     )
     offered = offer(catalogue) if config.only is not None else None
     fallback = why_none(catalogue) if config.only is not None and not is_named else None
-    return Pair(name, config, cancel=cancel, on_progress=on_progress, offer=offered, fallback=fallback)
+    return Pair(
+        name, config, cancel=cancel, on_progress=on_progress, offer=offered, fallback=fallback, renderer=renderer
+    )
 
 
 def configured(

@@ -78,7 +78,7 @@ class PromptBuilder:
         ids: list[int] = []
         # Splitting at a group gives the template's own text and the messages' numbers in turn.
         parts = re.split(_PLACEHOLDER.format(r"(\d+)"), text)
-        if [int(number) for number in parts[1::2]] != list(range(len(messages))):
+        if parts[1::2] != [str(number) for number in range(len(messages))]:
             raise ModelUnreadableError(
                 "the model's chat template does not show every message once and in order",
                 hint="give another template with --chat-template FILE",

@@ -154,8 +154,9 @@ class Session:
 
         What both caches hold of the conversation is used again; earlier thoughts are left out. `instead` puts the
         question in the place of the last one, which is taken out of the conversation with all that was written to it.
-        Raises PromptTooLongError where the conversation leaves no room for an answer, and UsageError where there is no
-        question, or none to be replaced; then nothing has changed.
+        Raises PromptTooLongError where the conversation leaves no room for an answer, UsageError where there is no
+        question, or none to be replaced, ModelUnreadableError if a chat template fails on this conversation, and
+        CancelledError if the pair's `cancel` stops that; then nothing has changed.
         """
         if not question.strip():
             raise UsageError("there is no question to answer")
@@ -202,10 +203,14 @@ class Session:
                     if more
                     else "shorten the question, or begin a new session",
                 )
+        # Only a model that cannot go back to any length has to know where the next turn will branch off. All are asked
+        # before the first begins: a template may fail.
+        stable = {
+            model: 0 if lane.engine.keeps_past else lane.prompts.stable_length(messages, prompts[model])
+            for model, lane in self._lanes.items()
+        }
         for model, lane in self._lanes.items():
-            # Only a model that cannot go back to any length has to know where the next turn will branch off.
-            branches = not lane.engine.keeps_past
-            lane.begin(prompts[model], stable=lane.prompts.stable_length(messages, prompts[model]) if branches else 0)
+            lane.begin(prompts[model], stable=stable[model])
         markers = self.pair.markers
         machine = StepMachine(None if markers is None else markers.close.encode())
         turn = Turn(question, Position("reply" if markers is None else "thought", machine))

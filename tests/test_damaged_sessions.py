@@ -397,7 +397,6 @@ def test_where_nothing_can_be_restored_continue_says_so() -> None:
 
 
 def test_a_folder_that_is_none_is_said_and_completes_to_nothing() -> None:
-    saved.folder().parent.mkdir(parents=True)
     saved.folder().write_text("")
     assert "sessions: Not a directory" in glimp("sessions", "list", code=1).stderr
     with pytest.raises(NotADirectoryError):

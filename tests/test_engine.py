@@ -30,6 +30,7 @@ from glimp_local.errors import (
     ModelUnreadableError,
     UsageError,
 )
+from tests.rendering import renderer
 
 ARCHITECTURES = ["attention", "sliding-window", "recurrent", "hybrid"]
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=400)]
@@ -320,9 +321,9 @@ def test_a_gguf_cut_short_says_why(tiny: Path, tmp_path: Path, keep: float) -> N
 def test_a_model_without_chat_template_says_what_to_do(tiny: Path) -> None:
     engine = Engine(tiny / "no-template.gguf")
     with pytest.raises(ModelUnreadableError, match="no chat template") as caught:
-        engine.template()
+        engine.template(renderer())
     assert "--chat-template" in str(caught.value.hint)
-    assert engine.template("{{ messages[0].content }}").render([{"role": "user", "content": "hi"}]) == "hi"
+    assert engine.template(renderer(), "{{ messages[0].content }}").render([{"role": "user", "content": "hi"}]) == "hi"
     engine.close()
 
 

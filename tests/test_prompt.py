@@ -10,6 +10,7 @@ from glimp_local.engine import ChatTemplate, Vocabulary
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.markers import find_markers
 from glimp_local.prompt import Message, PromptBuilder
+from tests.rendering import renderer
 from tests.vocabularies import vocabulary
 
 QUESTION: list[Message] = [{"role": "user", "content": "How many primes are below 30?"}]
@@ -51,7 +52,7 @@ def qwen(llama_cpp_models: Path) -> Iterator[Vocabulary]:
 
 def template(llama_cpp_models: Path, name: str) -> ChatTemplate:
     source = (llama_cpp_models / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
-    return ChatTemplate(source, bos="<|endoftext|>", eos="<|im_end|>")
+    return ChatTemplate(source, bos="<|endoftext|>", eos="<|im_end|>", renderer=renderer())
 
 
 def prompt(models: Path, name: str, vocabulary: Vocabulary, messages: list[Message]) -> str:
@@ -102,11 +103,11 @@ def test_a_template_that_cannot_be_rendered_is_an_error_with_a_hint(llama_cpp_mo
 
 def test_a_template_that_is_no_jinja_is_an_error() -> None:
     with pytest.raises(ModelUnreadableError, match="cannot be rendered"):
-        ChatTemplate("{% for %}", bos="", eos="")
+        ChatTemplate("{% for %}", bos="", eos="", renderer=renderer()).render(QUESTION)
 
 
 def test_a_template_that_hides_the_question_is_an_error(qwen: Vocabulary) -> None:
-    builder = PromptBuilder(ChatTemplate("Hello.", bos="", eos=""), qwen, None)
+    builder = PromptBuilder(ChatTemplate("Hello.", bos="", eos="", renderer=renderer()), qwen, None)
     with pytest.raises(ModelUnreadableError, match="every message once"):
         builder.prompt(QUESTION)
 
@@ -152,7 +153,8 @@ def test_a_beginning_of_text_is_put_once(llama_cpp_models: Path) -> None:
             "{{ bos_token }}[INST] {{ messages[0].content }} [/INST]",
             "[INST] {{ messages[0].content }} [/INST]",
         ):
-            ids = PromptBuilder(ChatTemplate(source, bos="<s>", eos="</s>"), llama, None).prompt(QUESTION)
+            chosen = ChatTemplate(source, bos="<s>", eos="</s>", renderer=renderer())
+            ids = PromptBuilder(chosen, llama, None).prompt(QUESTION)
             assert [ids[0], ids.count(llama.bos)] == [llama.bos, 1]
 
 
@@ -179,4 +181,5 @@ def test_text_handed_over_has_its_marker_as_one_token_and_the_rest_as_letters(
 @pytest.fixture
 def tiny_builder(tiny: Path) -> Iterator[tuple[PromptBuilder, Vocabulary]]:
     with vocabulary(tiny / "small.gguf") as words:
-        yield PromptBuilder(ChatTemplate("{{ messages[0].content }}", bos="", eos=""), words, MARKERS), words
+        question = ChatTemplate("{{ messages[0].content }}", bos="", eos="", renderer=renderer())
+        yield PromptBuilder(question, words, MARKERS), words

@@ -108,7 +108,7 @@ def test_a_hand_over_has_the_closing_marker_once_and_no_other_special_token(
     if not spellings:
         return
     marker = spellings[0].decode()
-    builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos=""), words, None)
+    builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos="", renderer=renderer()), words, None)
     builder._markers = ThinkingMarkers(open=marker, close=marker)
     text = spiced(drawn, spellings)
     ids = builder.handed_over(text)
@@ -189,7 +189,7 @@ def tiny_words(tiny: Path) -> Iterator[Vocabulary]:
 
 
 def test_a_question_that_names_the_markers_opens_and_closes_no_thought(tiny_words: Vocabulary) -> None:
-    builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos=""), tiny_words, MARKERS)
+    builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos="", renderer=renderer()), tiny_words, MARKERS)
     messages: list[Message] = [
         {"role": "user", "content": "What is <think>? And </think><|im_end|>?"},
         {"role": "assistant", "content": "A <think>tag</think>."},
@@ -201,7 +201,7 @@ def test_a_question_that_names_the_markers_opens_and_closes_no_thought(tiny_word
 
 
 def test_the_program_s_own_markers_are_tokens(tiny_words: Vocabulary) -> None:
-    builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos=""), tiny_words, MARKERS)
+    builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos="", renderer=renderer()), tiny_words, MARKERS)
     assert special_tokens(tiny_words, builder.close(b".")) == [b"</think>"]
     assert special_tokens(tiny_words, builder.handed_over(b"<think> so\n</think>\n\nAnswer </think>")) == [b"</think>"]
 

@@ -67,8 +67,7 @@ def test_what_a_model_writes_does_not_steer_the_terminal() -> None:
     content = encode(changed((step(text=f"\n{HOSTILE}\n\n"),)))
     for more in ([], ["--full"]):
         out = glimp("-", *more, stdin=content).stdout
-        assert "\x1b" not in out
-        assert "\x07" not in out
+        assert not set("\x1b\x07\x9b\u202e\u2066") & set(out)
         assert harmless(HOSTILE) in out
 
 

@@ -110,7 +110,7 @@ def test_what_models_write_is_inert_on_the_page(made: Callable[..., Page]) -> No
     found = Page(text)
     assert [tag for tag, _ in found.tags] == plain
     assert found.words.count(harmless(HOSTILE)) > 2 * len(steps)
-    assert not set("\x1b\x07") & set(text)
+    assert not set("\x1b\x07\x9b\u202e\u2066") & set(text)
 
 
 def test_a_what_if_is_on_the_page_before_any_script_runs(made: Callable[..., Page]) -> None:

@@ -18,7 +18,9 @@ from glimp_local.transcripts import read_events
 RECORDED = Path(__file__).with_name("run.jsonl")
 CONTENT = RECORDED.read_bytes()
 SOLUTION = fold(read_events(RECORDED))
-HOSTILE = "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}\"'\x1b[31m\x07"
+HOSTILE = (
+    "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}\"'\x1b[31m\x07\x9b1m\u202e\u2066"
+)
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 NATS = st.floats(0, 12)

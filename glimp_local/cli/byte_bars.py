@@ -18,6 +18,8 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from glimp_local.controls import harmless, one_line
+
 
 class _Bars(Progress):
     """The bars, and below them how long is still waited."""
@@ -52,7 +54,7 @@ class ByteBars:
     def say(self, message: str) -> None:
         """Show a sentence of our own."""
         if not self._quiet:
-            self._console.print(f"glimp: {message}", markup=False)
+            self._console.print(harmless(f"glimp: {message}"), markup=False)
 
     def wait(self, why: str, seconds: float) -> None:
         """Say why it is waited, and wait; the seconds left are counted down on a terminal."""
@@ -69,7 +71,7 @@ class ByteBars:
             self.say(f"{name}: going on from {decimal(done_bytes)}" if done_bytes else f"{name}: {decimal(size_bytes)}")
         task = self._tasks.get(name)
         if task is None:
-            task = self._tasks[name] = self._progress.add_task(name.rpartition("/")[2], total=size_bytes)
+            task = self._tasks[name] = self._progress.add_task(one_line(name.rpartition("/")[2]), total=size_bytes)
         self._progress.reset(task, completed=done_bytes)  # what was there already has no rate
         began = monotonic()
 

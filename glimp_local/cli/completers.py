@@ -8,6 +8,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
+from glimp_local.controls import one_line
 from glimp_local.errors import GlimpError
 
 PROBLEMS = ("builtin", "gsm8k", "math500", "aime24", "aime25")
@@ -24,7 +25,8 @@ def complete_pair(ctx: click.Context, param: click.Parameter, incomplete: str) -
         pairs = load_catalogue(ctx.params.get("models_file")).pairs
     except GlimpError:
         return []
-    return [CompletionItem(name, help=pair.description) for name, pair in pairs.items() if name.startswith(incomplete)]
+    found = {name: one_line(pair.description) for name, pair in pairs.items() if name.startswith(incomplete)}
+    return [CompletionItem(name, help=description) for name, description in found.items()]
 
 
 def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text as Line
 
+from glimp_local.controls import harmless, one_line
 from glimp_local.events import (
     AnyEvent,
     Finished,
@@ -101,13 +102,13 @@ class Display:
 
     def loading(self, model: Model, path: Path, fraction: float) -> None:
         """Tell how much of a model is loaded."""
-        self._what = f"loading {model} {path.name} {fraction:.0%}"
+        self._what = f"loading {model} {one_line(path.name)} {fraction:.0%}"
 
     def loaded(self, descriptions: dict[Model, str], plan: str) -> None:
         """Tell what was loaded, where it runs, and what memory it takes."""
         if self._thoughts and not self._quiet:
             for line in (*(f"{model}: {description}" for model, description in descriptions.items()), plan):
-                self._console.print(Line(line, style="dim"))
+                self._console.print(Line(one_line(line), style="dim"))
         self._what = "reading the problem"
 
     def show(self, event: AnyEvent) -> None:  # noqa: C901 - one short case an event
@@ -151,7 +152,7 @@ class Display:
 
     def say(self, message: str) -> None:
         """Show a sentence of our own."""
-        self._console.print(Line(f"glimp: {message}"))
+        self._console.print(Line(harmless(f"glimp: {message}")))
 
     def _print_step(self, step: StepStarted, text: str) -> None:
         # Dedented: the first line keeps its place beside the others.
@@ -166,6 +167,7 @@ class Display:
 
     def _row(self, step: StepStarted, text: str) -> RenderableType:
         """Put a step's text beside its heading; in a file, where nothing is wrapped, behind it."""
+        text = harmless(text)
         if not self._console.is_terminal:
             heading = _heading(step)
             return heading.append(text.replace("\n", f"\n{'│ ':>{heading.cell_len}}"))

@@ -11,6 +11,7 @@ from rich.console import Console
 from glimp_local.bench.bench import objection
 from glimp_local.bench.problems import Problem
 from glimp_local.cli.interrupts import Interrupts
+from glimp_local.controls import harmless
 from glimp_local.errors import CancelledError
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import Model, PolicyName
@@ -50,5 +51,5 @@ def say_notices(pair: Pair, problems: Sequence[Problem], instruction: str, conso
     """Say, and give, what there is to know of a pair, and whether the problems are for it."""
     notices = [notice for notice in (*pair.notices, objection(pair, problems, instruction)) if notice is not None]
     for notice in notices:
-        console.print(f"glimp: {notice}", markup=False)
+        console.print(harmless(f"glimp: {notice}"), markup=False)
     return notices

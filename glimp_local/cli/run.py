@@ -9,9 +9,12 @@ from typing import Any
 from glimp_local import crash_notes
 from glimp_local.cli.display import Display
 from glimp_local.cli.interrupts import Interrupts
+from glimp_local.cli.terminal import shown_safely, write_json
+from glimp_local.controls import harmless
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.pair import load_pair
+from glimp_local.renderer import Renderer
 from glimp_local.routing import Model
 from glimp_local.session import Session
 from glimp_local.transcripts import EventLog
@@ -26,13 +29,19 @@ _EXIT_CODES: dict[FinishReason, int] = {
 }
 
 
-def run(problem: str, settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> int:
-    """Solve a problem the way the flags say; give the exit code."""
+def run(
+    problem: str,
+    settings: dict[str, Any],
+    options: dict[Model, dict[str, Any]],
+    flags: dict[str, Any],
+    renderer: Renderer,
+) -> int:
+    """Solve a problem the way the flags say; return the exit code."""
     interrupts = Interrupts()
     try:
-        return _solve(problem, settings, options, flags, interrupts)
+        return _solve(problem, settings, options, flags, renderer=renderer, interrupts=interrupts)
     except CancelledError as error:  # while the models were loading
-        sys.stderr.write(f"glimp: {error}\n")
+        sys.stderr.write(harmless(f"glimp: {error}\n"))
         return interrupts.exit_code or error.exit_code
     finally:
         interrupts.ignore()
@@ -43,6 +52,8 @@ def _solve(
     settings: dict[str, Any],
     options: dict[Model, dict[str, Any]],
     flags: dict[str, Any],
+    *,
+    renderer: Renderer,
     interrupts: Interrupts,
 ) -> int:
     display = Display(thoughts=flags["thoughts"], quiet=flags["quiet"])
@@ -59,6 +70,7 @@ def _solve(
                 cancel=interrupts.cancel,
                 on_progress=display.loading,
                 engine_options=options,
+                renderer=renderer,
                 **settings,
             )
         )
@@ -78,7 +90,7 @@ def _solve(
             if not isinstance(event, Text):
                 events.append(event)
             if flags["as_jsonl"]:
-                _write_line(encode(event))
+                write_json(encode(event))
             elif not flags["as_json"]:
                 answer.take(event)
             display.show(event)
@@ -87,7 +99,7 @@ def _solve(
     if pair.history is not None:
         pair.history.add(finished.stats.entropies_nats)
     if flags["as_json"]:
-        _write_line(encode(fold(events)))
+        write_json(encode(fold(events)))
     return _exit_code(finished, log, display, interrupts)
 
 
@@ -95,11 +107,6 @@ def _kept(flags: dict[str, Any]) -> str:
     """Say where what is written would be if the process were ended at once; --json is printed at the end alone."""
     places = [*([] if flags["as_json"] else ["on stdout"]), *([f"in {flags['save']}"] if flags["save"] else [])]
     return f"what was written is {' and '.join(places)}" if places else ""
-
-
-def _write_line(line: bytes) -> None:
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def _exit_code(finished: Finished, log: EventLog | None, display: Display, interrupts: Interrupts) -> int:
@@ -139,5 +146,5 @@ class _AnswerStream:
         if self._on_terminal:
             self._display.pause()
         self._last = text
-        sys.stdout.write(text)
+        sys.stdout.write(shown_safely(text))
         sys.stdout.flush()

@@ -21,6 +21,7 @@ from glimp_local.cli.bench import folder_of
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.loading import loaded, say_notices
 from glimp_local.cli.progress import RunProgress
+from glimp_local.controls import harmless
 from glimp_local.errors import CancelledError
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
@@ -83,7 +84,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
         except CancelledError:
             stopped = "interrupted"
         for failure in bench.failures:
-            says.print(f"glimp: not kept: {failure}", markup=False)
+            says.print(harmless(f"glimp: not kept: {failure}"), markup=False)
         if bench.failures:
             says.print(f"glimp: {len(bench.failures):,} runs failed; the same command does them again", markup=False)
             code = 1
@@ -94,7 +95,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
         try:
             report = Report(title, flags["command"], arms, log, bench.tasks, notices=notices)
         except ValueError as error:
-            says.print(f"glimp: no report yet: {error}", markup=False)
+            says.print(harmless(f"glimp: no report yet: {error}"), markup=False)
             return code
         report.write(folder)
     _show(report)
@@ -108,18 +109,18 @@ def _show(report: Report) -> None:
         sys.stdout.write(report.markdown())
         return
     console = Console(highlight=False)
-    console.print(report.title, style="bold", markup=False)
-    console.print(*report.about, sep="\n", markup=False)
+    console.print(harmless(report.title), style="bold", markup=False)
+    console.print(*map(harmless, report.about), sep="\n", markup=False)
     for table in report.tables:
         drawn = Table(title=table.heading, title_justify="left", title_style="bold", box=None, pad_edge=False)
         for number, column in enumerate(table.columns):
             drawn.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=not number)
         for row in table.rows:
-            drawn.add_row(*row)
+            drawn.add_row(*map(harmless, row))
         console.print()
         console.print(drawn)
     console.print()
     console.print(LEGEND, style="dim", markup=False)
     console.print("\nIn words", style="bold")
     for said in [*report.verdict, *report.notes]:
-        console.print(f"• {said}", markup=False)
+        console.print(harmless(f"• {said}"), markup=False)

@@ -19,6 +19,7 @@ from glimp_local.bench.runs import Look, Looks
 from glimp_local.calibration import FEW, SHARES, Cut, cuts
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.loading import loaded, say_notices
+from glimp_local.cli.terminal import shown_safely, write_json
 from glimp_local.config import user_file
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import Solution, fold
@@ -64,7 +65,7 @@ def run(
     with loaded(settings, options, flags, "share") as (pair, interrupts):
         found = _calibrate(pair, problems, pair.config.share if share is None else share, flags, interrupts)
     if flags["as_json"]:
-        sys.stdout.write(msgspec.json.encode(found).decode() + "\n")
+        write_json(msgspec.json.encode(found))
     else:
         _show(found)
     return 0
@@ -166,4 +167,4 @@ def _show(found: Calibration) -> None:
         lines.append(f"Written into {found.written}: {wanted}.")
     else:
         lines.append(f"--write puts the threshold of --share into your models.toml: {wanted}.")
-    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.write(shown_safely("\n".join(lines) + "\n"))

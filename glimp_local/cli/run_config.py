@@ -9,6 +9,7 @@ import msgspec
 import tomlkit
 
 from glimp_local.choice import default_pair
+from glimp_local.cli.terminal import shown_safely, write_json
 from glimp_local.config import Catalogue, load_catalogue, packaged_file
 from glimp_local.places import places
 from glimp_local.provenance import Setting, settings
@@ -31,7 +32,7 @@ def show_places(place: str | None, models_file: Path | None, *, as_json: bool) -
     """Print all places, or one of them."""
     found = places(models_file)
     if as_json:
-        click.echo(msgspec.json.encode(found, enc_hook=str))
+        write_json(msgspec.json.encode(found, enc_hook=str))
         return
     paths = {
         "models": (found.models_file, "your models.toml"),
@@ -40,11 +41,11 @@ def show_places(place: str | None, models_file: Path | None, *, as_json: bool) -
         "hub": (found.hub_cache, "models downloaded from the hub"),
     }
     if place is not None:
-        click.echo(paths[place][0])
+        click.echo(shown_safely(str(paths[place][0])))
         return
     for name, (path, what) in paths.items():
         there = "" if path.exists() else " (not there yet)"
-        click.echo(f"{name:<9} {path}{there}: {what}")
+        click.echo(shown_safely(f"{name:<9} {path}{there}: {what}"))
 
 
 def show_settings(pair: str | None, models_file: Path | None, *, everything: bool, as_json: bool) -> None:
@@ -58,13 +59,13 @@ def show_settings(pair: str | None, models_file: Path | None, *, everything: boo
         source = click.get_current_context().get_parameter_source("pair")
         chosen_by = "environment" if source is click.core.ParameterSource.ENVIRONMENT else "argument"
     if as_json:
-        click.echo(msgspec.json.encode(Shown(name, chosen_by, found), enc_hook=str))
+        write_json(msgspec.json.encode(Shown(name, chosen_by, found), enc_hook=str))
         return
     lines = [_default(catalogue, name, chosen_by), "", f"[{tomlkit.key(['pairs', name]).as_string()}]"]
     lines += [_line(setting) for setting in found if everything or setting.origin]
     if not everything:
         lines += ["", "# All else is as it is by default: glimp config show --all prints that, too."]
-    click.echo("\n".join(lines))
+    click.echo(shown_safely("\n".join(lines)))
 
 
 def _default(catalogue: Catalogue, name: str, chosen_by: str) -> str:

@@ -7,12 +7,13 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
+from glimp_local.cli.terminal import write_json
+from glimp_local.controls import harmless
 from glimp_local.examination import Examination, examine
 from glimp_local.finding import Finding, Level
 from glimp_local.privacy import without_names
@@ -38,7 +39,7 @@ def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: d
     found = examine(flags["models_file"], flags["name"])
     if flags["as_json"]:
         report = msgspec.to_builtins(found) | {"tuning": msgspec.to_builtins(tuning)}
-        sys.stdout.write(msgspec.json.encode(without_names(report, _paths(found))).decode() + "\n")
+        write_json(msgspec.json.encode(without_names(report, _paths(found))))
     else:
         _show(found, says)
     undone = any(finding.level == "needs doing" for finding in found.findings)
@@ -51,7 +52,11 @@ def _show(found: Examination, says: list[str]) -> None:
     machine = "; ".join(filter(None, (f"glimp {found.glimp}", found.python, found.system, found.machine)))
     undone = sum(finding.level == "needs doing" for finding in found.findings)
     summary = {0: "Nothing needs doing.", 1: "1 thing needs doing."}.get(undone, f"{undone} things need doing.")
-    shown = partial(without_names, paths=_paths(found))
+    paths = _paths(found)
+
+    def shown(text: str) -> str:
+        return harmless(without_names(text, paths))
+
     findings = [_lines(finding, columns, shown) for finding in found.findings]
     lines = [shown(machine), "", *findings, "", summary, "", *map(shown, says)]
     click.echo("\n".join(lines), color=colour)

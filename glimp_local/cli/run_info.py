@@ -12,7 +12,7 @@ from rich.filesize import decimal
 from glimp_local import comparison, model_files
 from glimp_local.cli.model_names import named
 from glimp_local.config import Catalogue, ModelSource, load_catalogue, path_of
-from glimp_local.controls import harmless_json, one_line
+from glimp_local.controls import harmless, harmless_json, one_line
 from glimp_local.errors import ModelMissingError, UsageError
 from glimp_local.fatal_headers import refuse_fatal
 from glimp_local.gguf_header import read_header
@@ -109,7 +109,7 @@ def _cut(text: str, width: int = _WIDEST) -> str:
 
 def _files(found: ModelInfo) -> str:
     parts = f" in {len(found.parts)} files" if len(found.parts) > 1 else ""
-    return f"{found.path} ({decimal(found.size_bytes)}{parts})"
+    return f"{harmless(str(found.path))} ({decimal(found.size_bytes)}{parts})"
 
 
 def _rows(found: ModelInfo) -> dict[str, str]:

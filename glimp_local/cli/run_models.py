@@ -103,7 +103,7 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
     if as_json:
         _print(Pull(pulled))
     if not quiet:
-        click.echo(_next(catalogue, names, pulled), err=True)
+        click.echo(harmless(_next(catalogue, names, pulled)), err=True)
 
 
 def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> bool:
@@ -162,9 +162,9 @@ def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bo
         for file in files or []:
             users = [pair for pair, source in sources(catalogue) if (source.repo, source.file) == (repo, file)]
             if others := [pair for pair in dict.fromkeys(users) if pair != name]:
-                click.echo(f"glimp: {repo}/{file} is of {', '.join(others)}, too", err=True)
+                click.echo(harmless(f"glimp: {repo}/{file} is of {', '.join(others)}, too"), err=True)
     if not yes:
-        click.confirm(f"remove {', '.join(removed)} from {hub_cache.root()}?", abort=True, err=True)
+        click.confirm(harmless(f"remove {', '.join(removed)} from {hub_cache.root()}?"), abort=True, err=True)
     freed = remove(
         {
             repo: None if files is None else [part for file in files for part in part_names(file)]
@@ -174,7 +174,7 @@ def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bo
     if as_json:
         _print(Removal(removed, freed))
     else:
-        click.echo(f"removed {', '.join(removed)}: {decimal(freed)} are free again", err=True)
+        click.echo(harmless(f"removed {', '.join(removed)}: {decimal(freed)} are free again"), err=True)
 
 
 def _wanted(catalogue: Catalogue, name: str, wait: Wait) -> list[ModelSource]:

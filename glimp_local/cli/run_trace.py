@@ -15,6 +15,7 @@ from rich.text import Text as Line
 from glimp_local import trace
 from glimp_local.cli.display import COLOURS
 from glimp_local.cli.notes import tell
+from glimp_local.cli.terminal import write_json
 from glimp_local.controls import harmless, one_line
 from glimp_local.errors import UsageError
 from glimp_local.events import Step
@@ -43,8 +44,7 @@ def run(content: bytes, name: str, flags: dict[str, Any]) -> None:
     if flags["as_json"]:
         for number, found in runs:
             what_if = None if threshold is None else trace.what_if(found.steps, threshold)
-            sys.stdout.buffer.write(trace.as_json(found, number, what_if) + b"\n")
-        sys.stdout.buffer.flush()
+            write_json(trace.as_json(found, number, what_if))
     elif flags["html"] is None:
         view = _View(full=flags["full"], threshold=threshold)
         if len(runs) > 1 and runs[0][1].arm is not None and not flags["full"]:

@@ -33,7 +33,7 @@ Exit codes:
   0    the answer is complete
   1    an error
   2    a flag, an input or a models.toml that cannot be used
-  3    a model is missing or unreadable
+  3    a model is missing or unreadable, or its chat template fails
   4    a budget (tokens, context) was spent before the answer was complete
   6    llama.cpp, or the system, ended the process; what was written is on stdout and in --save
   130  interrupted (143 by SIGTERM); what was written is on stdout and in --save
@@ -66,9 +66,12 @@ def solve(**flags: Any) -> None:
     _check_save(flags["save"], flags["file"])
     if flags["as_json"] and flags["as_jsonl"]:
         raise UsageError("--json and --jsonl exclude each other")
-    from glimp_local.cli.run import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+    from glimp_local.renderer import Renderer  # noqa: PLC0415 - only for flags that are right
 
-    sys.exit(run(problem, settings, engine_options(flags), flags))
+    with Renderer() as renderer:  # now: it starts while llama.cpp is loaded
+        from glimp_local.cli.run import run  # noqa: PLC0415 - loads llama.cpp
+
+        sys.exit(run(problem, settings, engine_options(flags), flags, renderer))
 
 
 def _read_problem(file: str | None, text: str | None) -> str:

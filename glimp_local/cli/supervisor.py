@@ -109,8 +109,6 @@ def _begin(notes: int, alive: int) -> None:
     for end in (notes, alive):
         os.set_inheritable(end, False)
     crash_notes.open_to(notes)
-    # Before it aborts, llama.cpp would start a debugger on itself, which may take its time, or download symbols.
-    os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     threading.Thread(target=_end_with_parent, args=(alive,), name="glimp parent", daemon=True).start()
 
 

@@ -59,6 +59,8 @@ def _not_loaded(error: BaseException) -> BindingError:
 
 _WANT_OF_MEMORY = ("failed to map segment", "annot allocate memory", "annot create shared object descriptor")
 _check_address_space()
+# Before it aborts, llama.cpp would start a debugger on itself, which may take its time, or download symbols.
+os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 try:
     import llama_cpp
     import llama_cpp._ggml

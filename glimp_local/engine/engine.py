@@ -35,6 +35,7 @@ from glimp_local.errors import CancelledError, ContextFullError, DecodeError, Gl
 from glimp_local.fatal_headers import refuse_fatal
 from glimp_local.gguf_header import read_header
 from glimp_local.hardware import cpus
+from glimp_local.renderer import Renderer
 
 _TINY_BYTES = 64_000_000
 """Below this size a model decodes a token in less time than two threads need to meet at their barriers."""
@@ -215,10 +216,10 @@ class Engine:
         count = lib.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace") if count >= 0 else None
 
-    def template(self, source: str | None = None) -> ChatTemplate:
-        """Give the model's chat template, or `source` in its place.
+    def template(self, renderer: Renderer, source: str | None = None) -> ChatTemplate:
+        """Return the model's chat template, or `source` in its place.
 
-        Raises ModelUnreadableError where there is none or it is no valid Jinja.
+        Raises ModelUnreadableError if there is none.
         """
         if source is None:
             raw = lib.llama_model_chat_template(self._model, None)
@@ -229,7 +230,8 @@ class Engine:
                 )
             source = raw.decode("utf-8", "replace")
         spelled = self.vocabulary.spelled
-        return ChatTemplate(source, bos=spelled(self.vocabulary.bos), eos=spelled(self.vocabulary.eos))
+        bos, eos = spelled(self.vocabulary.bos), spelled(self.vocabulary.eos)
+        return ChatTemplate(source, bos=bos, eos=eos, renderer=renderer)
 
     def set_sampling(self, settings: SamplingSettings, seed: int) -> None:
         """Choose how `sample` draws, beginning a new stream of random numbers."""

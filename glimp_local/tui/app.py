@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.filter import LineFilter
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Footer, Static
@@ -36,6 +37,7 @@ from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.driver import CachesLost, Driver, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
+from glimp_local.tui.filter import Harmless
 from glimp_local.tui.frames import Frames
 from glimp_local.tui.panel import SidePanel
 from glimp_local.tui.steps import Line
@@ -46,6 +48,7 @@ _BUSY_SECONDS = 1 / 30
 """So long at most the keys wait for a frame."""
 _PANEL_SECONDS = 1.0
 """The figures beside the conversation are drawn anew so often; after a step, with the next frame."""
+_HARMLESS = Harmless()
 _MOVE = 0.05
 """A key moves the threshold by so many nats, or the share by so much."""
 
@@ -112,6 +115,10 @@ class ChatApp(App[None]):
         if self.current_theme.dark:
             return {"small": "#4aa3ff", "large": "#ff9d2e"}
         return {"small": "#0060c0", "large": "#b85c00"}
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Let nothing but Textual's own escapes reach the terminal, whatever widget it is in."""
+        return [*super().get_line_filters(), _HARMLESS]
 
     @property
     def saved(self) -> SessionLog:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from rich.text import Text
 from textual import events, on
 from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
+
+from glimp_local.controls import harmless
 
 
 class Composer(TextArea):
@@ -73,6 +76,10 @@ class Composer(TextArea):
         self.revise(text)
         if not instead:
             self.stop_revising()
+
+    def get_line(self, line_index: int) -> Text:
+        """Draw a line harmless; what is sent stays as it was written or pasted."""
+        return Text(harmless(self.document.get_line(line_index)), end="", no_wrap=True)
 
     def action_send(self) -> None:
         """Send what is written; it stays until the application takes it."""

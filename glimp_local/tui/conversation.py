@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
-from glimp_local.controls import harmless
+from glimp_local.controls import harmless, one_line
 from glimp_local.events import (
     Answer,
     AnyEvent,
@@ -143,7 +143,7 @@ class TurnView:
 
     async def note(self, message: str) -> Widget:
         """Show a sentence of our own."""
-        widget = Static(Content(message), classes="notice")
+        widget = Static(Content(harmless(message)), classes="notice")
         await self._add(widget)
         return widget
 
@@ -285,13 +285,16 @@ class Conversation(VerticalScroll, can_focus=True):
             Content("Esc stops them · F1 shows all keys · Ctrl+P all commands"),
         ]
         if pair is not None and pair.config.only:
-            lines += [Content(), Content(f"This pair, {pair.name}, can do {pair.config.only} and nothing else.")]
+            lines += [
+                Content(),
+                Content(one_line(f"This pair, {pair.name}, can do {pair.config.only} and nothing else.")),
+            ]
             if pair.offer is not None:
-                lines.append(Content(f"One that reasons about anything: {pair.offer}"))
+                lines.append(Content(one_line(f"One that reasons about anything: {pair.offer}")))
         if pair is not None and pair.config.example:
             lines.append(Content("↑ puts an example into the box, Enter asks it."))
         if pair is not None:
-            lines += [Content(), Content(pair.plan.line()).stylize("dim")]
+            lines += [Content(), Content(one_line(pair.plan.line())).stylize("dim")]
         await self.mount(Static(Content("\n").join(lines), classes="welcome"))
 
     async def begin(self, question: str) -> TurnView:
@@ -314,7 +317,7 @@ class Conversation(VerticalScroll, can_focus=True):
 
     async def note(self, message: str, *, error: bool = False) -> None:
         """Show a sentence of our own below the last turn."""
-        await self.mount(Static(Content(message), classes="notice error" if error else "notice"))
+        await self.mount(Static(Content(harmless(message)), classes="notice error" if error else "notice"))
 
     @property
     def chosen(self) -> StepBlock | AnswerBlock | None:

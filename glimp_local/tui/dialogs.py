@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 
 from glimp_local import model_files
 from glimp_local.config import Catalogue, ModelSource, PairConfig
+from glimp_local.controls import harmless, one_line
 from glimp_local.errors import GlimpError, ModelMissingError
 from glimp_local.routing import Model
 
@@ -93,7 +94,7 @@ class PairScreen(ModalScreen[str | None]):
             box.border_subtitle = "Enter takes one, Esc closes"
             if self._problem is not None:
                 hint = f"\n{self._problem.hint}" if self._problem.hint else ""
-                yield Static(Content(f"{self._problem}{hint}"), classes="notice error")
+                yield Static(Content(harmless(f"{self._problem}{hint}")), classes="notice error")
             yield OptionList(*self._options())
             yield Static("", id="advice")
 
@@ -104,7 +105,7 @@ class PairScreen(ModalScreen[str | None]):
         for name, pair in self._pairs.items():
             lack = _missing(name, pair)
             self._advice[name] = "" if lack is None else f"Not on this machine. To get it: {lack.hint}"
-            text = Content.assemble((name, "bold"), " ", pair.description)
+            text = Content.assemble((one_line(name), "bold"), " ", one_line(pair.description))
             away = Content.assemble(text, " (not here yet)").stylize("dim")
             (missing if lack else ready).append(Option(away if lack else text, id=name))
         return [*ready, *missing]
@@ -112,7 +113,7 @@ class PairScreen(ModalScreen[str | None]):
     @on(OptionList.OptionHighlighted)
     def advise(self, event: OptionList.OptionHighlighted) -> None:
         """Say how to get the pair under the cursor."""
-        self.query_one("#advice", Static).update(Content(self._advice[event.option.id or ""]))
+        self.query_one("#advice", Static).update(Content(harmless(self._advice[event.option.id or ""])))
 
     @on(OptionList.OptionSelected)
     def choose(self, event: OptionList.OptionSelected) -> None:

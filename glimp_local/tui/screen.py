@@ -14,6 +14,7 @@ from textual.driver import Driver
 from textual.theme import BUILTIN_THEMES
 
 from glimp_local import caches, crash_notes
+from glimp_local.controls import harmless
 from glimp_local.errors import UsageError
 from glimp_local.saved import SessionLog
 from glimp_local.tui import status
@@ -72,7 +73,7 @@ def _say(told: Told) -> None:
             case MovingCaches():
                 click.echo(status.moving(told.size_bytes, to_disk=told.to_disk), err=True)
             case CachesLost(error) | Failed(error):
-                click.echo(f"{error}. {error.hint}" if error.hint else str(error), err=True)
+                click.echo(harmless(f"{error}. {error.hint}" if error.hint else str(error)), err=True)
             case _:
                 pass
 

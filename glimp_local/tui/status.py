@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glimp_local.caches import megabytes
+from glimp_local.controls import one_line
 from glimp_local.events import Stats
 from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Model
@@ -16,11 +17,15 @@ _BAR = 20
 def loading(model: Model, path: Path, fraction: float) -> str:
     """Say how far a model's file is loaded."""
     bar = "━" * round(fraction * _BAR) + "╺" * (_BAR - round(fraction * _BAR))
-    return f"loading {model} {bar} {fraction:.0%} · {path.name}, {path.stat().st_size / 1e6:,.0f} MB"
+    return f"loading {model} {bar} {fraction:.0%} · {one_line(path.name)}, {path.stat().st_size / 1e6:,.0f} MB"
 
 
 def loaded(pair: Pair) -> str:
     """Say which models there are, and where they run."""
+    return one_line(_loaded(pair))
+
+
+def _loaded(pair: Pair) -> str:
     engines = [(LETTERS[model], pair.engines[model]) for model in MODELS if model in pair.engines]
     devices = {engine.device for _, engine in engines}
     if len(devices) == 1:
