@@ -23,6 +23,7 @@ from glimp_local.engine import ChatTemplate, Vocabulary
 from glimp_local.engine.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.lane import Lane
 from glimp_local.prompt import Message, PromptBuilder
+from tests.rendering import renderer
 from tests.vocabularies import vocabulary
 
 TEXTS = int(os.environ.get("GLIMP_SPELLINGS", "400"))
