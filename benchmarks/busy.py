@@ -59,8 +59,8 @@ def measure(setup: Setup) -> list[str]:
         f"llama-bench use {threads} threads throughout. Each reads prompts, and decodes behind {_DEPTH} tokens, for "
         f"{_SECONDS:g} seconds after {_SETTLING_SECONDS:g} seconds of settling in; llama-bench reads {_DEPTH} and "
         f"writes {_BENCH_TOKENS} tokens, so at less depth, after its own warm-up. A busy process is a loop in Python; "
-        f"another llama.cpp is llama-bench with {threads} threads on the small model. `adapting, of idle` is against `fixed` on the idle "
-        "machine, round by round."
+        f"another llama.cpp is llama-bench with {threads} threads on the small model. `adapting, of idle` is "
+        "against `fixed` on the idle machine, round by round."
     )
     columns = ("model", "beside it", "of", "adapting", "fixed", "llama-bench", "adapting, of idle", "aim")
     return [table(columns, rows), about]
