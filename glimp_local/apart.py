@@ -6,8 +6,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
+
+from glimp_local.errors import CancelledError
+
+_CRASHES = {
+    getattr(signal, name, None) for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
+}
+ON_WINDOWS = os.name == "nt"
+_WINDOWS_EXCEPTION, _WINDOWS_ABORT = 0xC0000000, 3
+_LOOK_SECONDS = 0.05
+"""How often `cancel` is looked at."""
 
 
 class Ending(NamedTuple):
@@ -18,8 +30,8 @@ class Ending(NamedTuple):
     """How it ended, in words."""
     last_words: str
     """The last line of its standard error."""
-    signal: str | None
-    """The name of the signal that ended it; None if none did."""
+    crashed: bool
+    """Did it end itself by what only a crash does? Somebody else's signal is none."""
     timed_out: bool
 
     @property
@@ -43,25 +55,43 @@ def environment() -> dict[str, str]:
 
 def ending(code: int) -> str:
     """Describe how a process ended, from its exit code."""
-    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with the code {code:#x}"
+    if code >= 0:
+        return f"ended with the code {code:#x}"
+    return f"ended by {signal.Signals(-code).name if -code in set(signal.Signals) else f'signal {-code}'}"
 
 
-def run(module: str, *arguments: str, seconds: float) -> Ending:
-    """Run a module of this package for at most `seconds`; never raises for what becomes of it."""
+def run(module: str, *arguments: str, seconds: float, cancel: threading.Event | None = None) -> Ending:
+    """Run a module of this package for at most `seconds`; raises CancelledError if `cancel` is set meanwhile.
+
+    It raises for nothing else. Ctrl-C at the terminal is for this process, which ends that one.
+    """
+    end = monotonic() + seconds
     try:
-        done = subprocess.run(  # noqa: S603 - our own module
+        process = subprocess.Popen(  # noqa: S603 - our own module
             [*command(module), *arguments],
             env=environment(),
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=seconds,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
-    except subprocess.TimeoutExpired as error:
-        return Ending(error.stdout or b"", f"there was no result in {seconds:g} seconds", "", None, timed_out=True)
     except OSError as error:
-        return Ending(b"", f"it could not be started: {error.strerror}", "", None, timed_out=False)
-    code = done.returncode
-    name = signal.Signals(-code).name if code < 0 else None
-    last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-    return Ending(done.stdout, ending(code), last, name, timed_out=False)
+        return Ending(b"", f"it could not be started: {error.strerror}", "", crashed=False, timed_out=False)
+    with process:
+        try:
+            while True:
+                try:
+                    output, says = process.communicate(timeout=_LOOK_SECONDS)
+                    break
+                except subprocess.TimeoutExpired as error:
+                    if cancel is not None and cancel.is_set():
+                        raise CancelledError("cancelled while llama.cpp was tried out") from None
+                    if monotonic() > end:
+                        words = f"there was no result in {seconds:g} seconds"
+                        return Ending(error.stdout or b"", words, "", crashed=False, timed_out=True)
+        finally:
+            process.kill()
+    code = process.returncode
+    crashed = -code in _CRASHES or (ON_WINDOWS and (code >= _WINDOWS_EXCEPTION or code == _WINDOWS_ABORT))
+    last = says.decode("utf-8", "replace").strip().rpartition("\n")[2]
+    return Ending(output, ending(code), last, crashed=crashed, timed_out=False)

@@ -30,6 +30,7 @@ _PACKAGES = ("llama-cpp-python", "numpy", "huggingface-hub", "textual", "click",
 _PREFIXES = ("GLIMP_", "HF_", "HUGGINGFACE_", "GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "XDG_", "TEXTUAL_")
 _VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TERM", "LANG", "LC_ALL", "PYTHONUTF8")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+_DRIVER = "update the GPU's driver, or rebuild llama-cpp-python for it; then glimp doctor tries again"
 _SCARCE = 0.1
 """Below this part of it that is free, memory is scarce."""
 
@@ -171,23 +172,27 @@ def _kernels() -> Judged[Verdict | None]:
     if verdict is None:
         # If llama.cpp does not start, its own subject says why.
         return None, [Finding("kernels", "to know", "llama.cpp's kernels could not be tried out")]
-    keep(verdict)
+    if verdict.is_certain:
+        keep(verdict)
     return verdict, [_of_verdict(verdict)]
 
 
 def _of_verdict(verdict: Verdict) -> Finding:
+    on_gpu = "'s GPU" if verdict.gpus else ""
     if verdict.failure is None:
-        return Finding("kernels", "fine", f"llama.cpp computes with {', '.join(TYPES)} on this machine")
+        return Finding("kernels", "fine", f"llama.cpp computes with {', '.join(TYPES)} on this machine{on_gpu}")
     command = rebuilding.portable_command(verdict.features)
     if verdict.choice is None:
         says = f"llama.cpp crashes on this machine, with every option tried: {verdict.failure}"
         return Finding("kernels", "needs doing", says, command)
     says = f"llama.cpp crashes on this machine with its usual options ({verdict.failure})"
     if not verdict.choice.gpu:
-        return Finding("kernels", "to know", f"{says}: without its GPU it works, so all work is on the CPU", REPORT)
+        return Finding("kernels", "to know", f"{says}: without its GPU it works, so all work is on the CPU", _DRIVER)
     lost = lost_speed()
-    rate = "" if lost is None else f"; a sound build would read prompts {lost[0]:.1f} times as fast, and write tokens"
-    rate += "" if lost is None else f" {lost[1]:.1f} times as fast"
+    rate = ""
+    if lost is not None:
+        rate = f"; with repacked weights (Q4_0, Q4_K) prompts would be read {lost[0]:.1f} times as fast"
+        rate += f", and tokens written {lost[1]:.1f} times as fast"
     return Finding(
         "kernels", "to know", f"{says}; without extra buffers it works, and they are not used{rate}", command
     )

@@ -62,8 +62,8 @@ def repacked() -> frozenset[str]:
     """Name the number types of which llama.cpp keeps matrices in an order of its own on this processor."""
     from glimp_local.engine import binding  # noqa: PLC0415 - as said above
 
-    verdict = proof.known()
-    if verdict is not None and verdict.choice is not None and not verdict.choice.extra_buffers:
+    choice = proof.chosen()
+    if choice is not None and not choice.extra_buffers:
         return frozenset()
     features = set(re.findall(r"(\w+) = 1\b", binding.system_info()))
     if "REPACK" not in features:

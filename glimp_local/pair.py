@@ -23,6 +23,7 @@ from glimp_local.config import (
 from glimp_local.drafting import PRIORS
 from glimp_local.economy import Economy
 from glimp_local.engine import REBUILD_FOR_CUDA, Engine
+from glimp_local.engine.binding import gpus_left_alone
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
 from glimp_local.gguf_header import read_header
 from glimp_local.history import EntropyHistory
@@ -91,7 +92,7 @@ class Pair:
 
     def _load_planned(self, paths: dict[Model, Path], on_progress: OnProgress | None) -> None:
         """Load the models as the plan says; where memory is short all the same, as a smaller one does."""
-        chosen_now = proof.settle()[1]
+        proof.settle(self.cancel)
         footprints = {model: footprint(read_header(path)) for model, path in paths.items()}
         machine, config = survey(), self.config
         self.plan = make_plan(footprints, config, machine)
@@ -120,7 +121,8 @@ class Pair:
             self.notices.append(f"{short}. So it was loaded with less: {self.plan.line()}")
         else:
             self.notices += self.plan.remarks(self.config)
-        self.notices += [chosen_now] if chosen_now else []
+        if news := proof.take_news():
+            self.notices.append(news)
         weights = {model: found.weights_bytes for model, found in footprints.items()}
         if len(weights) > 1 and weights["small"] > _LARGER * weights["large"]:
             self.notices.append("the small model is larger than the large one: are they the wrong way round?")
@@ -160,6 +162,12 @@ class Pair:
 
     def _check_offload(self) -> None:
         """Say it where layers were asked onto a GPU that llama.cpp does not see."""
+        if gpus_left_alone():
+            self.notices.append(
+                "llama.cpp crashed on this machine's GPU when it was tried out, so everything is on the CPU; after an "
+                "update of its driver, glimp doctor tries again"
+            )
+            return
         sources = (_source(self.name, self.config, model) for model in self.engines)
         wanted = [source.options.gpu_layers for source in sources]
         if any(isinstance(layers, int) and layers > 0 for layers in wanted) and not self.plan.gpus:

@@ -16,6 +16,7 @@ import importlib.util
 import platform
 import secrets
 import tempfile
+import threading
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -58,6 +59,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """llama.cpp's GPUs at that time."""
     features: str
     """What the build was compiled with, the processor's instructions above all."""
+    is_certain: bool = True
+    """Was the choice tried to its end, and are failures no matter of time? Else it is for now alone."""
 
     @property
     def choice(self) -> Choice | None:
@@ -96,22 +99,19 @@ class Paces(msgspec.Struct):
     token_seconds: float
 
 
-def prove() -> Verdict | None:
+def prove(cancel: threading.Event | None = None) -> Verdict | None:
     """Try llama.cpp out; None if it did not start or could not be tried, so that nothing is known.
 
-    Takes about half a second where all is well.
+    Takes about half a second if all is well. Raises CancelledError if `cancel` is set meanwhile.
     """
-    gpus, features = tuple[str, ...](), ""
+    gpus, features, is_certain = tuple[str, ...](), "", True
     attempts: list[Attempt] = []
     choices = [Choice(), Choice(extra_buffers=False)]
     while choices:
         choice = choices.pop(0)
-        with tempfile.TemporaryDirectory(prefix="glimp-") as folder:
-            ending = apart.run("glimp_local.proving", msgspec.json.encode(choice).decode(), folder, seconds=_SECONDS)
-        said = _read(ending.output)
-        if not said:
-            return None  # it did not even start
-        if not attempts:
+        ending = _run(choice, cancel=cancel)
+        said = [] if ending is None else _read(ending.output)
+        if said and not attempts:
             gpus, features = said[0].gpus, said[0].features
             if gpus:
                 choices += [Choice(gpu=False), Choice(extra_buffers=False, gpu=False)]
@@ -119,13 +119,29 @@ def prove() -> Verdict | None:
             attempts.append(Attempt(choice, None))
             break
         failure = next((record.failure for record in said if record.failure), None)
-        if failure is None and (ending.signal in {None, "SIGKILL"} and not ending.timed_out):
-            return None
+        if ending is None or not said or not (failure or ending.crashed or ending.timed_out):
+            if not attempts:
+                return None
+            # What was tried before crashed for certain: this one may do.
+            attempts.append(Attempt(choice, None))
+            is_certain = False
+            break
+        is_certain = is_certain and not ending.timed_out
         trying = [record.trying for record in said if record.trying]
         where = f" while multiplying {trying[-1]} matrices" if trying else ""
         words = f": {ending.last_words}" if ending.last_words and failure is None else ""
         attempts.append(Attempt(choice, f"{failure or ending.how}{where}{words}"))
-    return Verdict(tuple(attempts), gpus, features)
+    return Verdict(tuple(attempts), gpus, features, is_certain)
+
+
+def _run(choice: Choice, *more: str, cancel: threading.Event | None = None) -> apart.Ending | None:
+    """Try one choice; None if there is no folder for the models."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="glimp-", ignore_cleanup_errors=True) as folder:
+            spelled = msgspec.json.encode(choice).decode()
+            return apart.run("glimp_local.proving", spelled, folder, *more, seconds=_SECONDS, cancel=cancel)
+    except OSError:
+        return None
 
 
 def _read(output: bytes) -> list[Said]:
@@ -136,29 +152,59 @@ def _read(output: bytes) -> list[Said]:
     return said
 
 
-@cache
-def settle() -> tuple[Choice, str | None]:
-    """Return the load options to use in this process, and what is to be said of them if they were chosen just now.
+_settled: list[tuple[Choice, str | None]] = []
+"""What is used in this process, and what is still to be said of it; empty until it was settled."""
 
-    Raises BindingError if llama.cpp crashes whatever it is given.
+
+def settle(cancel: threading.Event | None = None) -> Choice:
+    """Return the load options to use in this process, tried out if that is not known yet.
+
+    Raises BindingError if llama.cpp crashes whatever it is given, CancelledError if `cancel` is set meanwhile.
     """
+    if not _settled:
+        _settled.append(_choose(cancel))
+    return _settled[0][0]
+
+
+def take_news() -> str | None:
+    """Return what is to be said of a choice that was made just now, once; None if there is nothing to say."""
+    if not _settled:
+        return None
+    choice, news = _settled[0]
+    _settled[0] = choice, None
+    return news
+
+
+def chosen() -> Choice | None:
+    """Return the load options of this process, or those that are known; None if nothing is."""
+    verdict = known()
+    return _settled[0][0] if _settled else verdict.choice if verdict else None
+
+
+def forget() -> None:
+    """Settle it again the next time."""
+    _settled.clear()
+
+
+def _choose(cancel: threading.Event | None) -> tuple[Choice, str | None]:
     from glimp_local.engine import binding  # noqa: PLC0415 - loads llama.cpp
 
     verdict, is_new = known(), False
     if verdict is None or verdict.gpus != tuple(binding.gpus()):
-        verdict, is_new = prove(), True
+        verdict, is_new = prove(cancel), True
         if verdict is None:  # nothing is known, and nothing speaks against it
             return Choice(), None
-        keep(verdict)
+        if verdict.is_certain:
+            keep(verdict)
     choice = verdict.choice
     if choice is None:
         raise BindingError(
             f"llama.cpp crashes on this machine, with every option tried: {verdict.failure}",
-            hint=rebuilding.portable_command(verdict.features),
+            hint=f"{rebuilding.portable_command(verdict.features)}; then glimp doctor tries again",
         )
     if not choice.gpu:
         binding.leave_gpus_alone()
-    return choice, describe(verdict) if is_new else None
+    return choice, describe(verdict) if is_new and choice.gpu else None
 
 
 def describe(verdict: Verdict) -> str | None:
@@ -168,7 +214,7 @@ def describe(verdict: Verdict) -> str | None:
         return None
     if not choice.gpu:
         return f"llama.cpp crashes on this machine's GPU ({verdict.failure}), so all work is on the CPU"
-    kernels = "AMX kernels crash" if "AMX_INT8" in verdict.features else "fastest kernels crash"
+    kernels = "fastest kernels, AMX's among them, crash" if "AMX_INT8" in verdict.features else "fastest kernels crash"
     return (
         f"llama.cpp's {kernels} on this machine ({verdict.failure}), so models are loaded without them, and prompts "
         f"are read more slowly; to build llama.cpp without them: {rebuilding.portable_command(verdict.features)}"
@@ -176,17 +222,15 @@ def describe(verdict: Verdict) -> str | None:
 
 
 def lost_speed() -> tuple[float, float] | None:
-    """Measure how many times as fast a build with sound repacking kernels would be: for prompts, and for one token.
+    """Measure how many times as fast repacked weights are: to read prompts with, and to write a token.
 
-    On matrices that the AMX kernels do not touch. None if those kernels crash, too.
+    On a type that llama.cpp repacks on most processors, and that its AMX kernels do not touch. None if it crashes, too.
     """
     found = []
     for extra_buffers in (True, False):
-        choice = msgspec.json.encode(Choice(extra_buffers=extra_buffers, gpu=False)).decode()
-        with tempfile.TemporaryDirectory(prefix="glimp-") as folder:
-            ending = apart.run("glimp_local.proving", choice, folder, "--pace", seconds=_SECONDS)
+        ending = _run(Choice(extra_buffers=extra_buffers, gpu=False), "--pace")
         try:
-            found.append(msgspec.json.decode(ending.output.strip().rpartition(b"\n")[2], type=Paces))
+            found.append(msgspec.json.decode(ending.output.strip().rpartition(b"\n")[2] if ending else b"", type=Paces))
         except msgspec.DecodeError:
             return None
     fast, slow = found

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import random
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import llama_cpp
+import psutil
 import pytest
 
 from glimp_local.config import EngineOptions
@@ -198,6 +202,57 @@ def test_a_neighbour_out_of_sight_is_noticed_by_the_seconds_alone() -> None:
     assert pace.threads == 1
 
 
+@pytest.mark.parametrize("largest", [8, 17])
+def test_batches_of_many_sizes_leave_an_idle_machine_whole_and_a_busy_one_alone(largest: int) -> None:
+    machine, source = Machine(token_seconds=0.12), random.Random(1)
+    pace, gauges = machine.pace(), [Gauge() for _ in range(largest + 1)]
+
+    def compute(seconds: float) -> list[int]:
+        until, used = machine.now + seconds, list[int]()
+        while machine.now < until:
+            size = source.choice([1, source.randint(2, largest)])
+            used += machine.compute(pace, gauges[size], size=size)
+        return used
+
+    assert set(compute(10)) == {2}
+    machine.busy = 1
+    compute(4)
+    used = compute(60)
+    assert used.count(1) / len(used) > 0.95
+    machine.busy = 0
+    compute(8)
+    used = compute(120)
+    assert used.count(2) / len(used) > 0.95
+
+
+def test_a_context_that_jumps_is_no_busy_machine() -> None:
+    machine = Machine()
+    pace, gauge = machine.pace(), Gauge()
+    run(machine, pace, gauge, 5)
+    machine.token_seconds *= 4
+    run(machine, pace, gauge, 30)
+    assert pace.threads == 2
+    assert pace.news() is None
+
+
+def test_batches_of_a_long_prompt_that_get_dearer_are_no_reason_for_a_trial() -> None:
+    machine = Machine()
+    pace, gauge = machine.pace(), Gauge()
+    used: list[int] = []
+    for number in range(64):
+        used += machine.compute(pace, gauge, size=60 * (1 + number / 20))
+    assert set(used) == {2}
+
+
+def test_a_pause_is_not_counted_as_slow() -> None:
+    machine = Machine(busy=6)
+    pace, gauge = machine.pace(), Gauge()
+    run(machine, pace, gauge, 3)
+    machine.now += 60
+    run(machine, pace, gauge, 1)
+    assert pace.news() is None
+
+
 def test_a_pace_far_below_the_usual_one_is_reported_once() -> None:
     machine = Machine()
     pace, gauge = machine.pace(), Gauge()
@@ -222,12 +277,15 @@ def test_one_busy_neighbour_is_nothing_to_report() -> None:
     assert pace.news() is None
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts waiting for a disk")
 def test_the_system_counts_the_idle_time() -> None:
-    before = free_core_seconds()
-    after = free_core_seconds()
+    before, counted = free_core_seconds(), psutil.cpu_times()
+    time.sleep(1.0)
+    after, then = free_core_seconds(), psutil.cpu_times()
     assert before is not None
     assert after is not None
-    assert after >= before
+    idle = then.idle + then.iowait - counted.idle - counted.iowait
+    assert after - before == pytest.approx(idle, abs=0.2)
 
 
 @pytest.fixture
@@ -243,12 +301,14 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> Pace:
 def test_an_engine_follows_the_pace_and_computes_the_same(small: Path, shared: Pace) -> None:
     for options in (EngineOptions(), EngineOptions(threads_batch=2)):
         with_two = Engine(small, options)
-        with_two.feed([5, 6, 7])
+        with_two.feed([5, 6])
+        with_two.decode(7)
         expected = with_two.logits().copy()
         assert llama_cpp.llama_n_threads(with_two._context) == 2
         shared.threads = 1
         with_two.rewind(0)
-        with_two.feed([5, 6, 7])
+        with_two.feed([5, 6])
+        with_two.decode(7)
         assert llama_cpp.llama_n_threads(with_two._context) == 1
         assert llama_cpp.llama_n_threads_batch(with_two._context) == (1 if options == EngineOptions() else 2)
         assert (with_two.logits() == expected).all()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
 import llama_cpp
 import pytest
 
-from glimp_local import proof, rebuilding
+from glimp_local import apart, proof, rebuilding
 from glimp_local.engine import Engine, binding
-from glimp_local.errors import BindingError
+from glimp_local.errors import BindingError, CancelledError
 from glimp_local.gguf_header import read_header
 from glimp_local.places import data_folder
 from glimp_local.proof import Attempt, Choice, Verdict
@@ -24,7 +28,7 @@ if "glimp_local.proving" in sys.orig_argv:
     from glimp_local.engine.bare import BareModel
     loaded, decode = BareModel.__init__, BareModel.decode
     def init(self, path, *, extra_buffers, context):
-        self.dies = {condition}
+        self.dies, self.extra_buffers = {condition}, extra_buffers
         loaded(self, path, extra_buffers=extra_buffers, context=context)
     def compute(self, ids):
         if self.dies:
@@ -42,12 +46,12 @@ def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, condition: str, signa
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("PYTHONPATH", str(folder))
     (data_folder() / "proof.json").unlink()
-    proof.settle.cache_clear()
+    proof.forget()
 
 
 @pytest.fixture(autouse=True)
 def forgetful() -> None:
-    proof.settle.cache_clear()
+    proof.forget()
 
 
 def test_every_number_type_is_multiplied_on_this_machine(verdict: Verdict) -> None:
@@ -67,14 +71,15 @@ def test_a_model_for_the_proof_is_a_sound_gguf_of_its_type(tmp_path: Path, type_
 
 
 def test_what_is_known_is_not_tried_again(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
-    monkeypatch.setattr(proof, "prove", lambda: pytest.fail("it was tried again"))
-    assert proof.settle() == (verdict.choice, None)
+    monkeypatch.setattr(proof, "prove", lambda _: pytest.fail("it was tried again"))
+    assert proof.settle() == verdict.choice
+    assert proof.take_news() is None
 
 
 def test_another_gpu_is_tried_out(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
     monkeypatch.setattr(binding, "gpus", lambda: ["a new GPU"])
-    monkeypatch.setattr(proof, "prove", lambda: verdict)
-    assert proof.settle()[0] == verdict.choice
+    monkeypatch.setattr(proof, "prove", lambda _: verdict)
+    assert proof.settle() == verdict.choice
 
 
 def test_kernels_that_crash_are_done_without_and_that_is_said_once(
@@ -105,7 +110,7 @@ def test_the_choice_reaches_llama_cpp(small: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(llama_cpp, "llama_model_load_from_file", note)
     for extra_buffers in (True, False):
         proof.keep(Verdict((Attempt(Choice(extra_buffers=extra_buffers), None),), tuple(binding.gpus()), ""))
-        proof.settle.cache_clear()
+        proof.forget()
         Engine(small).close()
     assert asked == [True, False]
 
@@ -130,14 +135,72 @@ def test_numbers_that_are_none_count_as_a_failure(tmp_path: Path, monkeypatch: p
     )
     found = proof.prove()
     assert found is not None
-    assert found.failure == "llama.cpp computed what is no number while multiplying Q8_0 matrices"
+    assert found.failure == "llama.cpp computed a value that is not a number while multiplying Q8_0 matrices"
 
 
-def test_a_process_that_somebody_kills_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dying(tmp_path, monkeypatch, "True", "SIGKILL")
+@pytest.mark.parametrize("signal", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"])
+def test_a_process_that_somebody_ends_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: str
+) -> None:
+    dying(tmp_path, monkeypatch, "True", signal)
     assert proof.prove() is None
-    assert proof.settle() == (Choice(), None)
+    assert proof.settle() == Choice()
     assert proof.known() is None
+
+
+def test_a_crash_is_not_forgotten_if_the_next_choice_cannot_be_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dying(tmp_path, monkeypatch, "True", "SIGSEGV if self.extra_buffers else signal.SIGKILL")
+    assert proof.settle() == Choice(extra_buffers=False)
+    assert proof.known() is None  # it is tried again the next time
+
+
+def test_a_choice_that_takes_too_long_is_not_given_up_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dying(tmp_path, monkeypatch, "extra_buffers and __import__('time').sleep(60)")
+    monkeypatch.setattr(proof, "_SECONDS", 3.0)
+    assert proof.settle() == Choice(extra_buffers=False)
+    assert proof.known() is None
+
+
+def test_a_cancel_ends_the_proof_at_once_and_proves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dying(tmp_path, monkeypatch, "__import__('time').sleep(60)")
+    cancel = threading.Event()
+    threading.Timer(1.0, cancel.set).start()
+    with pytest.raises(CancelledError):
+        proof.settle(cancel)
+    assert proof.known() is None
+
+
+def test_without_a_temporary_folder_nothing_is_proved(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    assert proof.prove() is None
+
+
+@pytest.mark.parametrize(
+    ("code", "crashed", "how"),
+    [
+        (0, False, "ended with the code 0x0"),
+        (-11, True, "ended by SIGSEGV"),
+        (-15, False, "ended by SIGTERM"),
+        (-35, False, "ended by signal 35"),
+        (0xC0000005, True, "ended with the code 0xc0000005"),
+        (3, True, "ended with the code 0x3"),
+    ],
+)
+def test_a_crash_is_told_from_other_endings(
+    monkeypatch: pytest.MonkeyPatch, code: int, crashed: bool, how: str
+) -> None:
+    on_windows = code > 0
+    monkeypatch.setattr(apart, "command", lambda _: [sys.executable, "-c", "pass"])
+    monkeypatch.setattr(subprocess.Popen, "returncode", property(lambda _: code, lambda *_: None), raising=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(apart, "ON_WINDOWS", on_windows)
+        ending = apart.run("any", seconds=60)
+    assert (ending.crashed, ending.how) == (crashed, how)
 
 
 def test_the_doctor_says_what_was_chosen_and_what_speed_that_costs(

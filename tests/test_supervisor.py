@@ -344,7 +344,10 @@ def test_without_a_second_process_the_work_is_done_in_the_first(glimp: Glimp) ->
     patch = "import errno, os\ndef fork(): raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))\nos.fork = fork"
     done = patched(patch, "solve", *glimp.pair(), "--text", QUESTION)
     assert (done.returncode, done.stdout) == (0, "Answer \\boxed{3}\n")
-    assert "no second process (Resource temporarily unavailable): a crash will not be tidied up" in done.stderr
+    assert (
+        "cannot start a second process (Resource temporarily unavailable), so nothing will tidy up after a crash"
+        in done.stderr
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGSEGV])

@@ -98,7 +98,9 @@ def _fork() -> int | None:
     try:
         return os.fork()
     except OSError as error:
-        sys.stderr.write(f"glimp: no second process ({error.strerror}): a crash will not be tidied up\n")
+        sys.stderr.write(
+            f"glimp: cannot start a second process ({error.strerror}), so nothing will tidy up after a crash\n"
+        )
         return None
 
 

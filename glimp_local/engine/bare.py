@@ -31,7 +31,7 @@ class BareModel:
         self._held = 0
 
     def decode(self, ids: Sequence[int]) -> None:
-        """Compute tokens in one batch; raises DecodeError if that fails or gives what is no number."""
+        """Compute tokens in one batch; raises DecodeError if that fails or gives a value that is not a number."""
         batch = self._batch
         batch.n_tokens = len(ids)
         for i, token in enumerate(ids):
@@ -42,7 +42,7 @@ class BareModel:
         self._held += len(ids)
         logits = np.ctypeslib.as_array(lib.llama_get_logits_ith(self._context, -1), (self._vocabulary,))
         if not np.isfinite(logits).all():
-            raise DecodeError("llama.cpp computed what is no number")
+            raise DecodeError("llama.cpp computed a value that is not a number")
 
     def forget(self) -> None:
         """Hold nothing."""

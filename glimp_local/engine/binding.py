@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from types import SimpleNamespace
+from typing import Any
 
 from rich.filesize import decimal
 
@@ -61,6 +63,7 @@ _WANT_OF_MEMORY = ("failed to map segment", "annot allocate memory", "annot crea
 _check_address_space()
 # Before it aborts, llama.cpp would start a debugger on itself, which may take its time, or download symbols.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+crash_notes.note("doing", "starting llama.cpp")
 try:
     import llama_cpp
     import llama_cpp._ggml
@@ -134,7 +137,19 @@ def _note_abort(message: bytes) -> None:
         os.write(2, f"{said}\n".encode())
 
 
-_set_abort_callback = llama_cpp._ggml.libggml.ggml_set_abort_callback  # noqa: SLF001 - the binding does not wrap it
+def _exported(name: str) -> Any:
+    """Find a function of ggml, which the binding does not wrap.
+
+    On Windows a library does not pass on the functions of the libraries it uses.
+    """
+    ggml = llama_cpp._ggml  # noqa: SLF001 - there is no other way to it
+    try:
+        return getattr(ggml.libggml, name)
+    except AttributeError:
+        return getattr(ggml.ctypes_ext.load_shared_library("ggml-base", ggml.libggml_base_path), name)
+
+
+_set_abort_callback = _exported("ggml_set_abort_callback")
 _set_abort_callback.argtypes, _set_abort_callback.restype = [ctypes.c_void_p], ctypes.c_void_p
 _set_abort_callback(ctypes.cast(_note_abort, ctypes.c_void_p))
 atexit.register(_set_abort_callback, None)  # from then on there is no Python that could run it
@@ -229,10 +244,10 @@ def system_info() -> str:
 
 
 @cache
-def _library() -> ctypes.CDLL:
-    """Give ggml's library with the types of the functions used here: the binding wraps none of them."""
-    library: ctypes.CDLL = llama_cpp._ggml.libggml  # noqa: SLF001 - and gives no other way to it
+def _library() -> SimpleNamespace:
+    """Return ggml's functions that are used here, with their types."""
     handle, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
+    found = SimpleNamespace()
     for name, arguments, result in (
         ("ggml_backend_dev_count", [], size),
         ("ggml_backend_dev_get", [size], handle),
@@ -246,6 +261,7 @@ def _library() -> ctypes.CDLL:
         ("ggml_version", [], text),
         ("ggml_commit", [], text),
     ):
-        function = getattr(library, name)
+        function = _exported(name)
         function.argtypes, function.restype = arguments, result
-    return library
+        setattr(found, name, function)
+    return found

@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from glimp_local import proof
 from glimp_local.config import MAX_DRAFT, EngineOptions, SamplingSettings
 from glimp_local.engine import binding, loading, pace, states
 from glimp_local.engine.sampler import Sampler
@@ -72,6 +73,8 @@ class Engine:
         self._reader: int | None = None  # the thread that reads ahead
         self._pool: ThreadPoolExecutor | None = None
         self._stop = threading.Event()
+        proof.settle(self.cancel)  # it may have GPUs left alone
+        pace.shared()  # what else the machine does is watched from here on
         self.gpus = binding.gpus() if self.options.gpu_layers else []
         self._context: Any = None
         self._model: Any = None
@@ -368,7 +371,8 @@ class Engine:
         if len(self.ids) + count > self.context:
             raise self._full()
         self._batch.n_tokens = count
-        failed = self._decode() if self._pace is None else self._decode_in_pace(count, self._pace)
+        adapts = self._pace is not None and (count == 1 or self.options.threads_batch == "auto")
+        failed = self._decode_in_pace(count, self._pace) if adapts and self._pace else self._decode()
         if not failed:
             self._has_logits = bool(self._wanted[count - 1])
             return

@@ -52,7 +52,7 @@ def load_model(
             raised.append(error)
         return not (raised or cancel.is_set())
 
-    params = _model_params(options)
+    params = _model_params(options, cancel)
     params.progress_callback = lib.llama_progress_callback(progress)
     with binding.collected_errors() as errors:
         model = lib.llama_model_load_from_file(os.fsencode(path), params)
@@ -83,14 +83,14 @@ def layers_on_gpu(options: EngineOptions) -> int:
     return -1 if options.gpu_layers == "auto" else options.gpu_layers
 
 
-def _model_params(options: EngineOptions) -> Any:
+def _model_params(options: EngineOptions, cancel: threading.Event) -> Any:
     params = lib.llama_model_default_params()
     params.n_gpu_layers = layers_on_gpu(options)
     params.split_mode = _SPLIT_MODES[options.split]
     params.main_gpu = options.main_gpu
     params.load_mode = _LOAD_MODES[options.load_mode]
     extra = options.extra_buffers
-    params.use_extra_bufts = proof.settle()[0].extra_buffers if extra == "auto" else extra
+    params.use_extra_bufts = proof.settle(cancel).extra_buffers if extra == "auto" else extra
     if binding.gpus_left_alone():
         params.devices = ctypes.cast(_NO_DEVICES, ctypes.c_void_p)
     if len(options.tensor_split) > lib.llama_max_devices():

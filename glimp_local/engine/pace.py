@@ -4,7 +4,10 @@ ggml's threads spin at a barrier after each operation, so all of them wait for t
 cores, a single busy neighbour takes not its share of the speed but most of it. With one thread fewer than there are
 free cores, the neighbour costs its share. So what computes is watched: the CPU time it gets, of the time it takes, says
 whether its threads have to wait for a core; the machine's idle time says when a core is free again. Both only propose:
-what decides between two numbers of threads is the seconds that the same computation takes with either.
+what decides between two numbers of threads is the seconds that the same computation takes with either, or, if the same
+one does not come again, the CPU time that others get.
+
+The CPU time is that of the whole process: with an eager catch-up, two models hide what each of them misses.
 
 Knows nothing of llama.cpp. No forward pass is made for the sake of trying: the next ones simply use another number of
 threads.
@@ -12,6 +15,7 @@ threads.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,10 +40,14 @@ _FREE = 0.7
 """Cores that must have been idle, on average, before one more thread is tried."""
 _WAIT_SECONDS, _MOST_WAIT_SECONDS = 1.0, 32.0
 """Between a trial that failed and the next one in that direction: doubled each time."""
-_DEARER = 1.01
-"""Each token costs a little more than the one before it: what was best long ago is no measure."""
+_FOLLOWS = 0.1
+"""How much of its lead over the newest window the best one loses: each token costs a little more than the last."""
+_AGES = 1.002
+"""How much dearer the usual pace may get with each window."""
+_PAUSE_SECONDS = 2.0
+"""After this time without a window, nothing is known of what was between."""
 _FAR_BELOW = 2.5
-"""A pace is far below the usual one if a call takes this multiple of the best seen,..."""
+"""A pace is far below the usual one if a call takes this multiple of it and its threads miss a core,..."""
 _STARVED = 0.6
 """...or if even a single thread misses this much of a core."""
 _FAR_BELOW_SECONDS = 5.0
@@ -53,8 +61,12 @@ class Gauge:
     calls: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
+    threads: int = 0
+    """With which the window was measured."""
     best: dict[int, float] = field(default_factory=dict)
-    """Fewest seconds a call took on average, by the number of threads."""
+    """Seconds of a call in the best of the last windows, by the number of threads."""
+    usual: float = math.inf
+    """Fewest seconds a call took on average, with any number."""
 
     def clear(self) -> None:
         """Begin a new window."""
@@ -70,7 +82,9 @@ class _Trial:
     seconds: float
     """What a call took before."""
     elsewhere: float = 0.0
-    """Seconds spent meanwhile on computations that cannot be compared."""
+    """Seconds spent meanwhile on computations that cannot be compared,..."""
+    elsewhere_cpu: float = 0.0
+    """...and their CPU time."""
 
 
 class Pace:
@@ -102,7 +116,7 @@ class Pace:
         self._told = False
 
     def begin(self) -> None:
-        """Choose the number of threads to begin with, by the cores that were free while the models were loaded."""
+        """Choose the number of threads to begin with, by the cores that were free since this was made."""
         with self._lock:
             before, self._cpu_then = self._cpu_then, None
             seconds = self._clock() - self._looked
@@ -116,24 +130,30 @@ class Pace:
     def measure(self, gauge: Gauge, seconds: float, cpu_seconds: float) -> None:
         """Record one call: how long it took, and the CPU time this process spent meanwhile."""
         with self._lock:
+            if gauge.threads != self.threads:
+                gauge.clear()
+                gauge.threads = self.threads
             gauge.calls += 1
             gauge.seconds += seconds
             gauge.cpu_seconds += cpu_seconds
             if self._trial is not None:
-                self._judge(self._trial, gauge, seconds)
+                self._judge(self._trial, gauge, seconds, cpu_seconds)
             elif gauge.seconds >= _LONG_SECONDS or (gauge.calls >= _WINDOW_CALLS and gauge.seconds >= _WINDOW_SECONDS):
                 self._look(gauge)
 
     def _look(self, gauge: Gauge) -> None:
         """Judge a window, and begin a trial if there is a reason for one."""
         now, taken, used = self._clock(), gauge.seconds / gauge.calls, gauge.cpu_seconds / gauge.seconds
+        is_after_pause = now - self._looked > gauge.seconds + _PAUSE_SECONDS
         gauge.clear()
         free = self._free_cores()
         missing = self.threads - used - (free or 0.0)
         best = gauge.best.get(self.threads, taken)
-        gauge.best[self.threads] = min(taken, best * _DEARER)
-        slow = taken > _FAR_BELOW * min(gauge.best.values()) or (self.threads == 1 and missing > _STARVED)
-        self._slow_since = (self._slow_since or now) if slow else None
+        gauge.best[self.threads] = min(taken, best + _FOLLOWS * (taken - best))
+        gauge.usual = min(taken, gauge.usual * _AGES)
+        slow = missing > (_STARVED if self.threads == 1 else _MISSING)
+        slow = slow and (self.threads == 1 or taken > _FAR_BELOW * gauge.usual)
+        self._slow_since = None if is_after_pause or not slow else (self._slow_since or now)
         if self.threads > 1 and (missing > _MISSING or taken > _SLOWED * best):
             if now >= self._fewer_from:
                 self._try(gauge, max(1, min(self.threads - 1, int(self.threads - missing + _MISSING))), taken)
@@ -152,14 +172,15 @@ class Pace:
         self._trial = _Trial(self.threads, gauge, seconds)
         self.threads = threads
 
-    def _judge(self, trial: _Trial, gauge: Gauge, seconds: float) -> None:
+    def _judge(self, trial: _Trial, gauge: Gauge, seconds: float, cpu_seconds: float) -> None:
         """End a trial that has lasted long enough."""
         if gauge is not trial.gauge:
             gauge.clear()
             trial.elsewhere += seconds
+            trial.elsewhere_cpu += cpu_seconds
             if trial.elsewhere > _LONG_SECONDS:
-                # Nothing to compare with. Fewer threads are kept, for there was a reason to try them.
-                self._end(trial, keep=self.threads < trial.before)
+                # Nothing to compare with: what is tried is kept if its threads have their cores.
+                self._end(trial, keep=trial.elsewhere_cpu / trial.elsewhere > self.threads - _MISSING)
             return
         if gauge.calls >= _WINDOW_CALLS or gauge.seconds >= _LONG_SECONDS:
             self._end(trial, keep=gauge.seconds < _BETTER * trial.seconds * gauge.calls)
