@@ -318,8 +318,11 @@ def test_a_chat_whose_whole_group_is_told_to_end_leaves_the_terminal_as_it_was(
     assert chat.is_as_before
 
 
-def test_a_chat_whose_terminal_is_hung_up_ends(opened: Callable[..., Terminal], rambling: list[str]) -> None:
-    chat = opened(*GLIMP, "chat", *rambling, jobs=True)
+@pytest.mark.parametrize("jobs", [True, False])
+def test_a_chat_whose_terminal_is_hung_up_ends(
+    opened: Callable[..., Terminal], rambling: list[str], jobs: bool
+) -> None:
+    chat = opened(*GLIMP, "chat", *rambling, jobs=jobs)
     chat.shows("· S ")
     child = chat.child()
     chat.hang_up()

@@ -6,6 +6,7 @@ Shows what the driver tells; every key that steers calls the driver or the sessi
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -49,6 +50,10 @@ _BUSY_SECONDS = 1 / 30
 _PANEL_SECONDS = 1.0
 """The figures beside the conversation are drawn anew so often; after a step, with the next frame."""
 _HARMLESS = Harmless()
+_HUNG_UP = 129
+"""Exit code, as if SIGHUP had come."""
+_TERMINAL_SECONDS = 2.0
+"""How often it is looked whether the terminal is still there."""
 _MOVE = 0.05
 """A key moves the threshold by so many nats, or the share by so much."""
 
@@ -139,6 +144,8 @@ class ChatApp(App[None]):
             with suppress(AttributeError, NotImplementedError, RuntimeError):
                 number = getattr(signal, name)
                 asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
+        if os.isatty(0) and not self.is_headless:
+            self.set_interval(_TERMINAL_SECONDS, self._check_terminal)
         self._engines.start()
         self._load()
         await self.conversation.welcome()
@@ -148,6 +155,11 @@ class ChatApp(App[None]):
             self.composer.remember(saved.question)
         if self._going_on is not None and self._going_on.damage is not None:
             await self.conversation.note(f"This conversation is damaged: {self._going_on.damage}", error=True)
+
+    def _check_terminal(self) -> None:
+        """Leave when the terminal is gone: not every one that goes says so by a signal."""
+        if not os.isatty(0):
+            self.exit(None, _HUNG_UP)
 
     def _load(self) -> None:
         self._loading = True
