@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -52,10 +53,22 @@ def test_a_folder_and_a_file_are_private_whatever_the_umask(home: Path) -> None:
     private.make_file(saved.folder() / "file")
     lock = Lock(saved.folder() / "lock")
     lock.acquire()
-    assert len(modes()) == 5  # and what is known of llama.cpp
+    known = {path.name for path in data_folder().iterdir()} - {"sessions"}  # of llama.cpp
+    assert modes().keys() == {".", "sessions", "sessions/file", "sessions/lock", *known}
     assert_private()
     lock.release()
     assert ((home / "data").stat().st_mode & 0o777) == 0o755  # not ours
+
+
+def test_a_disk_that_knows_no_owners_is_written_to_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    private.make_folder(saved.folder())
+    private.make_file(saved.folder() / "file")
+    assert (saved.folder() / "file").read_bytes() == b""
 
 
 @played
