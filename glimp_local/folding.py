@@ -129,6 +129,8 @@ class _Fold:
         self._found = Recording()
         self._lost = 0
         """Lines that were lost since the place in the file was last certain."""
+        self._is_gapless = True
+        """Is nothing lost since a chat began that has put in order what was left?"""
 
     def take(self, number: int, record: Record | Problem) -> None:
         """Take the next line."""
@@ -143,11 +145,12 @@ class _Fold:
     def end(self) -> Recording:
         """Give what was found, at the end of the file."""
         self._settle()
-        self._found.runs = [run for run in self._found.runs if run.question is not None or run.steps or not run.damaged]
+        self._found.runs = [run for run in self._found.runs if not _is_lost(run)]
         return self._found
 
     def _lose(self, problem: Problem) -> None:
         self._lost += 1
+        self._is_gapless = False
         self._found.damaged += 1
         self._found.first = self._found.first or problem
 
@@ -179,8 +182,12 @@ class _Fold:
         if header.version < 1:
             raise _MisplacedError(f"there is no version {header.version}")
         self._settle()
-        if self._found.runs:  # a chat that took the damaged run up has numbered its steps so
-            self._found.runs[-1].steps = numbered(self._found.runs[-1].steps)
+        if not self._is_gapless:  # a chat takes up what `end` would leave, with its steps numbered so
+            while self._found.runs and _is_lost(self._found.runs[-1]):
+                self._found.runs.pop()
+            if self._found.runs:
+                self._found.runs[-1].steps = numbered(self._found.runs[-1].steps)
+            self._is_gapless = True
         self._found.headers.append(header)
 
     def _settle(self) -> None:
@@ -262,6 +269,11 @@ def _note_down(run: Run, event: AnyEvent) -> None:
             pass
 
 
+def _is_lost(run: Run) -> bool:
+    """Is nothing left of it but that it was?"""
+    return run.question is None and not run.steps and run.damaged
+
+
 def _is_over(run: Run) -> bool:
     """Can nothing more have been written to it?"""
     return run.finish not in {None, "cancelled", "failed"}
@@ -281,9 +293,10 @@ def _is_behind_answer(run: Run, step: Step | StepStarted) -> bool:
 
 def _cut(run: Run, index: int) -> None:
     """Void the steps from `index` on."""
-    run.steps = [step for step in run.steps if step.index < index]
+    while run.steps and run.steps[-1].index >= index:  # they are in order
+        run.steps.pop()
     run.begun, run.begun_text, run.finish, run.stats = None, "", None, None
-    if not any(step.part == "answer" for step in run.steps):
+    if not run.steps or run.steps[-1].part != "answer":
         run.thought_end = None
 
 
