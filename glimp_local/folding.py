@@ -12,7 +12,6 @@ from typing import IO
 import msgspec
 
 from glimp_local import records
-from glimp_local.errors import UsageError
 from glimp_local.events import (
     AnyEvent,
     Finished,
@@ -105,10 +104,8 @@ def runs_of(file: IO[bytes], name: str) -> Recording:
     """Put the lines of a file together to runs; raises UsageError where a newer glimp has written it."""
     folding = _Fold()
     for number, found in records.read(file):
+        records.refuse_newer(found, name)
         folding.take(number, found)
-        if folding.version > records.VERSION:
-            what = f"version {folding.version}, and this one reads version {records.VERSION}"
-            raise UsageError(f"{name} was written by a newer glimp ({what})", hint="update glimp-local")
     return folding.end()
 
 
@@ -124,8 +121,6 @@ class _Fold:
     """
 
     def __init__(self) -> None:
-        self.version = 0
-        """The highest that a header names."""
         self._found = Recording()
         self._lost = 0
         """Lines that were lost since the place in the file was last certain."""
@@ -159,8 +154,6 @@ class _Fold:
         match record:
             case Header():
                 self._head(record)
-            case BenchHeader(version):
-                self.version = max(self.version, version)
             case BenchRun() | Solution():
                 self._lost = 0
                 runs.append(_of_bench(record) if isinstance(record, BenchRun) else of_solution(record))
@@ -172,13 +165,12 @@ class _Fold:
                 run.begun, run.begun_text, run.finish, run.stats = record, "", None, None
             case StepEnded(step):
                 self._add(self._run_of(number, step), step)
-            case BenchLooks():
+            case BenchHeader() | BenchLooks():
                 pass
             case _:
                 self._go_on(record)
 
     def _head(self, header: Header) -> None:
-        self.version = max(self.version, header.version)
         if header.version < 1:
             raise _MisplacedError(f"there is no version {header.version}")
         self._settle()
