@@ -11,7 +11,7 @@ from glimp_local import exports, saved
 from glimp_local.cli.completers import complete_session
 from glimp_local.cli.help import Command, Group
 from glimp_local.cli.notes import tell
-from glimp_local.cli.terminal import shown_safely, write_json
+from glimp_local.cli.terminal import write, write_json
 from glimp_local.controls import one_line
 from glimp_local.errors import UsageError
 from glimp_local.saved import SavedSession, Unreadable
@@ -57,7 +57,7 @@ def _listed(*, as_json: bool) -> Iterator[SavedSession | Unreadable]:
         if as_json:
             write_json(exports.summary(found))
         else:
-            _print(exports.row(found) + "\n")
+            write(exports.row(found) + "\n")
         yield found
     if found is None and not as_json:
         click.echo("no conversation was saved yet; begin one with: glimp chat", err=True)
@@ -76,7 +76,7 @@ Examples:
 @click.option("--thoughts", is_flag=True, help="With the thoughts.")
 def show(id_: str | None, *, thoughts: bool) -> None:
     """Print a conversation (the last one without ID); the beginning of an id is enough."""
-    _print(exports.as_markdown(saved.find(id_, tell), thoughts=thoughts))
+    write(exports.as_markdown(saved.find(id_, tell), thoughts=thoughts))
 
 
 @sessions.command(
@@ -107,7 +107,7 @@ def export(id_: str | None, *, kind: str, thoughts: bool, output: Path | None) -
         if kind == "json":
             write_json(text.rstrip("\n").encode())
         else:
-            _print(text)
+            write(text)
         return
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -144,8 +144,3 @@ def rm(ids: tuple[str, ...], *, yes: bool) -> None:
             click.echo(f"removed {id_}", err=True)
         else:
             click.echo(f"kept {id_}", err=True)
-
-
-def _print(text: str) -> None:
-    # Without `color`, click takes escapes out of what goes into a pipe.
-    click.echo(shown_safely(text), nl=False, color=True)
