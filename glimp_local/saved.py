@@ -272,7 +272,11 @@ def _written_at(entry: os.DirEntry[str]) -> float:
 
 
 def scan() -> Iterator[SavedSession | Unreadable]:
-    """Read all conversations, the one written to last first; raises OSError where their folder cannot be read."""
+    """Read all conversations, the one written to last first; raises OSError where their folder cannot be read.
+
+    The folder is closed to others, whoever has made it.
+    """
+    private.close_to_others(folder())
     for path in _paths():
         try:
             yield read(path)

@@ -53,8 +53,7 @@ def test_a_folder_and_a_file_are_private_whatever_the_umask(home: Path) -> None:
     private.make_file(saved.folder() / "file")
     lock = Lock(saved.folder() / "lock")
     lock.acquire()
-    known = {path.name for path in data_folder().iterdir()} - {"sessions"}  # of llama.cpp
-    assert modes().keys() == {".", "sessions", "sessions/file", "sessions/lock", *known}
+    assert modes().keys() == {".", "proof.json", "sessions", "sessions/file", "sessions/lock"}
     assert_private()
     lock.release()
     assert ((home / "data").stat().st_mode & 0o777) == 0o755  # not ours
@@ -90,6 +89,13 @@ async def test_all_that_a_chat_writes_is_private_also_in_folders_that_were_not(s
     async with chatting(small, large, going_on=found, **settings) as chat:
         await chat.ask("second")
         assert_private()
+
+
+def test_a_folder_that_others_could_look_into_is_closed_when_it_is_read() -> None:
+    path = converse("x")
+    path.parent.chmod(0o755)
+    assert CliRunner().invoke(cli, ["sessions", "list"]).exit_code == 0
+    assert modes()["sessions"] == 0o700
 
 
 def test_what_a_link_points_to_keeps_its_rights(tmp_path: Path) -> None:
