@@ -110,7 +110,9 @@ def _files(folder: Path) -> list[tuple[float, int]]:
 
 def _give_up(conversations: Path, limit_bytes: float) -> None:
     """Remove the caches of whole conversations, the one used longest ago first, until the others take no more."""
-    kept = {folder: files for folder in conversations.glob("*" + _FOLDER) if (files := _files(folder))}
+    # What a link leads to is somebody else's.
+    folders = (folder for folder in conversations.glob("*" + _FOLDER) if not folder.is_symlink())
+    kept = {folder: files for folder in folders if (files := _files(folder))}
     taken = sum(size for files in kept.values() for _, size in files)
     for folder, files in sorted(kept.items(), key=lambda item: max(item[1])):
         if taken <= limit_bytes:

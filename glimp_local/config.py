@@ -366,6 +366,8 @@ def _convert(value: Any, kind: Any, file: Path, where: str) -> Any:
             raise ConfigError(f"{file}: {key}: unknown key `{unknown}`{_belongs(unknown)}") from error
         if key.endswith(".draft"):
             message = f'expected "auto", "off" or a number from 1 to {MAX_DRAFT}'
+        elif key.endswith((".threads", ".threads_batch")):
+            message = f'expected "auto" or a number from 1 to {MAX_THREADS}'
         raise ConfigError(f"{file}: {key}: {message[:1].lower()}{message[1:]}{_choices(message, key)}") from error
 
 

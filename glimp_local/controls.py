@@ -3,7 +3,7 @@
 These are the control characters (newline and tab are left), escape among them, and those that turn the direction of all
 that follows around (U+202A-202E, U+2066-2069): with them a line can be made to read as another one. The marks U+200E,
 U+200F and U+061C are left: they stand in honest Hebrew and Arabic, and move nothing but the punctuation beside them.
-Each is replaced by one character.
+Each is replaced by one character; of the end of a line as Windows writes it, the newline is left.
 """
 
 _DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -17,7 +17,21 @@ _NOTHING = dict.fromkeys(_PICTURES)
 
 def harmless(text: str) -> str:
     """Show control characters, as pictures of themselves, instead of obeying them."""
-    return text.translate(_PICTURES)
+    return text.replace("\r\n", "\n").translate(_PICTURES)
+
+
+class Pieces:
+    """Makes a text harmless that comes in pieces: the end of a line may be cut in two."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def take(self, piece: str) -> str:
+        """Return what can be shown now; a carriage return waits for what comes behind it."""
+        text = self._held + piece
+        whole = text.removesuffix("\r")
+        self._held = text[len(whole) :]
+        return harmless(whole)
 
 
 def one_line(text: str) -> str:

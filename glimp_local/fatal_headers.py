@@ -209,7 +209,9 @@ def _endless(pieces: set[bytes]) -> str | None:
             if match.end() == len(piece):
                 single.add(byte)
     missing = min(begin - single, default=None)
-    return None if missing is None else f"its vocabulary has no token for the byte 0x{missing:02X}, and longer ones"
+    if missing is None:
+        return None
+    return f"its vocabulary has tokens that begin with the byte 0x{missing:02X}, but none for the byte alone"
 
 
 def _key(header: Header, name: str) -> str:

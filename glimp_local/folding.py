@@ -12,7 +12,6 @@ from typing import IO
 import msgspec
 
 from glimp_local import records
-from glimp_local.errors import UsageError
 from glimp_local.events import (
     AnyEvent,
     Finished,
@@ -105,10 +104,8 @@ def runs_of(file: IO[bytes], name: str) -> Recording:
     """Put the lines of a file together to runs; raises UsageError where a newer glimp has written it."""
     folding = _Fold()
     for number, found in records.read(file):
+        records.refuse_newer(found, name)
         folding.take(number, found)
-        if folding.version > records.VERSION:
-            what = f"version {folding.version}, and this one reads version {records.VERSION}"
-            raise UsageError(f"{name} was written by a newer glimp ({what})", hint="update glimp-local")
     return folding.end()
 
 
@@ -124,11 +121,11 @@ class _Fold:
     """
 
     def __init__(self) -> None:
-        self.version = 0
-        """The highest that a header names."""
         self._found = Recording()
         self._lost = 0
         """Lines that were lost since the place in the file was last certain."""
+        self._is_gapless = True
+        """Is nothing lost since a chat began that has put in order what was left?"""
 
     def take(self, number: int, record: Record | Problem) -> None:
         """Take the next line."""
@@ -143,11 +140,12 @@ class _Fold:
     def end(self) -> Recording:
         """Give what was found, at the end of the file."""
         self._settle()
-        self._found.runs = [run for run in self._found.runs if run.question is not None or run.steps or not run.damaged]
+        self._found.runs = [run for run in self._found.runs if not _is_lost(run)]
         return self._found
 
     def _lose(self, problem: Problem) -> None:
         self._lost += 1
+        self._is_gapless = False
         self._found.damaged += 1
         self._found.first = self._found.first or problem
 
@@ -156,8 +154,6 @@ class _Fold:
         match record:
             case Header():
                 self._head(record)
-            case BenchHeader(version):
-                self.version = max(self.version, version)
             case BenchRun() | Solution():
                 self._lost = 0
                 runs.append(_of_bench(record) if isinstance(record, BenchRun) else of_solution(record))
@@ -169,18 +165,21 @@ class _Fold:
                 run.begun, run.begun_text, run.finish, run.stats = record, "", None, None
             case StepEnded(step):
                 self._add(self._run_of(number, step), step)
-            case BenchLooks():
+            case BenchHeader() | BenchLooks():
                 pass
             case _:
                 self._go_on(record)
 
     def _head(self, header: Header) -> None:
-        self.version = max(self.version, header.version)
         if header.version < 1:
             raise _MisplacedError(f"there is no version {header.version}")
         self._settle()
-        if self._found.runs:  # a chat that took the damaged run up has numbered its steps so
-            self._found.runs[-1].steps = numbered(self._found.runs[-1].steps)
+        if not self._is_gapless:  # a chat takes up what `end` would leave, with its steps numbered so
+            while self._found.runs and _is_lost(self._found.runs[-1]):
+                self._found.runs.pop()
+            if self._found.runs:
+                self._found.runs[-1].steps = numbered(self._found.runs[-1].steps)
+            self._is_gapless = True
         self._found.headers.append(header)
 
     def _settle(self) -> None:
@@ -262,6 +261,11 @@ def _note_down(run: Run, event: AnyEvent) -> None:
             pass
 
 
+def _is_lost(run: Run) -> bool:
+    """Is nothing left of it but that it was?"""
+    return run.question is None and not run.steps and run.damaged
+
+
 def _is_over(run: Run) -> bool:
     """Can nothing more have been written to it?"""
     return run.finish not in {None, "cancelled", "failed"}
@@ -281,9 +285,10 @@ def _is_behind_answer(run: Run, step: Step | StepStarted) -> bool:
 
 def _cut(run: Run, index: int) -> None:
     """Void the steps from `index` on."""
-    run.steps = [step for step in run.steps if step.index < index]
+    while run.steps and run.steps[-1].index >= index:  # they are in order
+        run.steps.pop()
     run.begun, run.begun_text, run.finish, run.stats = None, "", None, None
-    if not any(step.part == "answer" for step in run.steps):
+    if not run.steps or run.steps[-1].part != "answer":
         run.thought_end = None
 
 

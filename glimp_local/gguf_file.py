@@ -168,7 +168,7 @@ class GgufFile:
                 start = at + 8
                 at = start + unpack(data, at)[0]
                 found.append(data[start:at])
-        except struct.error:
+        except (struct.error, OverflowError):  # behind the end; so far behind that no machine counts there
             at = -1
         if at != self.at + array.size_bytes:
             raise self._damaged("was changed while it was read")

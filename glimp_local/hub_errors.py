@@ -136,7 +136,7 @@ def _of_connection(error: Exception) -> tuple[str, str]:
     host = _host()
     match error:
         case httpx2.RemoteProtocolError() if _leads_astray(error):
-            return f"{host} leads to an address that is none: {error}", f"try again later; check {_pointed_to()}"
+            return f"{host} redirects to an invalid address: {error}", f"try again later; check {_pointed_to()}"
         case httpx2.UnsupportedProtocol() | httpx2.InvalidURL() | ValueError() | ImportError():
             hint = f"check HF_ENDPOINT ({endpoint()}), HTTPS_PROXY and HTTP_PROXY"
             return f"the hub could not be asked: {error}", hint

@@ -40,7 +40,7 @@ def models(repo: str) -> list[str]:
         found = msgspec.json.decode(_answer(f"{constants.ENDPOINT}/api/models/{repo}"), type=_Listing)
     except (ValueError, RecursionError) as error:  # ValueError: no JSON, another shape, no UTF-8
         raise DownloadError(
-            f"{endpoint()} does not answer as the hub does: its list of the files of {repo} is none",
+            f"{endpoint()} does not answer as the hub does: what it sends for {repo} is not a list of files",
             hint="is HF_ENDPOINT right? name the file (MAKER/NAME/FILE.gguf) to do without the list",
         ) from error
     names = (file.rfilename for file in found.siblings)

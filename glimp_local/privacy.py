@@ -52,7 +52,8 @@ _FOLDER = rf"{_WORD}(?: {_WORD}){{0,3}}(?=[\\/])"
 """Several words are one name where the path continues behind them."""
 _BELOW = rf"(?:[\\/]+{_FOLDER})*(?:[\\/]+{_WORD})?"
 _ROOT = r"[A-Za-z]:[\\/]+|\\\\|(?<!:)//(?!/)|/(?!/)"
-_PATH = re.compile(rf"(?<![\w~.…\\/>-])(?:{_ROOT})(?:{_FOLDER}[\\/]+)*(?:{_WORD})?")
+_IN_URL = r"(?:(?<=file://)|(?<=file://localhost))/(?!/|[A-Za-z]:)|(?<=file:///)[A-Za-z]:/+"
+_PATH = re.compile(rf"(?:(?<![\w~.…\\/>-])(?:{_ROOT})|{_IN_URL})(?:{_FOLDER}[\\/]+)*(?:{_WORD})?")
 # Each begins where a word begins only: or a long word would be read again from each of its letters.
 _IN_PATHS = re.compile(r"(?<![^\s'\"`()<>|,;])[^\s'\"`()<>|,;]*[\\/][^\s'\"`()<>|,;]*")
 _SECRETS = (

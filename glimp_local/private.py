@@ -32,16 +32,26 @@ def make_folder(folder: Path) -> None:
             close_to_others(each)
         else:
             if _POSIX:
-                each.chmod(0o700)
+                with suppress(OSError):  # a disk that knows no owners
+                    each.chmod(0o700)
 
 
-def make_file(path: Path) -> None:
-    """Make an empty file that only its owner can read, or close one that is there; raises OSError."""
-    flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+def make_file(path: Path, *, new: bool = False) -> None:
+    """Make an empty file that only its owner can read, or close one that is there; raises OSError.
+
+    With `new`, one that is there is a FileExistsError.
+    """
+    flags = (
+        os.O_WRONLY
+        | os.O_CREAT
+        | (os.O_EXCL if new else 0)
+        | getattr(os, "O_NOFOLLOW", 0)
+        | getattr(os, "O_NONBLOCK", 0)
+    )
     descriptor = os.open(path, flags, 0o600)
     try:
         if _POSIX:
-            with suppress(PermissionError):  # a disk that knows no owners
+            with suppress(OSError):  # a disk that knows no owners
                 os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)

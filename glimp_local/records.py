@@ -24,7 +24,7 @@ MOST_BYTES = 1 << 30
 LINE_BYTES = 1 << 25
 """Nor is a line: a question and a step are no longer than a context."""
 _HOPELESS_LINES = 1000
-"""So many lines without a record: it is another kind of file."""
+"""After this many lines without a record it is another kind of file."""
 _REASON_LENGTH = 120
 
 
@@ -154,15 +154,21 @@ def _is_truncated(line: bytes) -> bool:
 def read(file: IO[bytes]) -> Iterator[tuple[int, Record | Problem]]:
     """Read a file line by line: the number of each, and what it holds or what is wrong with it.
 
-    Blank lines are left out, and so is a last one that a killed process cut short.
+    Blank lines are left out, and so is a last one that a killed process cut short. No more than MOST_BYTES are read:
+    the file may be a device.
     """
-    number, readable = 0, False
-    while line := file.readline(LINE_BYTES + 1):
+    number, readable, left = 0, False, MOST_BYTES
+    while line := file.readline(min(LINE_BYTES, left) + 1):
         number += 1
+        left -= len(line)
         found: Record | Problem
-        if len(line) > LINE_BYTES:
-            while not line.endswith(b"\n") and (line := file.readline(LINE_BYTES)):
-                pass
+        is_long = len(line) > LINE_BYTES
+        while is_long and not line.endswith(b"\n") and (line := file.readline(min(LINE_BYTES, left) + 1)):
+            left -= len(line)
+        if left < 0:
+            yield number, Problem(number, f"the file is larger than {MOST_BYTES:,} bytes, and the rest is not read")
+            return
+        if is_long:
             found = Problem(number, f"it is longer than {LINE_BYTES:,} bytes")
         else:
             if number == 1:
@@ -179,6 +185,13 @@ def read(file: IO[bytes]) -> Iterator[tuple[int, Record | Problem]]:
         yield number, found
         if not readable and number >= _HOPELESS_LINES:
             return
+
+
+def refuse_newer(record: Record | Problem, name: str) -> None:
+    """Raise UsageError for the header of a file, called `name`, that a newer glimp has written."""
+    if isinstance(record, Header | BenchHeader) and record.version > VERSION:
+        what = f"version {record.version}, and this one reads version {VERSION}"
+        raise UsageError(f"{name} was written by a newer glimp ({what})", hint="update glimp-local")
 
 
 def open_file(path: Path) -> IO[bytes]:

@@ -7,12 +7,14 @@ What is damaged later costs the lines it is in: what can be restored is, and `da
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from io import FileIO
 from pathlib import Path
 
 import msgspec
@@ -29,6 +31,7 @@ from glimp_local.routing import Model
 
 _TITLE_LENGTH = 60
 _SUFFIX = ".jsonl"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LOST_QUESTION = "(the question is lost: its line in the saved conversation is damaged)"
 
 
@@ -67,6 +70,8 @@ class SavedSession:
     turns: list[SavedTurn]
     damage: str | None = None
     """What of it could not be restored, in words; None where all is there."""
+    state: tuple[int, int] | None = field(default=None, compare=False)
+    """Size and time of change of the file that was read: where it has others later, somebody else has written to it."""
 
     @property
     def title(self) -> str:
@@ -96,23 +101,27 @@ class SessionLog:
 
     No other process writes to the file or removes it meanwhile; UsageError says where one does already. Where writing
     fails (a full disk), `error` says why, and what could not be written is written with the next event, once it can.
-    What is damaged in a file stays there.
+    What is damaged in a file stays there, and what somebody else has written to it meanwhile is not written over.
     """
 
     def __init__(self, going_on: SavedSession | None = None) -> None:
         self.going_on = going_on
-        id_ = going_on.id if going_on else f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        self.path = going_on.path if going_on else folder() / (id_ + _SUFFIX)
+        self.path = going_on.path if going_on else _new_path()
         self.error: OSError | None = None
         self.header = going_on.header if going_on else None
         self._lock = _lock(self.path)
         self._unwritten = b""
-        self._end = 0
+        self._end = self._size = 0
+        self._is_made = going_on is not None
         # Where steps are missing, the file says from where on they are numbered as they were restored.
         self._head_due = going_on is not None and going_on.damage is not None
         if going_on:
             _hold(self._lock, going_on.id)
             try:
+                self._size, changed_at = _state(self.path.stat())
+                if going_on.state not in {None, (self._size, changed_at)}:
+                    what = f"the conversation {going_on.id} was changed meanwhile"
+                    raise UsageError(what, hint="the same command again reads what was added")  # noqa: TRY301
                 self._end, self._unwritten = records.append_at(self.path)
                 private.make_folder(self.path.parent)
                 private.close_to_others(self.path)
@@ -146,21 +155,44 @@ class SessionLog:
             self.head(self.header)
         self._unwritten += encode(event) + b"\n"
         try:
-            if not self._end:
-                private.make_folder(self.path.parent)
-                self._lock.acquire()
-                private.make_file(self.path)
+            if not self._is_made:
+                self._make()
             with self.path.open("r+b", buffering=0) as file:
-                file.seek(self._end)
-                file.truncate()
-                rest = memoryview(self._unwritten)
-                while rest:
-                    rest = rest[file.write(rest) :]
-                self._end = file.tell()
+                self._append(file)
         except OSError as error:
             self.error = error
         else:
             self.error, self._unwritten = None, b""
+
+    def _make(self) -> None:
+        """Make the file of a new conversation, under another id where there is one of this."""
+        private.make_folder(self.path.parent)
+        while not self._is_made:
+            try:
+                self._lock.acquire()
+                private.make_file(self.path, new=True)
+                self._is_made = True
+            except (FileExistsError, Timeout):
+                self._lock.release()
+                self.path = _new_path()
+                self._lock = _lock(self.path)
+            except BaseException:
+                self._lock.release()
+                raise
+
+    def _append(self, file: FileIO) -> None:
+        """Write what is unwritten, in place of what a full disk has cut short; raises OSError."""
+        if os.fstat(file.fileno()).st_size != self._size:
+            raise OSError(errno.EBUSY, "another program has changed the file, and nothing of it is written over")
+        file.seek(self._end)
+        file.truncate()
+        try:
+            rest = memoryview(self._unwritten)
+            while rest:
+                rest = rest[file.write(rest) :]
+        finally:
+            self._size = file.tell()
+        self._end = self._size
 
     def close(self) -> None:
         """Leave the file to others; one that a full disk has kept empty is taken away."""
@@ -191,8 +223,17 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def _new_path() -> Path:
+    return folder() / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}{_SUFFIX}"
+
+
 def _lock(path: Path) -> Lock:
-    return Lock(path.with_suffix(".lock"))
+    # A file has one lock by all its names; it lies here, also of a file that a link finds elsewhere.
+    return Lock(path.parent / (Path(os.path.realpath(path)).stem + ".lock"))
+
+
+def _state(about: os.stat_result) -> tuple[int, int]:
+    return about.st_size, about.st_mtime_ns
 
 
 def _hold(lock: Lock, id_: str) -> None:
@@ -231,7 +272,11 @@ def _written_at(entry: os.DirEntry[str]) -> float:
 
 
 def scan() -> Iterator[SavedSession | Unreadable]:
-    """Read all conversations, the one written to last first; raises OSError where their folder cannot be read."""
+    """Read all conversations, the one written to last first; raises OSError where their folder cannot be read.
+
+    The folder is closed to others, whoever has made it.
+    """
+    private.close_to_others(folder())
     for path in _paths():
         try:
             yield read(path)
@@ -267,9 +312,12 @@ def find(id_: str | None = None, tell: Callable[[str], object] = lambda _: None)
     raise UsageError("no conversation was saved yet", hint="begin one with: glimp chat")
 
 
-def find_to_remove(id_: str) -> SavedSession | Unreadable:
-    """Find one like `find`; one of which nothing can be restored has to be named in full."""
+def find_to_remove(id_: str, *, in_full: bool = False) -> SavedSession | Unreadable:
+    """Find one like `find`; one of which nothing can be restored has to be named in full, and with `in_full` each."""
     path = named(id_)
+    if in_full and path.stem != id_:
+        what = f"{id_!r} is a part of an id, and nobody is asked whether it is the right one"
+        raise UsageError(what, hint=f"name it in full to remove it: glimp sessions rm {path.stem}")
     try:
         return read(path)
     except _UnreadableError as error:
@@ -280,6 +328,8 @@ def find_to_remove(id_: str) -> SavedSession | Unreadable:
 
 def named(id_: str) -> Path:
     """Find the file of the conversation whose id begins or ends so; UsageError says where there is none or two."""
+    if not id_:
+        raise UsageError("an empty id names no conversation", hint="their ids: glimp sessions list")
     paths = [path for path in _paths() if path.stem.startswith(id_) or path.stem.endswith(id_)]
     paths = [path for path in paths if path.stem == id_] or paths
     if len(paths) != 1:
@@ -304,6 +354,7 @@ def read(path: Path) -> SavedSession:
     """
     try:
         with records.open_file(path) as file:
+            state = _state(os.fstat(file.fileno()))
             found = runs_of(file, "it")
     except OSError as error:
         raise _UnreadableError(path, error.strerror or str(error)) from error
@@ -311,7 +362,7 @@ def read(path: Path) -> SavedSession:
         raise _UnreadableError(path, str(error), error.hint) from error
     if not found.runs and (found.damaged or not found.headers):
         raise _UnreadableError(path, str(found.first or "it holds no line of a conversation"))
-    header = _header(path, found)
+    header = _header(path, found, state)
     turns = [
         SavedTurn(
             LOST_QUESTION if run.question is None else run.question, numbered(run.steps), run.thought_end, run.finish
@@ -319,10 +370,10 @@ def read(path: Path) -> SavedSession:
         for run in found.runs
     ]
     created = found.headers[0].created if found.headers else header.created
-    return SavedSession(path.stem, path, created, header, turns, _damage(found))
+    return SavedSession(path.stem, path, created, header, turns, _damage(found), state)
 
 
-def _header(path: Path, found: Recording) -> Header:
+def _header(path: Path, found: Recording, state: tuple[int, int]) -> Header:
     """Return the last header, or what stands for it where it is damaged: the last question says who was asked."""
     pair = next((run.pair for run in reversed(found.runs) if run.pair), None)
     if found.headers and (not found.damaged or pair in {None, found.headers[-1].pair}):
@@ -330,7 +381,9 @@ def _header(path: Path, found: Recording) -> Header:
     try:
         created = datetime.strptime(path.stem[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
     except ValueError:  # the user has given it another name
-        created = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        created = _EPOCH
+        with suppress(OverflowError):  # a file's time may be one that no calendar knows
+            created += timedelta(microseconds=state[1] // 1000)
     return Header(records.VERSION, created.isoformat(timespec="seconds"), pair or "")
 
 

@@ -66,11 +66,12 @@ def read_events(path: str | Path, on_damage: Callable[[Problem], object] | None 
     """Read a saved run, or a saved conversation; a last line cut short by a killed process is left out.
 
     Damaged lines are left out where `on_damage` is given, which is told of each; else UsageError says which is the
-    first. Raises OSError where the file cannot be read.
+    first, and also where a newer glimp has written the file. Raises OSError where it cannot be read.
     """
     events: list[AnyEvent] = []
     with Path(path).open("rb") as file:
         for _, found in records.read(file):
+            records.refuse_newer(found, str(path))
             if isinstance(found, AnyEvent):
                 events.append(found)
             elif isinstance(found, Problem):

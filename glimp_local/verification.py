@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -16,12 +16,13 @@ from glimp_local import hub_cache, model_files
 from glimp_local.config import ModelSource
 from glimp_local.gguf_header import is_whole
 
+if TYPE_CHECKING:
+    from glimp_local.partial import Wait
+
 Status = Literal["ok", "wrong size", "wrong hash", "damaged", "missing", "unknown"]
 OnBytes = Callable[[int], None]
 Begin = Callable[[str, int], OnBytes]
 """Is told a file's name and size before it is read, and gives who hears of its bytes."""
-Wait = Callable[[str, float], None]
-"""Says why some seconds are waited, and waits."""
 _CHUNK = 2**20
 
 

@@ -96,6 +96,21 @@ def test_a_file_that_holds_something_else_is_refused_and_kept(tmp_path: Path, co
     assert file.read_bytes() == content
 
 
+@pytest.mark.parametrize("damage", [b"\xff", b"[" * 100_000 + b"\n"], ids=["no text", "nested"])
+def test_runs_that_are_damaged_are_said_and_kept(tmp_path: Path, damage: bytes) -> None:
+    with log_of(tmp_path) as log:
+        log.add(made_up("a", "large", correct=True))
+    file = tmp_path / "bench" / FILE
+    head, run = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(head + run.replace(b'"question":"', b'"question":"' + damage))
+    if damage.startswith(b"["):
+        file.write_bytes(head + run.replace(b'"type":"run"', b'"type":"run","more":' + damage.strip()))
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match="does not hold the runs of a bench"):
+        log_of(tmp_path)
+    assert file.read_bytes() == before
+
+
 def test_a_folder_of_other_files_is_refused_and_kept(tmp_path: Path) -> None:
     mine = tmp_path / "bench" / "report.md"
     mine.parent.mkdir()

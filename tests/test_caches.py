@@ -189,6 +189,20 @@ def test_the_conversation_used_longest_ago_makes_room(engine: Engine, conversati
     assert caches.kept_bytes(one)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_what_a_link_leads_to_does_not_make_room(
+    engine: Engine, conversation: Callable[[str], Path], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "film.mp4").write_bytes(bytes(10**6))
+    path = conversation("x")
+    (path.parent / "link.caches").symlink_to(mine)
+    caches.keep(path, {"large": engine}, limit_bytes=engine.state_bytes + 1000)
+    assert (mine / "film.mp4").exists()
+    assert caches.kept_bytes(path)
+
+
 def test_two_engines_of_one_model_have_a_file_each(open_pair: Open, conversation: Callable[[str], Path]) -> None:
     pair = open_pair("small", "small")
     for length, engine in zip((20, 30), pair.engines.values(), strict=True):

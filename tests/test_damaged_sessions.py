@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from glimp_local import saved
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, ThoughtEnded, encode
-from glimp_local.records import Header
+from glimp_local.records import Header, decode
 from glimp_local.saved import LOST_QUESTION, SessionLog
 from tests.chatting import chatting, played
 from tests.damaged import HEADER, converse, steps_of, turn_lines, write
@@ -144,6 +144,20 @@ def test_a_question_that_is_lost_is_the_one_that_is_taken_back() -> None:
     assert turns(write("a", HEADER, *turn_lines(0), *lost, line(TakenBack()))) == whole(0)
     assert turns(write("b", HEADER, *turn_lines(0), lost[0], lost[-1], line(TakenBack()))) == whole(0)
     assert turns(write("c", HEADER, *turn_lines(0), lost[0], line(TakenBack()))) == whole(0)
+
+
+@pytest.mark.parametrize("left", [1, -1], ids=["its first step begun", "its end"])
+@pytest.mark.parametrize("takes_back", [True, False])
+def test_a_turn_of_which_nothing_is_restored_is_not_the_one_that_is_taken_back_or_redone(
+    left: int, takes_back: bool
+) -> None:
+    path = write("damaged", HEADER, *turn_lines(0), *turn_lines(1), b"?\n", turn_lines(2)[left])
+    log = SessionLog(saved.read(path))
+    for added in [line(TakenBack()), turn_lines(3)[0]] if takes_back else [line(Rewound(1))]:
+        log.write(decode(added))  # type: ignore[arg-type]  # it is an event
+    log.close()
+    behind = ("Question 3: how many?", "", 0) if takes_back else ("Question 1: how many?", "", 1)
+    assert turns(path) == [*whole(0), behind]
 
 
 def test_a_wrong_number_in_a_step_moves_none() -> None:
@@ -433,3 +447,37 @@ def test_the_last_one_is_continued_though_it_is_damaged_and_that_is_said() -> No
     write("last", HEADER, *turn_lines(0), *lines)
     said = glimp("chat", "--continue", code=2).stderr
     assert "glimp: 1 conversation is damaged: last, 1 of 2 turns restored (line 16: JSON is malformed" in said
+
+
+def test_each_is_listed_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    converse("one")
+
+    def scan() -> Iterator[saved.SavedSession]:
+        yield saved.read(saved.folder() / "one.jsonl")
+        raise OSError(5, "the disk is gone")
+
+    monkeypatch.setattr(saved, "scan", scan)
+    assert "Question 0: how many?" in glimp("sessions", "list", code=1).stdout
+
+
+def test_an_empty_id_names_none() -> None:
+    path = converse("one")
+    for command in (["sessions", "rm", "", "--yes"], ["sessions", "show", ""], ["chat", "--resume", ""]):
+        assert "an empty id names no conversation" in glimp(*command, code=2).stderr
+    assert path.exists()
+
+
+def test_without_asking_only_what_is_named_in_full_is_removed() -> None:
+    path = converse("one")
+    said = glimp("sessions", "rm", "on", "--yes", code=2).stderr
+    assert "'on' is a part of an id, and nobody is asked whether it is the right one" in said
+    assert "hint: name it in full to remove it: glimp sessions rm one" in said
+    assert path.exists()
+    glimp("sessions", "rm", "on", typed="y\n")
+    assert not path.exists()
+
+
+def test_a_file_of_a_time_that_no_calendar_knows_is_read() -> None:
+    path = write("mine", *turn_lines(0))
+    os.utime(path, (1 << 40, 1 << 40))  # some disks keep it, and some the last time that they know
+    assert saved.read(path).created[:4].isdigit()

@@ -124,7 +124,7 @@ FATAL: dict[str, tuple[str, Change, str]] = {
     "an empty token called as another": ("attention", both(token(7, b""), token(8, b"[EMPTY_7]")), "the same text"),
     "no vocabulary": ("attention", text("tokenizer.ggml.model", "none"), "no vocabulary"),
     "SentencePiece without bytes": ("attention", text("tokenizer.ggml.model", "llama"), "no token for the byte 0x"),
-    "RWKV that never ends": ("attention", endless, "no token for the byte 0x57, and longer ones"),
+    "RWKV that never ends": ("attention", endless, "begin with the byte 0x57, but none for the byte alone"),
     "a pre-tokenizer of another tokenizer": ("attention", text("tokenizer.ggml.pre", "whitespace"), "whitespace"),
     "no layers": ("attention", number("llama.block_count", 0), "0 layers"),
     "more extra layers than layers": ("attention", number("llama.nextn_predict_layers", 9), "9 of its 2 layers"),

@@ -11,16 +11,18 @@ import json
 import os
 import random
 from collections import Counter
+from typing import Any
 
 from click.testing import CliRunner, Result
 
 from glimp_local import saved
 from glimp_local.cli import cli
-from glimp_local.events import Rewound, Step, StepEnded, TakenBack, ThoughtEnded, encode
+from glimp_local.events import Rewound, Started, Step, StepEnded, TakenBack, ThoughtEnded, encode
 from glimp_local.exports import as_json, as_markdown, row, summary
 from glimp_local.records import decode
 from glimp_local.saved import SavedSession, SavedTurn, SessionLog
 from tests.damaged import HEADER, converse, turn_lines, write
+from tests.tracing import step
 
 CASES = int(os.environ.get("GLIMP_FUZZ_CASES", "300"))
 TURNS = 5
@@ -102,6 +104,22 @@ def test_a_flipped_bit_costs_no_other_conversation_and_no_other_turn() -> None:
     assert counts["of steps, only what was hit"] >= 0.95 * CASES
 
 
+def goes_on(after: SavedSession, drawn: random.Random) -> tuple[list[Any], list[tuple[object, ...]]]:
+    """Return what a chat that takes a conversation up may write, and the turns that there are then."""
+    asked, turns = Started("And then?", "builtin", "threshold", 1, "small", "large", True, 20), after.turns
+    ways = ["asks", *(["asks instead"] if turns else []), *(["redoes"] if turns and turns[-1].steps else [])]
+    match drawn.choice(ways):
+        case "asks":
+            return [asked], [*map(ids, turns), (asked.question, "", 0, None)]
+        case "asks instead":
+            return [TakenBack(), asked], [*map(ids, turns[:-1]), (asked.question, "", 0, None)]
+        case _:
+            index = drawn.randrange(len(turns[-1].steps))
+            again = step(index, reason="redo", text="Again.")
+            kept = SavedTurn(turns[-1].question, [*turns[-1].steps[:index], again])
+            return [Rewound(index), StepEnded(again)], [*map(ids, turns[:-1]), ids(kept)]
+
+
 def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
     healthy = saved.read(converse("healthy"))
     lines = [HEADER, *(line for turn in range(2) for line in turn_lines(turn))]
@@ -118,16 +136,14 @@ def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
             as_json(after, thoughts=True)
             for turn in after.turns:
                 assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
-            # What a chat adds is read back behind what it restored.
+            # What a chat adds, takes back or has written again is read back behind what it restored.
+            events, expected = goes_on(after, drawn)
             log = SessionLog(after)
             log.begin("builtin", {})
-            log.write(decode(turn_lines(7)[0]))  # type: ignore[arg-type]  # it is an event
+            for event in events:
+                log.write(event)
             log.close()
-            again = saved.read(path)
-            assert [ids(turn) for turn in again.turns] == [
-                *map(ids, after.turns),
-                ("Question 7: how many?", "", 0, None),
-            ]
+            assert [ids(turn) for turn in saved.read(path).turns] == expected
         summary(after)
         row(after)
         glimp("trace", "victim", "--full")

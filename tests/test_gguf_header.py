@@ -277,6 +277,15 @@ def test_a_file_that_loses_its_end_while_it_is_read_is_refused(tmp_path: Path) -
         thread.join()
 
 
+def test_a_text_that_becomes_endless_after_the_header_was_read_is_refused(write: Write) -> None:
+    content = gguf_bytes([ARCHITECTURE, Key("tokenizer.ggml.tokens", headers.ARRAY, strings(["a", "b"]))])
+    path = write(content)
+    header = read_header(path)
+    path.write_bytes(content.replace(u64(1) + b"a", u64(2**64 - 1) + b"a"))
+    with pytest.raises(ModelUnreadableError, match="was changed while it was read"):
+        header.array("tokenizer.ggml.tokens")
+
+
 def split_model(folder: Path) -> list[Path]:
     """Write a model in three files, as the gguf package splits it; give their paths."""
     writer = gguf.GGUFWriter(folder / "split.gguf", "llama", split_max_tensors=2)

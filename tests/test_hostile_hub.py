@@ -319,7 +319,7 @@ def test_ctrl_c_ends_a_wait_at_once_and_the_seconds_are_counted_down(hub: Hub, t
     with subprocess.Popen(command("pull", SMALL), stderr=its, env={**os.environ, "COLUMNS": "100"}) as process:
         os.close(its)
         drawn = b""
-        while b"waiting: 57 s left" not in drawn:
+        while len(set(waits := re.findall(rb"waiting: (\d+) s left", drawn))) < 2:
             drawn += os.read(ours, 65536)
         process.send_signal(signal.SIGINT)
         with suppress(OSError):  # Linux calls the end an error
@@ -327,7 +327,7 @@ def test_ctrl_c_ends_a_wait_at_once_and_the_seconds_are_counted_down(hub: Hub, t
                 drawn += part
     assert process.returncode == 130
     assert b"the hub asks to wait 59 s" in drawn
-    assert b"waiting: 59 s left" in drawn
+    assert 59 >= int(waits[0]) > int(waits[-1])
     assert b"interrupted: what came is kept" in drawn
 
 
@@ -347,7 +347,7 @@ def test_two_bytes_at_a_time_are_given_up_and_kept(hub: Hub, home: Path) -> None
     assert "is too slow: less than 1.0 kB a second came (" in done.stderr
     assert "the same command goes on from there" in done.stderr
     (partial,) = (cache(home) / "blobs").glob("*.incomplete")
-    assert 60 <= (kept := partial.stat().st_size) <= 300
+    assert 0 < (kept := partial.stat().st_size) <= 300
     hub.trickles = 0
     assert models("pull", SMALL).code == 0
     assert hub.ranges[-1] == f"bytes={kept}-"

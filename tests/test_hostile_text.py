@@ -13,12 +13,14 @@ import pytest
 from textual.content import Content
 from textual.widgets import Static
 
-from glimp_local.controls import harmless, harmless_json, one_line, without_controls
+from glimp_local import saved
+from glimp_local.controls import Pieces, harmless, harmless_json, one_line, without_controls
 from glimp_local.errors import GlimpError
 from glimp_local.tui.dialogs import PairScreen
 from glimp_local.tui.steps import parser
 from tests.chatting import chatting, played
 from tests.commands import GLIMP, QUESTION, Glimp
+from tests.headers import gguf_bytes, text
 from tests.tiny_models import byte_alphabet, spell, write_story
 
 HOSTILE = {
@@ -81,6 +83,15 @@ def test_what_steers_a_terminal_is_shown() -> None:
         assert (harmless(char) == char) == (char in "\n\t")
         assert len(harmless(char)) == 1
         assert without_controls(f"a{char}b") == ("ab" if char not in "\n\t" else f"a{char}b")
+
+
+def test_the_end_of_a_line_as_windows_writes_it_is_one_also_where_it_comes_in_two_pieces() -> None:
+    text = "a\r\nb\rc\r\r\n\rd\r"
+    assert harmless(text) == "a\nb\u240dc\u240d\n\u240dd\u240d"
+    for cut in range(len(text) + 1):
+        pieces = Pieces()
+        shown = pieces.take(text[:cut]) + pieces.take(text[cut:])
+        assert shown == harmless(text[:-1])  # the last one waits for what comes behind it
 
 
 def test_honest_text_stays_as_it_is() -> None:
@@ -172,6 +183,8 @@ def named(tmp_path: Path, tiny: Path) -> Path:
         ["plan", "--pair", NAME],
         ["config", "show", NAME],
         ["models", "list", "--paths"],
+        ["models", "list", "--json"],
+        ["models", "info", NAME, "--json"],
         ["models", "info", NAME],
         ["models", "compare", NAME],
         ["models", "info", f"/{NAME}.gguf"],
@@ -186,6 +199,34 @@ def test_names_of_pairs_and_files_steer_nothing(named: Path, terminal: Callable[
     assert not RAW.search(drawn)
     if command[0] != "solve" or "--chat-template" in command:
         assert "0;x" in drawn  # it is shown
+
+
+@pytest.mark.parametrize("command", ["plan", "config show", "models list", "models info", "models compare"])
+def test_names_of_pairs_and_files_are_what_they_are_in_a_pipe(named: Path, glimp: Glimp, command: str) -> None:
+    what = {"plan": ["--pair", NAME], "models list": ["--paths"]}.get(command, [NAME])
+    begins = {"plan": f"{NAME}\n", "config show": f"# The pair {NAME}, as asked for."}
+    result = glimp(*command.split(), *what, "--models", named)
+    assert result.code == 0, result.err
+    assert result.out.startswith(begins[command]) if command in begins else f"{NAME}small.gguf" in result.out
+    assert not RAW.search(result.err)
+
+
+def test_what_stands_in_a_header_and_in_the_cache_steers_nothing(
+    tmp_path: Path, home: Path, terminal: Callable[..., Any]
+) -> None:
+    nasty, fields = NAME + "\x9b31m", ("name", "basename", "organization", "license")
+    path = tmp_path / "nasty.gguf"
+    keys = [text(f"general.{field}", nasty) for field in fields]
+    path.write_bytes(gguf_bytes([*keys, text("general.architecture", nasty)]))
+    cached = home / "hub" / "hub" / "models--a--b" / "snapshots" / ("0" * 40) / f"x{nasty}.gguf"
+    cached.parent.mkdir(parents=True)
+    cached.symlink_to("../../blobs/" + "0" * 64)
+    for command in (["info", path], ["info", path, "--json"], ["list", "--paths"], ["verify"], ["verify", "--json"]):
+        run = terminal("models", *command)
+        run.end()
+        drawn = run.drawn.decode()
+        assert "0;x" in drawn, command
+        assert not RAW.search(drawn)
 
 
 # The chat.
@@ -203,11 +244,13 @@ def test_a_chat_shows_what_its_models_write_and_are_called(
     chat.type("\x11")
     assert chat.end() == 0
     assert not RAW.search(POINTER.sub("", chat.drawn.decode()))
+    saved.find().path.rename(saved.folder() / f"{NAME}.jsonl")
     again = terminal("chat", "--continue", "--models", named, "--pair", NAME)
     again.shows(harmless(HOSTILE["a title"]))
     again.shows(f"{harmless(NAME)} · CPU")
     again.type("\x11")
     assert again.end() == 0
+    assert f"glimp chat --resume {harmless(NAME)}" in again.drawn.decode()
     assert not RAW.search(POINTER.sub("", again.drawn.decode()))
 
 

@@ -366,7 +366,7 @@ def astray(hub: Hub) -> None:
         (rewritten, "tiny", {}, (f"{REPO} has no revision {COMMIT}", "pin another one")),
         (busy, "tiny", {}, ("too many requests from here (429)", "try again in 15 min")),
         (unexplained, SMALL, {}, (f"has no such file or repository (404): {SMALL}", "check the name")),
-        (astray, SMALL, {}, ("leads to an address that is none", "HF_ENDPOINT")),
+        (astray, SMALL, {}, ("redirects to an invalid address", "HF_ENDPOINT")),
         (None, "tiny", {"HF_TOKEN": "hf_ü"}, ("the token holds characters that no token has", "check HF_TOKEN")),
         (broken, "tiny", {}, ("is in trouble (503", "try again later")),
         (None, "tiny", {"HF_HUB_OFFLINE": "1"}, ("HF_HUB_OFFLINE is set", "unset HF_HUB_OFFLINE")),

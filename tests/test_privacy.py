@@ -79,6 +79,9 @@ def test_of_a_home_folder_of_somebody_else_nothing_is_shown(text: str, clean: st
         ("/usr/lib/libcuda.so.1 and /dev/dxg", "/usr/lib/libcuda.so.1 and /dev/dxg"),
         ("C:\\Program Files\\x\\y.dll", "C:\\Program Files\\x\\y.dll"),
         ("5 tokens/s, 7/8, and/or, Qwen/Qwen3-4B/x.gguf", "5 tokens/s, 7/8, and/or, Qwen/Qwen3-4B/x.gguf"),
+        ("x @ file:///srv/acme/x.whl FILE file:/srv/acme/y", "x @ file:///srv/…/x.whl FILE file:/srv/…"),
+        ("file://localhost/srv/acme/x.whl", "file://localhost/srv/…/x.whl"),
+        ("file:///C:/acme/x.whl file:///C:/Users/bob/x", "file:///C:/…/x.whl file:///C:/Users/<name>/…"),
         ("https://huggingface.co/Qwen/Qwen3-4B-GGUF", "https://huggingface.co/Qwen/Qwen3-4B-GGUF"),
     ],
 )

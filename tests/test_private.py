@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -52,10 +53,21 @@ def test_a_folder_and_a_file_are_private_whatever_the_umask(home: Path) -> None:
     private.make_file(saved.folder() / "file")
     lock = Lock(saved.folder() / "lock")
     lock.acquire()
-    assert len(modes()) == 5  # and what is known of llama.cpp
+    assert modes().keys() == {".", "proof.json", "sessions", "sessions/file", "sessions/lock"}
     assert_private()
     lock.release()
     assert ((home / "data").stat().st_mode & 0o777) == 0o755  # not ours
+
+
+def test_a_disk_that_knows_no_owners_is_written_to_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    private.make_folder(saved.folder())
+    private.make_file(saved.folder() / "file")
+    assert (saved.folder() / "file").read_bytes() == b""
 
 
 @played
@@ -77,6 +89,13 @@ async def test_all_that_a_chat_writes_is_private_also_in_folders_that_were_not(s
     async with chatting(small, large, going_on=found, **settings) as chat:
         await chat.ask("second")
         assert_private()
+
+
+def test_a_folder_that_others_could_look_into_is_closed_when_it_is_read() -> None:
+    path = converse("x")
+    path.parent.chmod(0o755)
+    assert CliRunner().invoke(cli, ["sessions", "list"]).exit_code == 0
+    assert modes()["sessions"] == 0o700
 
 
 def test_what_a_link_points_to_keeps_its_rights(tmp_path: Path) -> None:

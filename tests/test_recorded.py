@@ -15,7 +15,7 @@ from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, encode
 from glimp_local.recorded import read_runs
-from glimp_local.records import Problem
+from glimp_local.records import Header, Problem
 from glimp_local.trace_page import page
 from glimp_local.transcripts import read_events
 from tests.sessions import Open
@@ -241,10 +241,23 @@ def test_a_damaged_line_of_a_bench_costs_that_run(tmp_path: Path) -> None:
         assert f"{path}: 1 damaged line is left out (line {bad + 1}: JSON is malformed" in glimp(path).stderr
 
 
-def test_what_never_ends_is_not_read_to_its_end() -> None:
+def test_a_program_that_reads_what_never_ends_is_told_so() -> None:
     if not Path("/dev/zero").exists():
         pytest.skip("there is no such device")
-    assert "/dev/zero holds no run: it begins with 33,554,432 bytes in one line" in glimp("/dev/zero", code=2).stderr
+    problems: list[Problem] = []
+    assert read_events("/dev/zero", problems.append) == []
+    assert [str(problem) for problem in problems] == [
+        "line 1: the file is larger than 1,073,741,824 bytes, and the rest is not read"
+    ]
+
+
+def test_a_program_is_not_given_the_events_of_a_newer_glimp(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    path.write_bytes(encode(Header(2, "2030-01-01T00:00:00+00:00", "x")) + b"\n" + CONTENT)
+    problems: list[Problem] = []
+    for on_damage in (None, problems.append):
+        with pytest.raises(UsageError, match=r"run\.jsonl was written by a newer glimp \(version 2, and this one"):
+            read_events(path, on_damage)
 
 
 def test_a_program_is_told_which_line_is_damaged_or_gets_the_rest(tmp_path: Path) -> None:

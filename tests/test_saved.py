@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, tzinfo
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
 from glimp_local.pair import Pair
+from glimp_local.records import decode
+from tests.damaged import converse, turn_lines
 from tests.sessions import Open, assert_caches_equal_fresh_runs
 
 EXAMPLE = (Path(__file__).parents[1] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
@@ -22,6 +26,12 @@ EXAMPLE = (Path(__file__).parents[1] / "examples" / "marbles.txt").read_text(enc
 @pytest.fixture
 def pair(open_pair: Open) -> Pair:
     return open_pair()
+
+
+class Frozen(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Frozen:
+        return cls(2026, 1, 2, tzinfo=tz)
 
 
 def talk(pair: Pair, *questions: str, log: saved.SessionLog | None = None) -> saved.SavedSession:
@@ -99,6 +109,62 @@ def test_a_conversation_is_written_and_removed_by_one_at_a_time(pair: Pair) -> N
     log.close()
     glimp("rm", found.id, "--yes")
     assert list(saved.folder().iterdir()) == []
+
+
+def test_a_conversation_is_written_by_one_at_a_time_by_whatever_name_it_is_found(tmp_path: Path) -> None:
+    path = converse("real")
+    (saved.folder() / "alias.jsonl").symlink_to(path)
+    outside = converse("outside").rename(tmp_path / "outside.jsonl")
+    for name in ("mine", "other"):
+        (saved.folder() / f"{name}.jsonl").symlink_to(outside)
+    for one, other in (("real", "alias"), ("alias", "real"), ("mine", "other")):
+        log = saved.SessionLog(saved.find(one))
+        with pytest.raises(UsageError, match=f"{other} is open in another glimp chat"):
+            saved.SessionLog(saved.find(other))
+        log.close()
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_what_somebody_else_has_written_is_not_written_over() -> None:
+    path = converse("x")
+    log = saved.SessionLog(saved.find("x"))
+    log.write(TakenBack())
+    with path.open("ab") as file:
+        file.write(turn_lines(7)[0])
+    before = path.read_bytes()
+    for _ in range(2):
+        log.write(Rewound(1))
+        assert log.error is not None
+        assert log.error.strerror == "another program has changed the file, and nothing of it is written over"
+    assert path.read_bytes() == before
+    log.close()
+
+
+def test_a_conversation_that_was_changed_after_it_was_read_is_read_again_first() -> None:
+    path = converse("x")
+    found = saved.find("x")
+    with path.open("ab") as file:
+        file.write(turn_lines(7)[0])
+    with pytest.raises(UsageError, match="x was changed meanwhile") as error:
+        saved.SessionLog(found)
+    assert error.value.hint == "the same command again reads what was added"
+    saved.SessionLog(saved.find("x")).close()
+
+
+def test_a_new_conversation_takes_no_file_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(["aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr(saved, "secrets", SimpleNamespace(token_hex=lambda _: next(drawn)))
+    monkeypatch.setattr(saved, "datetime", Frozen)
+    first, second = saved.SessionLog(), saved.SessionLog()
+    for log in (first, second):
+        log.begin("builtin", {})
+        log.write(decode(turn_lines(0)[0]))  # type: ignore[arg-type]  # it is an event
+        assert log.error is None
+        assert len(saved.read(log.path).turns) == 1
+    assert (first.path.stem[-4:], second.path.stem[-4:]) == ("aaaa", "bbbb")
+    first.close()
+    second.close()
+    assert len(list(saved.folder().iterdir())) == 2
 
 
 def test_a_conversation_that_is_not_to_be_removed_after_all_is_kept_and_that_is_said(pair: Pair) -> None:

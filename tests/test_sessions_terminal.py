@@ -41,6 +41,8 @@ def test_on_a_terminal_control_characters_are_shown(command: list[str]) -> None:
     assert terminal.end() == 0
     terminal.close()
     assert b"red" in terminal.drawn
+    if "json" in " ".join(command):
+        assert b"\\u009b31mred" in terminal.drawn  # as JSON spells it
     for steers in (b"\x1b", b"\x07", "\x9b".encode()):
         assert steers not in terminal.drawn
 

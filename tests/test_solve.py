@@ -144,7 +144,7 @@ def test_a_lone_share_or_threshold_chooses_its_policy(glimp: Glimp) -> None:
 def test_a_run_s_entropies_are_the_next_run_s_history(glimp: Glimp, home: Path) -> None:
     for _ in range(3):
         assert glimp.solve("--text", QUESTION).code == 0
-    (stored,) = (home / "data").rglob("*.json")
+    (stored,) = (home / "data" / "glimp" / "entropies").iterdir()
     assert len(msgspec.json.decode(stored.read_bytes(), type=list[float])) == 12
     routed = json.loads(glimp.solve("--text", QUESTION, "--share", "0.25", "--json").out)
     assert [step["model"] for step in routed["steps"]] == ["small", "small", "large", "small", "large"]
@@ -235,7 +235,7 @@ def test_an_output_that_takes_nothing_is_said(glimp: Glimp) -> None:
         (["--policy", "threshold", "--share", "0.3"], "--share has no effect"),
         (["--pair", "x"], "by --pair or by --small and --large, not by both"),
         (["--json", "--jsonl"], "--json and --jsonl exclude each other"),
-        (["--threads", "100000"], "100000 is not in the range 0<=x<=512"),
+        (["--threads", "100000"], "'100000' is neither auto nor a number from 1 to 512"),
         (["--cache-type", "q8_0", "--flash-attention", "off"], 'cache_type "q8_0" needs flash attention'),
         (["--max-answer", "0"], "0 is not in the range x>=1"),
         (["--seed", "-1"], "-1 is not in the range"),

@@ -126,7 +126,7 @@ class RunLog:
         try:
             found = msgspec.json.decode(first, type=Header)
             records = [msgspec.json.decode(line, type=Record) for line in lines]
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:  # ValueError: no JSON, another shape, no UTF-8
             raise UsageError(
                 f"{self.path} does not hold the runs of a bench: {error}", hint="choose another --output"
             ) from error

@@ -54,11 +54,12 @@ def chat(**flags: Any) -> None:
 
     Conversations are saved as they go. Esc stops the models, F1 shows all keys, Ctrl+P all commands.
     """
-    if flags["go_on"] and flags["resume"]:
+    resumes = flags["resume"] is not None
+    if flags["go_on"] and resumes:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
     from glimp_local import saved  # noqa: PLC0415 - `glimp --help` does without
 
-    going_on = saved.find(flags["resume"], tell) if flags["go_on"] or flags["resume"] else None
+    going_on = saved.find(flags["resume"], tell) if flags["go_on"] or resumes else None
     if going_on is not None:
         _take_up_pair(flags, going_on.header)
     settings = pair_settings(flags)

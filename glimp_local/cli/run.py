@@ -9,8 +9,8 @@ from typing import Any
 from glimp_local import crash_notes
 from glimp_local.cli.display import Display
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.cli.terminal import shown_safely, write_json
-from glimp_local.controls import harmless
+from glimp_local.cli.terminal import write_json
+from glimp_local.controls import Pieces, harmless
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.pair import load_pair
@@ -130,6 +130,7 @@ class _AnswerStream:
         self._on_terminal = sys.stdout.isatty()
         self._hold = hold and self._on_terminal
         self._last = ""
+        self._pieces = Pieces()
 
     def take(self, event: AnyEvent) -> None:
         """Take an event and write what it adds to the answer."""
@@ -143,8 +144,9 @@ class _AnswerStream:
                 self._write("\n")
 
     def _write(self, text: str) -> None:
+        self._last = text
         if self._on_terminal:
             self._display.pause()
-        self._last = text
-        sys.stdout.write(shown_safely(text))
+            text = self._pieces.take(text)
+        sys.stdout.write(text)
         sys.stdout.flush()

@@ -69,7 +69,8 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
             instruction=instruction,
         )
         if (done := len(bench.tasks) - len(bench.pending)) and not flags["quiet"]:
-            says.print(f"glimp: {done:,} of {len(bench.tasks):,} runs are in {folder} already", markup=False)
+            said = f"glimp: {done:,} of {len(bench.tasks):,} runs are in {folder} already"
+            says.print(harmless(said), markup=False)
         stopped = None
         try:
             with Grader() as grader, RunProgress(bench, says, quiet=flags["quiet"]) as progress:
@@ -89,7 +90,8 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
             says.print(f"glimp: {len(bench.failures):,} runs failed; the same command does them again", markup=False)
             code = 1
         if stopped:
-            says.print(f"glimp: {stopped}: what is finished is in {folder}; the same command goes on", markup=False)
+            said = f"glimp: {stopped}: what is finished is in {folder}; the same command goes on"
+            says.print(harmless(said), markup=False)
             code = interrupts.exit_code or code
         title = f"glimp bench: {flags['problems']} with {pair.name}"
         try:
@@ -99,7 +101,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
             return code
         report.write(folder)
     _show(report)
-    says.print(f"\nglimp: report and plots are in {folder}", markup=False)
+    says.print(harmless(f"\nglimp: report and plots are in {folder}"), markup=False)
     return code
 
 

@@ -9,7 +9,7 @@ import msgspec
 import tomlkit
 
 from glimp_local.choice import default_pair
-from glimp_local.cli.terminal import shown_safely, write_json
+from glimp_local.cli.terminal import write, write_json
 from glimp_local.config import Catalogue, load_catalogue, packaged_file
 from glimp_local.places import places
 from glimp_local.provenance import Setting, settings
@@ -41,11 +41,11 @@ def show_places(place: str | None, models_file: Path | None, *, as_json: bool) -
         "hub": (found.hub_cache, "models downloaded from the hub"),
     }
     if place is not None:
-        click.echo(shown_safely(str(paths[place][0])))
+        write(f"{paths[place][0]}\n")
         return
     for name, (path, what) in paths.items():
         there = "" if path.exists() else " (not there yet)"
-        click.echo(shown_safely(f"{name:<9} {path}{there}: {what}"))
+        write(f"{name:<9} {path}{there}: {what}\n")
 
 
 def show_settings(pair: str | None, models_file: Path | None, *, everything: bool, as_json: bool) -> None:
@@ -65,7 +65,7 @@ def show_settings(pair: str | None, models_file: Path | None, *, everything: boo
     lines += [_line(setting) for setting in found if everything or setting.origin]
     if not everything:
         lines += ["", "# All else is as it is by default: glimp config show --all prints that, too."]
-    click.echo(shown_safely("\n".join(lines)))
+    write("\n".join(lines) + "\n")
 
 
 def _default(catalogue: Catalogue, name: str, chosen_by: str) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import click
 import msgspec
 from rich.filesize import decimal
 
 from glimp_local import comparison, model_files
 from glimp_local.cli.model_names import named
+from glimp_local.cli.terminal import write, write_json
 from glimp_local.config import Catalogue, ModelSource, load_catalogue, path_of
-from glimp_local.controls import harmless, harmless_json, one_line
 from glimp_local.errors import ModelMissingError, UsageError
 from glimp_local.fatal_headers import refuse_fatal
 from glimp_local.gguf_header import read_header
@@ -33,11 +32,11 @@ def info(name: str, models_file: Path | None, *, as_json: bool) -> None:
         refuse_fatal(header)
         found = inspect(header)
         if as_json:
-            _print_json(found)
+            write_json(msgspec.json.encode(found))
             continue
-        click.echo(("\n" if number else "") + _cut(found.name or path.name))
+        write(("\n" if number else "") + _cut(found.name or path.name) + "\n")
         for label, value in {"file": _files(found), **_rows(found)}.items():
-            click.echo(f"  {label:13} {value}")
+            write(f"  {label:13} {value}\n")
 
 
 def compare(one: str, other: str | None, models_file: Path | None, *, as_json: bool) -> None:
@@ -47,11 +46,11 @@ def compare(one: str, other: str | None, models_file: Path | None, *, as_json: b
         raise UsageError("it takes two models to compare", hint="name another file, or one pair")
     found = comparison.compare(*map(read_header, paths))
     if as_json:
-        _print_json(found)
+        write_json(msgspec.json.encode(found))
         return
-    click.echo(one_line(found.verdict))
+    write(f"{_in_line(found.verdict)}\n")
     for notice in found.notices:
-        click.echo(f"- {one_line(notice)}")
+        write(f"- {_in_line(notice)}\n")
     alike = {
         "family": found.same_family,
         "vocabulary": found.vocabulary_difference is None,
@@ -59,14 +58,14 @@ def compare(one: str, other: str | None, models_file: Path | None, *, as_json: b
         "thinking": found.same_markers,
     }
     small, large = ({"file": Path(model.path).name, **_rows(model)} for model in (found.small, found.large))
-    click.echo()
+    write("\n")
     _columns("", " ", "small", "large")
     for label in small:
         _columns(label, "=" if alike.get(label) else " ", small[label], large[label])
 
 
 def _columns(label: str, sign: str, left: str, right: str) -> None:
-    click.echo(f"  {label:13}{sign} {_cut(left, _COLUMN):{_COLUMN}} {_cut(right, _COLUMN)}".rstrip())
+    write(f"  {label:13}{sign} {_cut(left, _COLUMN):{_COLUMN}} {_cut(right, _COLUMN)}".rstrip() + "\n")
 
 
 def _find(name: str, models_file: Path | None) -> list[Path]:
@@ -96,20 +95,20 @@ def _cached(catalogue: Catalogue, name: str) -> Path | None:
     return next(iter(model_files.look(source).paths), None)
 
 
-def _print_json(record: msgspec.Struct) -> None:
-    click.echo(harmless_json(msgspec.json.encode(record)))
+def _in_line(text: str) -> str:
+    """Put a text that stands in a file into one line."""
+    return " ".join(text.split())
 
 
 def _cut(text: str, width: int = _WIDEST) -> str:
-    """Put a text that stands in a file into one short line, harmless."""
-    # What turns the direction of writing around is no control character, but garbles a line as well.
-    line = "".join(char if char.isprintable() else "\ufffd" for char in one_line(text[: 4 * width]))
+    """Put a text that stands in a file into one short line; of what steers a terminal, each character counts."""
+    line = _in_line(text[: 4 * width])
     return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _files(found: ModelInfo) -> str:
     parts = f" in {len(found.parts)} files" if len(found.parts) > 1 else ""
-    return f"{harmless(str(found.path))} ({decimal(found.size_bytes)}{parts})"
+    return f"{found.path} ({decimal(found.size_bytes)}{parts})"
 
 
 def _rows(found: ModelInfo) -> dict[str, str]:

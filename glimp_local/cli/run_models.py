@@ -16,16 +16,17 @@ from rich.filesize import decimal
 from glimp_local import hub_cache, model_files
 from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
+from glimp_local.cli.terminal import write, write_json
 from glimp_local.config import Catalogue, ModelSource, load_catalogue
-from glimp_local.controls import harmless, harmless_json
+from glimp_local.controls import harmless
 from glimp_local.errors import CancelledError, ModelError
 from glimp_local.gguf_header import part_names
 from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
 from glimp_local.removal import remove
-from glimp_local.verification import Verified, Wait, missing, verify
+from glimp_local.verification import Verified, missing, verify
 
 if TYPE_CHECKING:
-    from glimp_local.partial import RemoteFile
+    from glimp_local.partial import RemoteFile, Wait
 
 
 class Pulled(msgspec.Struct, frozen=True):
@@ -65,10 +66,10 @@ def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None
     """Say what models there are."""
     stock = take_stock(models_file)
     if as_json:
-        _print(stock)
+        write_json(msgspec.json.encode(stock))
         return
     for line in _table(stock, paths=paths):
-        click.echo(harmless(line.rstrip()))
+        write(line.rstrip() + "\n")
 
 
 def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
@@ -101,7 +102,7 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
             path = hub.download(file, sha256, bars.begin, bars.say, bars.wait)
             pulled.append(Pulled(f"{file.repo}/{file.file}", str(path), file.size_bytes, missing))
     if as_json:
-        _print(Pull(pulled))
+        write_json(msgspec.json.encode(Pull(pulled)))
     if not quiet:
         click.echo(harmless(_next(catalogue, names, pulled)), err=True)
 
@@ -112,17 +113,17 @@ def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bo
     chosen, problems = (_named_here(catalogue, names), []) if names else _all_here(catalogue, models_file)
     found = [] if names else missing()
     for verified in [] if as_json else found:
-        click.echo(harmless(_line(verified)))
+        write(_line(verified) + "\n")
     with _interruptible("nothing was changed"), ByteBars(quiet=quiet, lines=False) as bars:
         for source in _distinct(chosen):
             for verified in verify(source, model_files.look(source).paths, bars.begin, bars.wait):
                 found.append(verified)
                 if not as_json:
-                    click.echo(harmless(_line(verified)))
+                    write(_line(verified) + "\n")
     bad = [file for file in found if file.status not in {"ok", "unknown"}]
     is_fine = not bad and not problems
     if as_json:
-        _print(Verification(found, is_fine))
+        write_json(msgspec.json.encode(Verification(found, is_fine)))
     for error in problems:
         click.echo(harmless(f"glimp: {error}\nhint: {error.hint}"), err=True)
     for hint in dict.fromkeys(map(_mend, bad)):
@@ -172,7 +173,7 @@ def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bo
         }
     )
     if as_json:
-        _print(Removal(removed, freed))
+        write_json(msgspec.json.encode(Removal(removed, freed)))
     else:
         click.echo(harmless(f"removed {', '.join(removed)}: {decimal(freed)} are free again"), err=True)
 
@@ -272,10 +273,6 @@ def _row(entry: FileEntry) -> str:
 
 def _size(size_bytes: int | None) -> str:
     return "?" if size_bytes is None else decimal(size_bytes)
-
-
-def _print(record: msgspec.Struct) -> None:
-    click.echo(harmless_json(msgspec.json.encode(record)))
 
 
 @contextmanager

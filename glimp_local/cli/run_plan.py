@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import msgspec
@@ -11,9 +10,9 @@ from rich.table import Table
 
 from glimp_local import model_files
 from glimp_local.choice import model_sources, offer, plan_of
-from glimp_local.cli.terminal import write_json
+from glimp_local.cli.terminal import write, write_json
 from glimp_local.config import PairConfig, load_catalogue
-from glimp_local.controls import harmless, one_line
+from glimp_local.controls import harmless
 from glimp_local.errors import ModelMissingError
 from glimp_local.machine import Gpu, Machine, survey
 from glimp_local.pair import configured
@@ -59,7 +58,7 @@ def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: d
     else:
         _show(name, config, plan)
         if not plan.fits and (fitting := offer(catalogue, machine)) is not None and fitting.name != name:
-            sys.stdout.write(harmless(f"One that fits: {fitting}.\n"))
+            write(f"One that fits: {fitting}.\n")
     return 0 if plan.fits else 1
 
 
@@ -82,12 +81,20 @@ def _show(name: str, config: PairConfig, plan: Plan) -> None:
     for part in sorted(plan.parts, key=lambda part: (MODELS.index(part.model), part.device != CPU)):
         sizes = (part.weights_bytes, part.cache_bytes, part.compute_bytes, part.other_bytes, part.total_bytes)
         table.add_row(f"{part.model}, {part.device}", str(part.layers), *(f"{size / _MIB:,.0f}" for size in sizes))
-    console.print(one_line(name), style="bold", markup=False)
+    _say(console, name, style="bold")
     console.print(table)
     fits = f"It fits: {plan.line()}" if plan.fits else f"Planned: {plan.where()}"
     for said in (fits, *plan.remarks(config), _unplaced(config, plan), _missing(config)):
         if said:
-            console.print(harmless(f"{said}."), markup=False)
+            _say(console, f"{said}.")
+
+
+def _say(console: Console, text: str, style: str = "none") -> None:
+    """Print a text: wrapped and harmless on a terminal, as it is into a pipe."""
+    if console.is_terminal:
+        console.print(harmless(text), style=style, markup=False)
+    else:
+        write(f"{text}\n")
 
 
 def _unplaced(config: PairConfig, plan: Plan) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,9 +11,10 @@ from glimp_local import exports, saved
 from glimp_local.cli.completers import complete_session
 from glimp_local.cli.help import Command, Group
 from glimp_local.cli.notes import tell
-from glimp_local.cli.terminal import shown_safely, write_json
+from glimp_local.cli.terminal import write, write_json
 from glimp_local.controls import one_line
 from glimp_local.errors import UsageError
+from glimp_local.saved import SavedSession, Unreadable
 
 _EXIT_CODES = """\b
 Exit codes: 0 done, also with what can be restored of a damaged conversation; 2 no such conversation, or a file that
@@ -44,15 +46,20 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(*, as_json: bool) -> None:
     """List all, the last one first: id, pair, turns, size of the kept caches, first question."""
-    found = list(saved.scan())
-    for each in found:
-        if as_json:
-            write_json(exports.summary(each))
-        else:
-            _print(exports.row(each) + "\n")
-    if said := saved.in_words(found):
+    if said := saved.in_words(_listed(as_json=as_json)):
         tell(f"{said}. To remove one: glimp sessions rm ID")
-    if not found and not as_json:
+
+
+def _listed(*, as_json: bool) -> Iterator[SavedSession | Unreadable]:
+    """Print a line of each conversation as it is read: all of them may be more than the memory holds."""
+    found = None
+    for found in saved.scan():
+        if as_json:
+            write_json(exports.summary(found))
+        else:
+            write(exports.row(found) + "\n")
+        yield found
+    if found is None and not as_json:
         click.echo("no conversation was saved yet; begin one with: glimp chat", err=True)
 
 
@@ -69,7 +76,7 @@ Examples:
 @click.option("--thoughts", is_flag=True, help="With the thoughts.")
 def show(id_: str | None, *, thoughts: bool) -> None:
     """Print a conversation (the last one without ID); the beginning of an id is enough."""
-    _print(exports.as_markdown(saved.find(id_, tell), thoughts=thoughts))
+    write(exports.as_markdown(saved.find(id_, tell), thoughts=thoughts))
 
 
 @sessions.command(
@@ -97,7 +104,10 @@ def export(id_: str | None, *, kind: str, thoughts: bool, output: Path | None) -
     session = saved.find(id_, tell)
     text = (exports.as_markdown if kind == "markdown" else exports.as_json)(session, thoughts=thoughts)
     if output is None:
-        _print(text)
+        if kind == "json":
+            write_json(text.rstrip("\n").encode())
+        else:
+            write(text)
         return
     try:
         with output.open("x", encoding="utf-8") as file:
@@ -111,29 +121,26 @@ def export(id_: str | None, *, kind: str, thoughts: bool, output: Path | None) -
     epilog=f"""\b
 Examples:
   glimp sessions rm 20
-  glimp sessions rm 20 7f --yes
+  glimp sessions rm 20260102-030405-7f3a --yes
 
 {_EXIT_CODES}""",
 )
 @click.argument(
     "ids", metavar="ID...", nargs=-1, required=True, shell_complete=complete_session, help="Those to remove."
 )
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask; then only whole ids will do.")
 def rm(ids: tuple[str, ...], *, yes: bool) -> None:
     """Remove conversations, and the caches kept for them, from the disk.
 
-    One that cannot be restored has to be named in full. Of a link, the link is removed and not the file behind it.
+    One that cannot be restored has to be named in full, and with --yes each. Of a link, the link is removed and not the
+    file behind it.
     """
-    for found in {found.id: found for found in map(saved.find_to_remove, ids)}.values():
-        what = found.title if isinstance(found, saved.SavedSession) else f"cannot be restored: {found.damage}"
+    chosen = [saved.find_to_remove(id_, in_full=yes) for id_ in ids]
+    for found in {found.id: found for found in chosen}.values():
+        what = found.title if isinstance(found, SavedSession) else f"cannot be restored: {found.damage}"
         id_ = one_line(exports.spelled(found.id))
         if yes or click.confirm(f"remove {id_} ({one_line(what)})?"):
             saved.remove(found)
             click.echo(f"removed {id_}", err=True)
         else:
             click.echo(f"kept {id_}", err=True)
-
-
-def _print(text: str) -> None:
-    # Without `color`, click takes escapes out of what goes into a pipe.
-    click.echo(shown_safely(text), nl=False, color=True)

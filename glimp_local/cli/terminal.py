@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import sys
 
+import click
+
 from glimp_local.controls import harmless, harmless_json
 
 
 def shown_safely(text: str) -> str:
     """Return a text as it may be written to stdout: harmless if that is a terminal, else unchanged."""
     return harmless(text) if sys.stdout.isatty() else text
+
+
+def write(text: str) -> None:
+    """Write a text to stdout: harmless if that is a terminal, else every byte of it."""
+    # As bytes: of text, click takes escapes out, and names of files may hold bytes that are no text.
+    errors = "replace" if sys.stdout.isatty() else "surrogateescape"
+    click.echo(shown_safely(text).encode(sys.stdout.encoding or "utf-8", errors), nl=False)
 
 
 def write_json(line: bytes) -> None:

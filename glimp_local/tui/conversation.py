@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
-from glimp_local.controls import harmless, one_line
+from glimp_local.controls import Pieces, harmless, one_line
 from glimp_local.events import (
     Answer,
     AnyEvent,
@@ -83,6 +83,7 @@ class TurnView:
         self._ending: Widget | None = None
         """What says how the turn ended."""
         self._stream: MarkdownStream | None = None
+        self._pieces = Pieces()
 
     async def open(self) -> None:
         """Begin with the question."""
@@ -117,8 +118,8 @@ class TurnView:
             case Text(part=part, text=text):
                 if part == "answer" and self.answer is not None:
                     if self._stream is None:
-                        self._stream = Markdown.get_stream(self.answer)
-                    await self._stream.write(harmless(text))
+                        self._stream, self._pieces = Markdown.get_stream(self.answer), Pieces()
+                    await self._stream.write(self._pieces.take(text))
                 elif self._block is not None:
                     await self._block.write(text)
             case StepEnded(step):

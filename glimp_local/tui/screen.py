@@ -35,9 +35,8 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
         _leave(app)
     if app.saved.is_written:
         with suppress(OSError):  # a terminal that was hung up
-            click.echo(
-                f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}", err=True
-            )
+            said = f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}"
+            click.echo(harmless(said), err=True)
     if app.return_code:
         sys.exit(app.return_code)
 

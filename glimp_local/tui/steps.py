@@ -12,7 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
-from glimp_local.controls import harmless
+from glimp_local.controls import Pieces, harmless
 from glimp_local.events import Step, StepStarted
 from glimp_local.tui.maths import readable
 
@@ -39,7 +39,7 @@ def parser() -> MarkdownIt:
 
 
 def _shown(step: Step) -> str:
-    return readable(harmless(step.text.strip("\n")))
+    return readable(harmless(step.text).strip("\n"))
 
 
 class StepBlock(Markdown, can_focus=True):
@@ -57,15 +57,16 @@ class StepBlock(Markdown, can_focus=True):
         self.step = finished
         self.display = not self.is_empty
         self._stream: MarkdownStream | None = None
+        self._pieces = Pieces()
 
     async def write(self, text: str) -> None:
         """Append text."""
         if self._stream is None:
-            text = text.lstrip("\n")
+            text = text.lstrip("\r\n")
             if not text:
                 return
-            self._stream = Markdown.get_stream(self)
-        await self._stream.write(harmless(text))
+            self._stream, self._pieces = Markdown.get_stream(self), Pieces()
+        await self._stream.write(self._pieces.take(text))
 
     async def finish(self, step: Step) -> None:
         """Show the finished step: its figures, and its formulas readable."""
