@@ -130,7 +130,7 @@ _WRITING = (
     _writing(
         "--seed",
         type=click.IntRange(0, 2**32 - 1),
-        help="Makes a run repeatable; to the last token with --draft off --catch-up lazy.",
+        help="Random seed. Add --draft off --catch-up lazy --threads N for token-identical runs.",
     ),
 )
 
