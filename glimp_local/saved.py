@@ -154,6 +154,9 @@ class SessionLog:
         if self._head_due and self.header is not None:
             self.head(self.header)
         self._unwritten += encode(event) + b"\n"
+        self._write()
+
+    def _write(self) -> None:
         try:
             if not self._is_made:
                 self._make()
@@ -195,7 +198,12 @@ class SessionLog:
         self._end = self._size
 
     def close(self) -> None:
-        """Leave the file to others; one that a full disk has kept empty is taken away."""
+        """Write what could not be written before, if that is possible now, and leave the file to others.
+
+        One that a full disk has kept empty is taken away. `error` says whether anything is missing.
+        """
+        if self.error is not None:
+            self._write()
         if self._lock.is_held and not self._end:
             with suppress(OSError):
                 if not self.path.stat().st_size:

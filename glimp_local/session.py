@@ -78,9 +78,10 @@ class Session:
 
     The pair stays its owner's: the session does not close it. Sessions of one pair share its caches, so only one of
     them may work at a time. `seed` makes sampling and random routing reproducible (to the last token if drafting is
-    off, catch-up lazy and the number of threads set: other batches and threads round otherwise); without it one is drawn and told in the Started
-    event. `policy` replaces the one the pair's configuration asks for; of the pair's models the session
-    uses those the policy can choose. `history` is a conversation to go on with: questions and their answers.
+    off, catch-up lazy and the number of threads set: other batches and threads round otherwise); without it one is
+    drawn and told in the Started event. `policy` replaces the one the pair's configuration asks for; of the pair's
+    models the session uses those the policy can choose. `history` is a conversation to go on with: questions and
+    their answers.
     """
 
     def __init__(

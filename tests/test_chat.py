@@ -227,7 +227,7 @@ async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> N
         endless, sampling=DRAWN, pace_seconds=PACE, max_thought=200, max_answer=8, going_on=going_on
     ) as chat:
         await chat.until(lambda: chat.notices)
-        assert chat.notices == ["The program ended here; what was written is kept."]
+        assert chat.notices == ["The program ended here; its finished steps are kept."]
         steps = len(chat.turn.steps)
         assert steps == len(going_on.turns[0].steps)
         await chat.go_to_steps()

@@ -13,6 +13,8 @@ import pytest
 from glimp_local import saved
 
 pytest.importorskip("termios")  # where there are pseudo-terminals
+import resource
+
 from benchmarks.terminal import Terminal
 
 QUESTION = "Mia has 24 marbles. She finds 17 more. How many marbles does Mia have now?"
@@ -138,6 +140,20 @@ def test_keeping_caches_can_be_stopped(opened: Callable[..., Terminal]) -> None:
     assert saved.find().turns[0].finish == "done"
 
 
+def test_what_could_not_be_saved_is_said_when_the_chat_is_left(opened: Callable[..., Terminal]) -> None:
+    def leave_room_for_little() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600))
+
+    chat = opened(preexec_fn=leave_room_for_little)
+    chat.shows("S glimp built-in small")
+    chat.type(QUESTION + "\r")
+    chat.shows("[ 41 ]")
+    chat.type("\x11")
+    assert chat.end() == 1
+    assert "glimp: the end of the conversation could not be saved: File too large" in chat.drawn.decode()
+    assert chat.is_as_before
+
+
 def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     opened: Callable[..., Terminal], tiny: Path, tmp_path: Path
 ) -> None:
@@ -160,7 +176,7 @@ def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
     assert turn.finish is None
     again = opened("--continue", *models)
-    again.shows("The program ended here; what was written is kept.")
+    again.shows("The program ended here; its finished steps are kept.")
     again.shows("· S ")
     again.type("\x11")
     assert again.end() == 0

@@ -311,7 +311,7 @@ def test_too_little_address_space_is_said_and_ends_in_no_abort(limit: int) -> No
     assert done.returncode == 1, done.stderr
     assert done.stderr == (
         f"glimp: llama-cpp-python cannot be loaded: this process may have {limit / 10**6:.1f} MB of address space, and "
-        "takes 268.4 MB at least\nhint: raise the limit, which `ulimit -v` shows: ulimit -v unlimited\n"
+        "takes 302.0 MB at least\nhint: raise the limit, which `ulimit -v` shows: ulimit -v unlimited\n"
     )
 
 

@@ -120,7 +120,10 @@ def test_a_chat_that_is_killed_at_any_moment_leaves_the_terminal_as_it_was_and_s
         (turn,) = saved.find().turns
         assert log.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
         assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
-        assert f"the conversation is saved: glimp chat --resume {log.stem}" in chat.drawn.decode()
+        assert (
+            f"the conversation is saved up to its last finished step: glimp chat --resume {log.stem}"
+            in chat.drawn.decode()
+        )
     after = chat.start([sys.executable, "-c", "print(input('next? ')[::-1])"])
     chat.shows("next? ")
     chat.type("drow\r")

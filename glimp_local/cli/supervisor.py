@@ -111,7 +111,8 @@ def _begin(notes: int, alive: int) -> None:
     for end in (notes, alive):
         os.set_inheritable(end, False)
     crash_notes.open_to(notes)
-    threading.Thread(target=_end_with_parent, args=(alive,), name="glimp parent", daemon=True).start()
+    with suppress(RuntimeError):  # no thread can be started: it will soon be said why
+        threading.Thread(target=_end_with_parent, args=(alive,), name="glimp parent", daemon=True).start()
 
 
 def _end_with_parent(alive: int) -> None:

@@ -25,8 +25,8 @@ from glimp_local.controls import one_line
 from glimp_local.errors import BindingError
 from glimp_local.hardware import Device, DeviceKind
 
-_LEAST_ADDRESS_SPACE = 2**28
-"""With less, numpy or ggml ends the process while it is loaded, or at the first token of a tiny model."""
+_LEAST_ADDRESS_SPACE = 9 * 2**25
+"""With less, numpy or ggml ends the process while it is loaded, or no thread can be started beside a tiny model."""
 _MORE = "raise the limit, which `ulimit -v` shows: ulimit -v unlimited"
 
 

@@ -168,7 +168,7 @@ class TurnView:
             await self._begin_answer(first.model, first.index)
             await self._end_answer(turn.answer)
         self.finish = turn.finish
-        ending = _FINISHES.get(turn.finish) if turn.finish else "The program ended here; what was written is kept."
+        ending = _FINISHES.get(turn.finish) if turn.finish else "The program ended here; its finished steps are kept."
         if ending:
             self._ending = await self.note(ending)
 

@@ -204,7 +204,10 @@ class Driver:
 
     def _note_kept(self) -> None:
         if self._log.is_written:
-            crash_notes.note("kept", f"the conversation is saved: glimp chat --resume {self._log.path.stem}")
+            crash_notes.note(
+                "kept",
+                f"the conversation is saved up to its last finished step: glimp chat --resume {self._log.path.stem}",
+            )
 
     def _load(self, pair: dict[str, Any], seed: int | None) -> None:
         if self.session is not None:

@@ -33,12 +33,16 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
             app.run()
     finally:
         _leave(app)
+    if (lost := app.saved.error) is not None:
+        with suppress(OSError):
+            reason = lost.strerror or str(lost)
+            click.echo(harmless(f"glimp: the end of the conversation could not be saved: {reason}"), err=True)
     if app.saved.is_written:
         with suppress(OSError):  # a terminal that was hung up
             said = f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}"
             click.echo(harmless(said), err=True)
-    if app.return_code:
-        sys.exit(app.return_code)
+    if app.return_code or lost is not None:
+        sys.exit(app.return_code or 1)
 
 
 def _noted(driver: type[Driver]) -> type[Driver]:
