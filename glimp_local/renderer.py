@@ -36,6 +36,8 @@ _START_SECONDS = 60.0
 """For Python and Jinja to start, on a busy machine with a slow disk, too."""
 _LOOK_SECONDS = 0.02
 """Between two looks at `cancel`, the clock and the memory."""
+_STACK_BYTES = 2**18
+"""For the thread that talks to the process."""
 _REPLY_BYTES = 8 * CHARACTERS
 """A character takes at most six bytes in JSON."""
 
@@ -148,7 +150,17 @@ class Renderer:
         # In a thread of its own: on Windows nothing else lets one wait for a pipe and look at something else meanwhile.
         args = process.stdin.write, process.stdin.flush, process.stdout.readline
         talking = threading.Thread(target=talk, args=args, name="glimp template", daemon=True)
-        talking.start()
+        usual = threading.stack_size(_STACK_BYTES)  # 8 MB may not be left beside models
+        try:
+            talking.start()
+        except RuntimeError as error:
+            process.kill()
+            raise GlimpError(
+                "no thread can be started for chat templates: memory, or the number of threads, is limited",
+                hint="close other programs, or raise the limits that `ulimit -a` shows",
+            ) from error
+        finally:
+            threading.stack_size(usual)
         end = monotonic() + seconds
         try:
             while talking.is_alive():

@@ -240,12 +240,12 @@ def test_a_pair_for_which_memory_is_short_all_the_same_is_loaded_with_less(tmp_p
     assert with_little_memory(wide, 1000) == ["16384", ""]
     # The first thing to be made smaller is the cache's number type.
     assert with_little_memory(wide, 330)[0] == "16384"
-    context, notice = with_little_memory(wide, 130)
+    context, notice = with_little_memory(wide, 160)
     assert 4096 <= int(context) < 16384
     assert notice.startswith("no context of ")
     assert f"So it was loaded with less: on the CPU, context {int(context):,} (q8_0 cache); " in notice
     # What was asked for is not made smaller.
-    error, hint = with_little_memory(wide, 180, context=16384)
+    error, hint = with_little_memory(wide, 155, context=16384)
     assert error.startswith("no context of 16,384 tokens for wide: ")
     assert "--ctx" in hint
 

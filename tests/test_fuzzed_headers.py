@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from glimp_local.cli import cli
+from glimp_local.cli import cli, terminal
 from glimp_local.gguf_header import read_header
 from glimp_local.tensor_types import TENSOR_TYPES
 from tests import headers
@@ -197,7 +197,8 @@ def assert_told(path: Path, command: str) -> int:
     """Run a command on a file; give its exit code."""
     began = time.perf_counter()
     arguments = [*command.split(), str(path), *([str(BUILTIN / "small.gguf")] if command == "compare" else [])]
-    with little_memory():
+    with little_memory(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(terminal, "is_terminal", lambda: True)
         result = CliRunner().invoke(cli, ["models", *arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert result.exit_code in {0, 3}

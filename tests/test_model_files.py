@@ -134,6 +134,6 @@ def test_a_damaged_history_is_begun_anew(history: EntropyHistory) -> None:
 
 
 def test_a_history_that_cannot_be_written_stops_nothing(history: EntropyHistory) -> None:
-    history.path.parent.parent.mkdir(parents=True)
+    history.path.parent.parent.mkdir(parents=True, exist_ok=True)
     history.path.parent.write_bytes(b"a file where the folder should be")
     history.add([1.0])

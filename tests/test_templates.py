@@ -197,7 +197,10 @@ def is_gone(process: psutil.Process) -> bool:
 
 def is_computing(process: psutil.Process) -> bool:
     """Has it used more than it takes to start? Then it is at work on a template."""
-    return sum(process.cpu_times()[:2]) > 0.5
+    try:
+        return sum(process.cpu_times()[:2]) > 0.5
+    except psutil.NoSuchProcess:
+        return False
 
 
 def process_of(one: Renderer) -> psutil.Process:
