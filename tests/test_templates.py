@@ -209,11 +209,14 @@ def process_of(one: Renderer) -> psutil.Process:
 
 
 def renderers_below(parent: int) -> list[psutil.Process]:
-    return [
-        each
-        for each in psutil.Process(parent).children(recursive=True)
-        if any("render_process" in part for part in each.cmdline())
-    ]
+    return [each for each in psutil.Process(parent).children(recursive=True) if is_renderer(each)]
+
+
+def is_renderer(process: psutil.Process) -> bool:
+    try:
+        return any("render_process" in part for part in process.cmdline())
+    except psutil.NoSuchProcess:  # it has ended, and nobody has waited for it yet
+        return False
 
 
 def test_a_cancel_stops_a_rendering_and_the_next_one_works() -> None:
