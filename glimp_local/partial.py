@@ -35,7 +35,7 @@ Wait = Callable[[str, float], None]
 """Says why some seconds are waited, and waits."""
 
 WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 8.0)
-"""Between tries; a try that brought more than the slowest pace does begins the count anew."""
+"""Between tries; a try faster than the slowest pace resets the count."""
 SLOWEST_BYTES_PER_SECOND = 1000
 """What sends less, on average of `PACE_SECONDS`, would take weeks for a model."""
 PACE_SECONDS = 60.0

@@ -177,8 +177,10 @@ def take_news() -> str | None:
 
 def chosen() -> Choice | None:
     """Return the load options of this process, or those that are known; None if nothing is."""
+    if _settled:
+        return _settled[0][0]
     verdict = known()
-    return _settled[0][0] if _settled else verdict.choice if verdict else None
+    return None if verdict is None else verdict.choice
 
 
 def forget() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -39,3 +41,15 @@ class Glimp:
     def endless(self, *arguments: str | Path) -> list[str]:
         """Give a command that writes events for seconds."""
         return [*GLIMP, "solve", *self.pair("patient", "patient"), "--text", QUESTION, "--jsonl", *map(str, arguments)]
+
+
+@contextmanager
+def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], list[bytes]]]:
+    """Start a process that writes events, and read them up to the first text."""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        lines: list[bytes] = []
+        while not lines or b'"type":"text"' not in lines[-1]:
+            lines.append(process.stdout.readline())
+            assert lines[-1], process.communicate()
+        yield process, lines

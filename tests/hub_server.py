@@ -68,7 +68,7 @@ class Hub:
         self.told: dict[str, str | None] = {}
         """What it tells of files in place of the truth, by header; None is nothing."""
         self.trickles = 0
-        """Of so many of the next downloads, and of all lists while it is not 0, two bytes come at a time."""
+        """Number of downloads that are still to be slow, two bytes at a time; so are all lists while it is not 0."""
         self.has_ranges = True
         self.range_status = 206
         self.cuts: list[int] = []

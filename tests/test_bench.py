@@ -112,7 +112,7 @@ def without_times(value: Any) -> Any:
 
 @pytest.fixture
 def killed(tmp_path: Path) -> Iterator[Callable[[list[str], Path, int], int]]:
-    """Run a command and send it a signal when its runs are so many; SIGKILL goes to the process that computes."""
+    """Run a command and send it a signal after a number of runs; SIGKILL goes to the process that computes."""
     started: list[subprocess.Popen[bytes]] = []
 
     def run(command: list[str], runs: Path, signal_: int) -> int:

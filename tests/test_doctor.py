@@ -342,8 +342,8 @@ except OSError as error:
 @pytest.mark.parametrize(
     ("fake", "said"),
     [
-        ("raise MemoryError", "for want of memory: MemoryError\nhint: close other programs; or raise the limit"),
-        (_CHAIN, "for want of memory: libx.so: failed to map segment from shared object\nhint: close other"),
+        ("raise MemoryError", "because memory is short: MemoryError\nhint: close other programs, or raise the limit"),
+        (_CHAIN, "because memory is short: libx.so: failed to map segment from shared object\nhint: close other"),
         ("raise ImportError('\\n\\nno\\n')", "cannot be loaded: no\nhint: compile it on this machine"),
         ("raise ImportError", "cannot be loaded: ImportError\nhint: compile it on this machine"),
     ],

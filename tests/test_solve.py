@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,7 +19,7 @@ from glimp_local.cli.display import summary
 from glimp_local.engine import binding
 from glimp_local.events import Finished, Solution, Text, decode_events, fold
 from glimp_local.transcripts import EventLog, read_events
-from tests.commands import ANSWER, GLIMP, QUESTION, Glimp, Result
+from tests.commands import ANSWER, GLIMP, QUESTION, Glimp, Result, started
 
 
 @pytest.fixture
@@ -382,18 +380,6 @@ def test_an_interrupt_keeps_what_was_written(glimp: Glimp, tmp_path: Path, numbe
     assert events[-1].finish_reason == "cancelled"
     assert fold(read_events(saved)) == fold(events)
     assert b"Traceback" not in err
-
-
-@contextmanager
-def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], list[bytes]]]:
-    """Start a process that writes events, and read them up to the first text."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        lines: list[bytes] = []
-        while not lines or b'"type":"text"' not in lines[-1]:
-            lines.append(process.stdout.readline())
-            assert lines[-1], process.communicate()
-        yield process, lines
 
 
 def test_a_second_interrupt_ends_at_once_whatever_is_going_on(glimp: Glimp, tmp_path: Path) -> None:

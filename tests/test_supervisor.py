@@ -20,7 +20,7 @@ import pytest
 from glimp_local import saved
 from glimp_local.events import Finished, decode_events, fold
 from glimp_local.transcripts import read_events
-from tests.commands import GLIMP, QUESTION, Glimp
+from tests.commands import GLIMP, QUESTION, Glimp, started
 
 pytest.importorskip("termios")
 from benchmarks.terminal import Terminal
@@ -65,12 +65,7 @@ def patched(patch: str, *arguments: str, **more: Any) -> subprocess.CompletedPro
 @contextmanager
 def writing(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], psutil.Process, list[bytes]]]:
     """Start a run that writes events for seconds; give its process and the one that computes, once there is a text."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        lines: list[bytes] = []
-        while not lines or b'"type":"text"' not in lines[-1]:
-            lines.append(process.stdout.readline())
-            assert lines[-1], process.communicate()
+    with started(command) as (process, lines):
         (child,) = psutil.Process(process.pid).children()
         yield process, child, lines
 

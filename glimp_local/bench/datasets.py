@@ -113,8 +113,7 @@ def _snapshot(name: str, data_set: DataSet, *, download: bool) -> Path:
             ) from error
         cause = error.__cause__
         raise _failed(data_set, cause if isinstance(cause, Exception) else error) from error
-    # The client lets errors of its HTTP library through, and which library that is depends on its version.
-    except Exception as error:
+    except Exception as error:  # those of the client's HTTP library, too, and which one that is depends on its version
         raise _failed(data_set, error) from error
     return Path(folder)
 

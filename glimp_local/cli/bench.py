@@ -42,7 +42,7 @@ Exit codes:
   3    a model is missing or unreadable
   4    --time-limit was reached; the report is of the problems that are done
   6    llama.cpp, or the system, ended the process; the same command continues
-  130  interrupted (143 by SIGTERM); the same command goes on
+  130  interrupted (143 by SIGTERM); the same command continues
 """
 
 

@@ -90,7 +90,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
             says.print(f"glimp: {len(bench.failures):,} runs failed; the same command does them again", markup=False)
             code = 1
         if stopped:
-            said = f"glimp: {stopped}: what is finished is in {folder}; the same command goes on"
+            said = f"glimp: {stopped}: finished runs are in {folder}; run the same command to continue"
             says.print(harmless(said), markup=False)
             code = interrupts.exit_code or code
         title = f"glimp bench: {flags['problems']} with {pair.name}"

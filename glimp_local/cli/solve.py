@@ -35,7 +35,7 @@ Exit codes:
   2    a flag, an input or a models.toml that cannot be used
   3    a model is missing or unreadable, or its chat template fails
   4    a budget (tokens, context) was spent before the answer was complete
-  6    llama.cpp, or the system, ended the process; what was written is in --save, and on stdout but for --json
+  6    llama.cpp, or the system, ended the process; output so far is in --save and, except with --json, on stdout
   130  interrupted (143 by SIGTERM); what was written is on stdout and in --save
 """
 

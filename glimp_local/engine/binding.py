@@ -18,49 +18,12 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from rich.filesize import decimal
-
-from glimp_local import crash_notes, hardware, rebuilding
-from glimp_local.controls import one_line
+from glimp_local import crash_notes, rebuilding
+from glimp_local.engine import unloadable
 from glimp_local.errors import BindingError
 from glimp_local.hardware import Device, DeviceKind
 
-_LEAST_ADDRESS_SPACE = 9 * 2**25
-"""With less, numpy or ggml ends the process while it is loaded, or no thread can be started beside a tiny model."""
-_MORE = "raise the limit, which `ulimit -v` shows: ulimit -v unlimited"
-
-
-def _check_address_space() -> None:
-    """Refuse a limit on this process's addresses under which loading llama.cpp would end it without a word."""
-    limit = hardware.address_space_limit()
-    if limit is None:
-        return
-    if limit < _LEAST_ADDRESS_SPACE:
-        raise BindingError(
-            f"llama-cpp-python cannot be loaded: this process may have {decimal(limit)} of address space, and takes "
-            f"{decimal(_LEAST_ADDRESS_SPACE)} at least",
-            hint=_MORE,
-        )
-    # numpy's library takes 40 MB for each of its threads, and none is needed here.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-
-
-def _not_loaded(error: BaseException) -> BindingError:
-    """Say why: in the exception that began it there is one sentence, above it a page on how to install numpy."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    reason = one_line(str(error)) or type(error).__name__
-    is_for_memory = isinstance(error, MemoryError) or any(words in reason for words in _WANT_OF_MEMORY)
-    if is_for_memory:
-        return BindingError(
-            f"llama-cpp-python cannot be loaded for want of memory: {reason}", hint=f"close other programs; or {_MORE}"
-        )
-    hint = f"compile it on this machine: {rebuilding.install_command()}"
-    return BindingError(f"llama-cpp-python cannot be loaded: {reason}", hint=hint)
-
-
-_WANT_OF_MEMORY = ("failed to map segment", "annot allocate memory", "annot create shared object descriptor")
-_check_address_space()
+unloadable.check_address_space()
 # Before it aborts, llama.cpp would start a debugger on itself, which may take its time, or download symbols.
 os.environ.setdefault("GGML_NO_BACKTRACE", "1")
 crash_notes.note("doing", "starting llama.cpp")
@@ -69,7 +32,7 @@ try:
     import llama_cpp._ggml
 except (ImportError, OSError, RuntimeError, MemoryError) as error:
     # A library of its own, or of a GPU, is missing; or it is not installed.
-    raise _not_loaded(error) from error
+    raise unloadable.reason(error) from error
 
 RELEASE = rebuilding.RELEASE
 REBUILD_FOR_CUDA = rebuilding.rebuild_command("CUDA")

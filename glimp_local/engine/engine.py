@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from time import perf_counter, process_time
+from time import perf_counter
 from typing import Any
 
 import llama_cpp as lib
@@ -84,10 +84,8 @@ class Engine:
         self._drafted: list[int] = []  # behind `ids` in the cache, in reverse: the next one stands last
         self._has_logits = False
         self._snapshots: list[tuple[int, ctypes.Array[ctypes.c_uint8]]] = []
-        self._pace: pace.Pace | None = None
+        self._paced: pace.Paced | None = None
         """Chooses the threads while it runs; None if they are fixed."""
-        self._gauges: dict[int, pace.Gauge] = {}  # by the tokens in a batch
-        self._computing = 0  # threads; 0 until it first computes
         # llama.cpp sees no file that is none, or damaged: its own messages do not say what to do, or it aborts.
         refuse_fatal(read_header(path))
         _open_engines.add(self)
@@ -171,13 +169,16 @@ class Engine:
     def _adapt(self) -> None:
         """Let the number of threads follow what else the machine does, if nobody has set it and it matters."""
         adapts = self.options.threads == "auto" and not self._is_tiny and self.threads > 1 and not self.is_offloaded
-        self._pace = pace.shared() if adapts else None
-        self._computing = 0
+        self._paced = pace.Paced(pace.shared(), self._use_threads) if adapts else None
+
+    def _use_threads(self, threads: int) -> None:
+        batch = threads if self.options.threads_batch == "auto" else self.threads_batch
+        lib.llama_set_n_threads(self._context, threads, batch)
 
     @property
     def news(self) -> str | None:
         """What there is to say, once, about the pace it computes at."""
-        return None if self._pace is None else self._pace.news()
+        return None if self._paced is None else self._paced.pace.news()
 
     @property
     def gpu_layers(self) -> int:
@@ -371,8 +372,10 @@ class Engine:
         if len(self.ids) + count > self.context:
             raise self._full()
         self._batch.n_tokens = count
-        adapts = self._pace is not None and (count == 1 or self.options.threads_batch == "auto")
-        failed = self._decode_in_pace(count, self._pace) if adapts and self._pace else self._decode()
+        if self._paced is not None and (count == 1 or self.options.threads_batch == "auto"):
+            failed = self._paced.run(count, self._decode)
+        else:
+            failed = self._decode()
         if not failed:
             self._has_logits = bool(self._wanted[count - 1])
             return
@@ -387,22 +390,6 @@ class Engine:
         failed: int = lib.llama_decode(self._context, self._batch)
         if not failed:
             lib.llama_synchronize(self._context)  # on a GPU the computation ends here; on a CPU it has ended
-        return failed
-
-    def _decode_in_pace(self, count: int, pace_: pace.Pace) -> int:
-        """Compute with as many threads as suit the machine now, and measure it."""
-        if not self._computing:
-            pace_.begin()
-        if pace_.threads != self._computing:
-            self._computing = pace_.threads
-            batch = self._computing if self.options.threads_batch == "auto" else self.threads_batch
-            lib.llama_set_n_threads(self._context, self._computing, batch)
-        gauge = self._gauges.get(count)
-        if gauge is None:
-            gauge = self._gauges[count] = pace.Gauge()
-        began, spent = perf_counter(), process_time()
-        failed = self._decode()
-        pace_.measure(gauge, perf_counter() - began, process_time() - spent)
         return failed
 
     def _full(self) -> ContextFullError:

@@ -211,6 +211,31 @@ class Pace:
         return "this machine is busy with other work: the models run far below their usual pace"
 
 
+class Paced:
+    """One context, computing with as many threads as `pace` has now; `set_threads` is how it is told."""
+
+    def __init__(self, pace: Pace, set_threads: Callable[[int], None]) -> None:
+        self.pace = pace
+        self._set_threads = set_threads
+        self._gauges: dict[int, Gauge] = {}  # by the tokens in a batch
+        self._threads = 0  # as last set
+
+    def run(self, tokens: int, compute: Callable[[], int]) -> int:
+        """Compute a batch of this many tokens, measured; return what `compute` returns."""
+        if not self._threads:
+            self.pace.begin()
+        if self.pace.threads != self._threads:
+            self._threads = self.pace.threads
+            self._set_threads(self._threads)
+        gauge = self._gauges.get(tokens)
+        if gauge is None:
+            gauge = self._gauges[tokens] = Gauge()
+        began, spent = perf_counter(), process_time()
+        result = compute()
+        self.pace.measure(gauge, perf_counter() - began, process_time() - spent)
+        return result
+
+
 @cache
 def shared() -> Pace:
     """Return the pace of this process: what else the machine does concerns all its models alike."""

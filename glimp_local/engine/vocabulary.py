@@ -42,7 +42,7 @@ class Vocabulary:
         """Turn text into token ids; nothing is added before or behind.
 
         `control` makes special tokens of their spellings (`<|im_end|>`): for the program's own text only. Otherwise a
-        spelling is cut, and becomes letters. `continues` says that the text goes on behind other text: a SentencePiece
+        spelling is cut, and becomes letters. `continues` says that the text follows other text: a SentencePiece
         vocabulary would otherwise put a space before it.
         """
         data = text.encode() if isinstance(text, str) else text

@@ -39,7 +39,7 @@ def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str |
             click.echo(harmless(f"glimp: the end of the conversation could not be saved: {reason}"), err=True)
     if app.saved.is_written:
         with suppress(OSError):  # a terminal that was hung up
-            said = f"The conversation is saved; to go on with it: glimp chat --resume {app.saved.path.stem}"
+            said = f"The conversation is saved. To continue it: glimp chat --resume {app.saved.path.stem}"
             click.echo(harmless(said), err=True)
     if app.return_code or lost is not None:
         sys.exit(app.return_code or 1)
