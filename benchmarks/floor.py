@@ -13,10 +13,9 @@ import msgspec
 from benchmarks.document import table
 from benchmarks.figures import number, ratio
 from benchmarks.setup import Files, MissingError, Setup, fresh_session, with_builtin
-from glimp_local.entropy import Glimpse
 from glimp_local.events import ModelStats, Stats, fold
 from glimp_local.pair import Pair
-from glimp_local.routing import MODELS, Alone, Decision, Model, Random
+from glimp_local.routing import MODELS, Alone, Decision, Glimpse, Model, Random
 
 HEADING = "Floor: a routed run's wall time, and where the rest goes"
 

@@ -15,7 +15,7 @@ from glimp_local.config import PairConfig, load_catalogue
 from glimp_local.errors import ConfigError, GlimpError, ModelError, ModelMissingError, ModelUnreadableError
 from glimp_local.finding import Finding, Judged
 from glimp_local.gguf_header import read_header
-from glimp_local.places import Places
+from glimp_local.locations import Places
 
 _LEAST_BYTES = 200_000_000
 """With less than this, conversations and their caches are soon without room."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
-import platformdirs
 
 from glimp_local.errors import ConfigError, UsageError
 from glimp_local.inputs import read_limited
+from glimp_local.paths import PACKAGE, packaged_file, user_file
 from glimp_local.routing import Model, PolicyName
 
 MAX_THREADS = 512  # llama.cpp aborts the process beyond
@@ -216,17 +216,6 @@ class Catalogue(msgspec.Struct, frozen=True):
         raise UsageError(f"there is no pair {name!r}{_did_you_mean(name, self.pairs)}", hint=_known(self.pairs))
 
 
-def user_file() -> Path:
-    """Give the place of the user's models.toml; it need not exist."""
-    return platformdirs.user_config_path("glimp", appauthor=False) / "models.toml"
-
-
-def packaged_file() -> Path:
-    """Give the packaged models.toml: inside the package when installed, above it in a checkout."""
-    inside = Path(__file__).with_name("models.toml")
-    return inside if inside.exists() else Path(__file__).parents[1] / "models.toml"
-
-
 def load_catalogue(extra: Path | None = None) -> Catalogue:
     """Read the packaged models.toml and over it `extra`, or the user's own where there is one.
 
@@ -282,7 +271,7 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
         )
     default = _convert(raw.get("default"), str | None, file, "default")
     tables = _convert(raw.get("pairs", {}), dict[str, dict[str, Any]], file, "pairs")
-    base = Path(__file__).parent if file == packaged_file() else file.parent
+    base = PACKAGE if file == packaged_file() else file.parent
     for name, table in tables.items():
         _convert(table, PairConfig, file, f"pairs.{name}")
         for holder, key in (

@@ -8,24 +8,14 @@ from __future__ import annotations
 
 import math
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from glimp_local.routing import Glimpse
 
 # exp(-104) is the smallest a float32 can still tell from zero. Raising what lies below it (-inf included) to
 # this floor changes no probability and keeps 0 * -inf, which is no number, out of the sum.
 _FLOOR = np.float32(-110.0)
-
-
-class Glimpse(msgspec.Struct, frozen=True):
-    """What one look at a next-token distribution shows."""
-
-    entropy_nats: float
-    """H = -sum p ln p over the vocabulary (or over the `top_k` likeliest tokens, renormalised), in nats."""
-    top1_probability: float
-    """Probability of the likeliest token, over the same tokens as the entropy."""
-    margin: float
-    """Probability of the likeliest token less that of the second."""
 
 
 def glimpse(logits: npt.NDArray[np.float32], *, top_k: int | None = None) -> Glimpse:

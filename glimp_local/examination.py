@@ -21,7 +21,7 @@ from glimp_local import __version__, belongings, hardware, offload, rebuilding
 from glimp_local.belongings import Folder, PairState
 from glimp_local.errors import GlimpError
 from glimp_local.finding import REPORT, Fact, Finding, Judged
-from glimp_local.places import places
+from glimp_local.locations import places
 from glimp_local.probe import Probe, probe
 from glimp_local.proof import Verdict, keep, lost_speed, prove
 from glimp_local.proof_models import TYPES

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from glimp_local import private, records
-from glimp_local.places import data_folder
+from glimp_local.paths import data_folder
 
 log = logging.getLogger(__name__)
 

@@ -30,8 +30,8 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined] # not in an __
     parse_ratelimit_headers,
 )
 
-from glimp_local.controls import one_line
 from glimp_local.errors import DownloadError
+from glimp_local.text import one_line
 
 _PASSING = {408, 429, 500, 502, 503, 504}
 _LONGEST_WAIT_SECONDS = 300

@@ -14,9 +14,10 @@ import msgspec
 from glimp_local import hub_cache, model_files
 from glimp_local.choice import default_pair
 from glimp_local.comparison import compare
-from glimp_local.config import Catalogue, ModelSource, load_catalogue, packaged_file
+from glimp_local.config import Catalogue, ModelSource, load_catalogue
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.gguf_header import is_whole, part_names, read_header
+from glimp_local.paths import PACKAGE, packaged_file
 
 State = Literal["built in", "cached", "at a path", "partial", "damaged", "missing"]
 Origin = Literal["packaged", "changed", "yours"]
@@ -117,9 +118,7 @@ def _entry(source: ModelSource) -> FileEntry:
     if found.is_damaged or (found.paths and not is_whole(found.paths[0])):
         state = "damaged"
     elif found.paths:
-        is_built_in = (
-            packaged_file().parent in found.paths[0].parents or Path(__file__).parent in found.paths[0].parents
-        )
+        is_built_in = packaged_file().parent in found.paths[0].parents or PACKAGE in found.paths[0].parents
         state = "cached" if source.path is None else "built in" if is_built_in else "at a path"
     return FileEntry(
         name=model_files.name(source),

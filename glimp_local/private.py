@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from glimp_local.places import data_folder
+from glimp_local.paths import data_folder
 
 _POSIX = os.name == "posix"
 _OTHERS = 0o077

@@ -11,7 +11,6 @@ import re
 import sys
 import traceback
 from contextlib import closing
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -123,11 +122,12 @@ class _Layers(logging.Handler):
 def _prove() -> Proof:
     from glimp_local.config import EngineOptions  # noqa: PLC0415 - after the binding: it may be what fails
     from glimp_local.engine import Engine, binding  # noqa: PLC0415
+    from glimp_local.paths import BUILTIN_FOLDER  # noqa: PLC0415
 
     layers = _Layers()
     binding.log.addHandler(layers)
     binding.log.setLevel(logging.DEBUG)
-    model = Path(__file__).with_name("builtin") / "small.gguf"
+    model = BUILTIN_FOLDER / "small.gguf"
     began = perf_counter()
     with closing(Engine(model, EngineOptions(gpu_layers=-1), context=_CONTEXT)) as engine:
         engine.feed(engine.vocabulary.tokenize("Mia has 24 marbles."))

@@ -25,7 +25,7 @@ import msgspec
 
 from glimp_local import apart, hardware, private, rebuilding
 from glimp_local.errors import BindingError
-from glimp_local.places import data_folder
+from glimp_local.paths import data_folder
 
 _SECONDS = 180.0
 """The first use of a GPU may compile its programs."""

@@ -18,8 +18,8 @@ import msgspec
 import psutil
 
 from glimp_local import apart
-from glimp_local.controls import one_line
 from glimp_local.errors import CancelledError, GlimpError, ModelUnreadableError
+from glimp_local.text import one_line
 
 SECONDS = 5.0
 """Longest time for one rendering; real templates take milliseconds."""

@@ -9,12 +9,9 @@ from __future__ import annotations
 import random
 from bisect import insort
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 import msgspec
-
-if TYPE_CHECKING:  # it imports numpy, and the settings import this module: a third of a quick command's time
-    from glimp_local.entropy import Glimpse
 
 Model = Literal["small", "large"]
 MODELS: tuple[Model, ...] = get_args(Model)
@@ -31,6 +28,17 @@ Reason = Literal[
     "redo",  # the step is being written again
     "answer",  # the setting says who writes the answer
 ]
+
+
+class Glimpse(msgspec.Struct, frozen=True):
+    """What one look at a next-token distribution shows."""
+
+    entropy_nats: float
+    """H = -sum p ln p over the vocabulary (or over the `top_k` likeliest tokens, renormalised), in nats."""
+    top1_probability: float
+    """Probability of the likeliest token, over the same tokens as the entropy."""
+    margin: float
+    """Probability of the likeliest token less that of the second."""
 
 
 class Decision(msgspec.Struct, frozen=True):

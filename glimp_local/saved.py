@@ -25,7 +25,7 @@ from glimp_local.errors import UsageError
 from glimp_local.events import AnyEvent, FinishReason, Step, Text, ThoughtEnd, answer_of, encode
 from glimp_local.folding import Recording, numbered, runs_of
 from glimp_local.locks import Lock
-from glimp_local.places import data_folder
+from glimp_local.paths import data_folder
 from glimp_local.records import Header
 from glimp_local.routing import Model
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glimp_local.drafting import Drafts, ModelDrafter
-from glimp_local.entropy import Glimpse, glimpse
+from glimp_local.entropy import glimpse
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, PromptTooLongError, UsageError
 from glimp_local.events import (
     Answer,
@@ -38,7 +38,7 @@ from glimp_local.events import (
 from glimp_local.lane import Fed, Lane
 from glimp_local.pair import Pair
 from glimp_local.prompt import Message
-from glimp_local.routing import Decision, Model, Policy
+from glimp_local.routing import Decision, Glimpse, Model, Policy
 from glimp_local.steps import LoopDetector, StepMachine
 from glimp_local.turn import Position, Turn
 from glimp_local.writing import StepWriter

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from glimp_local.entropy import Glimpse
 from glimp_local.events import Step
 from glimp_local.folding import Run
-from glimp_local.routing import Model, Reason, by_threshold
+from glimp_local.routing import Glimpse, Model, Reason, by_threshold
 
 _NOT_BY_POLICY = frozenset({"user", "redo", "loop", "answer"})
 """Reasons of steps that no policy decides."""

@@ -15,10 +15,10 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from glimp_local import trace
-from glimp_local.controls import harmless, one_line
 from glimp_local.events import Step
 from glimp_local.folding import Run
 from glimp_local.routing import Model
+from glimp_local.text import harmless, one_line
 
 _TEMPLATE = "trace.html.j2"
 _LEAST_NATS, _MOST_NATS = 0.1, 15.0

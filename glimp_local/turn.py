@@ -7,10 +7,9 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
 
-from glimp_local.entropy import Glimpse
 from glimp_local.events import FinishReason, Part, Stats, Step, StepEnd, StepStarted, ThoughtEnd
 from glimp_local.lane import Fed, Lane
-from glimp_local.routing import Decision, Model
+from glimp_local.routing import Decision, Glimpse, Model
 from glimp_local.steps import LoopDetector, StepMachine
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from glimp_local.bench.datasets import DATA_SETS
 from glimp_local.cli.completers import PROBLEMS
-from glimp_local.config import user_file
+from glimp_local.paths import user_file
 from glimp_local.saved import folder
 from tests.commands import Glimp
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from glimp_local.config import PairConfig, load_catalogue, packaged_file, user_file
+from glimp_local.config import PairConfig, load_catalogue
+from glimp_local.paths import packaged_file, user_file
 from glimp_local.provenance import settings
 from tests.commands import Glimp
 

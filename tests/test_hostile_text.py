@@ -14,8 +14,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from glimp_local import saved
-from glimp_local.controls import Pieces, harmless, harmless_json, one_line, without_controls
 from glimp_local.errors import GlimpError
+from glimp_local.text import Pieces, harmless, harmless_json, one_line, without_controls
 from glimp_local.tui.dialogs import PairScreen
 from glimp_local.tui.steps import parser
 from tests.chatting import chatting, played

@@ -47,8 +47,8 @@ from glimp_local.finding import Finding
 from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
 from glimp_local.inspection import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.inventory import FileEntry, Inventory, PairEntry
+from glimp_local.locations import Places
 from glimp_local.model_files import pull_command
-from glimp_local.places import Places
 from glimp_local.probe import Build, Objection, Probe, Proof
 from glimp_local.provenance import Setting
 from glimp_local.routing import PolicyName, Reason

@@ -19,7 +19,7 @@ from glimp_local import private, saved
 from glimp_local.cli import cli
 from glimp_local.history import EntropyHistory
 from glimp_local.locks import Lock
-from glimp_local.places import data_folder
+from glimp_local.paths import data_folder
 from tests.chatting import chatting, played
 from tests.damaged import converse
 

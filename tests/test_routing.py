@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glimp_local.entropy import Glimpse
-from glimp_local.routing import Alone, Random, Share, Threshold
+from glimp_local.routing import Alone, Glimpse, Random, Share, Threshold
 
 entropies = st.floats(0, 12, allow_nan=False)
 

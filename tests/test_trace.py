@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glimp_local import trace
-from glimp_local.controls import harmless
-from glimp_local.entropy import Glimpse
 from glimp_local.events import encode
 from glimp_local.recorded import read_runs
-from glimp_local.routing import Threshold
+from glimp_local.routing import Glimpse, Threshold
+from glimp_local.text import harmless
 from tests.tracing import (
     CONTENT,
     HOSTILE,

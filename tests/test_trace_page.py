@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from glimp_local import trace
-from glimp_local.controls import harmless
 from glimp_local.folding import Run
 from glimp_local.recorded import read_runs
+from glimp_local.text import harmless
 from glimp_local.trace_page import page
 from tests.tracing import (
     BROWSER,

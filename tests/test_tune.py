@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.config import EngineOptions, load_catalogue, user_file
+from glimp_local.config import EngineOptions, load_catalogue
+from glimp_local.paths import user_file
 from tests.commands import QUESTION, Glimp
 
 

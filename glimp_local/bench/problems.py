@@ -14,13 +14,14 @@ import msgspec
 
 from glimp_local.bench.datasets import DATA_SETS, find, rows
 from glimp_local.errors import UsageError
+from glimp_local.paths import BUILTIN_FOLDER
 
 BUILTIN = "builtin"
 NAMES = (BUILTIN, *DATA_SETS)
 """What `read_problems` knows by name."""
 
 _EXPECTED = 'expected {"problem": "...", "answer": "..."}'
-_BUILTIN_FILE = Path(__file__).parents[1] / "builtin" / "problems.jsonl"
+_BUILTIN_FILE = BUILTIN_FOLDER / "problems.jsonl"
 _RESULT = re.compile(r"#### *(.*)")
 """How the last line of an answer in GSM8K begins; the lines above it work the result out."""
 

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from glimp_local.engine import Vocabulary
-from glimp_local.entropy import Glimpse
 from glimp_local.errors import CancelledError, ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Step, StepEnded
-from glimp_local.routing import MODELS, Decision, Model, PolicyName
+from glimp_local.routing import MODELS, Decision, Glimpse, Model, PolicyName
 from glimp_local.session import Session
 
 ENOUGH = 7

@@ -11,8 +11,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from glimp_local import __version__
-from glimp_local.controls import harmless
 from glimp_local.errors import GlimpError
+from glimp_local.text import harmless
 
 _COMMANDS = {
     "chat": "Talk with a pair of models and watch them think.",

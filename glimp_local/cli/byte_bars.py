@@ -18,7 +18,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from glimp_local.controls import harmless, one_line
+from glimp_local.text import harmless, one_line
 
 
 class _Bars(Progress):

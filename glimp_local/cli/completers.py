@@ -8,8 +8,8 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
-from glimp_local.controls import one_line
 from glimp_local.errors import GlimpError
+from glimp_local.text import one_line
 
 PROBLEMS = ("builtin", "gsm8k", "math500", "aime24", "aime25")
 """Problems of a bench that have a name."""

@@ -18,7 +18,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text as Line
 
-from glimp_local.controls import harmless, one_line
 from glimp_local.events import (
     AnyEvent,
     Finished,
@@ -35,6 +34,7 @@ from glimp_local.events import (
     ThoughtEnded,
 )
 from glimp_local.routing import Model
+from glimp_local.text import harmless, one_line
 
 # Blue and orange are told apart by nearly everybody; the letters by everybody.
 _LETTERS = {"small": "S", "large": "L"}

@@ -11,10 +11,10 @@ from rich.console import Console
 from glimp_local.bench.bench import objection
 from glimp_local.bench.problems import Problem
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.controls import harmless
 from glimp_local.errors import CancelledError
 from glimp_local.pair import Pair, load_pair
 from glimp_local.routing import Model, PolicyName
+from glimp_local.text import harmless
 
 
 @contextmanager

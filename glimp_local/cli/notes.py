@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from glimp_local.controls import one_line
+from glimp_local.text import one_line
 
 
 def tell(sentence: str) -> None:

@@ -21,10 +21,10 @@ from glimp_local.cli.bench import folder_of
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.loading import loaded, say_notices
 from glimp_local.cli.progress import RunProgress
-from glimp_local.controls import harmless
 from glimp_local.errors import CancelledError
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
+from glimp_local.text import harmless
 
 _SPENT = 4
 _SEED = 1

@@ -20,10 +20,10 @@ from glimp_local.calibration import FEW, SHARES, Cut, cuts
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.loading import loaded, say_notices
 from glimp_local.cli.terminal import shown_safely, write_json
-from glimp_local.config import user_file
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import Solution, fold
 from glimp_local.pair import Pair
+from glimp_local.paths import user_file
 from glimp_local.routing import Model, Share
 from glimp_local.session import Session
 

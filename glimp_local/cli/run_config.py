@@ -10,8 +10,9 @@ import tomlkit
 
 from glimp_local.choice import default_pair
 from glimp_local.cli.terminal import write, write_json
-from glimp_local.config import Catalogue, load_catalogue, packaged_file
-from glimp_local.places import places
+from glimp_local.config import Catalogue, load_catalogue
+from glimp_local.locations import places
+from glimp_local.paths import packaged_file
 from glimp_local.provenance import Setting, settings
 
 _COLUMN = 40

@@ -13,11 +13,11 @@ import click
 import msgspec
 
 from glimp_local.cli.terminal import write_json
-from glimp_local.controls import harmless
 from glimp_local.examination import Examination, examine
 from glimp_local.finding import Finding, Level
 from glimp_local.privacy import without_names
 from glimp_local.routing import Model
+from glimp_local.text import harmless
 
 if TYPE_CHECKING:
     from glimp_local.cli.run_tune import PairTuning

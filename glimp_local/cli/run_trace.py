@@ -16,11 +16,11 @@ from glimp_local import trace
 from glimp_local.cli.display import COLOURS
 from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write_json
-from glimp_local.controls import harmless, one_line
 from glimp_local.errors import UsageError
 from glimp_local.events import Step
 from glimp_local.folding import Run
 from glimp_local.recorded import read_runs
+from glimp_local.text import harmless, one_line
 
 _TEXT_WIDTH = 20
 """Columns are left out until this much of each row is left for the text."""

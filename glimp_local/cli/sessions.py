@@ -12,9 +12,9 @@ from glimp_local.cli.completers import complete_session
 from glimp_local.cli.help import Command, Group
 from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write, write_json
-from glimp_local.controls import one_line
 from glimp_local.errors import UsageError
 from glimp_local.saved import SavedSession, Unreadable
+from glimp_local.text import one_line
 
 _EXIT_CODES = """\b
 Exit codes: 0 done, also with what can be restored of a damaged conversation; 2 no such conversation, or a file that

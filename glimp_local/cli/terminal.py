@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from glimp_local.controls import harmless, harmless_json
+from glimp_local.text import harmless, harmless_json
 
 
 def is_terminal() -> bool:

@@ -7,8 +7,8 @@ import os
 from rich.filesize import decimal
 
 from glimp_local import hardware, rebuilding
-from glimp_local.controls import one_line
 from glimp_local.errors import BindingError
+from glimp_local.text import one_line
 
 _LEAST_ADDRESS_SPACE = 9 * 2**25
 """With less, numpy or ggml ends the process while it is loaded, or no thread can be started beside a tiny model."""

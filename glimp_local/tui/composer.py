@@ -8,7 +8,7 @@ from textual.binding import Binding
 from textual.message import Message
 from textual.widgets import TextArea
 
-from glimp_local.controls import harmless
+from glimp_local.text import harmless
 
 
 class Composer(TextArea):

@@ -12,7 +12,6 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
-from glimp_local.controls import Pieces, harmless, one_line
 from glimp_local.events import (
     Answer,
     AnyEvent,
@@ -32,6 +31,7 @@ from glimp_local.events import (
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
 from glimp_local.saved import SavedTurn
+from glimp_local.text import Pieces, harmless, one_line
 from glimp_local.tui.maths import readable
 from glimp_local.tui.steps import LETTERS, Line, StepBlock, Thought, parser
 

@@ -17,9 +17,9 @@ from textual.widgets.option_list import Option
 
 from glimp_local import model_files
 from glimp_local.config import Catalogue, ModelSource, PairConfig
-from glimp_local.controls import harmless, one_line
 from glimp_local.errors import GlimpError, ModelMissingError
 from glimp_local.routing import Model
+from glimp_local.text import harmless, one_line
 
 _KEYS: dict[str, dict[str, str]] = {
     "While you write": {

@@ -10,7 +10,7 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
-from glimp_local.controls import without_controls
+from glimp_local.text import without_controls
 
 
 class Harmless(LineFilter):

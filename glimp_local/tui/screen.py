@@ -14,9 +14,9 @@ from textual.driver import Driver
 from textual.theme import BUILTIN_THEMES
 
 from glimp_local import caches, crash_notes
-from glimp_local.controls import harmless
 from glimp_local.errors import UsageError
 from glimp_local.saved import SessionLog
+from glimp_local.text import harmless
 from glimp_local.tui import status
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import CachesLost, Failed, MovingCaches, Told

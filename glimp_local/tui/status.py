@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from glimp_local.caches import megabytes
-from glimp_local.controls import one_line
 from glimp_local.events import Stats
 from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Model
+from glimp_local.text import one_line
 from glimp_local.tui.steps import LETTERS
 
 _BAR = 20

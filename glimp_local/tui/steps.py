@@ -12,8 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
-from glimp_local.controls import Pieces, harmless
 from glimp_local.events import Step, StepStarted
+from glimp_local.text import Pieces, harmless
 from glimp_local.tui.maths import readable
 
 

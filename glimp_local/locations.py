@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
 from glimp_local import hub_cache
-from glimp_local.config import packaged_file, user_file
+from glimp_local.paths import data_folder, packaged_file, user_file
 
 
 class Places(msgspec.Struct, frozen=True):
@@ -22,11 +21,6 @@ class Places(msgspec.Struct, frozen=True):
     """Conversations and entropies."""
     hub_cache: Path
     """Where huggingface-hub keeps the models it downloads."""
-
-
-def data_folder() -> Path:
-    """Give the folder of what glimp keeps for the user."""
-    return platformdirs.user_data_path("glimp", appauthor=False)
 
 
 def places(models_file: Path | None = None) -> Places:
