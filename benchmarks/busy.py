@@ -16,9 +16,9 @@ from benchmarks.document import table
 from benchmarks.figures import median, ratio
 from benchmarks.llama_cpp import LlamaBench, find
 from benchmarks.setup import Setup
-from glimp_local.config import EngineOptions
 from glimp_local.engine import Engine
 from glimp_local.hardware import cpus
+from glimp_local.settings import EngineOptions
 
 HEADING = "Busy: one model beside other work"
 

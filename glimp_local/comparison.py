@@ -9,9 +9,9 @@ from typing import Literal
 
 import msgspec
 
-from glimp_local.gguf_header import Header
-from glimp_local.header_vocabulary import header_vocabulary
 from glimp_local.inspection import ModelInfo, inspect
+from glimp_local.models.gguf.header import Header
+from glimp_local.models.gguf.vocabulary import header_vocabulary
 from glimp_local.routing import Model
 from glimp_local.sharing import difference
 

@@ -17,10 +17,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from glimp_local.config import MAX_DRAFT
 from glimp_local.economy import Economy
 from glimp_local.engine import Engine
 from glimp_local.errors import ContextFullError, DecodeError
+from glimp_local.settings import MAX_DRAFT
 
 _CONFIDENCES = (0.2, 0.4, 0.6, 0.75, 0.85, 0.93, 0.98)
 """The small model's probabilities at which the grade of its guesses changes."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from glimp_local.config import MAX_DRAFT
+from glimp_local.settings import MAX_DRAFT
 
 _HOPE = 0.25
 """An unmeasured token of a batch is hoped to cost so much of a token by itself, or of one of the measured before it."""

@@ -23,11 +23,11 @@ from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundErro
 from rich.filesize import decimal
 
 from glimp_local import hub_cache, hub_listing, hub_writing
-from glimp_local.config import ModelSource
 from glimp_local.errors import DownloadError, UsageError
-from glimp_local.gguf_header import part_names
 from glimp_local.hub_errors import endpoint, is_passing, understood, wait_asked_for
+from glimp_local.models.gguf.header import part_names
 from glimp_local.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, Wait, headers
+from glimp_local.settings import ModelSource
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from glimp_local.gguf_header import Array, Header, Tensor
-from glimp_local.tensor_types import TENSOR_TYPES
+from glimp_local.models.gguf.header import Array, Header, Tensor
+from glimp_local.models.gguf.tensor_types import TENSOR_TYPES
 
 _STRINGS = 8  # GGUF's number of the type
 _UNMERGED = 549

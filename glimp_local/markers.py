@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glimp_local.config import ThinkingMarkers
+from glimp_local.settings import ThinkingMarkers
 
 # How the models at hand mark their thought. `open` is what stands in the prompt in front of the first word of thought.
 KNOWN_MARKERS = (

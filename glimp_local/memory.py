@@ -14,9 +14,9 @@ from typing import Literal
 
 import msgspec
 
-from glimp_local.config import MAX_DRAFT
 from glimp_local.errors import ModelUnreadableError
-from glimp_local.gguf_header import Array, Header, Tensor
+from glimp_local.models.gguf.header import Array, Header, Tensor
+from glimp_local.settings import MAX_DRAFT
 
 CacheType = Literal["f16", "q8_0", "q4_0"]
 FLOAT = 4

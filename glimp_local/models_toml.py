@@ -9,8 +9,8 @@ from typing import Any
 
 import tomlkit
 
-from glimp_local.config import BYTE_ORDER_MARK, merge, parse_toml, read_toml
 from glimp_local.errors import ConfigError
+from glimp_local.settings import BYTE_ORDER_MARK, merge, parse_toml, read_toml
 
 
 def put(file: Path, pair: str, settings: Mapping[str, Any]) -> None:

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from glimp_local.config import PairConfig
 from glimp_local.memory import CacheType
 from glimp_local.routing import MODELS, Model
+from glimp_local.settings import PairConfig
 
 CONTEXT = 16384
 """Tokens of an "auto" context where there is room for them."""

@@ -15,11 +15,11 @@ from typing import Literal
 
 import msgspec
 
-from glimp_local.config import EngineOptions, PairConfig
 from glimp_local.machine import Machine
 from glimp_local.memory import FLOAT, CacheType, Footprint, Layer, ubatch_of
 from glimp_local.plan import CONTEXT, CPU, ModelPlan, Part, Plan, Room
 from glimp_local.routing import Model
+from glimp_local.settings import EngineOptions, PairConfig
 
 CONTEXTS = (CONTEXT, 12288, 8192, 6144, 4096)
 """What it is cut to where there is not."""

@@ -120,9 +120,9 @@ class _Layers(logging.Handler):
 
 
 def _prove() -> Proof:
-    from glimp_local.config import EngineOptions  # noqa: PLC0415 - after the binding: it may be what fails
     from glimp_local.engine import Engine, binding  # noqa: PLC0415
     from glimp_local.paths import BUILTIN_FOLDER  # noqa: PLC0415
+    from glimp_local.settings import EngineOptions  # noqa: PLC0415 - after the binding: it may be what fails
 
     layers = _Layers()
     binding.log.addHandler(layers)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from glimp_local.config import ThinkingMarkers
 from glimp_local.engine import ChatTemplate, Vocabulary
 from glimp_local.errors import ModelUnreadableError
+from glimp_local.settings import ThinkingMarkers
 
 Message = dict[str, str]
 

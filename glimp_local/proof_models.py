@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from glimp_local.gguf_file import MAGIC
-from glimp_local.tensor_types import TENSOR_TYPES
+from glimp_local.models.gguf.file import MAGIC
+from glimp_local.models.gguf.tensor_types import TENSOR_TYPES
 
 TYPES = ("F16", "Q8_0", "Q4_0", "Q4_1", "Q4_K", "Q6_K", "IQ2_XXS")
 """Number types of the usual quantisations; they go through different kernels."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from glimp_local.config import Catalogue
+from glimp_local.settings import Catalogue
 
 
 class Setting(msgspec.Struct, frozen=True):

@@ -13,9 +13,9 @@ from time import perf_counter
 import msgspec
 import numpy as np
 
-from glimp_local.config import MAX_THREADS
 from glimp_local.engine import Engine
 from glimp_local.errors import CancelledError
+from glimp_local.settings import MAX_THREADS
 
 SECONDS = 30.0
 """About how long one model is measured."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from glimp_local import hub_cache, model_files
-from glimp_local.config import ModelSource
-from glimp_local.gguf_header import is_whole
+from glimp_local.models.gguf.header import is_whole
+from glimp_local.settings import ModelSource
 
 if TYPE_CHECKING:
     from glimp_local.partial import Wait

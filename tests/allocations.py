@@ -14,9 +14,9 @@ import gguf
 import llama_cpp as lib
 import numpy as np
 
-from glimp_local.config import EngineOptions
 from glimp_local.engine import loading
-from glimp_local.gguf_header import Header
+from glimp_local.models.gguf.header import Header
+from glimp_local.settings import EngineOptions
 
 MEBIBYTE = 2**20
 ALIGNMENT = 32

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local.tensor_types import TENSOR_TYPES
+from glimp_local.models.gguf.tensor_types import TENSOR_TYPES
 from tests.headers import ARRAY, STRING, string, u32, u64
 
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}

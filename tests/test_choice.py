@@ -10,11 +10,11 @@ import pytest
 
 from glimp_local import load_pair
 from glimp_local.choice import Offer, default_pair, header_of, offer, plan_of, why_none
-from glimp_local.config import EngineOptions, ModelSource, PairConfig, load_catalogue
 from glimp_local.engine import loading
 from glimp_local.errors import BindingError, UsageError
 from glimp_local.machine import Gpu, Machine
 from glimp_local.paths import user_file
+from glimp_local.settings import EngineOptions, ModelSource, PairConfig, load_catalogue
 from tests.commands import QUESTION, Glimp
 from tests.tiny_models import LARGE, Vocabulary, write_attention, write_story
 
@@ -216,7 +216,7 @@ except MemoryShortError as error:
 WITHOUT_MEMORY_FOR_WEIGHTS = """
 import pathlib, resource, sys, threading
 import psutil
-from glimp_local.config import EngineOptions
+from glimp_local.settings import EngineOptions
 from glimp_local.engine.loading import load_model
 from glimp_local.errors import MemoryShortError
 limit = psutil.Process().memory_info().vms + 15 * 2**20

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glimp_local.comparison import Comparison, compare
-from glimp_local.gguf_header import read_header
+from glimp_local.models.gguf.header import read_header
 from tests.headers import gguf_bytes
 from tests.sessions import Open
 from tests.tiny_models import CHATML, LARGE, VOCABULARY, write_story

@@ -15,12 +15,12 @@ from scipy.stats import chi2_contingency
 
 from glimp_local import Session, load_pair
 from glimp_local.bench.problems import read_problems
-from glimp_local.config import MAX_DRAFT, EngineOptions, SamplingSettings
 from glimp_local.drafting import TextDrafter
 from glimp_local.engine import Engine
 from glimp_local.errors import ContextFullError, DecodeError
 from glimp_local.events import Finished, Notice, StepStarted, Text, fold
 from glimp_local.pair import Pair
+from glimp_local.settings import MAX_DRAFT, EngineOptions, SamplingSettings
 from tests.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, count_batches, run
 from tests.test_engine import IDS, TOLERANCE, fresh_logits
 

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from glimp_local.config import MAX_DRAFT
 from glimp_local.economy import Economy
+from glimp_local.settings import MAX_DRAFT
 
 
 def trained(slope: float, chance: float, *, rounds: int = 300, each_seconds: float = 0.0) -> tuple[Economy, list[int]]:

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glimp_local.config import EngineOptions, SamplingSettings
 from glimp_local.engine import Engine, binding
 from glimp_local.errors import (
     BindingError,
@@ -30,6 +29,7 @@ from glimp_local.errors import (
     ModelUnreadableError,
     UsageError,
 )
+from glimp_local.settings import EngineOptions, SamplingSettings
 from tests.rendering import renderer
 
 ARCHITECTURES = ["attention", "sliding-window", "recurrent", "hybrid"]

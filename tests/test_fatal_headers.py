@@ -18,8 +18,8 @@ import pytest
 
 from glimp_local.engine import Engine
 from glimp_local.errors import ModelUnreadableError
-from glimp_local.fatal_headers import refuse_fatal
-from glimp_local.gguf_header import read_header
+from glimp_local.models.gguf.fatal import refuse_fatal
+from glimp_local.models.gguf.header import read_header
 from tests.commands import Glimp
 from tests.headers import ARRAY, STRING, u32
 from tests.mutations import Key, Matrix, Model, Mutator, take_apart

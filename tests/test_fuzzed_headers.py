@@ -22,8 +22,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from glimp_local.cli import cli, terminal
-from glimp_local.gguf_header import read_header
-from glimp_local.tensor_types import TENSOR_TYPES
+from glimp_local.models.gguf.header import read_header
+from glimp_local.models.gguf.tensor_types import TENSOR_TYPES
 from tests import headers
 from tests.headers import Key, Matrix, gguf_bytes, string, strings, u32, u64
 

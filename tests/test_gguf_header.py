@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 from glimp_local.errors import ModelMissingError, ModelUnreadableError
-from glimp_local.gguf_header import Array, Header, part_names, read_header
-from glimp_local.tensor_types import TENSOR_TYPES
+from glimp_local.models.gguf.header import Array, Header, part_names, read_header
+from glimp_local.models.gguf.tensor_types import TENSOR_TYPES
 from tests import headers
 from tests.headers import ARCHITECTURE, Key, Matrix, gguf_bytes, number, string, strings, text, u32, u64
 
@@ -341,6 +341,6 @@ def test_the_names_of_all_files_come_from_the_first() -> None:
 
 
 def test_reading_a_header_imports_neither_llama_cpp_nor_numpy() -> None:
-    code = "import sys, glimp_local.gguf_header; print({'llama_cpp', 'numpy', 'gguf'} & set(sys.modules))"
+    code = "import sys, glimp_local.models.gguf.header; print({'llama_cpp', 'numpy', 'gguf'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

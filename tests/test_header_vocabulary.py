@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from glimp_local.gguf_header import read_header
-from glimp_local.header_vocabulary import header_vocabulary
+from glimp_local.models.gguf.header import read_header
+from glimp_local.models.gguf.vocabulary import header_vocabulary
 from glimp_local.sharing import Tokens, difference
 from tests import headers
 from tests.headers import Key, gguf_bytes, number, strings, text, u32, u64

@@ -12,11 +12,11 @@ import pytest
 
 from glimp_local import Session, load_pair
 from glimp_local.bench.problems import read_problems
-from glimp_local.config import EngineOptions
 from glimp_local.engine import Engine
 from glimp_local.errors import DecodeError
 from glimp_local.events import Text, fold
 from glimp_local.pair import Pair
+from glimp_local.settings import EngineOptions
 from tests.sessions import TOLERANCE, Open, assert_caches_equal_fresh_runs, held_by_a_fresh_engine, run
 
 STORIES = [problem.text for problem in read_problems("builtin")[:4]]

@@ -5,12 +5,12 @@ from typing import Any, cast
 
 import pytest
 
-from glimp_local.config import load_catalogue
 from glimp_local.errors import ModelUnreadableError, UsageError
-from glimp_local.gguf_header import Header, Tensor, read_header
 from glimp_local.known_models import known_header
 from glimp_local.memory import CacheType, footprint, padded
+from glimp_local.models.gguf.header import Header, Tensor, read_header
 from glimp_local.paths import packaged_file
+from glimp_local.settings import load_catalogue
 from tests import tiny_models
 from tests.allocations import MEBIBYTE, counted, write_header
 

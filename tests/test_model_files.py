@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from glimp_local import model_files
-from glimp_local.config import ModelSource
 from glimp_local.errors import ModelMissingError
 from glimp_local.history import LIMIT, EntropyHistory
+from glimp_local.settings import ModelSource
 from tests.hub_server import Content, Hub
 from tests.pulling import models
 

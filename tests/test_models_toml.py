@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from glimp_local.config import load_catalogue, merge
 from glimp_local.errors import ConfigError
 from glimp_local.models_toml import put
+from glimp_local.settings import load_catalogue, merge
 
 MINE = """\
 # My models.

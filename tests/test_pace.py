@@ -13,11 +13,11 @@ import llama_cpp
 import psutil
 import pytest
 
-from glimp_local.config import EngineOptions
 from glimp_local.engine import Engine, pace
 from glimp_local.engine import engine as engines
 from glimp_local.engine.pace import Gauge, Pace
 from glimp_local.hardware import Cpus, free_core_seconds
+from glimp_local.settings import EngineOptions
 
 
 @dataclass

@@ -22,7 +22,6 @@ from glimp_local.cli.run_models import Pull, Pulled, Removal, Verification
 from glimp_local.cli.run_plan import PlanReport
 from glimp_local.cli.run_tune import PairTuning
 from glimp_local.comparison import Comparison
-from glimp_local.config import EngineOptions, ModelSource, PairConfig, SamplingSettings
 from glimp_local.events import (
     Answer,
     Finished,
@@ -52,6 +51,7 @@ from glimp_local.model_files import pull_command
 from glimp_local.probe import Build, Objection, Probe, Proof
 from glimp_local.provenance import Setting
 from glimp_local.routing import PolicyName, Reason
+from glimp_local.settings import EngineOptions, ModelSource, PairConfig, SamplingSettings
 from glimp_local.tuning import Speed, Tuning
 from glimp_local.verification import Verified
 

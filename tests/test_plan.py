@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glimp_local.config import EngineOptions, PairConfig, load_catalogue
 from glimp_local.engine import binding
-from glimp_local.gguf_header import read_header
 from glimp_local.hardware import Device, DeviceKind
 from glimp_local.known_models import known_header
 from glimp_local.machine import Gpu, Machine, survey
 from glimp_local.memory import Footprint, footprint
+from glimp_local.models.gguf.header import read_header
 from glimp_local.pair import override
 from glimp_local.paths import packaged_file
 from glimp_local.plan import CONTEXT, CPU, Plan
 from glimp_local.planning import CONTEXTS, make_plan, resolved, smaller_plan
 from glimp_local.routing import MODELS, Model
+from glimp_local.settings import EngineOptions, PairConfig, load_catalogue
 from tests.commands import Glimp
 
 GIB = 2**30

@@ -16,7 +16,7 @@ import pytest
 from glimp_local import apart, proof, rebuilding
 from glimp_local.engine import Engine, binding
 from glimp_local.errors import BindingError, CancelledError
-from glimp_local.gguf_header import read_header
+from glimp_local.models.gguf.header import read_header
 from glimp_local.paths import data_folder
 from glimp_local.proof import Attempt, Choice, Verdict
 from glimp_local.proof_models import TYPES, write_model

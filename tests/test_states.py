@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glimp_local.config import EngineOptions
 from glimp_local.engine import Engine, binding, states
 from glimp_local.errors import CacheError
+from glimp_local.settings import EngineOptions
 from tests.test_engine import ARCHITECTURES, IDS, TOLERANCE, fresh_logits
 
 

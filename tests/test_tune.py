@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.config import EngineOptions, load_catalogue
 from glimp_local.paths import user_file
+from glimp_local.settings import EngineOptions, load_catalogue
 from tests.commands import QUESTION, Glimp
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from glimp_local import tuning
-from glimp_local.config import EngineOptions
 from glimp_local.engine import Engine
 from glimp_local.errors import CancelledError
+from glimp_local.settings import EngineOptions
 from glimp_local.tuning import choose, thread_counts, tune
 
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=50)]

@@ -27,7 +27,6 @@ import numpy.typing as npt
 from glimp_local import Session
 from glimp_local.bench import statistics
 from glimp_local.bench.verdict import points
-from glimp_local.config import load_catalogue
 from glimp_local.entropy import glimpse
 from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
@@ -35,6 +34,7 @@ from glimp_local.machine import describe_with_load
 from glimp_local.pair import Pair, override
 from glimp_local.paths import packaged_file
 from glimp_local.routing import Alone, Model, Policy, Random, Threshold
+from glimp_local.settings import load_catalogue
 from training.stories import Story, held_out
 from training.words import HELD_OUT, TAUGHT
 

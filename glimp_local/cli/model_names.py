@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from glimp_local import hub_cache
-from glimp_local.config import Catalogue, ModelSource, path_of
 from glimp_local.errors import ModelMissingError, UsageError
-from glimp_local.gguf_header import part_names
 from glimp_local.inventory import pinned, sources
+from glimp_local.models.gguf.header import part_names
+from glimp_local.settings import Catalogue, ModelSource, path_of
 
 
 def named(catalogue: Catalogue, name: str) -> list[ModelSource]:

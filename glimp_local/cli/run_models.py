@@ -17,11 +17,11 @@ from glimp_local import hub_cache, model_files
 from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
 from glimp_local.cli.terminal import write, write_json
-from glimp_local.config import Catalogue, ModelSource, load_catalogue
 from glimp_local.errors import CancelledError, ModelError
-from glimp_local.gguf_header import part_names
 from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
+from glimp_local.models.gguf.header import part_names
 from glimp_local.removal import remove
+from glimp_local.settings import Catalogue, ModelSource, load_catalogue
 from glimp_local.text import harmless
 from glimp_local.verification import Verified, missing, verify
 

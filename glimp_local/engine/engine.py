@@ -27,16 +27,16 @@ import numpy as np
 import numpy.typing as npt
 
 from glimp_local import proof
-from glimp_local.config import MAX_DRAFT, EngineOptions, SamplingSettings
 from glimp_local.engine import binding, loading, pace, states
 from glimp_local.engine.sampler import Sampler
 from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError, ModelUnreadableError
-from glimp_local.fatal_headers import refuse_fatal
-from glimp_local.gguf_header import read_header
 from glimp_local.hardware import cpus
+from glimp_local.models.gguf.fatal import refuse_fatal
+from glimp_local.models.gguf.header import read_header
 from glimp_local.renderer import Renderer
+from glimp_local.settings import MAX_DRAFT, EngineOptions, SamplingSettings
 
 _TINY_BYTES = 64_000_000
 """Below this size a model decodes a token in less time than two threads need to meet at their barriers."""

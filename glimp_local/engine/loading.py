@@ -15,9 +15,9 @@ from typing import Any
 import llama_cpp as lib
 
 from glimp_local import proof
-from glimp_local.config import MAX_DRAFT, EngineOptions
 from glimp_local.engine import binding
 from glimp_local.errors import CancelledError, GlimpError, MemoryShortError, ModelUnreadableError, UsageError
+from glimp_local.settings import MAX_DRAFT, EngineOptions
 
 _LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}

@@ -6,7 +6,7 @@ from typing import Any
 
 import llama_cpp
 
-from glimp_local.config import SamplingSettings
+from glimp_local.settings import SamplingSettings
 
 
 class Sampler:

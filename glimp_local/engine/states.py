@@ -19,9 +19,9 @@ from typing import Any, BinaryIO
 import llama_cpp as lib
 import msgspec
 
-from glimp_local.config import EngineOptions
 from glimp_local.engine import binding
 from glimp_local.errors import CacheError
+from glimp_local.settings import EngineOptions
 
 Snapshot = tuple[int, ctypes.Array[ctypes.c_uint8]]
 """A length, and what brings the parts of the cache that cannot be cut back to it."""

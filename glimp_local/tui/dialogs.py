@@ -16,9 +16,9 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from glimp_local import model_files
-from glimp_local.config import Catalogue, ModelSource, PairConfig
 from glimp_local.errors import GlimpError, ModelMissingError
 from glimp_local.routing import Model
+from glimp_local.settings import Catalogue, ModelSource, PairConfig
 from glimp_local.text import harmless, one_line
 
 _KEYS: dict[str, dict[str, str]] = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from glimp_local.gguf_header import Header
+from glimp_local.models.gguf.header import Header
 
 KINDS = {1: "SentencePiece", 2: "BPE", 3: "WordPiece", 4: "Unigram", 5: "RWKV", 6: "PLaMo 2"}
 """Names of `enum llama_vocab_type`."""

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from glimp_local.errors import ModelError, ModelUnreadableError
-from glimp_local.gguf_file import Array, GgufFile, Tensor, shown
+from glimp_local.models.gguf.file import Array, GgufFile, Tensor, shown
 
 __all__ = ["Array", "Header", "Tensor", "part_names", "part_paths", "read_header", "shown"]
 

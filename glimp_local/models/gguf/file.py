@@ -16,7 +16,7 @@ from typing import Any, Self
 import msgspec
 
 from glimp_local.errors import ModelMissingError, ModelUnreadableError
-from glimp_local.tensor_types import TENSOR_TYPES
+from glimp_local.models.gguf.tensor_types import TENSOR_TYPES
 
 MAGIC = b"GGUF"
 

@@ -14,7 +14,7 @@ import re
 from typing import Any
 
 from glimp_local.errors import ModelUnreadableError
-from glimp_local.gguf_header import Array, Header, shown
+from glimp_local.models.gguf.header import Array, Header, shown
 
 _MOST_BLOCKS = 512
 _MOST_EXPERTS = 1024
