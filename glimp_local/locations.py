@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import hub_cache
+from glimp_local.models.hub import cache as hub_cache
 from glimp_local.paths import data_folder, packaged_file, user_file
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 from rich.filesize import decimal
 
-from glimp_local import hub_cache
 from glimp_local.errors import ModelMissingError
 from glimp_local.models.gguf.header import part_names, part_paths
+from glimp_local.models.hub import cache as hub_cache
 from glimp_local.routing import Model
 from glimp_local.settings import ModelSource, path_of
 

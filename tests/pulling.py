@@ -18,7 +18,7 @@ SMALL, LARGE = f"{REPO}/tiny-Q8_0.gguf", f"{REPO}/tiny-Q4_K_M.gguf"
 
 # Between tries the program waits for seconds: a test need not.
 _QUICK = """
-from glimp_local import partial
+from glimp_local.models.hub import partial
 partial.WAITS_SECONDS = (0.01,) * 5
 from glimp_local.cli import main
 main()

@@ -19,15 +19,15 @@ import pytest
 from click.testing import CliRunner
 from huggingface_hub import close_session, constants
 
-from glimp_local import hub as hub_module
-from glimp_local import partial
 from glimp_local.cli import cli
+from glimp_local.models.hub import partial
+from glimp_local.models.hub import pull as hub_module
 from tests.commands import Result
 from tests.hub_server import COMMIT, Hub
 from tests.pulling import LARGE, REPO, SMALL, command, models
 
 SLOW = """
-from glimp_local import partial
+from glimp_local.models.hub import partial
 partial.WAITS_SECONDS = (0.01,) * 2
 partial.PACE_SECONDS = 0.3
 from glimp_local.cli import main

@@ -48,12 +48,12 @@ from glimp_local.inspection import MemoryAt, ModelInfo, TemplateInfo, TypeShare,
 from glimp_local.inventory import FileEntry, Inventory, PairEntry
 from glimp_local.locations import Places
 from glimp_local.model_files import pull_command
+from glimp_local.models.hub.verify import Verified
 from glimp_local.probe import Build, Objection, Probe, Proof
 from glimp_local.provenance import Setting
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.settings import EngineOptions, ModelSource, PairConfig, SamplingSettings
 from glimp_local.tuning import Speed, Tuning
-from glimp_local.verification import Verified
 
 ROOT = Path(__file__).parents[1]
 

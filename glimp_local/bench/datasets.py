@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 from rich.filesize import decimal
 
-from glimp_local import hub_cache
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.inputs import read_limited
+from glimp_local.models.hub import cache as hub_cache
 
 
 class DataSet(msgspec.Struct, frozen=True):

@@ -13,20 +13,21 @@ import click
 import msgspec
 from rich.filesize import decimal
 
-from glimp_local import hub_cache, model_files
+from glimp_local import model_files
 from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import CancelledError, ModelError
 from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
 from glimp_local.models.gguf.header import part_names
-from glimp_local.removal import remove
+from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub.remove import remove
+from glimp_local.models.hub.verify import Verified, missing, verify
 from glimp_local.settings import Catalogue, ModelSource, load_catalogue
 from glimp_local.text import harmless
-from glimp_local.verification import Verified, missing, verify
 
 if TYPE_CHECKING:
-    from glimp_local.partial import RemoteFile, Wait
+    from glimp_local.models.hub.partial import RemoteFile, Wait
 
 
 class Pulled(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None
 def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Download what is not here of the models named."""
     hub_cache.settings()  # what cannot be read of them is said before the library is loaded
-    from glimp_local import hub  # noqa: PLC0415 - the one module that opens connections: only for who asks for it
+    from glimp_local.models.hub import pull as hub  # noqa: PLC0415 - the one module that opens connections: only for who asks for it
 
     catalogue = load_catalogue(models_file)
     pulled: list[Pulled] = []
@@ -184,7 +185,7 @@ def _wanted(catalogue: Catalogue, name: str, wait: Wait) -> list[ModelSource]:
         return of_pair(catalogue, name)
     repo, file, quant = place(catalogue, name)
     if file is None:
-        from glimp_local import hub  # noqa: PLC0415 - see above
+        from glimp_local.models.hub import pull as hub  # noqa: PLC0415 - see above
 
         file = hub.choose(repo, quant, wait)
     return [pinned(catalogue, repo, file)]

@@ -13,10 +13,10 @@ from huggingface_hub import constants, get_session
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # not in an __all__
 from rich.filesize import decimal
 
-from glimp_local import hub_cache
 from glimp_local.errors import DownloadError
-from glimp_local.hub_errors import endpoint, raise_for_status
-from glimp_local.partial import Pace, headers
+from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub.errors import endpoint, raise_for_status
+from glimp_local.models.hub.partial import Pace, headers
 
 _MOST_BYTES = 16_000_000
 """Of a listing when it is unpacked: a hundred thousand files."""

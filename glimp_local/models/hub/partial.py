@@ -19,9 +19,10 @@ from huggingface_hub import constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # not in an __all__
 from rich.filesize import decimal
 
-from glimp_local import __version__, hub_cache
+from glimp_local import __version__
 from glimp_local.errors import DownloadError
-from glimp_local.hub_errors import TooSlowError, is_passing, raise_for_status, understood, wait_asked_for
+from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub.errors import TooSlowError, is_passing, raise_for_status, understood, wait_asked_for
 
 # Left to itself, the library tells the hub which program runs it, and asks for a list of those it could be.
 constants.HF_HUB_DISABLE_TELEMETRY = True

@@ -22,11 +22,13 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundError
 from rich.filesize import decimal
 
-from glimp_local import hub_cache, hub_listing, hub_writing
 from glimp_local.errors import DownloadError, UsageError
-from glimp_local.hub_errors import endpoint, is_passing, understood, wait_asked_for
 from glimp_local.models.gguf.header import part_names
-from glimp_local.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, Wait, headers
+from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import listing as hub_listing
+from glimp_local.models.hub import writing as hub_writing
+from glimp_local.models.hub.errors import endpoint, is_passing, understood, wait_asked_for
+from glimp_local.models.hub.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, Wait, headers
 from glimp_local.settings import ModelSource
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from glimp_local import hub_cache, model_files
+from glimp_local import model_files
 from glimp_local.models.gguf.header import is_whole
+from glimp_local.models.hub import cache as hub_cache
 from glimp_local.settings import ModelSource
 
 if TYPE_CHECKING:
-    from glimp_local.partial import Wait
+    from glimp_local.models.hub.partial import Wait
 
 Status = Literal["ok", "wrong size", "wrong hash", "damaged", "missing", "unknown"]
 OnBytes = Callable[[int], None]
@@ -98,7 +99,7 @@ def _hash(path: Path, expected: str, size_bytes: int, on_bytes: OnBytes) -> str:
 
 
 def _ask(source: ModelSource, path: Path, wait: Wait) -> str:
-    from glimp_local import hub  # noqa: PLC0415 - hardly ever needed, and the one module that opens connections
+    from glimp_local.models.hub import pull as hub  # noqa: PLC0415 - hardly ever needed, and the one module that opens connections
 
     assert source.repo is not None
     assert source.file is not None

@@ -13,8 +13,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from glimp_local import hub_cache
 from glimp_local.errors import CacheError
+from glimp_local.models.hub import cache as hub_cache
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 """For a file that is opened to be written; Windows has no such flag, and making links takes a right there."""

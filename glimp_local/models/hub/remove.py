@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 
 import filelock
 
-from glimp_local import hub_cache, hub_writing
 from glimp_local.errors import CacheError
+from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import writing as hub_writing
 
 _PATIENCE_SECONDS = 0.1
 """For a lock; a download holds it far longer."""

@@ -1,0 +1,1 @@
+"""The Hugging Face hub and its cache: the only package that imports huggingface_hub."""
