@@ -8,7 +8,7 @@ from benchmarks.apart import ask
 from benchmarks.document import table
 from benchmarks.setup import Setup
 from benchmarks.taken import BUILTIN, Load, Taken
-from glimp_local.memory import CacheType, footprint
+from glimp_local.models.footprint import CacheType, footprint
 from glimp_local.models.gguf.header import read_header
 
 HEADING = "The memory plan against what is taken"

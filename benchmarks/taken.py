@@ -17,7 +17,7 @@ from benchmarks.apart import asked_for, tell
 from benchmarks.resident import Buffers
 from glimp_local.engine import Engine
 from glimp_local.machine import survey
-from glimp_local.memory import CacheType, footprint
+from glimp_local.models.footprint import CacheType, footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.plan import Part
 from glimp_local.planning import make_plan, resolved

@@ -9,11 +9,11 @@ from pathlib import Path
 import msgspec
 from rich.filesize import decimal
 
-from glimp_local import model_files
 from glimp_local.choice import BUILTIN, default_pair, model_sources
 from glimp_local.errors import ConfigError, GlimpError, ModelError, ModelMissingError, ModelUnreadableError
 from glimp_local.finding import Finding, Judged
 from glimp_local.locations import Places
+from glimp_local.models import files as model_files
 from glimp_local.models.gguf.header import read_header
 from glimp_local.settings import PairConfig, load_catalogue
 

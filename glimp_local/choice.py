@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import msgspec
 
-from glimp_local import hardware, model_files
+from glimp_local import hardware
 from glimp_local.errors import BindingError, ModelError, ModelMissingError
-from glimp_local.known_models import known_header
 from glimp_local.machine import Machine, survey
-from glimp_local.memory import Footprint, footprint
+from glimp_local.models import files as model_files
+from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.gguf.header import Header, read_header
+from glimp_local.models.known import known_header
 from glimp_local.plan import Plan
 from glimp_local.planning import make_plan
 from glimp_local.routing import Model

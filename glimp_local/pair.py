@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from glimp_local import crash_notes, domain, model_files, proof
+from glimp_local import crash_notes, domain, proof
 from glimp_local.choice import Offer, default_pair, offer, why_none
 from glimp_local.drafting import PRIORS
 from glimp_local.economy import Economy
@@ -19,9 +19,10 @@ from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableErr
 from glimp_local.history import EntropyHistory
 from glimp_local.inputs import read_limited
 from glimp_local.machine import survey
-from glimp_local.markers import find_markers
-from glimp_local.memory import footprint
+from glimp_local.models import files as model_files
+from glimp_local.models.footprint import footprint
 from glimp_local.models.gguf.header import read_header
+from glimp_local.models.markers import find_markers
 from glimp_local.planning import make_plan, resolved, smaller_plan
 from glimp_local.prompt import PromptBuilder
 from glimp_local.renderer import Renderer

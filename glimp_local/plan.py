@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from glimp_local.memory import CacheType
+from glimp_local.models.footprint import CacheType
 from glimp_local.routing import MODELS, Model
 from glimp_local.settings import PairConfig
 

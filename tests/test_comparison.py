@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.comparison import Comparison, compare
+from glimp_local.models.compare import Comparison, compare
 from glimp_local.models.gguf.header import read_header
 from tests.headers import gguf_bytes
 from tests.sessions import Open

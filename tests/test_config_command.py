@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from glimp_local.models.origins import settings
 from glimp_local.paths import packaged_file, user_file
-from glimp_local.provenance import settings
 from glimp_local.settings import PairConfig, load_catalogue
 from tests.commands import Glimp
 

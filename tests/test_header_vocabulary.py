@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from glimp_local.models.gguf.header import read_header
 from glimp_local.models.gguf.vocabulary import header_vocabulary
-from glimp_local.sharing import Tokens, difference
+from glimp_local.models.sharing import Tokens, difference
 from tests import headers
 from tests.headers import Key, gguf_bytes, number, strings, text, u32, u64
 from tests.test_vocabulary import ALL

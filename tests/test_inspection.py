@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from glimp_local.errors import ModelUnreadableError
-from glimp_local.inspection import ModelInfo, inspect
 from glimp_local.models.gguf.header import read_header
+from glimp_local.models.info import ModelInfo, inspect
 from tests import headers
 from tests.headers import ARCHITECTURE, Key, Matrix, gguf_bytes, number, strings, text
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 import pytest
 
 from glimp_local.errors import ModelUnreadableError, UsageError
-from glimp_local.known_models import known_header
-from glimp_local.memory import CacheType, footprint, padded
+from glimp_local.models.footprint import CacheType, footprint, padded
 from glimp_local.models.gguf.header import Header, Tensor, read_header
+from glimp_local.models.known import known_header
 from glimp_local.paths import packaged_file
 from glimp_local.settings import load_catalogue
 from tests import tiny_models

@@ -21,7 +21,6 @@ from glimp_local.cli.run_config import Shown
 from glimp_local.cli.run_models import Pull, Pulled, Removal, Verification
 from glimp_local.cli.run_plan import PlanReport
 from glimp_local.cli.run_tune import PairTuning
-from glimp_local.comparison import Comparison
 from glimp_local.events import (
     Answer,
     Finished,
@@ -44,13 +43,14 @@ from glimp_local.events import (
 from glimp_local.examination import Examination, Terminal
 from glimp_local.finding import Finding
 from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
-from glimp_local.inspection import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.inventory import FileEntry, Inventory, PairEntry
 from glimp_local.locations import Places
-from glimp_local.model_files import pull_command
+from glimp_local.models.compare import Comparison
+from glimp_local.models.files import pull_command
 from glimp_local.models.hub.verify import Verified
+from glimp_local.models.info import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
+from glimp_local.models.origins import Setting
 from glimp_local.probe import Build, Objection, Probe, Proof
-from glimp_local.provenance import Setting
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.settings import EngineOptions, ModelSource, PairConfig, SamplingSettings
 from glimp_local.tuning import Speed, Tuning

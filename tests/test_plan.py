@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from glimp_local.engine import binding
 from glimp_local.hardware import Device, DeviceKind
-from glimp_local.known_models import known_header
 from glimp_local.machine import Gpu, Machine, survey
-from glimp_local.memory import Footprint, footprint
+from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.gguf.header import read_header
+from glimp_local.models.known import known_header
 from glimp_local.pair import override
 from glimp_local.paths import packaged_file
 from glimp_local.plan import CONTEXT, CPU, Plan

@@ -11,7 +11,6 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
-from glimp_local import models_toml
 from glimp_local.bench.agreement import watch
 from glimp_local.bench.bench import asked, check_lengths, instruction_for
 from glimp_local.bench.problems import Problem
@@ -22,6 +21,7 @@ from glimp_local.cli.loading import loaded, say_notices
 from glimp_local.cli.terminal import shown_safely, write_json
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import Solution, fold
+from glimp_local.models import models_toml
 from glimp_local.pair import Pair
 from glimp_local.paths import user_file
 from glimp_local.routing import Model, Share

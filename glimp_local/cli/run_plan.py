@@ -8,11 +8,11 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from glimp_local import model_files
 from glimp_local.choice import model_sources, offer, plan_of
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import ModelMissingError
 from glimp_local.machine import Gpu, Machine, survey
+from glimp_local.models import files as model_files
 from glimp_local.pair import configured
 from glimp_local.plan import CPU, Plan
 from glimp_local.routing import MODELS, Model

@@ -10,10 +10,10 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from glimp_local import models_toml
 from glimp_local.cli.loading import loaded
 from glimp_local.errors import CancelledError
 from glimp_local.machine import cores
+from glimp_local.models import models_toml
 from glimp_local.pair import Pair
 from glimp_local.paths import user_file
 from glimp_local.routing import MODELS, Model

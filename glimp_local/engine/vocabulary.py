@@ -16,7 +16,7 @@ import llama_cpp
 from glimp_local.engine.binding import log
 from glimp_local.engine.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.errors import GlimpError
-from glimp_local.sharing import difference
+from glimp_local.models.sharing import difference
 
 
 class Vocabulary:

@@ -15,8 +15,8 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from glimp_local import model_files
 from glimp_local.errors import GlimpError, ModelMissingError
+from glimp_local.models import files as model_files
 from glimp_local.routing import Model
 from glimp_local.settings import Catalogue, ModelSource, PairConfig
 from glimp_local.text import harmless, one_line

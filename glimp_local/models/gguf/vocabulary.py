@@ -75,7 +75,7 @@ _ALWAYS_SHOWN = set(_tokens("<|channel|> <|message|> <|start|> <|constrain|>"))
 
 
 class HeaderVocabulary:
-    """Tokens of a model whose header was read (`glimp_local.sharing.Tokens`)."""
+    """Tokens of a model whose header was read (`glimp_local.models.sharing.Tokens`)."""
 
     def __init__(self, header: Header, tokens: list[bytes], kind: int, bos: int, eos: int) -> None:
         self.kind = kind

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from glimp_local import model_files
+from glimp_local.models import files as model_files
 from glimp_local.models.gguf.header import is_whole
 from glimp_local.models.hub import cache as hub_cache
 from glimp_local.settings import ModelSource

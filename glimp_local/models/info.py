@@ -8,10 +8,10 @@ from __future__ import annotations
 import msgspec
 
 from glimp_local.errors import ModelUnreadableError
-from glimp_local.markers import find_markers
-from glimp_local.memory import footprint, ubatch_of
+from glimp_local.models.footprint import footprint, ubatch_of
 from glimp_local.models.gguf.header import Array, Header, Tensor
 from glimp_local.models.gguf.vocabulary import KINDS, HeaderVocabulary, header_vocabulary
+from glimp_local.models.markers import find_markers
 
 _QUANTISATIONS = {
     **dict(enumerate(("F32", "F16", "Q4_0", "Q4_1"))),

@@ -1,6 +1,6 @@
 """Whether two GGUFs would make a pair, and what would be handed over between them: told from their headers.
 
-By the same rules that a pair goes by when it is loaded (`glimp_local.sharing`, `glimp_local.pair`).
+By the same rules that a pair goes by when it is loaded (`glimp_local.models.sharing`, `glimp_local.pair`).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from typing import Literal
 
 import msgspec
 
-from glimp_local.inspection import ModelInfo, inspect
 from glimp_local.models.gguf.header import Header
 from glimp_local.models.gguf.vocabulary import header_vocabulary
+from glimp_local.models.info import ModelInfo, inspect
+from glimp_local.models.sharing import difference
 from glimp_local.routing import Model
-from glimp_local.sharing import difference
 
 _TEMPLATE = "tokenizer.chat_template"
 _WORTH_ROUTING = 2
