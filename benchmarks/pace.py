@@ -17,7 +17,7 @@ from benchmarks.document import table
 from benchmarks.figures import median, ratio
 from benchmarks.llama_cpp import LlamaBench, find
 from benchmarks.setup import QUESTION, MissingError, Setup, fresh_session
-from glimp_local.entropy import glimpse
+from glimp_local.engines.glimpse import glimpse
 from glimp_local.events import fold
 from glimp_local.pair import Pair
 

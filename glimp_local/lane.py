@@ -9,8 +9,8 @@ import msgspec
 
 from glimp_local.drafting import Drafts
 from glimp_local.engine import Engine
+from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.events import ModelStats
-from glimp_local.prompt import PromptBuilder
 from glimp_local.routing import Model
 
 _CHUNK = 16

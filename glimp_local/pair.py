@@ -9,12 +9,15 @@ from typing import Any, Self
 
 import msgspec
 
-from glimp_local import crash_notes, domain, proof
+from glimp_local import crash_notes, proof
 from glimp_local.choice import Offer, default_pair, offer, why_none
 from glimp_local.drafting import PRIORS
 from glimp_local.economy import Economy
 from glimp_local.engine import REBUILD_FOR_CUDA, Engine
 from glimp_local.engine.binding import gpus_left_alone
+from glimp_local.engines import domain
+from glimp_local.engines.prompt import PromptBuilder
+from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
 from glimp_local.history import EntropyHistory
 from glimp_local.inputs import read_limited
@@ -24,8 +27,6 @@ from glimp_local.models.footprint import footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.models.markers import find_markers
 from glimp_local.planning import make_plan, resolved, smaller_plan
-from glimp_local.prompt import PromptBuilder
-from glimp_local.renderer import Renderer
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 from glimp_local.settings import (
     Catalogue,

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glimp_local.drafting import Drafts, ModelDrafter
-from glimp_local.entropy import glimpse
+from glimp_local.engines.glimpse import glimpse
+from glimp_local.engines.prompt import Message
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, PromptTooLongError, UsageError
 from glimp_local.events import (
     Answer,
@@ -37,7 +38,6 @@ from glimp_local.events import (
 )
 from glimp_local.lane import Fed, Lane
 from glimp_local.pair import Pair
-from glimp_local.prompt import Message
 from glimp_local.routing import Decision, Glimpse, Model, Policy
 from glimp_local.steps import LoopDetector, StepMachine
 from glimp_local.turn import Position, Turn

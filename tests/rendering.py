@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 from functools import cache
 
-from glimp_local.renderer import Renderer
+from glimp_local.engines.renderer import Renderer
 
 
 @cache

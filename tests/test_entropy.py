@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 from scipy.stats import entropy as scipy_entropy
 
-from glimp_local.entropy import glimpse
+from glimp_local.engines.glimpse import glimpse
 
 Logits = npt.NDArray[np.float32]
 

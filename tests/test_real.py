@@ -18,7 +18,7 @@ import pytest
 
 from glimp_local import Session, load_pair, proof
 from glimp_local.engine import Engine
-from glimp_local.entropy import glimpse
+from glimp_local.engines.glimpse import glimpse
 from glimp_local.events import Solution, Text, fold
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Model

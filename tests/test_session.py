@@ -10,7 +10,7 @@ import pytest
 
 from glimp_local import Session, load_pair
 from glimp_local.engine import Engine
-from glimp_local.entropy import glimpse
+from glimp_local.engines.glimpse import glimpse
 from glimp_local.errors import DecodeError, PromptTooLongError, UsageError
 from glimp_local.events import (
     Answer,

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from glimp_local import load_pair
 from glimp_local.engine import ChatTemplate, Vocabulary
 from glimp_local.engine.spellings import CONTROL, USER_DEFINED, Spellings, is_special
+from glimp_local.engines.prompt import Message, PromptBuilder
 from glimp_local.lane import Lane
-from glimp_local.prompt import Message, PromptBuilder
 from glimp_local.settings import ThinkingMarkers
 from tests.rendering import renderer
 from tests.vocabularies import vocabulary

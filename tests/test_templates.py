@@ -16,11 +16,12 @@ import psutil
 import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
-from glimp_local import Session, renderer
+from glimp_local import Session
 from glimp_local.engine import ChatTemplate
+from glimp_local.engines import renderer
+from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import CancelledError, GlimpError, ModelUnreadableError
 from glimp_local.events import Finished
-from glimp_local.renderer import Renderer
 from glimp_local.tui.dialogs import PairScreen
 from tests import rendering
 from tests.chatting import chatting, played
@@ -297,7 +298,7 @@ def test_a_process_that_does_not_come_up_is_told(tmp_path: Path, monkeypatch: py
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit of time is the system's own only elsewhere")
 def test_it_does_not_outlive_the_process_that_started_it(source: str) -> None:
     code = (
-        "from glimp_local.renderer import Renderer\n"
+        "from glimp_local.engines.renderer import Renderer\n"
         "one = Renderer(seconds=0.5); one._seconds = 600\n"
         f"print(one._process.pid, flush=True); one.render({source!r}); input()"
     )

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from glimp_local import Session
 from glimp_local.bench import statistics
 from glimp_local.bench.verdict import points
-from glimp_local.entropy import glimpse
+from glimp_local.engines.glimpse import glimpse
 from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
 from glimp_local.machine import describe_with_load

@@ -21,11 +21,11 @@ from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import LOOKS, Look, Looks, Run, RunLog
 from glimp_local.bench.specreason import Judge, SpecReason
+from glimp_local.engines.prompt import Message
 from glimp_local.errors import CancelledError, UsageError
 from glimp_local.events import AnyEvent, Solution, fold
 from glimp_local.machine import describe
 from glimp_local.pair import Pair
-from glimp_local.prompt import Message
 from glimp_local.routing import Threshold
 from glimp_local.session import Session
 

@@ -10,10 +10,10 @@ from glimp_local import crash_notes
 from glimp_local.cli.display import Display
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.terminal import write_json
+from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.pair import load_pair
-from glimp_local.renderer import Renderer
 from glimp_local.routing import Model
 from glimp_local.session import Session
 from glimp_local.text import Pieces, harmless

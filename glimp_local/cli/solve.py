@@ -66,7 +66,7 @@ def solve(**flags: Any) -> None:
     _check_save(flags["save"], flags["file"])
     if flags["as_json"] and flags["as_jsonl"]:
         raise UsageError("--json and --jsonl exclude each other")
-    from glimp_local.renderer import Renderer  # noqa: PLC0415 - only for flags that are right
+    from glimp_local.engines.renderer import Renderer  # noqa: PLC0415 - only for flags that are right
 
     with Renderer() as renderer:  # now: it starts while llama.cpp is loaded
         from glimp_local.cli.run import run  # noqa: PLC0415 - loads llama.cpp

@@ -29,13 +29,13 @@ import numpy.typing as npt
 from glimp_local import proof
 from glimp_local.engine import binding, loading, pace, states
 from glimp_local.engine.sampler import Sampler
-from glimp_local.engine.template import ChatTemplate
 from glimp_local.engine.vocabulary import Vocabulary
+from glimp_local.engines.renderer import Renderer
+from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError, ModelUnreadableError
 from glimp_local.hardware import cpus
 from glimp_local.models.gguf.fatal import refuse_fatal
 from glimp_local.models.gguf.header import read_header
-from glimp_local.renderer import Renderer
 from glimp_local.settings import MAX_DRAFT, EngineOptions, SamplingSettings
 
 _TINY_BYTES = 64_000_000

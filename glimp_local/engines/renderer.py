@@ -107,7 +107,7 @@ class Renderer:
         limits = (f"{self._seconds:g}", str(MEMORY_BYTES), str(CHARACTERS))
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this package's own module
-                [*apart.command("glimp_local.render_process"), *limits],
+                [*apart.command("glimp_local.engines.render_process"), *limits],
                 env=apart.environment(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

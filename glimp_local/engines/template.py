@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from glimp_local.renderer import Renderer
+from glimp_local.engines.renderer import Renderer
 
 Message = dict[str, str]
 """A chat message: `role` (system, user, assistant) and `content`."""
