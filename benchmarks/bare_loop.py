@@ -6,7 +6,7 @@ from time import perf_counter
 
 import llama_cpp
 
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 
 
 def bare_loop(engine: Engine, prompt: list[int], count: int) -> tuple[list[int], float]:

@@ -16,7 +16,7 @@ from benchmarks.document import table
 from benchmarks.figures import median, ratio
 from benchmarks.llama_cpp import LlamaBench, find
 from benchmarks.setup import Setup
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.hardware import cpus
 from glimp_local.settings import EngineOptions
 

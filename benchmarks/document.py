@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from glimp_local.engine.binding import gpus
+from glimp_local.engines.llama.binding import gpus
 from glimp_local.machine import describe_with_load
 
 FILE = Path(__file__).parents[1] / "docs" / "benchmarks.md"

@@ -15,8 +15,8 @@ import msgspec
 import platformdirs
 
 from benchmarks.setup import MissingError
-from glimp_local.engine import Engine
-from glimp_local.engine.binding import RELEASE
+from glimp_local.engines.llama.binding import RELEASE
+from glimp_local.engines.llama.engine import Engine
 
 PYTHON_LIBRARY = Path(llama_cpp.__file__).parent / "lib"
 """The folder of the shared libraries that Python uses."""

@@ -15,7 +15,7 @@ import psutil
 import glimp_local
 from benchmarks.apart import asked_for, tell
 from benchmarks.resident import Buffers
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.machine import survey
 from glimp_local.models.footprint import CacheType, footprint
 from glimp_local.models.gguf.header import read_header

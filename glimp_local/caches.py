@@ -19,7 +19,7 @@ from glimp_local import private
 from glimp_local.errors import CacheError
 
 if TYPE_CHECKING:
-    from glimp_local.engine import Engine
+    from glimp_local.engines.llama.engine import Engine
     from glimp_local.routing import Model
 
 _FOLDER = ".caches"

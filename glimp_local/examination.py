@@ -17,14 +17,15 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import __version__, belongings, hardware, offload, rebuilding
+from glimp_local import __version__, belongings, hardware, offload
 from glimp_local.belongings import Folder, PairState
+from glimp_local.engines.llama import release as rebuilding
+from glimp_local.engines.llama.proof import Verdict, keep, lost_speed, prove
+from glimp_local.engines.llama.proof_models import TYPES
 from glimp_local.errors import GlimpError
 from glimp_local.finding import REPORT, Fact, Finding, Judged
 from glimp_local.locations import places
 from glimp_local.probe import Probe, probe
-from glimp_local.proof import Verdict, keep, lost_speed, prove
-from glimp_local.proof_models import TYPES
 
 _PACKAGES = ("llama-cpp-python", "numpy", "huggingface-hub", "textual", "click", "msgspec", "rich")
 _PREFIXES = ("GLIMP_", "HF_", "HUGGINGFACE_", "GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "XDG_", "TEXTUAL_")

@@ -8,9 +8,10 @@ import re
 import msgspec
 import psutil
 
-from glimp_local import __version__, hardware, proof
+from glimp_local import __version__, hardware
+from glimp_local.engines.llama import proof
+from glimp_local.engines.llama.release import RELEASE
 from glimp_local.hardware import processor
-from glimp_local.rebuilding import RELEASE
 
 # llama.cpp takes a moment to load, and what only reads files does without: it is imported where it is asked.
 
@@ -47,7 +48,7 @@ class Machine(msgspec.Struct, frozen=True):
 
 def survey() -> Machine:
     """Look at the memory that is free now."""
-    from glimp_local.engine import binding  # noqa: PLC0415 - as said above
+    from glimp_local.engines.llama import binding  # noqa: PLC0415 - as said above
 
     gpus = binding.offload_devices()
     unified = platform.system() == "Darwin" and platform.machine() == "arm64"
@@ -60,7 +61,7 @@ def survey() -> Machine:
 
 def repacked() -> frozenset[str]:
     """Name the number types of which llama.cpp keeps matrices in an order of its own on this processor."""
-    from glimp_local.engine import binding  # noqa: PLC0415 - as said above
+    from glimp_local.engines.llama import binding  # noqa: PLC0415 - as said above
 
     choice = proof.chosen()
     if choice is not None and not choice.extra_buffers:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import platform
 from functools import partial
 
+from glimp_local.engines.llama.release import Backend, install_command, rebuild_command
 from glimp_local.finding import REPORT, Finding
 from glimp_local.hardware import Gpu, Gpus, Maker
 from glimp_local.probe import Build, Probe
-from glimp_local.rebuilding import Backend, install_command, rebuild_command
 
 _OWN: dict[Maker, Backend] = {"NVIDIA": "CUDA", "AMD": "Vulkan", "Intel": "Vulkan", "Apple": "Metal"}
 """The backend to compile for a maker's GPUs."""

@@ -9,13 +9,14 @@ from typing import Any, Self
 
 import msgspec
 
-from glimp_local import crash_notes, proof
+from glimp_local import crash_notes
 from glimp_local.choice import Offer, default_pair, offer, why_none
-from glimp_local.drafting import PRIORS
-from glimp_local.economy import Economy
-from glimp_local.engine import REBUILD_FOR_CUDA, Engine
-from glimp_local.engine.binding import gpus_left_alone
 from glimp_local.engines import domain
+from glimp_local.engines.llama import proof
+from glimp_local.engines.llama.binding import REBUILD_FOR_CUDA, gpus_left_alone
+from glimp_local.engines.llama.drafting import PRIORS
+from glimp_local.engines.llama.economy import Economy
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError

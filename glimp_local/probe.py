@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from glimp_local import apart
+from glimp_local.engines.llama.release import RELEASE
 from glimp_local.errors import GlimpError
 from glimp_local.hardware import Device
-from glimp_local.rebuilding import RELEASE
 
 _SECONDS = 180
 """The first use of a GPU may compile its programs."""
@@ -94,7 +94,7 @@ def _say(record: msgspec.Struct) -> None:
 
 
 def _build() -> Build:
-    from glimp_local.engine import binding  # noqa: PLC0415 - loads llama.cpp: this may be what fails
+    from glimp_local.engines.llama import binding  # noqa: PLC0415 - loads llama.cpp: this may be what fails
 
     return Build(
         release=RELEASE,
@@ -120,7 +120,8 @@ class _Layers(logging.Handler):
 
 
 def _prove() -> Proof:
-    from glimp_local.engine import Engine, binding  # noqa: PLC0415
+    from glimp_local.engines.llama import binding  # noqa: PLC0415
+    from glimp_local.engines.llama.engine import Engine  # noqa: PLC0415
     from glimp_local.paths import BUILTIN_FOLDER  # noqa: PLC0415
     from glimp_local.settings import EngineOptions  # noqa: PLC0415 - after the binding: it may be what fails
 

@@ -15,8 +15,9 @@ from time import perf_counter
 import numpy as np
 import numpy.typing as npt
 
-from glimp_local.drafting import Drafts, ModelDrafter
 from glimp_local.engines.glimpse import glimpse
+from glimp_local.engines.llama.drafting import Drafts, ModelDrafter
+from glimp_local.engines.llama.lane import Fed, Lane
 from glimp_local.engines.prompt import Message
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, PromptTooLongError, UsageError
 from glimp_local.events import (
@@ -36,7 +37,6 @@ from glimp_local.events import (
     answer_of,
     last_boxed,
 )
-from glimp_local.lane import Fed, Lane
 from glimp_local.pair import Pair
 from glimp_local.routing import Decision, Glimpse, Model, Policy
 from glimp_local.steps import LoopDetector, StepMachine

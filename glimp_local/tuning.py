@@ -13,7 +13,7 @@ from time import perf_counter
 import msgspec
 import numpy as np
 
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CancelledError
 from glimp_local.settings import MAX_THREADS
 

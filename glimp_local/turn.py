@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
 
+from glimp_local.engines.llama.lane import Fed, Lane
 from glimp_local.events import FinishReason, Part, Stats, Step, StepEnd, StepStarted, ThoughtEnd
-from glimp_local.lane import Fed, Lane
 from glimp_local.routing import Decision, Glimpse, Model
 from glimp_local.steps import LoopDetector, StepMachine
 

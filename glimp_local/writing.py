@@ -11,9 +11,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from time import perf_counter
 
+from glimp_local.engines.llama.lane import Lane
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError
 from glimp_local.events import StepEnd, Text
-from glimp_local.lane import Lane
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
 from glimp_local.steps import Slice, StepMachine

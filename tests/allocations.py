@@ -14,7 +14,7 @@ import gguf
 import llama_cpp as lib
 import numpy as np
 
-from glimp_local.engine import loading
+from glimp_local.engines.llama import loading
 from glimp_local.models.gguf.header import Header
 from glimp_local.settings import EngineOptions
 

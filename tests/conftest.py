@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from glimp_local import load_pair, proof
-from glimp_local.engine.binding import RELEASE
+from glimp_local import load_pair
+from glimp_local.engines.llama import proof
+from glimp_local.engines.llama.binding import RELEASE
+from glimp_local.engines.llama.proof import Verdict
 from glimp_local.pair import Pair
-from glimp_local.proof import Verdict
 from tests import hub_server, pulling, tiny_models
 from tests.commands import Glimp
 from tests.hub_server import Hub

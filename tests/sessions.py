@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from glimp_local import Session
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.events import Solution, Step, fold
 from glimp_local.pair import Pair
 

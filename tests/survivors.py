@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from glimp_local import Session, load_pair
-from glimp_local.engine import engine
+from glimp_local.engines.llama import engine
 from glimp_local.errors import GlimpError
 
 SECONDS = 20

@@ -22,7 +22,7 @@ from glimp_local.bench.arms import Arm
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import FILE, Header, Look, Looks, Run, RunLog
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import DecodeError
 from tests.commands import GLIMP, Glimp, Result
 from tests.sessions import Open

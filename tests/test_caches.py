@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from glimp_local import Session, caches, load_pair, saved
 from glimp_local.cli import cli
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CacheError
 from glimp_local.pair import Pair
 from tests.chatting import EXAMPLE, chatting, played
@@ -148,7 +148,7 @@ def elsewhere(model: Path, conversation: Path, code: str) -> subprocess.Complete
         import os, signal, sys
         from pathlib import Path
         from glimp_local import caches
-        from glimp_local.engine import Engine
+        from glimp_local.engines.llama.engine import Engine
         from glimp_local.errors import CacheError
         engine, conversation = Engine(Path(sys.argv[1]), context=512), Path(sys.argv[2])
         engine.feed(range(100))

@@ -10,7 +10,7 @@ import pytest
 
 from glimp_local import load_pair
 from glimp_local.choice import Offer, default_pair, header_of, offer, plan_of, why_none
-from glimp_local.engine import loading
+from glimp_local.engines.llama import loading
 from glimp_local.errors import BindingError, UsageError
 from glimp_local.machine import Gpu, Machine
 from glimp_local.paths import user_file
@@ -217,7 +217,7 @@ WITHOUT_MEMORY_FOR_WEIGHTS = """
 import pathlib, resource, sys, threading
 import psutil
 from glimp_local.settings import EngineOptions
-from glimp_local.engine.loading import load_model
+from glimp_local.engines.llama.loading import load_model
 from glimp_local.errors import MemoryShortError
 limit = psutil.Process().memory_info().vms + 15 * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -15,8 +15,8 @@ from scipy.stats import chi2_contingency
 
 from glimp_local import Session, load_pair
 from glimp_local.bench.problems import read_problems
-from glimp_local.drafting import TextDrafter
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.drafting import TextDrafter
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import ContextFullError, DecodeError
 from glimp_local.events import Finished, Notice, StepStarted, Text, fold
 from glimp_local.pair import Pair
@@ -213,7 +213,7 @@ def test_a_speed_up_is_no_more_than_the_guesses_that_came_true(
     builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, draft: Draft
 ) -> None:
     decode, now = Engine.decode, [0.0]
-    monkeypatch.setattr("glimp_local.drafting.perf_counter", lambda: now[0])
+    monkeypatch.setattr("glimp_local.engines.llama.drafting.perf_counter", lambda: now[0])
 
     def decode_by_the_clock(engine: Engine, token: int, drafted: Any = ()) -> None:
         computed = not engine.expects(token)

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from glimp_local.economy import Economy
+from glimp_local.engines.llama.economy import Economy
 from glimp_local.settings import MAX_DRAFT
 
 

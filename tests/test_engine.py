@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glimp_local.engine import Engine, binding
+from glimp_local.engines.llama import binding
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import (
     BindingError,
     CancelledError,
@@ -335,7 +336,7 @@ def test_closing_twice_is_safe(tiny: Path) -> None:
 
 def test_an_engine_left_open_does_not_disturb_the_end_of_the_process(tiny: Path) -> None:
     path = str(tiny / "attention.gguf")
-    code = f"from glimp_local.engine import Engine; from pathlib import Path; e = Engine(Path({path!r}))"
+    code = f"from glimp_local.engines.llama.engine import Engine; from pathlib import Path; e = Engine(Path({path!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 

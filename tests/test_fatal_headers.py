@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.models.gguf.fatal import refuse_fatal
 from glimp_local.models.gguf.header import read_header

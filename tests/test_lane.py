@@ -12,7 +12,7 @@ import pytest
 
 from glimp_local import Session, load_pair
 from glimp_local.bench.problems import read_problems
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import DecodeError
 from glimp_local.events import Text, fold
 from glimp_local.pair import Pair

@@ -13,9 +13,10 @@ import llama_cpp
 import psutil
 import pytest
 
-from glimp_local.engine import Engine, pace
-from glimp_local.engine import engine as engines
-from glimp_local.engine.pace import Gauge, Pace
+from glimp_local.engines.llama import engine as engines
+from glimp_local.engines.llama import pace
+from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.llama.pace import Gauge, Pace
 from glimp_local.hardware import Cpus, free_core_seconds
 from glimp_local.settings import EngineOptions
 

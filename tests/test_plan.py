@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glimp_local.engine import binding
+from glimp_local.engines.llama import binding
 from glimp_local.hardware import Device, DeviceKind
 from glimp_local.machine import Gpu, Machine, survey
 from glimp_local.models.footprint import Footprint, footprint

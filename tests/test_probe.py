@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from glimp_local.engines.llama.release import RELEASE, install_command
 from glimp_local.probe import probe
-from glimp_local.rebuilding import RELEASE, install_command
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_gpu_that_aborts_the_process_leaves_the_build_known_and_its_last_words
         "import sys\n"
         "if any('glimp_local.probe' in argument for argument in sys.orig_argv):\n"
         "    import os\n"
-        "    from glimp_local.engine import Engine\n"
+        "    from glimp_local.engines.llama.engine import Engine\n"
         "    def abort(*_, **__):\n"
         "        sys.stderr.write('CUDA error: no kernel image is available'); sys.stderr.flush(); os.abort()\n"
         "    Engine.__init__ = abort\n"

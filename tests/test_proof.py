@@ -13,19 +13,21 @@ from typing import Any
 import llama_cpp
 import pytest
 
-from glimp_local import apart, proof, rebuilding
-from glimp_local.engine import Engine, binding
+from glimp_local import apart
+from glimp_local.engines.llama import binding, proof
+from glimp_local.engines.llama import release as rebuilding
+from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.llama.proof import Attempt, Choice, Verdict
+from glimp_local.engines.llama.proof_models import TYPES, write_model
 from glimp_local.errors import BindingError, CancelledError
 from glimp_local.models.gguf.header import read_header
 from glimp_local.paths import data_folder
-from glimp_local.proof import Attempt, Choice, Verdict
-from glimp_local.proof_models import TYPES, write_model
 from tests.commands import Glimp
 
 DYING = """
 import os, signal, sys
-if "glimp_local.proving" in sys.orig_argv:
-    from glimp_local.engine.bare import BareModel
+if "glimp_local.engines.llama.proving" in sys.orig_argv:
+    from glimp_local.engines.llama.bare import BareModel
     loaded, decode = BareModel.__init__, BareModel.decode
     def init(self, path, *, extra_buffers, context):
         self.dies, self.extra_buffers = {condition}, extra_buffers
@@ -130,7 +132,7 @@ def test_numbers_that_are_none_count_as_a_failure(tmp_path: Path, monkeypatch: p
     dying(tmp_path, monkeypatch, "False")
     file = tmp_path / "dying" / "sitecustomize.py"
     file.write_text(
-        "import sys\nif 'glimp_local.proving' in sys.orig_argv:\n"
+        "import sys\nif 'glimp_local.engines.llama.proving' in sys.orig_argv:\n"
         "    from glimp_local import proof_models\n    proof_models._SCALE = b'\\x00\\x7e'\n"
     )
     found = proof.prove()

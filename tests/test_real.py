@@ -16,9 +16,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from glimp_local import Session, load_pair, proof
-from glimp_local.engine import Engine
+from glimp_local import Session, load_pair
 from glimp_local.engines.glimpse import glimpse
+from glimp_local.engines.llama import proof
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.events import Solution, Text, fold
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Model

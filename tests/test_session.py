@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from glimp_local import Session, load_pair
-from glimp_local.engine import Engine
 from glimp_local.engines.glimpse import glimpse
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import DecodeError, PromptTooLongError, UsageError
 from glimp_local.events import (
     Answer,

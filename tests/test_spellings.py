@@ -18,10 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glimp_local import load_pair
-from glimp_local.engine import ChatTemplate, Vocabulary
-from glimp_local.engine.spellings import CONTROL, USER_DEFINED, Spellings, is_special
+from glimp_local.engines.llama.lane import Lane
+from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
+from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.engines.prompt import Message, PromptBuilder
-from glimp_local.lane import Lane
+from glimp_local.engines.template import ChatTemplate
 from glimp_local.settings import ThinkingMarkers
 from tests.rendering import renderer
 from tests.vocabularies import vocabulary

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glimp_local.engine import Engine, binding, states
+from glimp_local.engines.llama import binding, states
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CacheError
 from glimp_local.settings import EngineOptions
 from tests.test_engine import ARCHITECTURES, IDS, TOLERANCE, fresh_logits

@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from glimp_local import Session, load_pair
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.llama.lane import Lane
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import (
     AnyEvent,
@@ -24,7 +25,6 @@ from glimp_local.events import (
     ThoughtEnded,
     fold,
 )
-from glimp_local.lane import Lane
 from glimp_local.pair import Pair
 from tests.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, run, writers
 from tests.tiny_models import LARGE, write_story

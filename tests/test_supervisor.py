@@ -174,7 +174,7 @@ def test_a_crash_before_that_is_not_put_down_to_llama_cpp() -> None:
 ABORT = """
 import ctypes, threading
 from glimp_local import session
-from glimp_local.engine import binding
+from glimp_local.engines.llama import binding
 ask = session.Session.ask
 def give_up(*_):
     binding._receive(5, b"\\n", None)
@@ -197,7 +197,7 @@ def test_what_llama_cpp_says_when_it_gives_up_in_any_thread_is_told(glimp: Glimp
 
 
 def test_a_program_without_a_parent_process_prints_it() -> None:
-    code = "from glimp_local.engine import binding; binding.llama_cpp._ggml.libggml.ggml_abort(b'ggml.c', 12, b'why')"
+    code = "from glimp_local.engines.llama import binding; binding.llama_cpp._ggml.libggml.ggml_abort(b'ggml.c', 12, b'why')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGABRT, "ggml.c:12: why\n")
 

@@ -17,9 +17,9 @@ import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from glimp_local import Session
-from glimp_local.engine import ChatTemplate
 from glimp_local.engines import renderer
 from glimp_local.engines.renderer import Renderer
+from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import CancelledError, GlimpError, ModelUnreadableError
 from glimp_local.events import Finished
 from glimp_local.tui.dialogs import PairScreen

@@ -106,7 +106,7 @@ def test_an_interrupt_writes_nothing(name: str, code: int, moment: str) -> None:
 
 def test_there_is_nothing_to_tune_where_a_gpu_computes_everything() -> None:
     patch = (
-        "from glimp_local.engine import binding\n"
+        "from glimp_local.engines.llama import binding\n"
         "from glimp_local.hardware import Device\n"
         "binding.devices = lambda: [Device('GPU0', 'a GPU', 'GPU', 8 * 2**30, 8 * 2**30)]"
     )

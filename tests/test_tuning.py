@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glimp_local import tuning
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CancelledError
 from glimp_local.settings import EngineOptions
 from glimp_local.tuning import choose, thread_counts, tune

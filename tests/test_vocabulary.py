@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glimp_local.engine import Engine, Vocabulary
+from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.steps import StepMachine
 from tests.vocabularies import vocabulary
 

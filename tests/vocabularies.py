@@ -8,7 +8,7 @@ from pathlib import Path
 
 import llama_cpp
 
-from glimp_local.engine import Vocabulary
+from glimp_local.engines.llama.vocabulary import Vocabulary
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from glimp_local.engine import Vocabulary
+from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.errors import CancelledError, ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Step, StepEnded
 from glimp_local.routing import MODELS, Decision, Glimpse, Model, PolicyName

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from glimp_local.engine import ChatTemplate, Vocabulary
+from glimp_local.engines.llama.vocabulary import Vocabulary
+from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.settings import ThinkingMarkers
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import llama_cpp
 
-from glimp_local.engine.binding import log
-from glimp_local.engine.spellings import CONTROL, USER_DEFINED, Spellings, is_special
+from glimp_local.engines.llama.binding import log
+from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.errors import GlimpError
 from glimp_local.models.sharing import difference
 

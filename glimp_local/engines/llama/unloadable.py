@@ -6,7 +6,8 @@ import os
 
 from rich.filesize import decimal
 
-from glimp_local import hardware, rebuilding
+from glimp_local import hardware
+from glimp_local.engines.llama import release as rebuilding
 from glimp_local.errors import BindingError
 from glimp_local.text import one_line
 

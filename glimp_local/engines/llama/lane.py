@@ -7,8 +7,8 @@ from time import perf_counter
 
 import msgspec
 
-from glimp_local.drafting import Drafts
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.drafting import Drafts
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.events import ModelStats
 from glimp_local.routing import Model

@@ -1,4 +1,4 @@
-"""The process in which llama.cpp is tried out: `python -m glimp_local.proving CHOICE FOLDER`.
+"""The process in which llama.cpp is tried out: `python -m glimp_local.engines.llama.proving CHOICE FOLDER`.
 
 It prints lines of JSON (`proof.Said`), each before what may end it; with `--pace` a `proof.Paces`.
 """
@@ -11,9 +11,9 @@ from time import perf_counter
 
 import msgspec
 
-from glimp_local import proof_models
+from glimp_local.engines.llama import proof_models
+from glimp_local.engines.llama.proof import Choice, Paces, Said
 from glimp_local.errors import BindingError, GlimpError, MemoryShortError
-from glimp_local.proof import Choice, Paces, Said
 
 _BATCH = 16
 _PACE_TYPE = "IQ4_NL"
@@ -28,7 +28,7 @@ def _say(record: msgspec.Struct) -> None:
 
 def _compute(folder: Path, choice: Choice, type_name: str, *, width: int = 256, layers: int = 1) -> Paces:
     """Load a model of one number type, and compute a batch and a token with it; raises GlimpError if that fails."""
-    from glimp_local.engine.bare import BareModel  # noqa: PLC0415 - loads llama.cpp: this may be what fails
+    from glimp_local.engines.llama.bare import BareModel  # noqa: PLC0415 - loads llama.cpp: this may be what fails
 
     path = folder / f"{type_name}.gguf"
     proof_models.write_model(path, type_name, width=width, layers=layers)
@@ -49,7 +49,7 @@ def main() -> None:
     """Try one choice out, and print what comes of it."""
     choice, folder = msgspec.json.decode(sys.argv[1], type=Choice), Path(sys.argv[2])
     try:
-        from glimp_local.engine import binding  # noqa: PLC0415 - this may be what fails
+        from glimp_local.engines.llama import binding  # noqa: PLC0415 - this may be what fails
 
         if not choice.gpu:
             binding.leave_gpus_alone()

@@ -17,8 +17,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from glimp_local.economy import Economy
-from glimp_local.engine import Engine
+from glimp_local.engines.llama.economy import Economy
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import ContextFullError, DecodeError
 from glimp_local.settings import MAX_DRAFT
 

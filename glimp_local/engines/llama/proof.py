@@ -23,7 +23,8 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import apart, hardware, private, rebuilding
+from glimp_local import apart, hardware, private
+from glimp_local.engines.llama import release as rebuilding
 from glimp_local.errors import BindingError
 from glimp_local.paths import data_folder
 
@@ -139,7 +140,9 @@ def _run(choice: Choice, *more: str, cancel: threading.Event | None = None) -> a
     try:
         with tempfile.TemporaryDirectory(prefix="glimp-", ignore_cleanup_errors=True) as folder:
             spelled = msgspec.json.encode(choice).decode()
-            return apart.run("glimp_local.proving", spelled, folder, *more, seconds=_SECONDS, cancel=cancel)
+            return apart.run(
+                "glimp_local.engines.llama.proving", spelled, folder, *more, seconds=_SECONDS, cancel=cancel
+            )
     except OSError:
         return None
 
@@ -189,7 +192,7 @@ def forget() -> None:
 
 
 def _choose(cancel: threading.Event | None) -> tuple[Choice, str | None]:
-    from glimp_local.engine import binding  # noqa: PLC0415 - loads llama.cpp
+    from glimp_local.engines.llama import binding  # noqa: PLC0415 - loads llama.cpp
 
     verdict, is_new = known(), False
     if verdict is None or verdict.gpus != tuple(binding.gpus()):

@@ -18,8 +18,9 @@ from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
-from glimp_local import crash_notes, rebuilding
-from glimp_local.engine import unloadable
+from glimp_local import crash_notes
+from glimp_local.engines.llama import release as rebuilding
+from glimp_local.engines.llama import unloadable
 from glimp_local.errors import BindingError
 from glimp_local.hardware import Device, DeviceKind
 

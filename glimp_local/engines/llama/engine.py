@@ -26,10 +26,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from glimp_local import proof
-from glimp_local.engine import binding, loading, pace, states
-from glimp_local.engine.sampler import Sampler
-from glimp_local.engine.vocabulary import Vocabulary
+from glimp_local.engines.llama import binding, loading, pace, proof, states
+from glimp_local.engines.llama.sampler import Sampler
+from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.engines.renderer import Renderer
 from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError, ModelUnreadableError

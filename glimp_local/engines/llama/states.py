@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import llama_cpp as lib
 import msgspec
 
-from glimp_local.engine import binding
+from glimp_local.engines.llama import binding
 from glimp_local.errors import CacheError
 from glimp_local.settings import EngineOptions
 

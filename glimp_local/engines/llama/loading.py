@@ -14,8 +14,7 @@ from typing import Any
 
 import llama_cpp as lib
 
-from glimp_local import proof
-from glimp_local.engine import binding
+from glimp_local.engines.llama import binding, proof
 from glimp_local.errors import CancelledError, GlimpError, MemoryShortError, ModelUnreadableError, UsageError
 from glimp_local.settings import MAX_DRAFT, EngineOptions
 

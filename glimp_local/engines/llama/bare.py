@@ -10,7 +10,7 @@ from typing import Any, Self
 import llama_cpp as lib
 import numpy as np
 
-from glimp_local.engine import loading
+from glimp_local.engines.llama import loading
 from glimp_local.errors import DecodeError
 from glimp_local.hardware import cpus
 from glimp_local.settings import EngineOptions
