@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 
 from glimp_local.cli.display import Display
-from glimp_local.transcripts import read_events
+from glimp_local.records.event_log import read_events
 
 
 @click.command()

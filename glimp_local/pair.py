@@ -20,7 +20,6 @@ from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
-from glimp_local.history import EntropyHistory
 from glimp_local.inputs import read_limited
 from glimp_local.machine import survey
 from glimp_local.models import files as model_files
@@ -28,6 +27,7 @@ from glimp_local.models.footprint import footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.models.markers import find_markers
 from glimp_local.planning import make_plan, resolved, smaller_plan
+from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 from glimp_local.settings import (
     Catalogue,

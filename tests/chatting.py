@@ -11,7 +11,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from glimp_local.saved import SavedSession, SessionLog
+from glimp_local.records.conversations import SavedSession, SessionLog
 from glimp_local.session import Session
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.conversation import TurnView

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from glimp_local import saved
 from glimp_local.events import Answer, Finished, Started, Stats, StepEnded, StepStarted, ThoughtEnded, encode
-from glimp_local.records import Header
+from glimp_local.records.lines import Header
+from glimp_local.records.lines import conversations as saved
 from tests.tracing import SOLUTION, step
 
 STATS: Stats = SOLUTION.stats

@@ -15,8 +15,8 @@ from textual.pilot import Pilot
 from glimp_local.choice import Offer
 from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
+from glimp_local.records.conversations import SessionLog
 from glimp_local.routing import Threshold
-from glimp_local.saved import SessionLog
 from glimp_local.settings import load_catalogue
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver, Loaded, Told

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glimp_local.calibration import Cut, cuts
-from glimp_local.history import EntropyHistory
 from glimp_local.paths import user_file
+from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import Share
 from glimp_local.settings import load_catalogue
 from tests.commands import Glimp, Result

@@ -13,7 +13,7 @@ import pytest
 from glimp_local.bench.datasets import DATA_SETS
 from glimp_local.cli.completers import PROBLEMS
 from glimp_local.paths import user_file
-from glimp_local.saved import folder
+from glimp_local.records.conversations import folder
 from tests.commands import Glimp
 
 PAIRS = ["qwen3-0.6b-4b", "qwen3-0.6b-30b-a3b"]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from glimp_local.errors import ModelMissingError
-from glimp_local.history import LIMIT, EntropyHistory
 from glimp_local.models import files as model_files
+from glimp_local.records.entropies import LIMIT, EntropyHistory
 from glimp_local.settings import ModelSource
 from tests.hub_server import Content, Hub
 from tests.pulling import models

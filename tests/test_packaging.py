@@ -10,7 +10,7 @@ from typing import get_args
 import msgspec
 
 import glimp_local
-from glimp_local import plan, trace
+from glimp_local import plan
 from glimp_local.belongings import Folder, PairState
 from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures, Seconds
 from glimp_local.bench.runs import Header, Look, Looks, Run
@@ -51,6 +51,7 @@ from glimp_local.models.hub.verify import Verified
 from glimp_local.models.info import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.models.origins import Setting
 from glimp_local.probe import Build, Objection, Probe, Proof
+from glimp_local.records.lines import trace
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.settings import EngineOptions, ModelSource, PairConfig, SamplingSettings
 from glimp_local.tuning import Speed, Tuning

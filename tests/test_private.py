@@ -15,11 +15,12 @@ import pytest
 from click.testing import CliRunner
 from filelock import Timeout
 
-from glimp_local import private, saved
+from glimp_local import private
 from glimp_local.cli import cli
-from glimp_local.history import EntropyHistory
 from glimp_local.locks import Lock
 from glimp_local.paths import data_folder
+from glimp_local.records.entropies import EntropyHistory
+from glimp_local.records.lines import conversations as saved
 from tests.chatting import chatting, played
 from tests.damaged import converse
 
@@ -114,7 +115,7 @@ def test_a_full_disk_leaves_the_entropies_as_they_were_and_nothing_half_written(
     history = EntropyHistory(tmp_path / "model.gguf", tmp_path / "model.gguf")
     history.add([1.5])
     code = (
-        "import resource, sys; from pathlib import Path; from glimp_local.history import EntropyHistory\n"
+        "import resource, sys; from pathlib import Path; from glimp_local.records.entropies import EntropyHistory\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))\n"
         "EntropyHistory(Path(sys.argv[1]), Path(sys.argv[1])).add([0.123456789] * 100)"
     )

@@ -10,14 +10,15 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glimp_local import Session, saved, trace
+from glimp_local import Session
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, encode
-from glimp_local.recorded import read_runs
-from glimp_local.records import Header, Problem
-from glimp_local.trace_page import page
-from glimp_local.transcripts import read_events
+from glimp_local.records.event_log import read_events
+from glimp_local.records.lines import Header, Problem, trace
+from glimp_local.records.lines import conversations as saved
+from glimp_local.records.runs import read_runs
+from glimp_local.records.trace_page import page
 from tests.sessions import Open
 from tests.tracing import (
     CONTENT,

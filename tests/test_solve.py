@@ -18,7 +18,7 @@ import pytest
 from glimp_local.cli.display import summary
 from glimp_local.engines.llama import binding
 from glimp_local.events import Finished, Solution, Text, decode_events, fold
-from glimp_local.transcripts import EventLog, read_events
+from glimp_local.records.event_log import EventLog, read_events
 from tests.commands import ANSWER, GLIMP, QUESTION, Glimp, Result, started
 
 

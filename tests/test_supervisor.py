@@ -17,9 +17,9 @@ from typing import Any
 import psutil
 import pytest
 
-from glimp_local import saved
 from glimp_local.events import Finished, decode_events, fold
-from glimp_local.transcripts import read_events
+from glimp_local.records.event_log import read_events
+from glimp_local.records.lines import conversations as saved
 from tests.commands import GLIMP, QUESTION, Glimp, started
 
 pytest.importorskip("termios")

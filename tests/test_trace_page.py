@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from glimp_local import trace
-from glimp_local.folding import Run
-from glimp_local.recorded import read_runs
+from glimp_local.records.folding import Run
+from glimp_local.records.lines import trace
+from glimp_local.records.runs import read_runs
+from glimp_local.records.trace_page import page
 from glimp_local.text import harmless
-from glimp_local.trace_page import page
 from tests.tracing import (
     BROWSER,
     CONTENT,

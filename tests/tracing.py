@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from glimp_local.cli import cli
 from glimp_local.events import Solution, Step, fold
-from glimp_local.transcripts import read_events
+from glimp_local.records.event_log import read_events
 
 RECORDED = Path(__file__).with_name("run.jsonl")
 CONTENT = RECORDED.read_bytes()

@@ -14,10 +14,10 @@ from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.pair import load_pair
+from glimp_local.records.event_log import EventLog
 from glimp_local.routing import Model
 from glimp_local.session import Session
 from glimp_local.text import Pieces, harmless
-from glimp_local.transcripts import EventLog
 
 _SPENT = 4
 _EXIT_CODES: dict[FinishReason, int] = {

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text as Line
 
-from glimp_local import trace
 from glimp_local.cli.display import COLOURS
 from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write_json
 from glimp_local.errors import UsageError
 from glimp_local.events import Step
-from glimp_local.folding import Run
-from glimp_local.recorded import read_runs
+from glimp_local.records.folding import Run
+from glimp_local.records.lines import trace
+from glimp_local.records.runs import read_runs
 from glimp_local.text import harmless, one_line
 
 _TEXT_WIDTH = 20
@@ -56,7 +56,7 @@ def run(content: bytes, name: str, flags: dict[str, Any]) -> None:
 
 def _write_page(path: Path, runs: list[tuple[int, Run]], threshold: float | None) -> None:
     """Write the page into a new file."""
-    from glimp_local.trace_page import page  # noqa: PLC0415 - Jinja2 is needed for nothing else here
+    from glimp_local.records.trace_page import page  # noqa: PLC0415 - Jinja2 is needed for nothing else here
 
     text = page(runs, threshold)
     try:

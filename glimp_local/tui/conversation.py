@@ -29,8 +29,8 @@ from glimp_local.events import (
     answer_of,
 )
 from glimp_local.pair import Pair
+from glimp_local.records.conversations import SavedTurn
 from glimp_local.routing import Model
-from glimp_local.saved import SavedTurn
 from glimp_local.text import Pieces, harmless, one_line
 from glimp_local.tui.maths import readable
 from glimp_local.tui.steps import LETTERS, Line, StepBlock, Thought, parser

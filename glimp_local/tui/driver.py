@@ -16,12 +16,13 @@ from typing import Any
 
 import psutil
 
-from glimp_local import caches, crash_notes
+from glimp_local import crash_notes
 from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.pair import Pair, load_pair
+from glimp_local.records.conversations import SavedTurn, SessionLog
+from glimp_local.records.lines import caches
 from glimp_local.routing import MODELS, Model
-from glimp_local.saved import SavedTurn, SessionLog
 from glimp_local.session import Exchange, Session
 
 _CLOSING_SECONDS = 0.1

@@ -13,9 +13,10 @@ import click
 from textual.driver import Driver
 from textual.theme import BUILTIN_THEMES
 
-from glimp_local import caches, crash_notes
+from glimp_local import crash_notes
 from glimp_local.errors import UsageError
-from glimp_local.saved import SessionLog
+from glimp_local.records.conversations import SessionLog
+from glimp_local.records.lines import caches
 from glimp_local.text import harmless
 from glimp_local.tui import status
 from glimp_local.tui.app import ChatApp

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from glimp_local.caches import megabytes
 from glimp_local.events import Stats
 from glimp_local.pair import Pair
+from glimp_local.records.caches import megabytes
 from glimp_local.routing import MODELS, Model
 from glimp_local.text import one_line
 from glimp_local.tui.steps import LETTERS

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
-from glimp_local import records
 from glimp_local.errors import UsageError
 from glimp_local.events import AnyEvent, encode
-from glimp_local.records import Problem
+from glimp_local.records.lines import Problem
+from glimp_local.records.lines import lines as records
 
 
 class EventLog:

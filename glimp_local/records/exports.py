@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import msgspec
 
-from glimp_local import caches
 from glimp_local.events import Step
-from glimp_local.saved import SavedSession, Unreadable
+from glimp_local.records.conversations import SavedSession, Unreadable
+from glimp_local.records.lines import caches
 
 
 def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:

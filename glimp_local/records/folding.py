@@ -11,7 +11,6 @@ from typing import IO
 
 import msgspec
 
-from glimp_local import records
 from glimp_local.events import (
     AnyEvent,
     Finished,
@@ -30,7 +29,8 @@ from glimp_local.events import (
     ThoughtEnded,
     answer_of,
 )
-from glimp_local.records import BenchHeader, BenchLooks, BenchRun, Header, Problem, Record
+from glimp_local.records.lines import BenchHeader, BenchLooks, BenchRun, Header, Problem, Record
+from glimp_local.records.lines import lines as records
 from glimp_local.routing import PolicyName
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from glimp_local.events import Step
-from glimp_local.folding import Run
+from glimp_local.records.folding import Run
 from glimp_local.routing import Glimpse, Model, Reason, by_threshold
 
 _NOT_BY_POLICY = frozenset({"user", "redo", "loop", "answer"})

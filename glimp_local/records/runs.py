@@ -13,7 +13,7 @@ import msgspec
 
 from glimp_local.errors import UsageError
 from glimp_local.events import Solution
-from glimp_local.folding import Recording, Run, of_solution, runs_of
+from glimp_local.records.folding import Recording, Run, of_solution, runs_of
 
 HINT = "a run is in what glimp solve --save, --jsonl or --json writes, a saved conversation, or a bench's runs.jsonl"
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import private, records
+from glimp_local import private
 from glimp_local.paths import data_folder
+from glimp_local.records.lines import lines as records
 
 log = logging.getLogger(__name__)
 
