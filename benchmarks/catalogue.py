@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from benchmarks.document import table
 from benchmarks.setup import Setup
-from glimp_local.choice import plan_of
-from glimp_local.machine import Gpu, Machine, repacked
+from glimp_local.machine.choice import plan_of
+from glimp_local.machine.plan import CPU, Plan
+from glimp_local.machine.survey import Gpu, Machine, repacked
 from glimp_local.paths import packaged_file
-from glimp_local.plan import CPU, Plan
 from glimp_local.settings import PairConfig, load_catalogue
 
 HEADING = "The catalogue's pairs on machines of 8, 16 and 24 GB"

@@ -22,7 +22,7 @@ import click
 
 from benchmarks.terminal import Terminal
 from glimp_local.events import Finished, decode_events
-from glimp_local.machine import describe_with_load
+from glimp_local.machine.survey import describe_with_load
 from glimp_local.records.event_log import read_events
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from glimp_local.engines.llama.binding import gpus
-from glimp_local.machine import describe_with_load
+from glimp_local.machine.survey import describe_with_load
 
 FILE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 

@@ -16,11 +16,11 @@ import glimp_local
 from benchmarks.apart import asked_for, tell
 from benchmarks.resident import Buffers
 from glimp_local.engines.llama.engine import Engine
-from glimp_local.machine import survey
+from glimp_local.machine.plan import Part
+from glimp_local.machine.planning import make_plan, resolved
+from glimp_local.machine.survey import survey
 from glimp_local.models.footprint import CacheType, footprint
 from glimp_local.models.gguf.header import read_header
-from glimp_local.plan import Part
-from glimp_local.planning import make_plan, resolved
 from glimp_local.settings import MAX_DRAFT, EngineOptions, ModelSource, PairConfig
 
 BUILTIN = Path(glimp_local.__file__).parent / "builtin"

@@ -24,7 +24,7 @@ from glimp_local.engines.llama.proof import Verdict, keep, lost_speed, prove
 from glimp_local.engines.llama.proof_models import TYPES
 from glimp_local.errors import GlimpError
 from glimp_local.finding import REPORT, Fact, Finding, Judged
-from glimp_local.locations import places
+from glimp_local.machine.locations import places
 from glimp_local.probe import Probe, probe
 
 _PACKAGES = ("llama-cpp-python", "numpy", "huggingface-hub", "textual", "click", "msgspec", "rich")

@@ -10,7 +10,6 @@ from typing import Any, Self
 import msgspec
 
 from glimp_local import crash_notes
-from glimp_local.choice import Offer, default_pair, offer, why_none
 from glimp_local.engines import domain
 from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.binding import REBUILD_FOR_CUDA, gpus_left_alone
@@ -21,12 +20,13 @@ from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
 from glimp_local.inputs import read_limited
-from glimp_local.machine import survey
+from glimp_local.machine.choice import Offer, default_pair, offer, why_none
+from glimp_local.machine.planning import make_plan, resolved, smaller_plan
+from glimp_local.machine.survey import survey
 from glimp_local.models import files as model_files
 from glimp_local.models.footprint import footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.models.markers import find_markers
-from glimp_local.planning import make_plan, resolved, smaller_plan
 from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 from glimp_local.settings import (

@@ -12,9 +12,9 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from glimp_local.choice import Offer
 from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
+from glimp_local.machine.choice import Offer
 from glimp_local.records.conversations import SessionLog
 from glimp_local.routing import Threshold
 from glimp_local.settings import load_catalogue

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from glimp_local import Session, load_pair
-from glimp_local.choice import default_pair
 from glimp_local.events import Finished, Notice, Solution, StepEnded, Text, decode_events, fold
+from glimp_local.machine.choice import default_pair
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Policy, Random, Share, Threshold
 from glimp_local.settings import load_catalogue

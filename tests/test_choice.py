@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from glimp_local import load_pair
-from glimp_local.choice import Offer, default_pair, header_of, offer, plan_of, why_none
 from glimp_local.engines.llama import loading
 from glimp_local.errors import BindingError, UsageError
-from glimp_local.machine import Gpu, Machine
+from glimp_local.machine.choice import Offer, default_pair, header_of, offer, plan_of, why_none
+from glimp_local.machine.survey import Gpu, Machine
 from glimp_local.paths import user_file
 from glimp_local.settings import EngineOptions, ModelSource, PairConfig, load_catalogue
 from tests.commands import QUESTION, Glimp
@@ -34,7 +34,7 @@ def pair(name: str, small: Path, large: Path, more: str = "") -> str:
 
 def room(monkeypatch: pytest.MonkeyPatch, free: float, *gpus: float) -> None:
     found = Machine(int(free), tuple(Gpu(f"GPU{i}", int(size)) for i, size in enumerate(gpus)))
-    monkeypatch.setattr("glimp_local.choice.survey", lambda: found)
+    monkeypatch.setattr("glimp_local.machine.choice.survey", lambda: found)
 
 
 def test_without_any_pair_the_built_in_one_is_used() -> None:
@@ -109,7 +109,7 @@ def test_without_a_llama_cpp_a_pair_is_chosen_all_the_same(
     def broken() -> Machine:
         raise BindingError("llama-cpp-python cannot be loaded")
 
-    monkeypatch.setattr("glimp_local.choice.survey", broken)
+    monkeypatch.setattr("glimp_local.machine.choice.survey", broken)
     models_toml.write_text(pair("mine", tiny / "small.gguf", tiny / "large.gguf"))
     assert default_pair(load_catalogue()) == "mine"
 

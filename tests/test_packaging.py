@@ -10,7 +10,6 @@ from typing import get_args
 import msgspec
 
 import glimp_local
-from glimp_local import plan
 from glimp_local.belongings import Folder, PairState
 from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures, Seconds
 from glimp_local.bench.runs import Header, Look, Looks, Run
@@ -43,8 +42,10 @@ from glimp_local.events import (
 from glimp_local.examination import Examination, Terminal
 from glimp_local.finding import Finding
 from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
-from glimp_local.inventory import FileEntry, Inventory, PairEntry
-from glimp_local.locations import Places
+from glimp_local.machine.inventory import FileEntry, Inventory, PairEntry
+from glimp_local.machine.locations import Places
+from glimp_local.machine.survey import plan
+from glimp_local.machine.tuning import Speed, Tuning
 from glimp_local.models.compare import Comparison
 from glimp_local.models.files import pull_command
 from glimp_local.models.hub.verify import Verified
@@ -54,7 +55,6 @@ from glimp_local.probe import Build, Objection, Probe, Proof
 from glimp_local.records.lines import trace
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.settings import EngineOptions, ModelSource, PairConfig, SamplingSettings
-from glimp_local.tuning import Speed, Tuning
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glimp_local import tuning
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CancelledError
+from glimp_local.machine.survey import tuning
+from glimp_local.machine.tuning import choose, thread_counts, tune
 from glimp_local.settings import EngineOptions
-from glimp_local.tuning import choose, thread_counts, tune
 
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=50)]
 

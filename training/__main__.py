@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from glimp_local.machine import describe_with_load
+from glimp_local.machine.survey import describe_with_load
 from training import evaluate
 from training.recipe import PLANS, ROWS_HEAD, make
 from training.stories import held_out

@@ -30,7 +30,7 @@ from glimp_local.bench.verdict import points
 from glimp_local.engines.glimpse import glimpse
 from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
-from glimp_local.machine import describe_with_load
+from glimp_local.machine.survey import describe_with_load
 from glimp_local.pair import Pair, override
 from glimp_local.paths import packaged_file
 from glimp_local.routing import Alone, Model, Policy, Random, Threshold

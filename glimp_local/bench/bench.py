@@ -24,7 +24,7 @@ from glimp_local.bench.specreason import Judge, SpecReason
 from glimp_local.engines.prompt import Message
 from glimp_local.errors import CancelledError, UsageError
 from glimp_local.events import AnyEvent, Solution, fold
-from glimp_local.machine import describe
+from glimp_local.machine.survey import describe
 from glimp_local.pair import Pair
 from glimp_local.routing import Threshold
 from glimp_local.session import Session

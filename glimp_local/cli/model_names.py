@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from glimp_local.errors import ModelMissingError, UsageError
-from glimp_local.inventory import pinned, sources
+from glimp_local.machine.inventory import pinned, sources
 from glimp_local.models.gguf.header import part_names
 from glimp_local.models.hub import cache as hub_cache
 from glimp_local.settings import Catalogue, ModelSource, path_of

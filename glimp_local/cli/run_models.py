@@ -17,7 +17,7 @@ from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import CancelledError, ModelError
-from glimp_local.inventory import FileEntry, Inventory, pinned, sources, take_stock
+from glimp_local.machine.inventory import FileEntry, Inventory, pinned, sources, take_stock
 from glimp_local.models import files as model_files
 from glimp_local.models.gguf.header import part_names
 from glimp_local.models.hub import cache as hub_cache

@@ -12,12 +12,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from glimp_local.cli.loading import loaded
 from glimp_local.errors import CancelledError
-from glimp_local.machine import cores
+from glimp_local.machine.survey import cores
+from glimp_local.machine.tuning import Tuning, thread_counts, tune
 from glimp_local.models import models_toml
 from glimp_local.pair import Pair
 from glimp_local.paths import user_file
 from glimp_local.routing import MODELS, Model
-from glimp_local.tuning import Tuning, thread_counts, tune
 
 _BUSY = 0.5
 """From this load on, in threads, something else was at work."""

@@ -11,8 +11,8 @@ from typing import Literal
 
 import msgspec
 
-from glimp_local.choice import default_pair
 from glimp_local.errors import ModelUnreadableError
+from glimp_local.machine.choice import default_pair
 from glimp_local.models import files as model_files
 from glimp_local.models.compare import compare
 from glimp_local.models.gguf.header import is_whole, part_names, read_header

@@ -9,13 +9,13 @@ import msgspec
 
 from glimp_local import hardware
 from glimp_local.errors import BindingError, ModelError, ModelMissingError
-from glimp_local.machine import Machine, survey
+from glimp_local.machine.plan import Plan
+from glimp_local.machine.planning import make_plan
+from glimp_local.machine.survey import Machine, survey
 from glimp_local.models import files as model_files
 from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.gguf.header import Header, read_header
 from glimp_local.models.known import known_header
-from glimp_local.plan import Plan
-from glimp_local.planning import make_plan
 from glimp_local.routing import Model
 from glimp_local.settings import Catalogue, ModelSource, PairConfig
 

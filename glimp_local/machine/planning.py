@@ -15,9 +15,9 @@ from typing import Literal
 
 import msgspec
 
-from glimp_local.machine import Machine
+from glimp_local.machine.plan import CONTEXT, CPU, ModelPlan, Part, Plan, Room
+from glimp_local.machine.survey import Machine
 from glimp_local.models.footprint import FLOAT, CacheType, Footprint, Layer, ubatch_of
-from glimp_local.plan import CONTEXT, CPU, ModelPlan, Part, Plan, Room
 from glimp_local.routing import Model
 from glimp_local.settings import EngineOptions, PairConfig
 
