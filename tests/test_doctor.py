@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from glimp_local import examination, hardware
+from glimp_local import hardware
 from glimp_local.engines.llama.release import RELEASE
-from glimp_local.examination import Examination, examine
-from glimp_local.finding import Finding
+from glimp_local.machine.doctor import report as examination
+from glimp_local.machine.doctor.finding import Finding
+from glimp_local.machine.doctor.probe import Objection, Probe
+from glimp_local.machine.doctor.report import Examination, examine
 from glimp_local.paths import user_file
-from glimp_local.probe import Objection, Probe
 from tests.commands import GLIMP, Glimp
 
 SUBJECTS = {

@@ -6,8 +6,8 @@ import pytest
 
 from glimp_local.engines.llama.release import RELEASE, rebuild_command
 from glimp_local.hardware import Device, Gpu, Gpus
-from glimp_local.offload import judge
-from glimp_local.probe import Build, Objection, Probe, Proof
+from glimp_local.machine.doctor.offload import judge
+from glimp_local.machine.doctor.probe import Build, Objection, Probe, Proof
 
 H100 = Gpu("NVIDIA", "NVIDIA H100", 80 * 2**30, integrated=False)
 CUDA = 'CMAKE_ARGS="-DGGML_CUDA=on" pip install --no-cache-dir --force-reinstall "llama-cpp-python=='

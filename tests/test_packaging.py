@@ -10,7 +10,6 @@ from typing import get_args
 import msgspec
 
 import glimp_local
-from glimp_local.belongings import Folder, PairState
 from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures, Seconds
 from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
@@ -39,9 +38,11 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
-from glimp_local.examination import Examination, Terminal
-from glimp_local.finding import Finding
 from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
+from glimp_local.machine.doctor.finding import Finding
+from glimp_local.machine.doctor.probe import Build, Objection, Probe, Proof
+from glimp_local.machine.doctor.report import Examination, Terminal
+from glimp_local.machine.doctor.storage import Folder, PairState
 from glimp_local.machine.inventory import FileEntry, Inventory, PairEntry
 from glimp_local.machine.locations import Places
 from glimp_local.machine.survey import plan
@@ -51,7 +52,6 @@ from glimp_local.models.files import pull_command
 from glimp_local.models.hub.verify import Verified
 from glimp_local.models.info import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.models.origins import Setting
-from glimp_local.probe import Build, Objection, Probe, Proof
 from glimp_local.records.lines import trace
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.settings import EngineOptions, ModelSource, PairConfig, SamplingSettings

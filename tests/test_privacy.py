@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.privacy import without_names
+from glimp_local.machine.doctor.privacy import without_names
 
 
 @pytest.fixture(autouse=True)

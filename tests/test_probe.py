@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glimp_local.engines.llama.release import RELEASE, install_command
-from glimp_local.probe import probe
+from glimp_local.machine.doctor.probe import probe
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_gpu_that_aborts_the_process_leaves_the_build_known_and_its_last_words
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
-        "if any('glimp_local.probe' in argument for argument in sys.orig_argv):\n"
+        "if any('glimp_local.machine.doctor.probe' in argument for argument in sys.orig_argv):\n"
         "    import os\n"
         "    from glimp_local.engines.llama.engine import Engine\n"
         "    def abort(*_, **__):\n"

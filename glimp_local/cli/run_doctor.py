@@ -13,9 +13,9 @@ import click
 import msgspec
 
 from glimp_local.cli.terminal import write_json
-from glimp_local.examination import Examination, examine
-from glimp_local.finding import Finding, Level
-from glimp_local.privacy import without_names
+from glimp_local.machine.doctor.finding import Finding, Level
+from glimp_local.machine.doctor.privacy import without_names
+from glimp_local.machine.doctor.report import Examination, examine
 from glimp_local.routing import Model
 from glimp_local.text import harmless
 

@@ -1,6 +1,6 @@
 """llama.cpp tried out in a process of its own: a build for another processor, or a GPU that fails, kills only that.
 
-`python -m glimp_local.probe` prints lines of JSON: a `Build` once llama.cpp has started, then a `Proof`; instead of
+`python -m glimp_local.machine.doctor.probe` prints lines of JSON: a `Build` once llama.cpp has started, then a `Proof`; instead of
 either an `Objection`. `probe` runs that and never raises for what becomes of it. Importing this module loads nothing.
 """
 
@@ -74,7 +74,7 @@ class Probe(msgspec.Struct, frozen=True):
 
 def probe(seconds: float = _SECONDS) -> Probe:
     """Start llama.cpp in a process of its own, have a token written, and say what became of it."""
-    ending = apart.run("glimp_local.probe", seconds=seconds)
+    ending = apart.run("glimp_local.machine.doctor.probe", seconds=seconds)
     decoder = msgspec.json.Decoder(Build | Proof | Objection)
     said: dict[str, Any] = {}
     for line in ending.output.splitlines():

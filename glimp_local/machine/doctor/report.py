@@ -17,15 +17,17 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import __version__, belongings, hardware, offload
-from glimp_local.belongings import Folder, PairState
+from glimp_local import __version__, hardware
 from glimp_local.engines.llama import release as rebuilding
 from glimp_local.engines.llama.proof import Verdict, keep, lost_speed, prove
 from glimp_local.engines.llama.proof_models import TYPES
 from glimp_local.errors import GlimpError
-from glimp_local.finding import REPORT, Fact, Finding, Judged
+from glimp_local.machine.doctor import offload
+from glimp_local.machine.doctor import storage as belongings
+from glimp_local.machine.doctor.finding import REPORT, Fact, Finding, Judged
+from glimp_local.machine.doctor.probe import Probe, probe
+from glimp_local.machine.doctor.storage import Folder, PairState
 from glimp_local.machine.locations import places
-from glimp_local.probe import Probe, probe
 
 _PACKAGES = ("llama-cpp-python", "numpy", "huggingface-hub", "textual", "click", "msgspec", "rich")
 _PREFIXES = ("GLIMP_", "HF_", "HUGGINGFACE_", "GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "XDG_", "TEXTUAL_")

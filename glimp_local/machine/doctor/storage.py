@@ -10,8 +10,8 @@ import msgspec
 from rich.filesize import decimal
 
 from glimp_local.errors import ConfigError, GlimpError, ModelError, ModelMissingError, ModelUnreadableError
-from glimp_local.finding import Finding, Judged
 from glimp_local.machine.choice import BUILTIN, default_pair, model_sources
+from glimp_local.machine.doctor.finding import Finding, Judged
 from glimp_local.machine.locations import Places
 from glimp_local.models import files as model_files
 from glimp_local.models.gguf.header import read_header

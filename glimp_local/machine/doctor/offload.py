@@ -6,9 +6,9 @@ import platform
 from functools import partial
 
 from glimp_local.engines.llama.release import Backend, install_command, rebuild_command
-from glimp_local.finding import REPORT, Finding
 from glimp_local.hardware import Gpu, Gpus, Maker
-from glimp_local.probe import Build, Probe
+from glimp_local.machine.doctor.finding import REPORT, Finding
+from glimp_local.machine.doctor.probe import Build, Probe
 
 _OWN: dict[Maker, Backend] = {"NVIDIA": "CUDA", "AMD": "Vulkan", "Intel": "Vulkan", "Apple": "Metal"}
 """The backend to compile for a maker's GPUs."""

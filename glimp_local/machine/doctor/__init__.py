@@ -1,0 +1,1 @@
+"""What glimp doctor examines: facts about this machine, and what they mean."""
