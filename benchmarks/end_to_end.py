@@ -17,7 +17,7 @@ from glimp_local.bench.statistics import rate
 from glimp_local.events import fold
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Policy, Speculative
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 
 HEADING = "End to end: seconds and right answers"
 

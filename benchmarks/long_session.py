@@ -15,7 +15,7 @@ from benchmarks.llama_cpp import LlamaBench, find
 from benchmarks.setup import QUESTION, MissingError, Setup
 from glimp_local.events import fold
 from glimp_local.pair import Pair
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 
 HEADING = "A long session: its end against its beginning"
 

@@ -10,7 +10,7 @@ import msgspec
 
 from glimp_local.errors import GlimpError
 from glimp_local.pair import Pair, load_pair
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."
 """What a pair that comes without an example is asked."""

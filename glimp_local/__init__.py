@@ -11,9 +11,9 @@ __all__ = ["Session", "__version__", "load_pair"]
 
 if TYPE_CHECKING:
     from glimp_local.pair import load_pair
-    from glimp_local.session import Session
+    from glimp_local.session.session import Session
 
-_HOMES = {"Session": "glimp_local.session", "load_pair": "glimp_local.pair"}
+_HOMES = {"Session": "glimp_local.session.session", "load_pair": "glimp_local.pair"}
 
 
 def __getattr__(name: str) -> Any:

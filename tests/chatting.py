@@ -12,7 +12,7 @@ from typing import Any
 from textual.pilot import Pilot
 
 from glimp_local.records.conversations import SavedSession, SessionLog
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.conversation import TurnView
 from glimp_local.tui.driver import Driver, Told

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from glimp_local.steps import LoopDetector, StepMachine
+from glimp_local.session.steps import LoopDetector, StepMachine
 
 MARKER = b"</think>"
 

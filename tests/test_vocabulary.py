@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.llama.vocabulary import Vocabulary
-from glimp_local.steps import StepMachine
+from glimp_local.session.steps import StepMachine
 from tests.vocabularies import vocabulary
 
 TEXT = "Step 1: x = 3.\n\nNext, größer — 数学 😀:\n\n\n  indented\r\n\r\nend"

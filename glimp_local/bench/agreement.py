@@ -11,7 +11,7 @@ from glimp_local.bench.runs import Look
 from glimp_local.errors import ContextFullError
 from glimp_local.events import AnyEvent, StepStarted
 from glimp_local.routing import MODELS
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 
 
 def watch(session: Session, question: str, looks: list[Look]) -> Iterator[AnyEvent]:

@@ -27,7 +27,7 @@ from glimp_local.events import AnyEvent, Solution, fold
 from glimp_local.machine.survey import describe
 from glimp_local.pair import Pair
 from glimp_local.routing import Threshold
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 
 INSTRUCTION = (
     "Reason step by step, with a blank line between two steps, and put the result at the end in \\boxed{}, alone."

@@ -16,7 +16,7 @@ from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.errors import CancelledError, ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Step, StepEnded
 from glimp_local.routing import MODELS, Decision, Glimpse, Model, PolicyName
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 
 ENOUGH = 7
 """The least score a step may have to be kept: the authors' threshold."""

@@ -16,7 +16,7 @@ from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, e
 from glimp_local.pair import load_pair
 from glimp_local.records.event_log import EventLog
 from glimp_local.routing import Model
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 from glimp_local.text import Pieces, harmless
 
 _SPENT = 4

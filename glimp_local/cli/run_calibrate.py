@@ -25,7 +25,7 @@ from glimp_local.models import models_toml
 from glimp_local.pair import Pair
 from glimp_local.paths import user_file
 from glimp_local.routing import Model, Share
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 
 if TYPE_CHECKING:
     from glimp_local.bench.figures import AgreementFigures

@@ -29,7 +29,7 @@ from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBac
 from glimp_local.pair import Pair
 from glimp_local.records.conversations import SessionLog
 from glimp_local.routing import Model, Policy, Share, Threshold
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 from glimp_local.settings import load_catalogue
 from glimp_local.tui import status
 from glimp_local.tui.clipboard import copy

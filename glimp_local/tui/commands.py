@@ -10,7 +10,7 @@ from textual.app import SystemCommand
 from glimp_local.routing import MODELS, Alone, Policy, Share, Speculative, Threshold
 
 if TYPE_CHECKING:
-    from glimp_local.session import Session
+    from glimp_local.session.session import Session
     from glimp_local.tui.app import ChatApp
 
 

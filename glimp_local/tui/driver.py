@@ -23,7 +23,7 @@ from glimp_local.pair import Pair, load_pair
 from glimp_local.records.conversations import SavedTurn, SessionLog
 from glimp_local.records.lines import caches
 from glimp_local.routing import MODELS, Model
-from glimp_local.session import Exchange, Session
+from glimp_local.session.session import Exchange, Session
 
 _CLOSING_SECONDS = 0.1
 """So often what is told while the chat is left is looked at."""

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from glimp_local.events import Stats, Step
 from glimp_local.routing import Model, Policy, Share, Threshold
-from glimp_local.session import Session
+from glimp_local.session.session import Session
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _EIGHTHS = 8

@@ -10,7 +10,7 @@ from time import perf_counter
 from glimp_local.engines.llama.lane import Fed, Lane
 from glimp_local.events import FinishReason, Part, Stats, Step, StepEnd, StepStarted, ThoughtEnd
 from glimp_local.routing import Decision, Glimpse, Model
-from glimp_local.steps import LoopDetector, StepMachine
+from glimp_local.session.steps import LoopDetector, StepMachine
 
 
 @dataclass

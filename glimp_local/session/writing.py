@@ -16,8 +16,8 @@ from glimp_local.errors import CancelledError, ContextFullError, DecodeError
 from glimp_local.events import StepEnd, Text
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
-from glimp_local.steps import Slice, StepMachine
-from glimp_local.turn import Draft, Position, Turn
+from glimp_local.session.steps import Slice, StepMachine
+from glimp_local.session.turn import Draft, Position, Turn
 
 
 class StepWriter:

@@ -39,9 +39,9 @@ from glimp_local.events import (
 )
 from glimp_local.pair import Pair
 from glimp_local.routing import Decision, Glimpse, Model, Policy
-from glimp_local.steps import LoopDetector, StepMachine
-from glimp_local.turn import Position, Turn
-from glimp_local.writing import StepWriter
+from glimp_local.session.steps import LoopDetector, StepMachine
+from glimp_local.session.turn import Position, Turn
+from glimp_local.session.writing import StepWriter
 
 Events = Generator[AnyEvent, None, None]
 """The events of a run, as they happen. Closing it keeps what was written; `resume` goes on."""

@@ -1,0 +1,1 @@
+"""A conversation with a pair: glimpse, route, write the step, again."""
