@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glimp_local.calibration import Cut, cuts
+from glimp_local.bench.calibration import Cut, cuts
 from glimp_local.paths import user_file
 from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import Share

@@ -10,10 +10,10 @@ from typing import get_args
 import msgspec
 
 import glimp_local
+from glimp_local.bench.calibration import Cut
 from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures, Seconds
 from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
-from glimp_local.calibration import Cut
 from glimp_local.cli.run_calibrate import Calibration
 from glimp_local.cli.run_config import Shown
 from glimp_local.cli.run_models import Pull, Pulled, Removal, Verification

@@ -13,9 +13,9 @@ from rich.progress import track
 
 from glimp_local.bench.agreement import watch
 from glimp_local.bench.bench import asked, check_lengths, instruction_for
+from glimp_local.bench.calibration import FEW, SHARES, Cut, cuts
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Look, Looks
-from glimp_local.calibration import FEW, SHARES, Cut, cuts
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.loading import loaded, say_notices
 from glimp_local.cli.terminal import shown_safely, write_json
