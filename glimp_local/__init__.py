@@ -7,13 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Session", "__version__", "load_pair"]
+__all__ = ["Session", "__version__", "load_pair", "read_events"]
 
 if TYPE_CHECKING:
     from glimp_local.pair import load_pair
+    from glimp_local.records.event_log import read_events
     from glimp_local.session.session import Session
 
-_HOMES = {"Session": "glimp_local.session.session", "load_pair": "glimp_local.pair"}
+_HOMES = {
+    "Session": "glimp_local.session.session",
+    "load_pair": "glimp_local.pair",
+    "read_events": "glimp_local.records.event_log",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from glimp_local.events import Answer, Finished, Started, Stats, StepEnded, StepStarted, ThoughtEnded, encode
+from glimp_local.records import conversations as saved
 from glimp_local.records.lines import Header
-from glimp_local.records.lines import conversations as saved
 from tests.tracing import SOLUTION, step
 
 STATS: Stats = SOLUTION.stats

@@ -19,8 +19,8 @@ from glimp_local.cli import cli
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CacheError
 from glimp_local.pair import Pair
-from glimp_local.records.lines import caches
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records import caches
+from glimp_local.records import conversations as saved
 from tests.chatting import EXAMPLE, chatting, played
 from tests.sessions import Open, assert_caches_equal_fresh_runs
 from tests.test_engine import IDS
@@ -149,7 +149,7 @@ def elsewhere(model: Path, conversation: Path, code: str) -> subprocess.Complete
     begin = """
         import os, signal, sys
         from pathlib import Path
-        from glimp_local.records.lines import caches
+        from glimp_local.records import caches
         from glimp_local.engines.llama.engine import Engine
         from glimp_local.errors import CacheError
         engine, conversation = Engine(Path(sys.argv[1]), context=512), Path(sys.argv[2])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records import conversations as saved
 from tests.chatting import DRAWN, EXAMPLE, PACE, chatting, played
 
 # Asking.

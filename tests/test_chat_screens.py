@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from glimp_local.errors import CancelledError
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records import conversations as saved
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.panel import SidePanel
 from tests.chatting import chatting, played

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records import conversations as saved
 from glimp_local.routing import Share, Threshold
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.steps import WINDOW

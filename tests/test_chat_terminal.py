@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records import conversations as saved
 
 pytest.importorskip("termios")  # where there are pseudo-terminals
 import resource

@@ -15,9 +15,9 @@ from click.testing import CliRunner, Result
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, ThoughtEnded, encode
+from glimp_local.records import conversations as saved
 from glimp_local.records.conversations import LOST_QUESTION, SessionLog
 from glimp_local.records.lines import Header, decode
-from glimp_local.records.lines import conversations as saved
 from tests.chatting import chatting, played
 from tests.damaged import HEADER, converse, steps_of, turn_lines, write
 from tests.tracing import step
@@ -385,7 +385,7 @@ def test_a_file_that_may_not_be_read_is_said() -> None:
     code = """
 import os, sys, tempfile
 from click.testing import CliRunner
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records import conversations as saved
 from glimp_local.cli import cli
 from tests.damaged import converse
 if os.geteuid() == 0:

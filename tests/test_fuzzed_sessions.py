@@ -17,9 +17,9 @@ from click.testing import CliRunner, Result
 
 from glimp_local.cli import cli
 from glimp_local.events import Rewound, Started, Step, StepEnded, TakenBack, ThoughtEnded, encode
+from glimp_local.records import conversations as saved
 from glimp_local.records.conversations import SavedSession, SavedTurn, SessionLog
 from glimp_local.records.exports import as_json, as_markdown, row, summary
-from glimp_local.records.lines import conversations as saved
 from glimp_local.records.lines import decode
 from tests.damaged import HEADER, converse, turn_lines, write
 from tests.tracing import step

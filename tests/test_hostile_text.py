@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from glimp_local.errors import GlimpError
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records import conversations as saved
 from glimp_local.text import Pieces, harmless, harmless_json, one_line, without_controls
 from glimp_local.tui.dialogs import PairScreen
 from glimp_local.tui.steps import parser

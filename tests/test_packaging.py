@@ -39,20 +39,20 @@ from glimp_local.events import (
     ThoughtEnded,
 )
 from glimp_local.hardware import Cpus, Device, Gpu, Gpus, Memory
+from glimp_local.machine import plan
 from glimp_local.machine.doctor.finding import Finding
 from glimp_local.machine.doctor.probe import Build, Objection, Probe, Proof
 from glimp_local.machine.doctor.report import Examination, Terminal
 from glimp_local.machine.doctor.storage import Folder, PairState
 from glimp_local.machine.inventory import FileEntry, Inventory, PairEntry
 from glimp_local.machine.locations import Places
-from glimp_local.machine.survey import plan
 from glimp_local.machine.tuning import Speed, Tuning
 from glimp_local.models.compare import Comparison
 from glimp_local.models.files import pull_command
 from glimp_local.models.hub.verify import Verified
 from glimp_local.models.info import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.models.origins import Setting
-from glimp_local.records.lines import trace
+from glimp_local.records import trace
 from glimp_local.routing import PolicyName, Reason
 from glimp_local.settings import EngineOptions, ModelSource, PairConfig, SamplingSettings
 

@@ -19,8 +19,8 @@ from glimp_local import private
 from glimp_local.cli import cli
 from glimp_local.locks import Lock
 from glimp_local.paths import data_folder
+from glimp_local.records import conversations as saved
 from glimp_local.records.entropies import EntropyHistory
-from glimp_local.records.lines import conversations as saved
 from tests.chatting import chatting, played
 from tests.damaged import converse
 

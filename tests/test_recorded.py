@@ -14,9 +14,10 @@ from glimp_local import Session
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, encode
+from glimp_local.records import conversations as saved
+from glimp_local.records import trace
 from glimp_local.records.event_log import read_events
-from glimp_local.records.lines import Header, Problem, trace
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records.lines import Header, Problem
 from glimp_local.records.runs import read_runs
 from glimp_local.records.trace_page import page
 from tests.sessions import Open

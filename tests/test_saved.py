@@ -16,7 +16,7 @@ from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
 from glimp_local.pair import Pair
-from glimp_local.records.lines import conversations as saved
+from glimp_local.records import conversations as saved
 from glimp_local.records.lines import decode
 from tests.damaged import converse, turn_lines
 from tests.sessions import Open, assert_caches_equal_fresh_runs

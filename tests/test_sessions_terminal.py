@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from glimp_local.events import Answer, Started, StepEnded, encode
+from glimp_local.records import conversations as saved
 from glimp_local.records.lines import Header
-from glimp_local.records.lines import conversations as saved
 from tests.damaged import write
 from tests.tracing import step
 

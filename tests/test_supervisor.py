@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from glimp_local.events import Finished, decode_events, fold
+from glimp_local.records import conversations as saved
 from glimp_local.records.event_log import read_events
-from glimp_local.records.lines import conversations as saved
 from tests.commands import GLIMP, QUESTION, Glimp, started
 
 pytest.importorskip("termios")
@@ -197,7 +197,8 @@ def test_what_llama_cpp_says_when_it_gives_up_in_any_thread_is_told(glimp: Glimp
 
 
 def test_a_program_without_a_parent_process_prints_it() -> None:
-    code = "from glimp_local.engines.llama import binding; binding.llama_cpp._ggml.libggml.ggml_abort(b'ggml.c', 12, b'why')"
+    abort = "binding.llama_cpp._ggml.libggml.ggml_abort(b'ggml.c', 12, b'why')"
+    code = f"from glimp_local.engines.llama import binding; {abort}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (-signal.SIGABRT, "ggml.c:12: why\n")
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glimp_local.events import encode
-from glimp_local.records.lines import trace
+from glimp_local.records import trace
 from glimp_local.records.runs import read_runs
 from glimp_local.routing import Glimpse, Threshold
 from glimp_local.text import harmless

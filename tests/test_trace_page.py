@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from glimp_local.records import trace
 from glimp_local.records.folding import Run
-from glimp_local.records.lines import trace
 from glimp_local.records.runs import read_runs
 from glimp_local.records.trace_page import page
 from glimp_local.text import harmless

@@ -10,7 +10,7 @@ import pytest
 
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CancelledError
-from glimp_local.machine.survey import tuning
+from glimp_local.machine import tuning
 from glimp_local.machine.tuning import choose, thread_counts, tune
 from glimp_local.settings import EngineOptions
 

@@ -57,7 +57,7 @@ def chat(**flags: Any) -> None:
     resumes = flags["resume"] is not None
     if flags["go_on"] and resumes:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
-    from glimp_local.records.lines import conversations as saved  # noqa: PLC0415 - `glimp --help` does without
+    from glimp_local.records import conversations as saved  # noqa: PLC0415 - `glimp --help` does without
 
     going_on = saved.find(flags["resume"], tell) if flags["go_on"] or resumes else None
     if going_on is not None:

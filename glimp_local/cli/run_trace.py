@@ -17,8 +17,8 @@ from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write_json
 from glimp_local.errors import UsageError
 from glimp_local.events import Step
+from glimp_local.records import trace
 from glimp_local.records.folding import Run
-from glimp_local.records.lines import trace
 from glimp_local.records.runs import read_runs
 from glimp_local.text import harmless, one_line
 

@@ -12,9 +12,9 @@ from glimp_local.cli.help import Command, Group
 from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import UsageError
+from glimp_local.records import conversations as saved
+from glimp_local.records import exports
 from glimp_local.records.conversations import SavedSession, Unreadable
-from glimp_local.records.lines import conversations as saved
-from glimp_local.records.lines import exports
 from glimp_local.text import one_line
 
 _EXIT_CODES = """\b

@@ -82,7 +82,7 @@ def _read(file: str) -> tuple[bytes, str]:
     """Read a file, stdin, or the conversation of an id; give what was read and what to call it."""
     if file == "-":
         return read_limited(sys.stdin.buffer, _MOST_BYTES, "stdin", hint=_HINT), "stdin"
-    from glimp_local.records.lines import lines as records  # noqa: PLC0415 - reads events
+    from glimp_local.records import lines as records  # noqa: PLC0415 - reads events
 
     path = Path(file)
     try:
@@ -105,7 +105,7 @@ def _read(file: str) -> tuple[bytes, str]:
 
 def _conversation(id_: str) -> Path:
     """Return the file of a saved conversation."""
-    from glimp_local.records.lines import conversations as saved  # noqa: PLC0415 - reads events
+    from glimp_local.records import conversations as saved  # noqa: PLC0415 - reads events
 
     try:
         return saved.named(id_)

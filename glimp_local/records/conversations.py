@@ -25,9 +25,10 @@ from glimp_local.errors import UsageError
 from glimp_local.events import AnyEvent, FinishReason, Step, Text, ThoughtEnd, answer_of, encode
 from glimp_local.locks import Lock
 from glimp_local.paths import data_folder
+from glimp_local.records import caches
+from glimp_local.records import lines as records
 from glimp_local.records.folding import Recording, numbered, runs_of
-from glimp_local.records.lines import Header, caches
-from glimp_local.records.lines import lines as records
+from glimp_local.records.lines import Header
 from glimp_local.routing import Model
 
 _TITLE_LENGTH = 60

@@ -15,7 +15,7 @@ import msgspec
 
 from glimp_local import private
 from glimp_local.paths import data_folder
-from glimp_local.records.lines import lines as records
+from glimp_local.records import lines as records
 
 log = logging.getLogger(__name__)
 

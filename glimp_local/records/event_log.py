@@ -11,8 +11,8 @@ from typing import Self
 
 from glimp_local.errors import UsageError
 from glimp_local.events import AnyEvent, encode
+from glimp_local.records import lines as records
 from glimp_local.records.lines import Problem
-from glimp_local.records.lines import lines as records
 
 
 class EventLog:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import msgspec
 
 from glimp_local.events import Step
+from glimp_local.records import caches
 from glimp_local.records.conversations import SavedSession, Unreadable
-from glimp_local.records.lines import caches
 
 
 def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:

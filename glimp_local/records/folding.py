@@ -29,8 +29,8 @@ from glimp_local.events import (
     ThoughtEnded,
     answer_of,
 )
+from glimp_local.records import lines as records
 from glimp_local.records.lines import BenchHeader, BenchLooks, BenchRun, Header, Problem, Record
-from glimp_local.records.lines import lines as records
 from glimp_local.routing import PolicyName
 
 

@@ -1,7 +1,8 @@
 """llama.cpp tried out in a process of its own: a build for another processor, or a GPU that fails, kills only that.
 
-`python -m glimp_local.machine.doctor.probe` prints lines of JSON: a `Build` once llama.cpp has started, then a `Proof`; instead of
-either an `Objection`. `probe` runs that and never raises for what becomes of it. Importing this module loads nothing.
+`python -m glimp_local.machine.doctor.probe` prints lines of JSON: a `Build` once llama.cpp has started, then a `Proof`;
+instead of either an `Objection`. `probe` runs that and never raises for what becomes of it. Importing this module
+loads nothing.
 """
 
 from __future__ import annotations
