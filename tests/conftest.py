@@ -19,11 +19,11 @@ from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.binding import RELEASE
 from glimp_local.engines.llama.proof import Verdict
 from glimp_local.pair import Pair
-from tests import hub_server, pulling, tiny_models
-from tests.commands import Glimp
-from tests.hub_server import Hub
-from tests.sessions import GREEDY, Open
-from tests.tiny_models import LARGE, SMALL, byte_alphabet, write_story
+from tests.support import hub_server, pulling, tiny_models
+from tests.support.commands import Glimp
+from tests.support.hub_server import Hub
+from tests.support.sessions import GREEDY, Open
+from tests.support.tiny_models import LARGE, SMALL, byte_alphabet, write_story
 
 # How long an example takes says nothing on a machine that does other things, too.
 settings.register_profile("untimed", deadline=None)

@@ -20,7 +20,7 @@ from glimp_local.machine.choice import default_pair
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Policy, Random, Share, Threshold
 from glimp_local.settings import load_catalogue
-from tests.sessions import assert_caches_equal_fresh_runs, run, writers
+from tests.support.sessions import assert_caches_equal_fresh_runs, run, writers
 from training.evaluate import SUITE
 from training.stories import Story, held_out
 from training.words import TAUGHT

@@ -13,7 +13,7 @@ import pytest
 
 from glimp_local.errors import UsageError
 from glimp_local.inputs import read_limited
-from tests.commands import GLIMP, QUESTION, Glimp
+from tests.support.commands import GLIMP, QUESTION, Glimp
 
 
 def test_what_is_within_the_limit_is_read_whole(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from glimp_local.locks import Lock
 from glimp_local.paths import data_folder
 from glimp_local.records import conversations as saved
 from glimp_local.records.entropies import EntropyHistory
-from tests.chatting import chatting, played
-from tests.damaged import converse
+from tests.support.chatting import chatting, played
+from tests.support.damaged import converse
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a user's data folder is private there by itself")
 

@@ -1,0 +1,466 @@
+"""The engine on real llama.cpp: feeding, going back, sampling, failing."""
+
+import ctypes
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import llama_cpp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glimp_local.engines.llama import binding
+from glimp_local.engines.llama.engine import Engine
+from glimp_local.errors import (
+    BindingError,
+    CancelledError,
+    ContextFullError,
+    DecodeError,
+    GlimpError,
+    ModelMissingError,
+    ModelUnreadableError,
+    UsageError,
+)
+from glimp_local.settings import EngineOptions, SamplingSettings
+from tests.support.rendering import renderer
+
+ARCHITECTURES = ["attention", "sliding-window", "recurrent", "hybrid"]
+IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=400)]
+
+TOLERANCE = 0.03
+"""Logits of the same tokens differ so much at most when they are computed in batches of other sizes, which round
+otherwise; those of other tokens differ by five times as much and more (a test below sees to it)."""
+
+
+@pytest.fixture
+def engine(tiny: Path) -> Iterator[Engine]:
+    engine = Engine(tiny / "attention.gguf", EngineOptions(batch=32), context=256)
+    engine.set_sampling(SamplingSettings(temperature=0), seed=1)
+    yield engine
+    engine.close()
+
+
+def fresh_logits(path: Path, ids: list[int]) -> np.ndarray:
+    fresh = Engine(path, context=512)
+    fresh.feed(ids)
+    logits = fresh.logits().copy()
+    fresh.close()
+    return logits
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_another_past_gives_clearly_other_logits(tiny: Path, name: str) -> None:
+    path = tiny / f"{name}.gguf"
+    for other in ([IDS[1], IDS[0], *IDS[2:20]], IDS[1:20], [*IDS[:17], 7, *IDS[18:20]]):
+        assert np.abs(fresh_logits(path, other) - fresh_logits(path, IDS[:20])).max() > 5 * TOLERANCE
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_feeding_in_pieces_equals_feeding_at_once(tiny: Path, name: str) -> None:
+    engine = Engine(tiny / f"{name}.gguf", EngineOptions(batch=16), context=512)
+    for start in range(0, 90, 7):
+        engine.feed(IDS[start : min(start + 7, 90)])
+    assert engine.ids == IDS[:90]
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, IDS[:90]), atol=TOLERANCE)
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("lengths", [(300, 250), (300, 120), (300, 40), (300, 300), (300, 1), (150, 149, 290, 10)])
+def test_going_back_and_on_equals_a_fresh_run(tiny: Path, name: str, lengths: tuple[int, ...]) -> None:
+    engine = Engine(tiny / f"{name}.gguf", context=512)
+    engine.feed(IDS[:100])
+    engine.snapshot()
+    for turn, length in enumerate(lengths):
+        # Each turn shares a beginning with what is held and then goes its own way.
+        target = IDS[: length // 2] + [(token + turn) % 256 for token in IDS[length // 2 : length]]
+        engine.sync(target)
+        assert engine.ids == target
+        assert np.allclose(engine.logits(), fresh_logits(engine.path, target), atol=TOLERANCE)
+    engine.close()
+
+
+@settings(max_examples=30, deadline=None)
+@given(lengths=st.lists(st.integers(1, 200), min_size=1, max_size=6), which=st.sampled_from(ARCHITECTURES))
+def test_ids_and_cache_always_agree(tiny: Path, lengths: list[int], which: str) -> None:
+    engine = Engine(tiny / f"{which}.gguf", context=256)
+    for turn, length in enumerate(lengths):
+        engine.sync([(token + turn * (i > length // 2)) % 256 for i, token in enumerate(IDS[:length])])
+        if turn % 2:
+            engine.snapshot()
+        assert llama_cpp.llama_memory_seq_pos_max(engine._memory, 0) == len(engine.ids) - 1
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, engine.ids), atol=TOLERANCE)
+    engine.close()
+
+
+def test_only_plain_attention_goes_back_to_any_length(tiny: Path) -> None:
+    kept = {}
+    for name in ARCHITECTURES:
+        engine = Engine(tiny / f"{name}.gguf", context=512)
+        engine.feed(IDS[:100])
+        engine.snapshot()
+        engine.feed(IDS[100:400])
+        kept[name] = (engine.keeps_past, engine.rewind(120))
+        engine.close()
+    assert kept == {
+        "attention": (True, 120),
+        "sliding-window": (False, 100),
+        "recurrent": (False, 100),
+        "hybrid": (False, 100),
+    }
+
+
+def test_a_whole_sliding_window_cache_needs_no_snapshot(tiny: Path) -> None:
+    engine = Engine(tiny / "sliding-window.gguf", EngineOptions(swa_full=True), context=512)
+    engine.feed(IDS)
+    assert engine.keeps_past
+    assert engine.rewind(40) == 40
+    engine.close()
+
+
+def test_syncing_feeds_only_what_is_new(engine: Engine) -> None:
+    assert engine.sync(IDS[:50]) == 50
+    assert engine.sync(IDS[:60]) == 10
+    assert engine.sync(IDS[:60]) == 0
+    # Going back leaves no logits behind: the last token is computed again.
+    assert engine.sync(IDS[:30]) == 1
+
+
+def test_greedy_sampling_takes_the_likeliest_token(engine: Engine) -> None:
+    engine.feed(IDS[:20])
+    assert engine.sample() == int(engine.logits().argmax())
+
+
+def test_sampling_leaves_the_raw_logits(engine: Engine) -> None:
+    engine.set_sampling(SamplingSettings(temperature=1.5, top_k=3, presence_penalty=1.0), seed=1)
+    engine.feed(IDS[:20])
+    before = engine.logits().copy()
+    engine.sample()
+    assert np.array_equal(before, engine.logits())
+
+
+def test_a_seed_makes_sampling_repeatable(engine: Engine) -> None:
+    def draw(seed: int) -> list[int]:
+        engine.set_sampling(SamplingSettings(temperature=5.0, top_k=0, top_p=1.0), seed=seed)
+        engine.sync(IDS[:20])
+        return [engine.sample() for _ in range(20)]
+
+    assert draw(3) == draw(3)
+    assert draw(3) != draw(4)
+
+
+def test_penalties_follow_what_the_engine_holds(engine: Engine) -> None:
+    engine.set_sampling(SamplingSettings(temperature=0, presence_penalty=100.0), seed=1)
+    engine.feed([7] * 20)
+    likeliest = int(engine.logits().argmax())
+    assert engine.sample() == likeliest
+    # With the likeliest token in the text, the penalty rules it out; without it, it is drawn again.
+    engine.sync([*[7] * 10, likeliest, *[7] * 10])
+    assert engine.sample() != likeliest
+    engine.sync([7] * 20)
+    assert engine.sample() == likeliest
+
+
+def test_min_p_and_top_k_leave_only_likely_tokens(tiny: Path) -> None:
+    engine = Engine(tiny / "attention.gguf", context=256)
+    engine.feed(IDS[:20])
+    for kept, sampling in (
+        (4, SamplingSettings(temperature=100, top_k=4, top_p=1)),
+        (1, SamplingSettings(temperature=100, top_k=0, top_p=1, min_p=1)),
+        (1, SamplingSettings(temperature=100, top_k=0, top_p=0)),
+    ):
+        engine.set_sampling(sampling, seed=1)
+        likely = {int(token) for token in np.argsort(engine.logits())[-kept:]}
+        assert {engine.sample() for _ in range(60)} == likely
+    engine.close()
+
+
+def test_there_are_no_logits_before_a_token(engine: Engine) -> None:
+    with pytest.raises(RuntimeError, match="feed a token"):
+        engine.logits()
+    with pytest.raises(RuntimeError, match="logits of the last token"):
+        engine.sample()
+
+
+def test_a_full_context_loses_nothing(engine: Engine) -> None:
+    engine.feed(IDS[:250])
+    for token in IDS[250:256]:
+        engine.decode(token)
+    before = engine.logits().copy()
+    with pytest.raises(ContextFullError, match="256 tokens"):
+        engine.decode(1)
+    with pytest.raises(ContextFullError):
+        engine.feed([1, 2])
+    assert engine.ids == IDS[:256]
+    assert np.array_equal(engine.logits(), before)
+    engine.sync(IDS[:200])
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, IDS[:200]), atol=TOLERANCE)
+
+
+def test_a_cancel_stops_between_two_batches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    compute = engine._compute
+
+    def cancel_after_the_second(count: int) -> None:
+        compute(count)
+        if len(engine.ids) >= 32:
+            engine.cancel.set()
+
+    monkeypatch.setattr(engine, "_compute", cancel_after_the_second)
+    with pytest.raises(CancelledError):
+        engine.feed(IDS[:200])
+    assert engine.ids == IDS[:64]
+    engine.cancel.clear()
+    monkeypatch.undo()
+    engine.sync(IDS[:200])
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, IDS[:200]), atol=TOLERANCE)
+
+
+def test_a_failed_computation_leaves_the_engine_where_it_stood(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine.feed(IDS[:40])
+    monkeypatch.setattr(llama_cpp, "llama_decode", lambda *_: -2)
+    with pytest.raises(DecodeError, match="-2"):
+        engine.decode(5)
+    monkeypatch.undo()
+    assert engine.ids == IDS[:40]
+    engine.sync(IDS[:41])
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, IDS[:41]), atol=TOLERANCE)
+
+
+def test_loading_reports_progress_and_can_be_cancelled(tiny: Path) -> None:
+    heard: list[float] = []
+    Engine(tiny / "attention.gguf", on_progress=heard.append).close()
+    assert heard[-1] == 1
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(CancelledError, match="while loading"):
+        Engine(tiny / "attention.gguf", cancel=cancel)
+
+
+def test_no_more_context_is_taken_than_the_model_was_trained_for(tiny: Path) -> None:
+    engine = Engine(tiny / "attention.gguf", context=100_000)
+    assert engine.context == engine.trained_context == 512
+    engine.close()
+
+
+@pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
+def test_a_quantised_cache_rounds_but_remembers(tiny: Path, cache_type: Literal["q8_0", "q4_0"]) -> None:
+    engine = Engine(tiny / "attention.gguf", EngineOptions(flash_attention="on", cache_type=cache_type), context=256)
+    engine.feed(IDS[:50])
+    difference = np.abs(engine.logits() - fresh_logits(engine.path, IDS[:50]))
+    assert 0 < difference.max() < {"q8_0": 0.2, "q4_0": 1.5}[cache_type]
+    engine.close()
+
+
+def test_the_cache_is_rounded_only_where_that_is_asked_for(tiny: Path) -> None:
+    engine = Engine(tiny / "attention.gguf", EngineOptions(cache_type="f16"), context=512)
+    engine.feed(IDS[:50])
+    assert np.array_equal(engine.logits(), fresh_logits(engine.path, IDS[:50]))
+    engine.close()
+
+
+@pytest.mark.parametrize("flash_attention", ["auto", "on"])
+@pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
+def test_a_cache_type_that_the_heads_of_a_model_do_not_fit_is_refused_with_a_hint(
+    tiny: Path, cache_type: Literal["q8_0", "q4_0"], flash_attention: Literal["auto", "on"]
+) -> None:
+    options = EngineOptions(cache_type=cache_type, flash_attention=flash_attention)
+    with pytest.raises(UsageError, match=rf"cannot keep its cache as {cache_type}: .*block size 32") as caught:
+        Engine(tiny / "sliding-window.gguf", options, context=256)
+    assert "f16" in str(caught.value.hint)
+
+
+def test_a_context_that_cannot_be_made_is_an_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
+    with pytest.raises(GlimpError, match="no context of 256 tokens for attention: no reason given"):
+        Engine(tiny / "attention.gguf", context=256)
+
+
+@pytest.mark.parametrize("load_mode", ["read", "mmap"])
+def test_the_way_of_loading_changes_no_logits(tiny: Path, load_mode: Literal["read", "mmap"]) -> None:
+    engine = Engine(tiny / "attention.gguf", EngineOptions(load_mode=load_mode), context=512)
+    engine.feed(IDS[:20])
+    assert np.array_equal(engine.logits(), fresh_logits(engine.path, IDS[:20]))
+    engine.close()
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissingError, match=r"nowhere\.gguf"):
+        Engine(tmp_path / "nowhere.gguf")
+
+
+def test_a_text_file_is_no_gguf(tmp_path: Path) -> None:
+    path = tmp_path / "notes.gguf"
+    path.write_text("Dear diary")
+    with pytest.raises(ModelUnreadableError, match="no GGUF file"):
+        Engine(path)
+
+
+def test_a_folder_is_no_gguf(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnreadableError, match="is a folder"):
+        Engine(tmp_path)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.1, 0.9])
+def test_a_gguf_cut_short_says_why(tiny: Path, tmp_path: Path, keep: float) -> None:
+    path = tmp_path / "cut.gguf"
+    content = (tiny / "attention.gguf").read_bytes()
+    path.write_bytes(content[: max(8, int(len(content) * keep))])
+    with pytest.raises(ModelUnreadableError, match=r"cut\.gguf is cut short or damaged: ") as caught:
+        Engine(path)
+    assert "download it again" in str(caught.value.hint)
+
+
+def test_a_model_without_chat_template_says_what_to_do(tiny: Path) -> None:
+    engine = Engine(tiny / "no-template.gguf")
+    with pytest.raises(ModelUnreadableError, match="no chat template") as caught:
+        engine.template(renderer())
+    assert "--chat-template" in str(caught.value.hint)
+    assert engine.template(renderer(), "{{ messages[0].content }}").render([{"role": "user", "content": "hi"}]) == "hi"
+    engine.close()
+
+
+def test_closing_twice_is_safe(tiny: Path) -> None:
+    engine = Engine(tiny / "attention.gguf")
+    engine.close()
+    engine.close()
+
+
+def test_an_engine_left_open_does_not_disturb_the_end_of_the_process(tiny: Path) -> None:
+    path = str(tiny / "attention.gguf")
+    code = f"from glimp_local.engines.llama.engine import Engine; from pathlib import Path; e = Engine(Path({path!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_native_log_lines_go_to_logging(
+    tiny: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with caplog.at_level(logging.DEBUG, logger="glimp_local.llama"):
+        Engine(tiny / "attention.gguf").close()
+    assert any("general.architecture" in record.message for record in caplog.records)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_another_release_of_the_binding_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_cpp, "__version__", "0.3.35")
+    with pytest.raises(BindingError, match=r"0\.3\.35") as caught:
+        binding._check()
+    assert caught.value.hint == f"pip install llama-cpp-python=={binding.RELEASE}"
+
+
+def test_structs_that_moved_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Moved(ctypes.Structure):
+        _fields_ = [("n_batch", ctypes.c_uint32), ("n_ubatch", ctypes.c_uint32)]
+
+    monkeypatch.setattr(llama_cpp, "llama_context_default_params", lambda: Moved(16384, 1))
+    with pytest.raises(BindingError):
+        binding._check()
+
+
+def test_a_tiny_model_runs_on_one_thread(tiny: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(tiny / "attention.gguf", tmp_path / "x.gguf"))
+    for options, expected in ((EngineOptions(), 1), (EngineOptions(threads=2), 2)):
+        engine = Engine(copy, options)
+        assert engine.threads == expected
+        engine.close()
+
+
+def test_prompts_have_threads_of_their_own(tiny: Path) -> None:
+    path = tiny / "attention.gguf"
+    for options, expected, device in (
+        (EngineOptions(), (1, 1), "CPU, 1 thread"),
+        (EngineOptions(threads=2), (2, 2), "CPU, 2 threads"),
+        (EngineOptions(threads_batch=3), (1, 3), "CPU, 1 thread, 3 for prompts"),
+    ):
+        engine = Engine(path, options)
+        assert (engine.threads, engine.threads_batch) == threads_of(engine) == expected
+        assert engine.device == device
+        engine.close()
+
+
+def test_the_threads_of_a_living_engine_can_be_changed(engine: Engine) -> None:
+    engine.feed(IDS[:50])
+    engine.set_threads(2, 3)
+    assert (engine.threads, engine.threads_batch) == threads_of(engine) == (2, 3)
+    engine.sync([*IDS[:20], *IDS[30:90]])
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, engine.ids), atol=TOLERANCE)
+    engine.set_threads(1, 1)
+    assert threads_of(engine) == (1, 1)
+
+
+def threads_of(engine: Engine) -> tuple[int, int]:
+    return llama_cpp.llama_n_threads(engine._context), llama_cpp.llama_n_threads_batch(engine._context)
+
+
+def test_a_model_is_offloaded_where_a_gpu_has_its_output_too(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny / "attention.gguf"  # of two layers
+    assert not offloaded(path, -1)
+    monkeypatch.setattr(binding, "gpus", lambda: ["a GPU"])
+    assert [offloaded(path, layers) for layers in (-1, 0, 2, 3)] == [True, False, False, True]
+
+
+def offloaded(path: Path, layers: int) -> bool:
+    engine = Engine(path, EngineOptions(gpu_layers=layers))
+    found = engine.is_offloaded
+    engine.close()
+    return found
+
+
+def test_penalties_are_told_anew_after_a_rewind_to_the_same_length(engine: Engine) -> None:
+    engine.set_sampling(SamplingSettings(temperature=0, presence_penalty=100.0, penalty_tokens=4), seed=1)
+    engine.feed([7] * 20)
+    likeliest = engine.sample()
+    engine.decode(likeliest)
+    engine.rewind(20)
+    engine.feed([7])
+    expected = fresh_logits(engine.path, [7] * 21)
+    expected[7] = -np.inf
+    assert engine.sample() == int(expected.argmax())
+
+
+def test_a_closed_engine_says_so(tiny: Path) -> None:
+    engine = Engine(tiny / "attention.gguf")
+    engine.feed(IDS[:5])
+    engine.close()
+    uses: list[Callable[[], object]] = [
+        engine.logits,
+        engine.sample,
+        partial(engine.feed, [1]),
+        partial(engine.decode, 1),
+        partial(engine.rewind, 0),
+    ]
+    for use in uses:
+        with pytest.raises(GlimpError, match="closed"):
+            use()
+    with pytest.raises(GlimpError, match="closed"):
+        engine.vocabulary.tokenize("a")
+
+
+def test_what_the_progress_raises_comes_out_of_the_loading(tiny: Path) -> None:
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Engine(tiny / "attention.gguf", on_progress=interrupt)
+
+
+def test_too_many_proportions_of_gpus_are_refused(tiny: Path) -> None:
+    with pytest.raises(UsageError, match="GPUs at most"):
+        Engine(tiny / "attention.gguf", EngineOptions(tensor_split=(1.0,) * 1000))
+
+
+def test_a_path_that_is_no_text_is_loaded(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.gguf")
+    shutil.copy(tiny / "attention.gguf", path)
+    engine = Engine(path)
+    engine.feed(IDS[:3])
+    engine.close()

@@ -1,0 +1,259 @@
+"""The pair that is used where none is named, what is offered beside it, and pairs for which memory is short."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from glimp_local import load_pair
+from glimp_local.engines.llama import loading
+from glimp_local.errors import BindingError, UsageError
+from glimp_local.machine.choice import Offer, default_pair, header_of, offer, plan_of, why_none
+from glimp_local.machine.survey import Gpu, Machine
+from glimp_local.paths import user_file
+from glimp_local.settings import EngineOptions, ModelSource, PairConfig, load_catalogue
+from tests.support.commands import QUESTION, Glimp
+from tests.support.tiny_models import LARGE, Vocabulary, write_attention, write_story
+
+GIB = 2**30
+
+
+@pytest.fixture
+def models_toml(home: Path) -> Path:
+    assert home in user_file().parents
+    user_file().parent.mkdir(parents=True)
+    return user_file()
+
+
+def pair(name: str, small: Path, large: Path, more: str = "") -> str:
+    return f"[pairs.{name}]\n{more}\nsmall = {{path = '{small}'}}\nlarge = {{path = '{large}'}}\n"
+
+
+def room(monkeypatch: pytest.MonkeyPatch, free: float, *gpus: float) -> None:
+    found = Machine(int(free), tuple(Gpu(f"GPU{i}", int(size)) for i, size in enumerate(gpus)))
+    monkeypatch.setattr("glimp_local.machine.choice.survey", lambda: found)
+
+
+def test_without_any_pair_the_built_in_one_is_used() -> None:
+    assert default_pair(load_catalogue()) == "builtin"
+
+
+def test_a_pair_that_is_there_goes_before_the_built_in_one(glimp: Glimp, models_toml: Path) -> None:
+    models_toml.write_text(pair("mine", glimp.tiny / "small.gguf", glimp.tiny / "large.gguf"))
+    assert default_pair(load_catalogue()) == "mine"
+    result = glimp("solve", "--text", QUESTION, "--json", "--temperature", "0")
+    assert msgspec.json.decode(result.out)["pair"] == "mine"
+
+
+def test_what_models_toml_calls_the_default_is_the_default(glimp: Glimp, models_toml: Path) -> None:
+    models_toml.write_text('default = "builtin"\n' + pair("mine", glimp.tiny / "small.gguf", glimp.tiny / "large.gguf"))
+    assert default_pair(load_catalogue()) == "builtin"
+
+
+def test_a_pair_whose_file_is_missing_or_damaged_is_not_chosen(tiny: Path, models_toml: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes((tiny / "large.gguf").read_bytes()[:3000])
+    models_toml.write_text(
+        pair("cut", tiny / "small.gguf", cut) + pair("away", tiny / "small.gguf", tmp_path / "nowhere.gguf")
+    )
+    assert default_pair(load_catalogue()) == "builtin"
+
+
+def test_of_several_pairs_the_largest_that_fits_is_chosen(
+    tiny: Path, models_toml: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    huge = write_story(tmp_path / "huge.gguf", LARGE, vocabulary=Vocabulary(extra=2000))
+    models_toml.write_text(
+        pair("tiny", tiny / "small.gguf", tiny / "large.gguf") + pair("huge", tiny / "small.gguf", huge)
+    )
+    room(monkeypatch, 4 * GIB)
+    assert default_pair(load_catalogue()) == "huge"
+    room(monkeypatch, 20e6)
+    assert default_pair(load_catalogue()) == "tiny"
+    # Nothing fits whole, but all can be read from the disk again and again: the one that needs it least.
+    room(monkeypatch, 9e6)
+    assert default_pair(load_catalogue()) == "tiny"
+
+
+def test_a_pair_that_can_be_asked_nothing_is_not_chosen(tiny: Path, models_toml: Path, tmp_path: Path) -> None:
+    models_toml.write_text(pair("mute", tiny / "no-template.gguf", tiny / "large.gguf"))
+    assert default_pair(load_catalogue()) == "builtin"
+    (tmp_path / "mine.jinja").write_text("{{ messages[0].content }}")
+    with_one = f'chat_template = "{tmp_path / "mine.jinja"}"'
+    models_toml.write_text(pair("told", tiny / "no-template.gguf", tiny / "large.gguf", more=with_one))
+    assert default_pair(load_catalogue()) == "told"
+
+
+def test_models_the_wrong_way_round_are_noticed(tiny: Path, tmp_path: Path) -> None:
+    huge = write_story(tmp_path / "huge.gguf", LARGE, vocabulary=Vocabulary(extra=2000))
+    with load_pair(small=huge, large=tiny / "large.gguf") as swapped:
+        assert any("are they the wrong way round?" in notice for notice in swapped.notices)
+    with load_pair(small=tiny / "small.gguf", large=huge) as right:
+        assert not any("wrong way round" in notice for notice in right.notices)
+
+
+def test_a_pair_that_does_not_fit_is_named(tiny: Path, models_toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert why_none(load_catalogue()) == "no other one is on this machine"
+    models_toml.write_text(pair("mine", tiny / "small.gguf", tiny / "large.gguf"))
+    room(monkeypatch, 1e6)
+    assert default_pair(load_catalogue()) == "builtin"
+    assert why_none(load_catalogue()).startswith("mine cannot be loaded into the memory that is free now (glimp plan")
+
+
+def test_without_a_llama_cpp_a_pair_is_chosen_all_the_same(
+    tiny: Path, models_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Machine:
+        raise BindingError("llama-cpp-python cannot be loaded")
+
+    monkeypatch.setattr("glimp_local.machine.choice.survey", broken)
+    models_toml.write_text(pair("mine", tiny / "small.gguf", tiny / "large.gguf"))
+    assert default_pair(load_catalogue()) == "mine"
+
+
+def test_a_cache_that_cannot_be_rounded_is_not_rounded_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its header lets a cache of whole blocks be kept as q8_0; llama.cpp says no for another reason.
+    wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)
+    monkeypatch.setattr("glimp_local.pair.survey", lambda: Machine(int(240e6)))
+    with load_pair(large=wide, policy="large") as rounded:
+        assert rounded.plan.is_rounded
+    make = loading.make_context
+
+    def refuse(model: Any, name: str, options: EngineOptions, **more: Any) -> Any:
+        if options.cache_type == "q8_0":
+            raise UsageError(f"{name} cannot keep its cache as q8_0")
+        return make(model, name, options, **more)
+
+    monkeypatch.setattr(loading, "make_context", refuse)
+    with load_pair(large=wide, policy="large") as plain:
+        assert not plain.plan.is_rounded
+    with pytest.raises(UsageError):
+        load_pair(large=wide, policy="large", engine_options={"large": {"cache_type": "q8_0"}})
+
+
+def test_a_narrow_pair_is_never_the_best_one(tiny: Path, models_toml: Path) -> None:
+    narrow = pair("narrow", tiny / "small.gguf", tiny / "large.gguf", more='only = "counting stories"')
+    models_toml.write_text(narrow)
+    assert default_pair(load_catalogue()) == "builtin"
+
+
+@pytest.mark.parametrize(
+    ("free", "gpus", "name"),
+    [
+        (7 * GIB, (), "qwen3-0.6b-4b"),
+        (14 * GIB, (), "qwen3-0.6b-4b"),
+        (20 * GIB, (), "qwen3-1.7b-8b"),
+        (14 * GIB, (7.5 * GIB,), "qwen3-0.6b-4b"),
+        (30 * GIB, (46 * GIB,), "qwen3-4b-r1-32b"),
+    ],
+)
+def test_the_largest_pair_that_fits_with_nothing_cut_is_offered(
+    free: float, gpus: tuple[float, ...], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room(monkeypatch, free, *gpus)
+    found = offer(load_catalogue())
+    assert found is not None
+    assert found.name == name
+    assert str(found).endswith(f"GiB of memory): glimp models pull {name}")
+
+
+def test_a_pair_that_is_there_is_offered_as_such(
+    tiny: Path, models_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room(monkeypatch, 7 * GIB)
+    models_toml.write_text('default = "builtin"\n' + pair("mine", tiny / "small.gguf", tiny / "large.gguf"))
+    assert str(offer(load_catalogue())) == "mine, which is on this machine: --pair mine"
+
+
+def test_nothing_is_offered_where_nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    room(monkeypatch, 2 * GIB)
+    assert offer(load_catalogue()) is None
+
+
+def test_an_offer_says_what_it_takes() -> None:
+    said = str(Offer("qwen3-0.6b-4b", 3_136_726_944, 7 * GIB))
+    assert said == "qwen3-0.6b-4b (3.1 GB to download, 7.0 GiB of memory): glimp models pull qwen3-0.6b-4b"
+
+
+def test_a_first_run_says_what_it_uses_and_what_a_bigger_pair_takes(glimp: Glimp) -> None:
+    story = load_catalogue().pair("builtin").example
+    result = glimp("solve", "--text", story)
+    assert "the pair 'builtin' answers: no other one is on this machine." in result.err
+    assert result.err.count("GiB of memory): glimp models pull qwen3-") == 1
+    assert glimp("solve", "--text", story, "--quiet").err == ""
+    assert "no other one is" not in glimp("solve", "--text", story, "--pair", "builtin").err
+    result = glimp("solve", "--text", "Who are you?")
+    assert "the pair 'builtin' can do counting stories and nothing else" in result.err
+    assert result.err.count("GiB of memory): glimp models pull qwen3-") == 1
+
+
+def test_nothing_is_known_of_a_file_that_is_neither_there_nor_in_the_catalogue() -> None:
+    source = ModelSource(repo="maker/model-GGUF", file="model.gguf")
+    assert header_of(source) is None
+    assert plan_of(PairConfig(small=source, large=source), Machine(GIB)) is None
+
+
+WITH_LITTLE_MEMORY = """
+import resource, sys
+import psutil
+from glimp_local import load_pair
+from glimp_local.errors import MemoryShortError
+settings = {"policy": "large", **eval(sys.argv[3])}
+limit = psutil.Process().memory_info().vms + int(sys.argv[2]) * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    with load_pair(large=sys.argv[1], **settings) as pair:
+        print(pair.engines["large"].context)
+        print(*pair.notices)
+except MemoryShortError as error:
+    print(error, error.hint, sep="\\n")
+"""
+
+
+WITHOUT_MEMORY_FOR_WEIGHTS = """
+import pathlib, resource, sys, threading
+import psutil
+from glimp_local.settings import EngineOptions
+from glimp_local.engines.llama.loading import load_model
+from glimp_local.errors import MemoryShortError
+limit = psutil.Process().memory_info().vms + 15 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    load_model(pathlib.Path(sys.argv[1]), EngineOptions(load_mode="read"), threading.Event(), None)
+except MemoryShortError as error:
+    print(error, error.hint, error.of, sep="\\n")
+"""
+
+
+def with_little_memory(path: Path, mebibytes: int, **settings: object) -> list[str]:
+    command = [sys.executable, "-c", WITH_LITTLE_MEMORY, str(path), str(mebibytes), repr(settings)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits a process's memory as Linux does")
+def test_a_pair_for_which_memory_is_short_all_the_same_is_loaded_with_less(tmp_path: Path) -> None:
+    wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)  # 16 kB a token
+    assert with_little_memory(wide, 1000) == ["16384", ""]
+    # The first thing to be made smaller is the cache's number type.
+    assert with_little_memory(wide, 330)[0] == "16384"
+    context, notice = with_little_memory(wide, 160)
+    assert 4096 <= int(context) < 16384
+    assert notice.startswith("no context of ")
+    assert f"So it was loaded with less: on the CPU, context {int(context):,} (q8_0 cache); " in notice
+    # What was asked for is not made smaller.
+    error, hint = with_little_memory(wide, 155, context=16384)
+    assert error.startswith("no context of 16,384 tokens for wide: ")
+    assert "--ctx" in hint
+
+
+def test_no_memory_for_the_weights_is_said_as_such(tmp_path: Path) -> None:
+    wide = write_attention(tmp_path / "wide.gguf", head=8192)  # 25 MB
+    command = [sys.executable, "-c", WITHOUT_MEMORY_FOR_WEIGHTS, str(wide)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "no memory for the weights of wide.gguf: " in done.stdout, done.stderr
+    assert "glimp plan says what fits" in done.stdout

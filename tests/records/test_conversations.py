@@ -1,0 +1,300 @@
+"""Conversations on the disk."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, tzinfo
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from glimp_local import Session, load_pair
+from glimp_local.cli import cli
+from glimp_local.errors import UsageError
+from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
+from glimp_local.pair import Pair
+from glimp_local.records import conversations as saved
+from glimp_local.records.lines import decode
+from tests.support.damaged import converse, turn_lines
+from tests.support.sessions import Open, assert_caches_equal_fresh_runs
+
+EXAMPLE = (Path(__file__).parents[2] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
+
+
+@pytest.fixture
+def pair(open_pair: Open) -> Pair:
+    return open_pair()
+
+
+class Frozen(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Frozen:
+        return cls(2026, 1, 2, tzinfo=tz)
+
+
+def talk(pair: Pair, *questions: str, log: saved.SessionLog | None = None) -> saved.SavedSession:
+    log = log or saved.SessionLog()
+    log.begin(pair.name, {})
+    session = Session(pair, seed=1)
+    for question in questions:
+        for event in session.ask(question):
+            log.write(event)
+    log.close()
+    assert log.error is None
+    return saved.read(log.path)
+
+
+def glimp(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(cli, ["sessions", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_a_conversation_is_read_back_as_it_was(pair: Pair) -> None:
+    found = talk(pair, "first", "second")
+    assert [(turn.question, turn.answer, turn.finish) for turn in found.turns] == [
+        ("first", "Answer \\boxed{3}", "done"),
+        ("second", "Answer \\boxed{3}", "done"),
+    ]
+    assert found.turns[0].thought == "First one.\n\nSecond two:\n\nThird three.\n\n"
+    assert found.title == "first"
+    assert found.exchanges == [("first", "Answer \\boxed{3}")]
+
+
+def test_every_finished_step_is_on_the_disk_before_the_next_one_begins(pair: Pair) -> None:
+    log = saved.SessionLog()
+    log.begin(pair.name, {})
+    for event in Session(pair, seed=1).ask("?"):
+        log.write(event)
+        if isinstance(event, StepStarted) and event.index:
+            assert len(saved.read(log.path).turns[0].steps) == event.index
+
+
+def test_a_line_cut_short_is_left_out_and_written_over(pair: Pair) -> None:
+    whole = talk(pair, "first")
+    with whole.path.open("ab") as file:
+        file.write(b'{"type":"step_en')
+    cut = saved.read(whole.path)
+    assert cut.turns == whole.turns
+    after = talk(pair, "second", log=saved.SessionLog(cut))
+    assert [turn.question for turn in after.turns] == ["first", "second"]
+
+
+def test_what_a_full_disk_refuses_is_written_once_there_is_room(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, opened, room = saved.SessionLog(), Path.open, True
+
+    def open_(path: Path, *arguments: Any, **more: Any) -> Any:
+        # As much as Linux offers: a device that is always full, in place of the file.
+        return opened(path if room else Path("/dev/full"), *arguments, **more)
+
+    monkeypatch.setattr(Path, "open", open_)
+    log.begin(pair.name, {})
+    for number, event in enumerate(Session(pair, seed=1).ask("first")):
+        room = not 3 < number < 12
+        log.write(event)
+        assert isinstance(event, Text) or (log.error is None) == room
+    whole = saved.read(log.path).turns
+    assert [(turn.question, len(turn.steps), turn.finish) for turn in whole] == [("first", 5, "done")]
+
+
+def test_a_conversation_is_written_and_removed_by_one_at_a_time(pair: Pair) -> None:
+    found = talk(pair, "first")
+    log = saved.SessionLog(found)
+    for rival in (saved.SessionLog, saved.remove):
+        with pytest.raises(UsageError, match="is open in another glimp chat"):
+            rival(found)
+    assert "is open in another" in glimp("rm", found.id, "--yes", code=2)
+    log.close()
+    glimp("rm", found.id, "--yes")
+    assert list(saved.folder().iterdir()) == []
+
+
+def test_a_conversation_is_written_by_one_at_a_time_by_whatever_name_it_is_found(tmp_path: Path) -> None:
+    path = converse("real")
+    (saved.folder() / "alias.jsonl").symlink_to(path)
+    outside = converse("outside").rename(tmp_path / "outside.jsonl")
+    for name in ("mine", "other"):
+        (saved.folder() / f"{name}.jsonl").symlink_to(outside)
+    for one, other in (("real", "alias"), ("alias", "real"), ("mine", "other")):
+        log = saved.SessionLog(saved.find(one))
+        with pytest.raises(UsageError, match=f"{other} is open in another glimp chat"):
+            saved.SessionLog(saved.find(other))
+        log.close()
+    assert not list(tmp_path.glob("*.lock"))
+
+
+def test_what_somebody_else_has_written_is_not_written_over() -> None:
+    path = converse("x")
+    log = saved.SessionLog(saved.find("x"))
+    log.write(TakenBack())
+    with path.open("ab") as file:
+        file.write(turn_lines(7)[0])
+    before = path.read_bytes()
+    for _ in range(2):
+        log.write(Rewound(1))
+        assert log.error is not None
+        assert log.error.strerror == "another program has changed the file, and nothing of it is written over"
+    assert path.read_bytes() == before
+    log.close()
+
+
+def test_a_conversation_that_was_changed_after_it_was_read_is_read_again_first() -> None:
+    path = converse("x")
+    found = saved.find("x")
+    with path.open("ab") as file:
+        file.write(turn_lines(7)[0])
+    with pytest.raises(UsageError, match="x was changed meanwhile") as error:
+        saved.SessionLog(found)
+    assert error.value.hint == "the same command again reads what was added"
+    saved.SessionLog(saved.find("x")).close()
+
+
+def test_a_new_conversation_takes_no_file_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter(["aaaa", "aaaa", "bbbb"])
+    monkeypatch.setattr(saved, "secrets", SimpleNamespace(token_hex=lambda _: next(drawn)))
+    monkeypatch.setattr(saved, "datetime", Frozen)
+    first, second = saved.SessionLog(), saved.SessionLog()
+    for log in (first, second):
+        log.begin("builtin", {})
+        log.write(decode(turn_lines(0)[0]))  # type: ignore[arg-type]  # it is an event
+        assert log.error is None
+        assert len(saved.read(log.path).turns) == 1
+    assert (first.path.stem[-4:], second.path.stem[-4:]) == ("aaaa", "bbbb")
+    first.close()
+    second.close()
+    assert len(list(saved.folder().iterdir())) == 2
+
+
+def test_a_conversation_that_is_not_to_be_removed_after_all_is_kept_and_that_is_said(pair: Pair) -> None:
+    found = talk(pair, "first")
+    result = CliRunner().invoke(cli, ["sessions", "rm", found.id], input="n\n")
+    assert (result.exit_code, f"kept {found.id}" in result.output) == (0, True)
+    assert saved.find().id == found.id
+
+
+def test_a_question_taken_back_is_gone(pair: Pair) -> None:
+    found = talk(pair, "first", "second")
+    log = saved.SessionLog(found)
+    log.write(TakenBack())
+    assert [turn.question for turn in saved.read(found.path).turns] == ["first"]
+
+
+def test_another_pair_that_goes_on_is_the_one_taken_up_next_time(pair: Pair) -> None:
+    found = talk(pair, "first")
+    log = saved.SessionLog(found)
+    log.begin(pair.name, {})
+    assert log._unwritten == b""
+    log.begin("builtin", {})
+    log.write(TakenBack())
+    after = saved.read(found.path)
+    assert (after.header.pair, after.created) == ("builtin", found.created)
+
+
+@pytest.mark.parametrize("thinking", ["auto", "none"])
+def test_what_a_killed_process_has_written_is_all_there(open_pair: Open, thinking: str, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.jsonl"
+    pair = open_pair(thinking=thinking)
+    whole = talk(pair, "first").turns[0]
+    lines = saved.find().path.read_bytes().splitlines(keepends=True)
+    for kept in range(2, len(lines)):
+        cut.write_bytes(b"".join(lines[:kept]))
+        (turn,) = saved.read(cut).turns
+        assert turn.steps == whole.steps[: len(turn.steps)]
+        assert whole.answer.startswith(turn.answer)
+        session = restored(pair, turn)
+        if session.can_resume:
+            for _ in session.resume():
+                pass
+        # The tiny vocabularies cut a text another way than it was written, so the rest may be another one.
+        ((_, answer),) = session.exchanges
+        assert answer.startswith(turn.answer)
+        assert answer.count("boxed") == 1
+
+
+def test_a_redo_that_was_killed_can_be_gone_on_with(pair: Pair) -> None:
+    found = talk(pair, "first")
+    log = saved.SessionLog(found)
+    log.write(Rewound(1))
+    (turn,) = saved.read(found.path).turns
+    assert (turn.finish, len(turn.steps), turn.answer) == (None, 1, "")
+
+
+def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:
+    found = talk(pair, "first")
+    assert saved.find(found.id[:-1]).id == found.id
+    assert saved.find(found.id[-4:]).id == found.id
+    assert saved.find().id == found.id
+    with pytest.raises(UsageError, match="no saved conversation begins or ends with 'x'"):
+        saved.find("x")
+    found.path.with_name(found.id + "b.jsonl").write_bytes(found.path.read_bytes())
+    with pytest.raises(UsageError, match="2 saved conversations begin or end with"):
+        saved.find(found.id[:4])
+
+
+def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
+    for content in (b"", b"{}\n", b'{"type":"session"}\n', b"\xff\n"):
+        (tmp_path / "x.jsonl").write_bytes(content)
+        with pytest.raises(UsageError, match="cannot be restored"):
+            saved.read(tmp_path / "x.jsonl")
+
+
+def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) -> None:
+    assert "no conversation was saved yet" in glimp("list")
+    found = talk(pair, "What is it?", "And then?")
+    assert f"{found.id}  small + large" in glimp("list")
+    assert json.loads(glimp("list", "--json"))["title"] == "What is it?"
+    shown = glimp("show")
+    assert "## What is it?\n\nAnswer \\boxed{3}\n\n## And then?" in shown
+    assert "Third three." not in shown
+    assert "> **L** 1.38 nats\n>\n> Third three." in glimp("show", found.id, "--thoughts")
+    exported = json.loads(glimp("export", "--format", "json"))
+    assert exported["turns"][0] == {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done"}
+    assert json.loads(glimp("export", "--format", "json", "--thoughts"))["turns"][0]["steps"][2]["model"] == "large"
+    glimp("export", "-o", str(tmp_path / "talk.md"))
+    assert (tmp_path / "talk.md").read_text(encoding="utf-8") == shown
+    assert "exists" in glimp("export", "-o", str(tmp_path / "talk.md"), code=2)
+    glimp("rm", found.id, "--yes")
+    assert "no conversation was saved yet" in glimp("list")
+
+
+# A session that takes a saved turn up.
+
+
+def restored(pair: Pair, turn: saved.SavedTurn) -> Session:
+    session = Session(pair, seed=1)
+    session.restore(turn.question, turn.steps, thought_end=turn.thought_end, finish=turn.finish)
+    return session
+
+
+def test_a_turn_taken_up_is_read_by_both_models_as_if_they_had_just_written_it(pair: Pair) -> None:
+    found = talk(pair, "first").turns[0]
+    assert_caches_equal_fresh_runs(restored(pair, found))
+    session = Session(pair, seed=1)
+    for _ in session.ask("first"):
+        pass
+    lane, again = session._lanes["large"], restored(pair, found)._lanes["large"]
+    text = [b"".join(map(lane.engine.vocabulary.piece, ids)) for ids in (lane.ids, again.ids)]
+    assert text[0] == text[1]
+
+
+def test_a_turn_taken_up_in_the_middle_goes_on_to_the_same_end() -> None:
+    # Real vocabularies cut a text the way it was written; the tiny ones, made of bytes and a few words, do not.
+    with load_pair("builtin") as pair:
+        found = talk(pair, EXAMPLE).turns[0]
+        for kept in range(len(found.steps)):
+            cut = saved.SavedTurn(EXAMPLE, found.steps[:kept])
+            events = list(restored(pair, cut).resume())
+            written = [event.step.text for event in events if isinstance(event, StepEnded)]
+            assert written == [step.text for step in found.steps[kept:]], kept
+
+
+def test_a_turn_taken_up_can_be_written_anew_from_any_step(pair: Pair) -> None:
+    found = talk(pair, "first").turns[0]
+    session = restored(pair, found)
+    events = list(session.redo(1))
+    begun = next(event for event in events if isinstance(event, StepStarted))
+    assert (begun.index, begun.model, begun.reason) == (1, "large", "redo")
+    assert session.exchanges == [("first", "Answer \\boxed{3}")]

@@ -1,0 +1,149 @@
+"""Whatever bit of a conversation's file flips, all others are there, and of it what stands before and behind.
+
+    GLIMP_FUZZ_CASES=3000 python -m pytest -s tests/records/test_fuzzed.py
+
+tries 3,000 flips and prints the counts; without it there are 300. They are always the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from typing import Any
+
+from click.testing import CliRunner, Result
+
+from glimp_local.cli import cli
+from glimp_local.events import Rewound, Started, Step, StepEnded, TakenBack, ThoughtEnded, encode
+from glimp_local.records import conversations as saved
+from glimp_local.records.conversations import SavedSession, SavedTurn, SessionLog
+from glimp_local.records.exports import as_json, as_markdown, row, summary
+from glimp_local.records.lines import decode
+from tests.support.damaged import HEADER, converse, turn_lines, write
+from tests.support.tracing import step
+
+CASES = int(os.environ.get("GLIMP_FUZZ_CASES", "300"))
+TURNS = 5
+
+
+def glimp(*arguments: str) -> Result:
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+def ids(turn: SavedTurn) -> tuple[object, ...]:
+    return turn.question, turn.answer, len(turn.steps), turn.finish
+
+
+def lines_of_turns(lines: list[bytes]) -> list[int]:
+    """Return the turn each line belongs to; -1 for the header."""
+    turns, turn = [], -1
+    for line in lines:
+        turn += b'"type":"started"' in line
+        turns.append(turn)
+    return turns
+
+
+def steps_in(line: bytes) -> list[Step]:
+    record = decode(line)
+    return [record.step] if isinstance(record, StepEnded) else []
+
+
+def texts_of(session: SavedSession) -> set[str]:
+    return {step.text for turn in session.turns for step in turn.steps}
+
+
+def test_a_flipped_bit_costs_no_other_conversation_and_no_other_turn() -> None:
+    healthy = converse("healthy", turns=2)
+    victim = converse("victim", turns=TURNS)
+    whole, content = saved.read(victim), bytearray(victim.read_bytes())
+    untouched = saved.read(healthy)
+    lines = bytes(content).splitlines(keepends=True)
+    turns, starts = lines_of_turns(lines), [sum(map(len, lines[:n])) for n in range(len(lines))]
+    drawn, counts = random.Random(1), Counter[str]()
+    for case in range(CASES):
+        bit = drawn.randrange(len(content) * 8)
+        at = bit // 8
+        turn = turns[max(n for n, start in enumerate(starts) if start <= at)]
+        content[at] ^= 1 << bit % 8
+        victim.write_bytes(content)
+        content[at] ^= 1 << bit % 8
+        os.utime(victim, (2_000_000_000 + case,) * 2)  # it is the last one written to
+        found = {each.id: each for each in saved.scan()}
+        assert found["healthy"] == untouched
+        after = found["victim"]
+        if isinstance(after, SavedSession):
+            others = [ids(each) for number, each in enumerate(whole.turns) if number != turn]
+            kept = [ids(each) for each in after.turns]
+            # In order, and with nothing between them but what is left of the one that was hit.
+            before, behind = others[: max(turn, 0)], others[max(turn, 0) :]
+            all_there = kept[: len(before)] == before and (not behind or kept[-len(behind) :] == behind)
+            all_there = all_there and len(kept) <= TURNS
+            counts["the others whole" if all_there else "others lost"] += 1
+            # Of the turn that was hit, all steps are there but those of the lines that were.
+            hit = [n for n, start in enumerate(starts) if start <= at <= start + len(lines[n])]
+            texts = {step.text for n, line in enumerate(lines) if n not in hit for step in steps_in(line)}
+            counts["of steps, only what was hit" if texts <= texts_of(after) else "more steps lost"] += 1
+            counts["said" if after.damage else "not noticed"] += 1
+        else:
+            counts["nothing restored"] += 1
+        if case % 10 == 0 or not isinstance(after, SavedSession):
+            listed = glimp("sessions", "list", "--json")
+            assert [json.loads(line)["damage"] is None for line in listed.stdout.splitlines()][1:] == [True]
+            assert glimp("sessions", "show", "victim").exit_code == (0 if isinstance(after, SavedSession) else 2)
+            assert glimp("sessions", "export", "healthy", "--format", "json").exit_code == 0
+            assert glimp("trace", "victim").exit_code == (0 if isinstance(after, SavedSession) else 2)
+            assert saved.find().id == ("victim" if isinstance(after, SavedSession) else "healthy")
+            counts["looked at with glimp"] += 1
+    print(f"\n{CASES} flips in {len(content):,} bytes: {dict(counts)}")  # noqa: T201 - the counts are the point
+    assert counts["the others whole"] >= 0.95 * CASES
+    assert counts["of steps, only what was hit"] >= 0.95 * CASES
+
+
+def goes_on(after: SavedSession, drawn: random.Random) -> tuple[list[Any], list[tuple[object, ...]]]:
+    """Return what a chat that takes a conversation up may write, and the turns that there are then."""
+    asked, turns = Started("And then?", "builtin", "threshold", 1, "small", "large", True, 20), after.turns
+    ways = ["asks", *(["asks instead"] if turns else []), *(["redoes"] if turns and turns[-1].steps else [])]
+    match drawn.choice(ways):
+        case "asks":
+            return [asked], [*map(ids, turns), (asked.question, "", 0, None)]
+        case "asks instead":
+            return [TakenBack(), asked], [*map(ids, turns[:-1]), (asked.question, "", 0, None)]
+        case _:
+            index = drawn.randrange(len(turns[-1].steps))
+            again = step(index, reason="redo", text="Again.")
+            kept = SavedTurn(turns[-1].question, [*turns[-1].steps[:index], again])
+            return [Rewound(index), StepEnded(again)], [*map(ids, turns[:-1]), ids(kept)]
+
+
+def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
+    healthy = saved.read(converse("healthy"))
+    lines = [HEADER, *(line for turn in range(2) for line in turn_lines(turn))]
+    lines += [encode(event) + b"\n" for event in (Rewound(1), Rewound(9), TakenBack(), ThoughtEnded("user"))]
+    drawn = random.Random(2)
+    for _ in range(CASES):
+        chosen = drawn.choices([*lines, b"?\n", b"\n"], k=drawn.randrange(1, 30))
+        path = write("victim", *chosen)
+        found = {each.id: each for each in saved.scan()}
+        assert found["healthy"] == healthy
+        after = found["victim"]
+        if isinstance(after, SavedSession):
+            as_markdown(after, thoughts=True)
+            as_json(after, thoughts=True)
+            for turn in after.turns:
+                assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
+            # What a chat adds, takes back or has written again is read back behind what it restored.
+            events, expected = goes_on(after, drawn)
+            log = SessionLog(after)
+            log.begin("builtin", {})
+            for event in events:
+                log.write(event)
+            log.close()
+            assert [ids(turn) for turn in saved.read(path).turns] == expected
+        summary(after)
+        row(after)
+        glimp("trace", "victim", "--full")

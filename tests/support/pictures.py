@@ -1,0 +1,158 @@
+"""Pictures of the chat's screens, drawn from a saved run; `python -m tests.support.pictures` draws those in docs/."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from textual.pilot import Pilot
+
+from glimp_local.errors import ModelMissingError
+from glimp_local.events import Text, decode_events
+from glimp_local.machine.choice import Offer
+from glimp_local.records.conversations import SessionLog
+from glimp_local.routing import Threshold
+from glimp_local.settings import load_catalogue
+from glimp_local.tui.app import ChatApp
+from glimp_local.tui.driver import Driver, Loaded, Told
+
+DOCS = Path(__file__).parents[2] / "docs"
+RUN = Path(__file__).with_name("run.jsonl")
+_STILL = 4
+_WIDE, _NARROW = (112, 42), (72, 30)
+
+Pressing = Callable[["Pilot[None]"], Awaitable[None]]
+
+
+class Replay(Driver):
+    """Tells what was told before, all at once, and computes nothing."""
+
+    told: tuple[Told, ...] = ()
+
+    def start(self) -> None:
+        engines = {
+            "small": SimpleNamespace(
+                name="glimp built-in small", device="CPU, 1 thread", threads=1, gpus=(), ids=range(309), context=2048
+            ),
+            "large": SimpleNamespace(
+                name="glimp built-in large", device="CPU, 1 thread", threads=1, gpus=(), ids=range(324), context=2048
+            ),
+        }
+        pair = SimpleNamespace(
+            name="builtin",
+            engines=engines,
+            history=None,
+            config=load_catalogue().pairs["builtin"],
+            offer=Offer("qwen3-1.7b-8b", 6_862_209_504, 11_310_000_000),
+            plan=SimpleNamespace(line=lambda: "both models on the CPU, context 2,048; 18 MiB of 14.3 GiB on the CPU"),
+        )
+        self.session = SimpleNamespace(policy=Threshold(0.3), pair=pair)  # type: ignore[assignment]  # all that is read
+        for told in (Loaded(pair), *self.told):  # type: ignore[arg-type]  # the same
+            self._tell(told)
+
+    def load(self, *_arguments: Any, **_more: Any) -> None:
+        pass
+
+    @property
+    def memory_bytes(self) -> int:
+        return 123 * 2**20
+
+
+async def _thoughts(pilot: Pilot[None]) -> None:
+    await pilot.press("ctrl+t")
+
+
+async def _steps(pilot: Pilot[None]) -> None:
+    await pilot.press("ctrl+t", "tab", "up", "up")
+
+
+async def _help(pilot: Pilot[None]) -> None:
+    await pilot.press("f1")
+
+
+async def _pairs(pilot: Pilot[None]) -> None:
+    assert isinstance(pilot.app, ChatApp)
+    await pilot.app.action_choose_pair(ModelMissingError("big.gguf: no such file", hint="check the path"))
+
+
+async def _nothing(_pilot: Pilot[None]) -> None:
+    pass
+
+
+def _run() -> tuple[Told, ...]:
+    return tuple(decode_events(RUN.read_bytes().splitlines()))
+
+
+def _half() -> tuple[Told, ...]:
+    events = _run()
+    ended = next(i for i, event in enumerate(events) if getattr(event, "index", 0) == 8)
+    return (*events[: ended + 1], Text(8, "thought", "> It is raining"))
+
+
+SCREENS: dict[str, tuple[Callable[[], tuple[Told, ...]], tuple[int, int], dict[str, Any], Pressing]] = {
+    "chat": (_run, _WIDE, {}, _thoughts),
+    "chat-light": (_run, _WIDE, {"theme": "textual-light"}, _steps),
+    "chat-no-color": (_run, _WIDE, {"no_color": True}, _thoughts),
+    "chat-narrow": (_half, _NARROW, {}, _nothing),
+    "chat-welcome": (tuple, _NARROW, {}, _nothing),
+    "chat-help": (tuple, _WIDE, {}, _help),
+    "chat-pairs": (tuple, _WIDE, {}, _pairs),
+}
+
+
+async def _rest(pilot: Pilot[None]) -> None:
+    """Wait until nothing moves any more."""
+    app, before, same = pilot.app, "", 0
+    assert isinstance(app, ChatApp)
+    app.composer.cursor_blink = False
+    while same < _STILL:
+        await pilot.pause(0.05)
+        drawn = app.export_screenshot()
+        same = same + 1 if drawn == before and not (app._due or app._backlog) else 0
+        before = drawn
+
+
+def draw(name: str, monkeypatch: Any = None) -> str:
+    """Draw one screen as SVG."""
+    events, size, options, press = SCREENS[name]
+    driver = type("Played", (Replay,), {"told": events()})
+    if options.get("no_color"):
+        monkeypatch.setenv("NO_COLOR", "1")
+    theme = options.get("theme")
+
+    async def play() -> str:
+        app = ChatApp({}, SessionLog(), theme=theme, driver=driver)
+        async with app.run_test(size=size) as pilot:
+            await _rest(pilot)
+            await press(pilot)
+            await _rest(pilot)
+            drawn = app.export_screenshot(title="glimp chat")
+            # Without the fonts it would fetch from elsewhere: any monospaced one will do.
+            return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+
+    return asyncio.run(play())
+
+
+def seen(svg: str) -> list[tuple[str, str]]:
+    """Give what a picture shows: its stretches of text, each with its style's colours."""
+    styles = dict(re.findall(r"\.terminal-\d+-(r\d+) \{ ([^}]*) \}", svg))
+    spans = re.findall(r'<text class="terminal-\d+-(r\d+)"[^>]*>([^<]*)</text>', svg)
+    return [(html.unescape(text).replace("\xa0", " "), styles[style]) for style, text in spans]
+
+
+def main() -> None:
+    """Draw all pictures into docs/."""
+    import pytest  # noqa: PLC0415 - only to set an environment variable for one of them
+
+    for name in SCREENS:
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            (DOCS / f"{name}.svg").write_text(draw(name, monkeypatch), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""A hub of our own with the built-in pair on it, and `glimp models` as scripts use it there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support.commands import Result
+from tests.support.hub_server import COMMIT, Content, Hub
+
+BUILTIN = Path(__file__).parents[2] / "glimp_local" / "builtin"
+REPO = "maker/tiny-GGUF"
+SMALL, LARGE = f"{REPO}/tiny-Q8_0.gguf", f"{REPO}/tiny-Q4_K_M.gguf"
+
+# Between tries the program waits for seconds: a test need not.
+_QUICK = """
+from glimp_local.models.hub import partial
+partial.WAITS_SECONDS = (0.01,) * 5
+from glimp_local.cli import main
+main()
+"""
+
+
+def fill(hub: Hub) -> None:
+    """Put the built-in pair on the hub."""
+    hub.put(REPO, "tiny-Q8_0.gguf", Content((BUILTIN / "small.gguf").read_bytes()))
+    hub.put(REPO, "tiny-Q4_K_M.gguf", Content((BUILTIN / "large.gguf").read_bytes()))
+
+
+def pair(hub: Hub, name: str = "tiny", **changed: Any) -> str:
+    """Write a pair of these files in TOML, pinned."""
+    lines = [f"[pairs.{name}]", 'licence = "MIT"']
+    for model, file in (("small", "tiny-Q8_0.gguf"), ("large", "tiny-Q4_K_M.gguf")):
+        content = hub.files[REPO][file]
+        keys = {
+            "repo": REPO,
+            "revision": COMMIT,
+            "file": file,
+            "size_bytes": content.size_bytes,
+            "sha256": content.sha256,
+        } | (changed if model == "large" else {})
+        lines += [f"[pairs.{name}.{model}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    return "\n".join(lines) + "\n"
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-c", _QUICK, "models", *map(str, arguments)]
+
+
+def models(*arguments: str | Path, stdin: str = "", **environment: str) -> Result:
+    """Run `glimp models` in a process of its own."""
+    done = subprocess.run(
+        command(*arguments),
+        env={**os.environ, **environment},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return Result(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,256 @@
+"""The chat: asking, and what is on the disk; on tiny models that are quick, sure or unsure as the test needs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from glimp_local.records import conversations as saved
+from tests.support.chatting import DRAWN, EXAMPLE, PACE, chatting, played
+
+# Asking.
+
+
+@played
+async def test_a_question_is_answered_step_by_step_by_the_model_each_step_needs(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        turn = await chat.ask()
+        assert chat.letters == "SSLS"
+        assert turn.text == "Answer \\boxed{3}"
+        assert "Answer [ 3 ]" in chat.screen
+        assert chat.app.composer.text == ""
+        assert "4 steps, 25% large" in chat.status
+
+
+@played
+async def test_the_thought_folds_when_the_answer_begins_and_a_key_unfolds_it(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        turn = await chat.ask()
+        assert turn.thought is not None
+        assert turn.thought.folded
+        assert "Second two:" not in chat.screen
+        await chat.press("ctrl+t")
+        assert "Second two:" in chat.screen
+        assert "▼ thought: 4 steps, 25% large" in chat.screen
+        await chat.press("ctrl+t")
+        assert "Second two:" not in chat.screen
+
+
+@played
+async def test_a_click_on_its_heading_unfolds_a_thought(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.pilot.click(".heading")
+        await chat.pilot.pause()
+        assert "Second two:" in chat.screen
+
+
+@played
+async def test_a_step_shows_letter_entropy_tokens_and_speed(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        await chat.press("ctrl+t")
+        (line,) = [line for line in chat.screen.splitlines() if "Third three." in line]
+        assert f"L {chat.turn.steps[2].entropy_nats:.2f}" in line
+        assert "2 tok" in line
+        assert "/s" in line
+
+
+@played
+async def test_a_narrow_terminal_shows_no_panel_and_no_figures(small: Path, large: Path) -> None:
+    async with chatting(small, large, size=(80, 24)) as chat:
+        await chat.ask()
+        await chat.press("ctrl+t")
+        assert "Third three." in chat.screen
+        assert "tok " not in chat.screen
+        assert "catch-up" not in chat.screen
+        await chat.pilot.resize_terminal(120, 40)
+        await chat.pilot.pause()
+        assert "catch-up" in chat.screen
+
+
+@played
+async def test_keys_typed_just_before_enter_are_sent(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.pilot.press(*"Why?", "enter")
+        await chat.until(lambda: chat.turns)
+        assert chat.turn.question == "Why?"
+
+
+@played
+async def test_a_message_has_several_lines_and_earlier_ones_are_recalled(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.type("one")
+        await chat.press("ctrl+j")
+        await chat.type("two")
+        await chat.press("enter")
+        await chat.until(lambda: chat.turns and not chat.app.busy)
+        assert chat.turn.question == "one\ntwo"
+        await chat.type("half a mess")
+        await chat.press("up")
+        assert chat.app.composer.text == "one\ntwo"
+        await chat.press("down")
+        assert chat.app.composer.text == "half a mess"
+
+
+@played
+async def test_the_arrows_move_within_a_long_message_before_they_recall_another(small: Path, large: Path) -> None:
+    async with chatting(small, large, size=(40, 30)) as chat:
+        await chat.ask("first")
+        await chat.type("a message of many words " * 5)
+        await chat.press("up")
+        assert chat.app.composer.text.startswith("a message")
+        while chat.app.composer.text != "first":
+            await chat.press("up")
+        await chat.type(" edited")
+        await chat.press("down")
+        assert chat.app.composer.text.startswith("a message")
+        while chat.app.composer.text.startswith("a message"):
+            await chat.press("up")
+        assert chat.app.composer.text == "first edited"
+
+
+@played
+async def test_keys_typed_just_after_enter_stay(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.type("question")
+        for key in ("enter", "x", "y"):
+            chat.app.simulate_key(key)
+        await chat.until(lambda: chat.turns and not chat.app.busy)
+        assert chat.turn.question == "question"
+        assert chat.app.composer.text == "xy"
+
+
+@played
+async def test_an_empty_message_asks_nothing(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.type("  ")
+        await chat.press("enter")
+        assert chat.turns == []
+
+
+@played
+async def test_the_next_turn_knows_the_conversation(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        await chat.ask("second")
+        assert chat.app.session is not None
+        assert chat.app.session.exchanges == [("first", "Answer \\boxed{3}"), ("second", "Answer \\boxed{3}")]
+
+
+@played
+async def test_a_pair_that_does_not_think_shows_its_reply_unfolded(tiny: Path) -> None:
+    async with chatting(tiny / "small.gguf", tiny / "large.gguf", thinking="none") as chat:
+        turn = await chat.ask()
+        assert turn.thought is not None
+        assert not turn.thought.folded
+        assert "▼ reply" in chat.screen
+
+
+@played
+async def test_before_the_first_question_the_chat_says_what_to_do_and_has_an_example() -> None:
+    async with chatting(pair={"name": "builtin"}) as chat:
+        await chat.until(lambda: "counting stories and nothing else" in chat.screen)
+        assert "S  the small model writes" in chat.screen
+        await chat.press("up", "enter")
+        await chat.until(lambda: chat.turns and not chat.app.busy)
+        assert chat.turn.question.startswith("Mia has 24 marbles")
+        assert "\\boxed{51}" in chat.turn.text
+        assert len(chat.turns) == 1
+        assert chat.notices == []
+        assert not chat.app.query(".welcome")
+
+
+@played
+async def test_a_whole_conversation_with_the_built_in_pair() -> None:
+    async with chatting(pair={"name": "builtin"}) as chat:
+        first = await chat.ask(EXAMPLE)
+        assert "\\boxed{102}" in first.text
+        assert {"S", "L"} == set(chat.letters)
+        written = chat.letters
+        await chat.press("ctrl+t", "tab", "up", "up", "r")
+        await chat.until(lambda: not chat.app.busy)
+        assert len(chat.letters) == len(written)
+        assert chat.letters[-1] != written[-1]
+        assert len(chat.turns) == 1
+        await chat.ask("Emma has 12 apples. She buys 30 more. How many apples does Emma have now?")
+        assert "\\boxed{42}" in chat.turn.text
+        await chat.ask("Who are you?")
+        assert any("can do counting stories and nothing else" in notice for notice in chat.notices)
+    async with chatting(pair={"name": "builtin"}, going_on=saved.find()) as chat:
+        assert len(chat.turns) == 3
+        assert "[ 42 ]" in chat.screen
+        await chat.press("up")
+        assert chat.app.composer.text == "Who are you?"
+
+
+# What is on the disk.
+
+
+@played
+async def test_the_conversation_is_saved_as_it_goes_and_taken_up_again(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("first")
+        await chat.ask("second")
+    before = saved.find()
+    assert [(turn.question, turn.answer) for turn in before.turns] == [
+        ("first", "Answer \\boxed{3}"),
+        ("second", "Answer \\boxed{3}"),
+    ]
+    async with chatting(small, large, going_on=before) as chat:
+        await chat.until(lambda: len(chat.turns) == 2)
+        assert chat.letters == "SSLS"
+        await chat.go_to_steps()
+        await chat.press("ctrl+t", "up", "up", "r")
+        await chat.until(lambda: chat.letters == "SSS" and not chat.app.busy)
+        await chat.ask("third")
+    after = saved.find()
+    assert after.id == before.id
+    assert [turn.question for turn in after.turns] == ["first", "second", "third"]
+
+
+@played
+async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> None:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE) as chat:
+        await chat.begin()
+        await chat.until(lambda: len(chat.turn.steps) > 2)
+        cut = saved.find()  # what a killed process leaves
+        await chat.press("escape")
+        await chat.until(lambda: not chat.app.busy)
+    path = cut.path.with_name("20000101-000000-cut.jsonl")
+    lines = cut.path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:8]) + lines[8][:20])
+    going_on = saved.read(path)
+    assert going_on.turns[0].finish is None
+    async with chatting(
+        endless, sampling=DRAWN, pace_seconds=PACE, max_thought=200, max_answer=8, going_on=going_on
+    ) as chat:
+        await chat.until(lambda: chat.notices)
+        assert chat.notices == ["The program ended here; its finished steps are kept."]
+        steps = len(chat.turn.steps)
+        assert steps == len(going_on.turns[0].steps)
+        await chat.go_to_steps()
+        await chat.press("g")
+        await chat.until(lambda: chat.turn.text and not chat.app.busy)
+        assert len(chat.turns) == 1
+        assert len(chat.turn.steps) > steps
+    assert saved.read(path).turns[0].finish is not None
+
+
+@played
+async def test_a_full_disk_is_said_and_the_chat_goes_on(
+    small: Path, large: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saved, "folder", lambda: Path("/dev/full"))
+    async with chatting(small, large) as chat:
+        await chat.ask()
+        assert "cannot be written" in chat.notices[0]
+        assert "The conversation goes on" in chat.notices[0]
+        await chat.ask()
+        assert len(chat.turns) == 2
+        assert len(chat.notices) == 1
+        chat.app.action_new()
+        await chat.until(lambda: len(chat.notices) == 2)
+        assert "a new one would lose it" in chat.notices[1]
+        assert len(chat.turns) == 2
