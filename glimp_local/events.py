@@ -162,6 +162,8 @@ class Started(Event, frozen=True):
     thinks: bool
     """Does the pair think before it answers? If not, its whole reply is routed, step by step."""
     prompt_tokens: int
+    system: str | None = None
+    """The system message the conversation begins with; None if it has none."""
 
 
 class StepStarted(Event, frozen=True):

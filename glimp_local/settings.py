@@ -134,17 +134,9 @@ class ThinkingMarkers(Strict, frozen=True):
     close: Annotated[str, msgspec.Meta(min_length=1)]
 
 
-class PairConfig(Strict, frozen=True):
-    """A small and a large model, and how they work together."""
+class RunSettings(Strict, frozen=True):
+    """How a question is answered: all that may differ from one run to the next without loading anything."""
 
-    small: ModelSource | None = None
-    large: ModelSource | None = None
-    description: str = ""
-    licence: str = ""
-    only: Literal["counting stories"] | None = None
-    """The one kind of question a narrow pair was made for: it warns about others."""
-    example: str = ""
-    """A question the pair can answer: the chat offers it at first."""
     policy: PolicyName = "threshold"
     """Who writes a step: "threshold", "share", "small", "large", "random" or "speculative" (the large model writes
     every step, the small one drafts for it)."""
@@ -172,6 +164,19 @@ class PairConfig(Strict, frozen=True):
     draft: Literal["auto", "off"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_DRAFT)] = "auto"
     """Drafting: the small model (where both have one vocabulary) and the text so far guess at the next tokens, which
     are then computed in one batch. "auto" drafts as many as are measured to pay; a number drafts so many each time."""
+
+
+class PairConfig(RunSettings, frozen=True):
+    """A small and a large model, and how they work together."""
+
+    small: ModelSource | None = None
+    large: ModelSource | None = None
+    description: str = ""
+    licence: str = ""
+    only: Literal["counting stories"] | None = None
+    """The one kind of question a narrow pair was made for: it warns about others."""
+    example: str = ""
+    """A question the pair can answer: the chat offers it at first."""
     context: Literal["auto"] | Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTEXT)] = "auto"
     """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken. "auto" is
     16,384, or fewer where memory is short."""
@@ -182,6 +187,11 @@ class PairConfig(Strict, frozen=True):
     so many gigabytes at most of all conversations together. 0 keeps none."""
     chat_template: str | None = None
     """A Jinja file used for both models in place of their own templates; relative to the models.toml it stands in."""
+
+    @property
+    def run(self) -> RunSettings:
+        """The settings of a run, without those of the pair."""
+        return RunSettings(**{name: getattr(self, name) for name in RunSettings.__struct_fields__})
 
     @property
     def models(self) -> tuple[Model, ...]:
