@@ -91,7 +91,7 @@ def test_models_that_cannot_go_back_go_on_from_the_disk_too(open_pair: Open, nam
     never_left = fed(pair, session, "And now?")
     again = open_pair(name, name, **settings)
     session = taken_up(again, found)
-    snapshots = {model: [length for length, _ in engine._snapshots] for model, engine in again.engines.items()}
+    snapshots = {model: [length for length, _ in engine._cache.snapshots] for model, engine in again.engines.items()}
     now = fed(again, session, "And now?")
     for model, lane in session._lanes.items():
         # Of a sliding window the disk has only what the end needs: it may have to go back to the snapshot.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -154,10 +155,12 @@ def test_by_itself_a_model_reads_along_only_where_the_two_share_no_device(
     builtin: Callable[..., Pair], small: dict[str, Any], large: dict[str, Any], along: bool
 ) -> None:
     pair = builtin(catch_up="auto")
-    gpus = ["one", "two"] if small or large else []
+    gpus = ("one", "two") if small or large else ()
     for engine, options in ((pair.engines["small"], small), (pair.engines["large"], large)):
-        engine.options = EngineOptions(**options)
-        engine.gpus = gpus if engine.options.gpu_layers else []
+        chosen = EngineOptions(**options)
+        engine.placement = msgspec.structs.replace(
+            engine.placement, options=chosen, gpus=gpus if chosen.gpu_layers else ()
+        )
     assert pair._may_read_along() is along
 
 
@@ -168,7 +171,7 @@ def test_a_run_that_is_left_leaves_no_thread_at_work(
     pair = builtin(policy="random", share=0.5)
     large, compute = pair.engines["large"], Engine._compute
     inside: set[int] = set()
-    large._batch_size = 8
+    large.batch_size = 8
 
     def compute_slowly(engine: Engine, count: int) -> None:
         if engine is large:
@@ -186,7 +189,7 @@ def test_a_run_that_is_left_leaves_no_thread_at_work(
     read = large.fed
     leave(events, session)
     list(events)
-    assert large._reading is None
+    assert not large.ahead.has_begun
     assert large.fed - read <= 3 * 8
     assert run(pair, STORIES[0]).finish_reason == "done"
 
