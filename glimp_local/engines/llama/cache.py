@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import llama_cpp as lib
-
 from glimp_local.engines.llama import states
+from glimp_local.engines.llama.binding import lib
 
 _SNAPSHOTS = 2
 """How many snapshots are kept: the start of this turn and of the one before."""

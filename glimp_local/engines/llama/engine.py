@@ -18,19 +18,19 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import llama_cpp as lib
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from glimp_local.engines.llama import binding, loading, pace, proof, states
+from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.cache import Cache
 from glimp_local.engines.llama.model import LoadedModel
 from glimp_local.engines.llama.placement import Placement
 from glimp_local.engines.llama.reading import ReadingAhead
 from glimp_local.engines.llama.sampler import Sampler
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError
-from glimp_local.settings import MAX_DRAFT, EngineOptions, SamplingSettings
+from glimp_local.settings import MAX_DRAFT, EngineOptions
 
 
 class Engine:
@@ -60,7 +60,8 @@ class Engine:
         self._context: Any = None
         self._model: LoadedModel | None = None
         self._batch: Any = None
-        self._sampler: Sampler | None = None
+        self._owner: object = None
+        self._epoch = 0  # of `ids`: it changes when more than one token is added, or any is taken away
         self._drafted: list[int] = []  # behind `ids` in the cache, in reverse: the next one stands last
         self._has_logits = False
         self._paced: pace.Paced | None = None
@@ -167,19 +168,20 @@ class Engine:
         """What there is to say, once, about the pace it computes at."""
         return None if self._paced is None else self._paced.pace.news()
 
-    def set_sampling(self, settings: SamplingSettings, seed: int) -> None:
-        """Choose how `sample` draws, beginning a new stream of random numbers."""
+    def claim(self, owner: object, cancel: threading.Event) -> None:
+        """Have what comes next computed for `owner`; `cancel` stops it. What another owner has drafted is dropped."""
         self._check_open()
-        if self._sampler is not None:
-            self._sampler.close()
-        self._sampler = Sampler(settings, seed=seed, vocabulary_size=self.vocabulary.size)
+        if self._owner is not owner:
+            self.stop_reading()
+            self._drop_draft()
+            self._owner, self.cancel = owner, cancel
 
-    def sample(self) -> int:
+    def sample(self, sampler: Sampler) -> int:
         """Draw the token behind `ids` from the logits; it is not fed."""
         self._check_open()
-        if self._sampler is None or not self._has_logits:
-            raise RuntimeError("sampling needs set_sampling() first, and logits of the last token")
-        return self._sampler.sample(self._context, self.ids, row=-1 - len(self._drafted))
+        if not self._has_logits:
+            raise RuntimeError("sampling needs logits of the last token: feed one first")
+        return sampler.sample(self._context, self.ids, epoch=self._epoch, row=-1 - len(self._drafted))
 
     def logits(self) -> npt.NDArray[np.float32]:
         """View the raw logits behind the last token, shape (vocabulary.size,). Valid until the next feed or decode."""
@@ -241,8 +243,7 @@ class Engine:
         self._check_open()
         if len(self.ids) + len(ids) > self.context:
             raise self._full()
-        if self._sampler is not None:
-            self._sampler.forget()
+        self._epoch += 1
         self._drop_draft()
         for start in range(0, len(ids), self.batch_size):
             if self.cancel.is_set() or self.ahead.stopping.is_set():
@@ -270,19 +271,14 @@ class Engine:
         """Is it reading ahead now?"""
         return self.ahead.is_reading
 
-    @property
-    def fed_ahead(self) -> int:
-        """Tokens it has read ahead, of those fed in all."""
-        return self.ahead.tokens
-
-    @property
-    def ahead_seconds(self) -> float:
-        """Time it has spent on reading ahead."""
-        return self.ahead.seconds
-
     def stop_reading(self) -> None:
         """Stop reading ahead, behind the batch that is being computed; what was read stays."""
         self.ahead.stop()
+
+    @property
+    def is_open(self) -> bool:
+        """Is it in memory?"""
+        return bool(self._context)
 
     def _check_open(self) -> None:
         if self.ahead.has_begun:
@@ -345,8 +341,7 @@ class Engine:
         """
         self._check_open()
         self._has_logits, self._drafted = False, []
-        if self._sampler is not None:
-            self._sampler.forget()
+        self._epoch += 1
         length = self._cache.rewind(length)
         del self.ids[length:]
         return length
@@ -361,7 +356,7 @@ class Engine:
         return any(length == len(ids) for length, _ in self._cache.snapshots) and self.ids[: len(ids)] == ids
 
     @cached_property
-    def fingerprint(self) -> str:
+    def identity(self) -> str:
         """What tells the model's file from others (see `states.fingerprint`)."""
         return states.fingerprint(self.path)
 
@@ -376,7 +371,7 @@ class Engine:
 
         Raises CacheError or OSError where that fails; the file may be there in part then.
         """
-        depends_on = states.depends_on(self.fingerprint, self.options)
+        depends_on = states.depends_on(self.identity, self.options)
         self.rewind(len(self.ids))  # only what `ids` says
         return self._cache.save(path, self.ids, depends_on)
 
@@ -386,7 +381,7 @@ class Engine:
         Raises CacheError or OSError where the file is damaged, of another model or of other options, or holds more than
         there is room for; then nothing is held.
         """
-        depends_on = states.depends_on(self.fingerprint, self.options)
+        depends_on = states.depends_on(self.identity, self.options)
         self.rewind(0)
         self.ids = self._cache.load(path, self.context, depends_on)
         return len(self.ids)
@@ -394,9 +389,6 @@ class Engine:
     def close(self) -> None:
         """Free everything, the context before the model. Safe to call twice."""
         self.ahead.close()
-        if self._sampler is not None:
-            self._sampler.close()
-            self._sampler = None
         self._has_logits, self._drafted = False, []
         # Forgotten first, freed then: an interrupt between the two must not lead to freeing twice.
         batch, self._batch = self._batch, None

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llama_cpp as lib
-
 from glimp_local.engines.llama import binding, proof
+from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.placement import layers_on_gpu
 from glimp_local.errors import CancelledError, GlimpError, MemoryShortError, ModelUnreadableError, UsageError
 from glimp_local.settings import MAX_DRAFT, EngineOptions

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llama_cpp as lib
-
 from glimp_local.engines.llama import loading
+from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.engines.renderer import Renderer
 from glimp_local.engines.template import ChatTemplate
