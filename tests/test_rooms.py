@@ -192,6 +192,10 @@ def test_each_library_stays_in_its_place() -> None:
             assert any(is_within(user, [home]) for user in users), f"nothing in {home} imports {library}"
 
 
+def test_the_package_imports_nothing_that_stands_above_it() -> None:
+    assert {used for _, used in imports()}.isdisjoint({"tests", "benchmarks", "training"})
+
+
 def test_modules_are_imported_by_name_only_where_the_public_names_and_the_commands_are() -> None:
     users = {
         name
