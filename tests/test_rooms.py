@@ -16,20 +16,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "glimp_local"
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
 
-INTERFACES = {"cli", "tui", "bench"}
-IMPLEMENTATIONS = {"engines/llama"}
 FACADES = {"__init__"}
 """Stands on no floor: it imports a public name when that is first used."""
 
-EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("bench/specreason", "engines/llama/vocabulary"): "its judge reads single tokens of the large model",
-    ("engines/domain", "engines/llama/vocabulary"): "for types alone, until vocabularies have a protocol",
-    ("engines/prompt", "engines/llama/vocabulary"): "for types alone, until vocabularies have a protocol",
-}
-"""Imports that are not as they should be, and why they are there."""
-
 CYCLES: dict[frozenset[str], str] = {
     frozenset({"tui/app", "tui/commands"}): "for types alone: the palette calls what the app can do",
+    frozenset({"engines/llama/backend", "engines/llama/lane"}): "for types alone: a backend makes its lanes",
 }
 """Modules of one room that import one another, and why."""
 
@@ -106,9 +98,9 @@ def floor_of(room: str) -> int:
 
 
 def homes() -> dict[str, list[str]]:
-    """The table of libraries: the rooms, or folders within one, that may import each."""
-    rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", PAGE, flags=re.MULTILINE)
-    return {library: re.findall(r"`([a-z_/]+)(?:/|\.py)`", where) for library, where in rows}
+    """The table of what is imported in few places: a library or a room, and the rooms or folders that may."""
+    rows = re.findall(r"^\| `([\w/]+?)/?` \| (.*) \|$", PAGE, flags=re.MULTILINE)
+    return {what: re.findall(r"`([a-z_/]+)(?:/|\.py)`", places) for what, places in rows}
 
 
 def is_within(module: str, folders: list[str]) -> bool:
@@ -125,7 +117,7 @@ def test_an_import_points_down_or_stays_in_its_room() -> None:
     ground = len(floors()) - 1
     wrong = []
     for user, used in own_imports():
-        if user in FACADES or user == "__main__" or used in FACADES or (user, used) in EXCEPTIONS:
+        if user in FACADES or user == "__main__" or used in FACADES:
             continue
         here, there = room_of(user), room_of(used)
         below = floor_of(there) - floor_of(here)
@@ -168,28 +160,13 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
     assert cycles == set(CYCLES)
 
 
-def test_no_interface_imports_an_engine() -> None:
-    wrong = {
-        (user, used) for user, used in own_imports() if room_of(user) in INTERFACES and room_of(used) in IMPLEMENTATIONS
-    }
-    assert wrong == {found for found in EXCEPTIONS if room_of(found[0]) in INTERFACES}
-
-
-def test_each_exception_is_still_needed() -> None:
-    assert set(EXCEPTIONS) <= set(own_imports())
-
-
-def test_each_library_stays_in_its_place() -> None:
-    found: dict[str, set[str]] = {library: set() for library in homes()}
-    for user, used in imports():
-        if used in found:
-            found[used].add(user)
-    assert {"llama_cpp", "huggingface_hub"} <= set(found)
-    for library, users in found.items():
-        assert users, f"nothing imports {library}"
-        assert [user for user in sorted(users) if not is_within(user, homes()[library])] == [], library
-        for home in homes()[library]:
-            assert any(is_within(user, [home]) for user in users), f"nothing in {home} imports {library}"
+def test_what_is_imported_in_one_place_only_stays_there() -> None:
+    assert {"engines/llama", "llama_cpp", "huggingface_hub"} <= set(homes())
+    for what, places in homes().items():
+        users = {user for user, used in imports() if is_within(used, [what]) and not is_within(user, [what])}
+        assert [user for user in sorted(users) if not is_within(user, places)] == [], what
+        for place in places:
+            assert any(is_within(user, [place]) for user in users), f"nothing in {place} imports {what}"
 
 
 def test_the_package_imports_nothing_that_stands_above_it() -> None:
