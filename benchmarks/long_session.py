@@ -66,7 +66,7 @@ def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
     rows.append(["end to beginning", "", *slower, ""])
     columns = ("part", "depth", "a forward pass", "a token, all in all", "llama-bench, a pass", "llama-bench to ours")
     about = (
-        f"{engine.path.stem}, {engine.device}: a conversation of {len(exchanges)} questions that fills "
+        f"{engine.path.stem}, {engine.placement.where}: a conversation of {len(exchanges)} questions that fills "
         f"{exchanges[-1].depth + exchanges[-1].passes:,} tokens of context; the first and the last {_ENDS} answers."
     )
     return [table(columns, rows), about]

@@ -153,7 +153,7 @@ def _rows(pair: Pair, rounds: list[Round]) -> list[list[str]]:
     engine = pair.engines["small"]
     return [
         [
-            f"{engine.path.stem}, {engine.device}",
+            f"{engine.path.stem}, {engine.placement.where}",
             what,
             f"{one}: {median(series[ours])}",
             f"{other}: {median(series[theirs])}",

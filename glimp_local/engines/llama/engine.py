@@ -117,36 +117,6 @@ class Engine:
         """What its user chose."""
         return self.placement.options
 
-    @property
-    def threads(self) -> int:
-        """CPU threads it computes one token with, at most."""
-        return self.placement.threads
-
-    @property
-    def threads_batch(self) -> int:
-        """CPU threads it computes several tokens at once with, at most."""
-        return self.placement.threads_batch
-
-    @property
-    def gpus(self) -> tuple[str, ...]:
-        """The GPUs that may compute some of its layers."""
-        return self.placement.gpus
-
-    @property
-    def is_offloaded(self) -> bool:
-        """Does a GPU compute all of its layers?"""
-        return self.placement.is_offloaded
-
-    @property
-    def devices(self) -> frozenset[str]:
-        """What computes its layers: the CPU and GPUs by their numbers."""
-        return self.placement.devices
-
-    @property
-    def device(self) -> str:
-        """Where the model's layers are, in words."""
-        return self.placement.where
-
     def set_threads(self, threads: int, threads_batch: int) -> None:
         """Change the threads for one token and for several, as the options of their names do."""
         self._check_open()
