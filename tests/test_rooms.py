@@ -44,6 +44,17 @@ def modules() -> dict[str, Path]:
 
 
 @cache
+def classes() -> dict[str, set[str]]:
+    """All classes, with the names of their methods."""
+    return {
+        node.name: {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+        for tree in trees().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+@cache
 def trees() -> dict[str, ast.Module]:
     return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in modules().items()}
 
@@ -187,6 +198,13 @@ def test_each_path_of_the_page_is_there() -> None:
     paths = set(re.findall(r"`([\w.]+/[\w./]*|[a-z_]+\.py)`", PAGE))
     assert len(paths) > 10
     assert [path for path in sorted(paths) if not (PACKAGE / path).exists() and not (ROOT / path).exists()] == []
+
+
+def test_each_class_and_method_of_the_page_is_there() -> None:
+    names = set(re.findall(r"`([A-Z]\w+)(?:\.(\w+))?`", PAGE))
+    assert ("Engine", "sync") in names
+    assert [name for name in sorted(names) if name[0] not in classes()] == []
+    assert [name for name in sorted(names) if name[1] and name[1] not in classes()[name[0]]] == []
 
 
 HEAVY = ["numpy", "llama_cpp", "textual", "rich", "msgspec", "huggingface_hub", "httpx2", "jinja2", "psutil"]
