@@ -6,6 +6,9 @@ hold drafted tokens: guesses at what comes next, computed in one batch with the 
 costs no computation of its own; the others are dropped before the cache is used for anything else. One thread at a
 time may use an engine; only the cancel event may be set from another. It may read ahead in a thread of its own:
 whatever else is asked of it stops that, and waits for the batch that is being computed.
+
+Its parts have modules of their own: the file in memory (`model`), where its layers are (`placement`), llama.cpp's cache
+and the ways back (`cache`), the thread that reads ahead (`reading`). What is here is the tokens and their computation.
 """
 
 from __future__ import annotations
