@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
 from glimp_local import crash_notes
 from glimp_local.engines import domain
 from glimp_local.engines.llama import proof
@@ -24,20 +22,13 @@ from glimp_local.machine.choice import Offer, default_pair, offer, why_none
 from glimp_local.machine.planning import make_plan, resolved, smaller_plan
 from glimp_local.machine.survey import survey
 from glimp_local.models import files as model_files
+from glimp_local.models.catalogue import Catalogue, load_catalogue, override
 from glimp_local.models.footprint import footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.models.markers import find_markers
 from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
-from glimp_local.settings import (
-    Catalogue,
-    ModelSource,
-    PairConfig,
-    ThinkingMarkers,
-    check_settings,
-    load_catalogue,
-    merge,
-)
+from glimp_local.settings import ModelSource, PairConfig, ThinkingMarkers
 
 OnProgress = Callable[[Model, Path, float], None]
 """Hears the loaded fraction of a model's file, from 0 to 1."""
@@ -321,11 +312,6 @@ def configured(
     given = (engine_options or {}).items()
     loading = {str(model): {"options": options} for model, options in given if config.source(model) is not None}
     return name, override(config, {**settings, **loading})
-
-
-def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
-    """Give the configuration with some keys changed, checked like models.toml; raises ConfigError."""
-    return check_settings(merge(msgspec.to_builtins(config), msgspec.to_builtins(settings)))
 
 
 def _unrounded(config: PairConfig) -> PairConfig:

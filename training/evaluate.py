@@ -31,10 +31,10 @@ from glimp_local.engines.glimpse import glimpse
 from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
 from glimp_local.machine.survey import describe_with_load
-from glimp_local.pair import Pair, override
+from glimp_local.models.catalogue import load_catalogue, override
+from glimp_local.pair import Pair
 from glimp_local.paths import packaged_file
 from glimp_local.routing import Alone, Model, Policy, Random, Threshold
-from glimp_local.settings import load_catalogue
 from training.stories import Story, held_out
 from training.words import HELD_OUT, TAUGHT
 

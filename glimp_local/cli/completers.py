@@ -19,7 +19,7 @@ Offers = list[CompletionItem[str]]
 
 def complete_pair(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001 - click's signature
     """Offer the names of the pairs; none where the models.toml cannot be used."""
-    from glimp_local.settings import load_catalogue  # noqa: PLC0415 - only a shell asks for it
+    from glimp_local.models.catalogue import load_catalogue  # noqa: PLC0415 - only a shell asks for it
 
     try:
         pairs = load_catalogue(ctx.params.get("models_file")).pairs

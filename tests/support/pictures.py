@@ -15,9 +15,9 @@ from textual.pilot import Pilot
 from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
 from glimp_local.machine.choice import Offer
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.records.conversations import SessionLog
 from glimp_local.routing import Threshold
-from glimp_local.settings import load_catalogue
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver, Loaded, Told
 
