@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from glimp_local.errors import GlimpError
-from glimp_local.pair import Pair, load_pair
+from glimp_local.load import load_pair
+from glimp_local.pair import Pair
 from glimp_local.session.session import Session
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."

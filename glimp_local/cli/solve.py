@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from glimp_local.cli.completers import complete_file
-from glimp_local.cli.flags import FILE, engine_options, pair_options, pair_settings
+from glimp_local.cli.flags import FILE, load_request, pair_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 from glimp_local.inputs import read_limited
@@ -55,23 +55,34 @@ Exit codes:
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one JSON event a line, as it happens.")
 @click.option("--save", type=FILE, metavar="FILE", help="Write every event to this new file, as with --jsonl.")
 @click.option("-q", "--quiet", is_flag=True, help="No status line and no figures on stderr.")
-def solve(**flags: Any) -> None:
+def solve(
+    *,
+    file: str | None,
+    text: str | None,
+    seed: int | None,
+    thoughts: bool,
+    as_json: bool,
+    as_jsonl: bool,
+    save: Path | None,
+    quiet: bool,
+    **loading: Any,
+) -> None:
     """Solve the problem in FILE (- is stdin) and print the answer.
 
     The answer goes to stdout as it is written; everything else goes to stderr. Settings come from the packaged
     models.toml, over it from yours, over it from these flags.
     """
-    problem = _read_problem(flags["file"], flags["text"])
-    settings = pair_settings(flags)
-    _check_save(flags["save"], flags["file"])
-    if flags["as_json"] and flags["as_jsonl"]:
+    problem = _read_problem(file, text)
+    request = load_request(loading)
+    _check_save(save, file)
+    if as_json and as_jsonl:
         raise UsageError("--json and --jsonl exclude each other")
     from glimp_local.engines.renderer import Renderer  # noqa: PLC0415 - only for flags that are right
 
     with Renderer() as renderer:  # now: it starts while llama.cpp is loaded
-        from glimp_local.cli.run import run  # noqa: PLC0415 - loads llama.cpp
+        from glimp_local.cli.run import SolveFlags, run  # noqa: PLC0415 - loads llama.cpp
 
-        sys.exit(run(problem, settings, engine_options(flags), flags, renderer))
+        sys.exit(run(request, problem, SolveFlags(seed, thoughts, as_json, as_jsonl, save, quiet), renderer))
 
 
 def _read_problem(file: str | None, text: str | None) -> str:

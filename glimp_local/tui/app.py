@@ -26,6 +26,7 @@ from textual.widgets import Footer, Static
 
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
+from glimp_local.load import LoadRequest
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.pair import Pair
 from glimp_local.records.conversations import SessionLog
@@ -59,7 +60,7 @@ _MOVE = 0.05
 
 
 class ChatApp(App[None]):
-    """`glimp chat`. `pair` holds the arguments of `load_pair`; `log` may have a conversation to go on with."""
+    """`glimp chat`. `request` is for the pair to begin with; `log` may have a conversation to go on with."""
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
@@ -79,7 +80,7 @@ class ChatApp(App[None]):
 
     def __init__(
         self,
-        pair: dict[str, Any],
+        request: LoadRequest,
         log: SessionLog,
         *,
         seed: int | None = None,
@@ -87,7 +88,7 @@ class ChatApp(App[None]):
         driver: Callable[[Callable[[], object], SessionLog], Driver] = Driver,
     ) -> None:
         super().__init__()
-        self._pair = pair
+        self._request = request
         self._seed = seed
         self._going_on = log.going_on
         self.theme = theme or "textual-dark"
@@ -164,7 +165,7 @@ class ChatApp(App[None]):
     def _load(self) -> None:
         self._loading = True
         self._say("loading")
-        self._engines.load(self._pair, seed=self._seed)
+        self._engines.load(self._request, seed=self._seed)
 
     def on_unmount(self) -> None:
         """Stop the models."""
@@ -433,14 +434,14 @@ class ChatApp(App[None]):
 
         def load(name: str | None) -> None:
             if name is not None:
-                self._pair = {**self._pair, "name": name, "small": None, "large": None}
+                self._request = self._request.named(name)
                 self._load()
 
         if self.busy or self._loading:
             self.notify("The models are at work: Esc stops them.")
             return
         try:
-            await self.push_screen(PairScreen(load_catalogue(self._pair.get("models_file")), problem), load)
+            await self.push_screen(PairScreen(load_catalogue(self._request.models_file), problem), load)
         except GlimpError as error:
             await self._note(error)
 

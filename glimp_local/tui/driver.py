@@ -12,17 +12,17 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
 from glimp_local import crash_notes
 from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
-from glimp_local.pair import Pair, load_pair
+from glimp_local.load import LoadRequest, load
+from glimp_local.pair import Pair
 from glimp_local.records import caches
 from glimp_local.records.conversations import SavedTurn, SessionLog
-from glimp_local.routing import MODELS, Model
+from glimp_local.routing import Model
 from glimp_local.session.session import Exchange, Session
 
 _CLOSING_SECONDS = 0.1
@@ -113,9 +113,9 @@ class Driver:
         self._note_kept()
         self._thread.start()
 
-    def load(self, pair: dict[str, Any], *, seed: int | None = None) -> None:
-        """Load a pair (the arguments of `load_pair`) in place of the one there is; the conversation goes on with it."""
-        self._do(lambda: self._load(pair, seed))
+    def load(self, request: LoadRequest, *, seed: int | None = None) -> None:
+        """Load a pair in place of the one there is; the conversation continues with it."""
+        self._do(lambda: self._load(request, seed))
 
     def ask(self, question: str, *, instead: bool = False) -> None:
         """Ask a question, or ask it instead of the last one."""
@@ -210,7 +210,7 @@ class Driver:
                 f"the conversation is saved up to its last finished step: glimp chat --resume {self._log.path.stem}",
             )
 
-    def _load(self, pair: dict[str, Any], seed: int | None) -> None:
+    def _load(self, request: LoadRequest, seed: int | None) -> None:
         if self.session is not None:
             self._history, self._last = self.session.history, None
             if (turn := self.session.last_turn) is not None:
@@ -221,17 +221,17 @@ class Driver:
         if self._pair is not None:
             self._pair.close()
             self._pair = None
-        self._pair = load_pair(
+        self._pair = load(
+            request,
             cancel=self._cancel,
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
-            **pair,
         )
         self._take_up_caches(self._pair)
         session = Session(self._pair, seed=seed, history=self._history)
         if (last := self._last) is not None:
             session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
         self.session = session
-        self._log.begin(self._pair.name, {model: Path(pair[model]) for model in MODELS if pair.get(model)})
+        self._log.begin(self._pair.name, request.files)
         self._tell(Loaded(self._pair))
 
     def _begin_anew(self) -> None:

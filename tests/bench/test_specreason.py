@@ -13,7 +13,8 @@ from glimp_local.bench.runs import Look
 from glimp_local.bench.specreason import Judge, SmallFirst, SpecReason, digit_tokens, score
 from glimp_local.errors import ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Rewound, Solution, StepStarted, fold
-from glimp_local.pair import Pair, load_pair
+from glimp_local.load import load_pair
+from glimp_local.pair import Pair
 from glimp_local.routing import MODELS
 from tests.support.sessions import (
     GREEDY,

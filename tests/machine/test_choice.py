@@ -200,6 +200,7 @@ def test_nothing_is_known_of_a_file_that_is_neither_there_nor_in_the_catalogue()
 WITH_LITTLE_MEMORY = """
 import resource, sys
 import psutil
+import glimp_local.pair  # what llama.cpp itself takes is not part of the limit
 from glimp_local import load_pair
 from glimp_local.errors import MemoryShortError
 settings = {"policy": "large", **eval(sys.argv[3])}
