@@ -10,19 +10,22 @@ import click
 from click.core import ParameterSource
 
 from glimp_local.cli.completers import complete_session
-from glimp_local.cli.flags import Number, load_request, pair_options
+from glimp_local.cli.flags import SYSTEM, Number, load_request, pair_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.cli.notes import tell
+from glimp_local.cli.texts import read_system
 from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
 if TYPE_CHECKING:
+    from glimp_local.records.conversations import SavedSession
     from glimp_local.records.lines import Header
 
 _EPILOG = f"""\b
 Examples:
   glimp chat
   glimp chat --pair qwen3-0.6b-4b --share 0.2
+  glimp chat --system @house-style.txt
   glimp chat --continue
   glimp chat --resume 20
 
@@ -35,6 +38,7 @@ by SIGTERM).
 
 
 @click.command(cls=Command, epilog=_EPILOG)
+@SYSTEM
 @pair_options
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
 @click.option(
@@ -51,18 +55,28 @@ by SIGTERM).
 )
 @click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
 def chat(
-    *, go_on: bool, resume: str | None, keep_caches: float | None, theme: str | None, seed: int | None, **loading: Any
+    *,
+    system: str | None,
+    go_on: bool,
+    resume: str | None,
+    keep_caches: float | None,
+    theme: str | None,
+    seed: int | None,
+    **loading: Any,
 ) -> None:
     """Talk with a pair of models and watch them think, step by step.
 
-    Conversations are saved as they go. Esc stops the models, F1 shows all keys, Ctrl+P all commands.
+    Conversations are saved as they go, each with its system message. Esc stops the models, F1 shows all keys, Ctrl+P
+    all commands.
     """
     if go_on and resume is not None:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
+    message = None if system is None else read_system(system)
     from glimp_local.records import conversations as saved  # noqa: PLC0415 - `glimp --help` does without
 
     going_on = saved.find(resume, tell) if go_on or resume is not None else None
     if going_on is not None:
+        _check_system(message, going_on)
         _take_up_pair(loading, going_on.header)
     request = load_request(loading)
     if keep_caches is not None:
@@ -71,7 +85,18 @@ def chat(
         raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
     from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
 
-    run(request, saved.SessionLog(going_on), seed=seed, theme=theme)
+    run(request, saved.SessionLog(going_on), system=message, seed=seed, theme=theme)
+
+
+def _check_system(message: str | None, going_on: SavedSession) -> None:
+    """Raise UsageError for another system message than the one a conversation has."""
+    if message is None or message == going_on.system:
+        return
+    has = "has none" if going_on.system is None else "keeps the one it began with"
+    raise UsageError(
+        f"--system is for a new conversation: {going_on.id} {has}",
+        hint="leave --system out, or begin a conversation: glimp chat --system ...",
+    )
 
 
 def _take_up_pair(flags: dict[str, Any], header: Header) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from glimp_local.cli.completers import complete_pair
+from glimp_local.cli.completers import complete_pair, complete_text_or_file
 from glimp_local.cli.help import options_of
 from glimp_local.errors import UsageError
 
@@ -95,6 +95,13 @@ MODELS_FILE = _models(
     envvar="GLIMP_MODELS",
     show_envvar=True,
     help="A models.toml over the packaged one, instead of yours.",
+)
+
+SYSTEM = _writing(
+    "--system",
+    metavar="TEXT|@FILE",
+    shell_complete=complete_text_or_file,
+    help="System message. @FILE reads it from a UTF-8 file; @@ begins a text that starts with @.",
 )
 
 _NAMES = (

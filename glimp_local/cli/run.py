@@ -33,6 +33,8 @@ _EXIT_CODES: dict[FinishReason, int] = {
 class SolveFlags(msgspec.Struct, frozen=True):
     """The flags of `glimp solve` that are not about which pair is loaded, and how."""
 
+    system: str | None
+    """The system message."""
     seed: int | None
     thoughts: bool
     as_json: bool
