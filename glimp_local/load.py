@@ -21,7 +21,8 @@ from glimp_local.settings import ModelSource, PairConfig
 
 if TYPE_CHECKING:
     from glimp_local.engines.renderer import Renderer
-    from glimp_local.pair import OnProgress, Pair
+    from glimp_local.load_files import OnProgress
+    from glimp_local.pair import Pair
 
 
 class LoadRequest(msgspec.Struct, frozen=True):
@@ -69,25 +70,36 @@ def load(
 ) -> Pair:
     """Load the pair a request is for.
 
-    `cancel` stops the loading, and later the writing, with CancelledError; `on_progress` hears how much of each file is
-    loaded. `renderer`, if it was started before, renders the chat templates; the pair closes it.
+    `cancel` stops the loading with CancelledError; `on_progress` hears how much of each file is loaded. `renderer`, if
+    it was started before, renders the chat templates; the pair closes it.
     Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
     ModelError where a model is missing or unreadable.
     """
-    from glimp_local.pair import Pair  # noqa: PLC0415 - loads llama.cpp, which a request does without
+    from glimp_local.engines.renderer import Renderer  # noqa: PLC0415 - a request does without
+    from glimp_local.load_files import FileLoader  # noqa: PLC0415 - loads llama.cpp, which a request does without
+    from glimp_local.pair import Pair  # noqa: PLC0415 - a request does without
 
     catalogue = load_catalogue(request.models_file)
     name, config = configured(request, catalogue)
     offered = offer(catalogue) if config.only is not None else None
     is_fallback = config.only is not None and request.is_default and not catalogue.default
+    fallback = why_none(catalogue) if is_fallback else None
+    renderer = renderer or Renderer()  # now: it starts while the models load
+    try:
+        loader = FileLoader(name, config, cancel=cancel or threading.Event(), on_progress=on_progress)
+        backends = loader.load(renderer)
+    except BaseException:
+        renderer.close()
+        raise
     return Pair(
         name,
         config,
-        cancel=cancel,
-        on_progress=on_progress,
+        backends,
+        plan=loader.plan,
+        notices=loader.notices,
         offer=offered,
-        fallback=why_none(catalogue) if is_fallback else None,
-        renderer=renderer,
+        fallback=fallback,
+        closing=[renderer.close],
     )
 
 

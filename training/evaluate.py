@@ -30,8 +30,8 @@ from glimp_local.bench.verdict import points
 from glimp_local.engines.glimpse import glimpse
 from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
+from glimp_local.load import LoadRequest, load
 from glimp_local.machine.survey import describe_with_load
-from glimp_local.models.catalogue import load_catalogue, override
 from glimp_local.pair import Pair
 from glimp_local.paths import packaged_file
 from glimp_local.routing import Alone, Model, Policy, Random, Threshold
@@ -101,10 +101,8 @@ def fill(card: Path, mark: str, text: str) -> None:
 def open_pair(folder: Path | None = None) -> Pair:
     """Load the built-in pair as the package ships it, or two other files with its settings."""
     # The packaged file twice: the user's own settings must not change the figures.
-    config = load_catalogue(packaged_file()).pair("builtin")
-    if folder is not None:
-        config = override(config, {model: {"path": str(folder / f"{model}.gguf")} for model in ("small", "large")})
-    return Pair("builtin", config)
+    files = {} if folder is None else {model: {"path": str(folder / f"{model}.gguf")} for model in MODELS}
+    return load(LoadRequest("builtin", models_file=packaged_file(), settings=files))
 
 
 def report(pair: Pair, count: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
 if TYPE_CHECKING:
-    from glimp_local.records.conversations import SavedSession
+    from glimp_local.messages import Message
     from glimp_local.records.lines import Header
 
 _EPILOG = f"""\b
@@ -76,7 +77,7 @@ def chat(
 
     going_on = saved.find(resume, tell) if go_on or resume is not None else None
     if going_on is not None:
-        _check_system(message, going_on)
+        _check_system(message, going_on.id, going_on.messages)
         _take_up_pair(loading, going_on.header)
     request = load_request(loading)
     if keep_caches is not None:
@@ -88,13 +89,14 @@ def chat(
     run(request, saved.SessionLog(going_on), system=message, seed=seed, theme=theme)
 
 
-def _check_system(message: str | None, going_on: SavedSession) -> None:
+def _check_system(message: str | None, id_: str, messages: Sequence[Message]) -> None:
     """Raise UsageError for another system message than the one a conversation has."""
-    if message is None or message == going_on.system:
+    own = next((said.content for said in messages if said.role == "system"), None)
+    if message in {None, own}:
         return
-    has = "has none" if going_on.system is None else "keeps the one it began with"
+    has = "has none" if own is None else "keeps the one it began with"
     raise UsageError(
-        f"--system is for a new conversation: {going_on.id} {has}",
+        f"--system is for a new conversation: {id_} {has}",
         hint="leave --system out, or begin a conversation: glimp chat --system ...",
     )
 

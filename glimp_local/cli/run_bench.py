@@ -69,7 +69,8 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: BenchFlags, interrupt
     arms = make_arms(flags.kinds or KINDS, flags.thresholds or [config.threshold], flags.shares or [config.share])
     seed = _SEED if flags.seed is None else flags.seed
     folder = flags.output or folder_of(flags.source, pair.name)
-    stored = tuple(pair.history.read()) if pair.history else ()
+    history = pair.entropies()
+    stored = tuple(history.read()) if history else ()
     header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, config.threshold)
     deadline = None if flags.time_limit is None else began + 60 * flags.time_limit
     code = 0
@@ -84,6 +85,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: BenchFlags, interrupt
             repeat=flags.repeat,
             looks=flags.looks,
             instruction=instruction,
+            cancel=interrupts.cancel,
         )
         if (done := len(bench.tasks) - len(bench.pending)) and not flags.quiet:
             said = f"glimp: {done:,} of {len(bench.tasks):,} runs are in {folder} already"

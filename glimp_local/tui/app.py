@@ -60,7 +60,7 @@ _MOVE = 0.05
 
 
 class ChatApp(App[None]):
-    """`glimp chat`. `request` is for the pair to begin with; `log` may have a conversation to go on with."""
+    """`glimp chat`. `request` is for the first pair; `log` may have a conversation, `system` is for a new one."""
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
@@ -85,14 +85,15 @@ class ChatApp(App[None]):
         *,
         seed: int | None = None,
         theme: str | None = None,
-        driver: Callable[[Callable[[], object], SessionLog], Driver] = Driver,
+        system: str | None = None,
+        driver: Callable[[Callable[[], object], SessionLog, str | None], Driver] = Driver,
     ) -> None:
         super().__init__()
         self._request = request
         self._seed = seed
         self._going_on = log.going_on
         self.theme = theme or "textual-dark"
-        self._engines = driver(lambda: self.post_message(self.Woken()), log)
+        self._engines = driver(lambda: self.post_message(self.Woken()), log, system)
         self._backlog: deque[Told] = deque()
         self._due = False
         self._frames = Frames()
