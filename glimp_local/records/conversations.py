@@ -22,41 +22,19 @@ from filelock import Timeout
 
 from glimp_local import private
 from glimp_local.errors import UsageError
-from glimp_local.events import AnyEvent, FinishReason, Step, Text, ThoughtEnd, answer_of, encode
+from glimp_local.events import AnyEvent, Text, encode
 from glimp_local.locks import Lock
 from glimp_local.paths import data_folder
 from glimp_local.records import caches
 from glimp_local.records import lines as records
-from glimp_local.records.folding import Recording, numbered, runs_of
 from glimp_local.records.lines import Header
+from glimp_local.records.recording import Recording, numbered, runs_of
 from glimp_local.routing import Model
+from glimp_local.runs import Run
 
 _TITLE_LENGTH = 60
 _SUFFIX = ".jsonl"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LOST_QUESTION = "(the question is lost: its line in the saved conversation is damaged)"
-
-
-@dataclass
-class SavedTurn:
-    """A question and what was written to it."""
-
-    question: str
-    """LOST_QUESTION where its line is damaged."""
-    steps: list[Step] = field(default_factory=list)
-    thought_end: ThoughtEnd | None = None
-    finish: FinishReason | None = None
-    """None where the process ended in the middle."""
-
-    @property
-    def answer(self) -> str:
-        """The text of the answer, as far as it was written."""
-        return answer_of(self.steps)
-
-    @property
-    def thought(self) -> str:
-        """The text of the thought."""
-        return "".join(step.text for step in self.steps if step.part == "thought")
 
 
 @dataclass
@@ -69,7 +47,7 @@ class SavedSession:
     """ISO 8601, UTC."""
     header: Header
     """The pair that wrote last."""
-    turns: list[SavedTurn]
+    turns: list[Run]
     damage: str | None = None
     """What of it could not be restored, in words; None where all is there."""
     state: tuple[int, int] | None = field(default=None, compare=False)
@@ -78,14 +56,14 @@ class SavedSession:
     @property
     def title(self) -> str:
         """The first question's first line, shortened."""
-        lines = self.turns[0].question.strip().splitlines() if self.turns else []
+        lines = self.turns[0].asked.strip().splitlines() if self.turns else []
         first = lines[0] if lines else ""
         return first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
 
     @property
     def exchanges(self) -> list[tuple[str, str]]:
         """Questions that have an answer, with it, but for the last turn, which a session takes up as it is."""
-        return [(turn.question, turn.answer) for turn in self.turns[:-1] if turn.answer]
+        return [(turn.asked, turn.answer) for turn in self.turns[:-1] if turn.answer]
 
 
 @dataclass
@@ -373,14 +351,10 @@ def read(path: Path) -> SavedSession:
     if not found.runs and (found.damaged or not found.headers):
         raise _UnreadableError(path, str(found.first or "it holds no line of a conversation"))
     header = _header(path, found, state)
-    turns = [
-        SavedTurn(
-            LOST_QUESTION if run.question is None else run.question, numbered(run.steps), run.thought_end, run.finish
-        )
-        for run in found.runs
-    ]
+    for run in found.runs:
+        run.steps = numbered(run.steps)
     created = found.headers[0].created if found.headers else header.created
-    return SavedSession(path.stem, path, created, header, turns, _damage(found), state)
+    return SavedSession(path.stem, path, created, header, found.runs, _damage(found), state)
 
 
 def _header(path: Path, found: Recording, state: tuple[int, int]) -> Header:

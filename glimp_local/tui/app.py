@@ -150,9 +150,9 @@ class ChatApp(App[None]):
         self._load()
         await self.conversation.welcome()
         for saved in self._going_on.turns if self._going_on else []:
-            turn = await self.conversation.begin(saved.question)
+            turn = await self.conversation.begin(saved.asked)
             await turn.show_saved(saved)
-            self.composer.remember(saved.question)
+            self.composer.remember(saved.asked)
         if self._going_on is not None and self._going_on.damage is not None:
             await self.conversation.note(f"This conversation is damaged: {self._going_on.damage}", error=True)
 

@@ -21,8 +21,9 @@ from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.pair import Pair, load_pair
 from glimp_local.records import caches
-from glimp_local.records.conversations import SavedTurn, SessionLog
+from glimp_local.records.conversations import SessionLog
 from glimp_local.routing import MODELS, Model
+from glimp_local.runs import Run
 from glimp_local.session.session import Exchange, Session
 
 _CLOSING_SECONDS = 0.1
@@ -100,7 +101,7 @@ class Driver:
         self._pair: Pair | None = None
         # What a pair takes over when it is loaded.
         self._history: list[Exchange] = log.going_on.exchanges if log.going_on else []
-        self._last: SavedTurn | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
+        self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self._computed = False  # is there more in the caches than on the disk?
         self.session: Session | None = None
         """None until a pair is loaded."""
@@ -215,7 +216,7 @@ class Driver:
             self._history, self._last = self.session.history, None
             if (turn := self.session.last_turn) is not None:
                 at = turn.position
-                self._last = SavedTurn(turn.question, turn.steps, at.thought_end, turn.finish)
+                self._last = Run(turn.question, steps=turn.steps, thought_end=at.thought_end, finish=turn.finish)
         self._keep_caches()
         self.session = None
         if self._pair is not None:
@@ -229,7 +230,7 @@ class Driver:
         self._take_up_caches(self._pair)
         session = Session(self._pair, seed=seed, history=self._history)
         if (last := self._last) is not None:
-            session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
+            session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
         self.session = session
         self._log.begin(self._pair.name, {model: Path(pair[model]) for model in MODELS if pair.get(model)})
         self._tell(Loaded(self._pair))

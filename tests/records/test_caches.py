@@ -50,7 +50,7 @@ def taken_up(pair: Pair, found: saved.SavedSession) -> Session:
         assert caches.take_up(found.path, model, engine) == len(engine.ids) > 0
     last = found.turns[-1]
     session = Session(pair, seed=1, history=found.exchanges)
-    session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
+    session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
     return session
 
 

@@ -18,6 +18,7 @@ from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
 from glimp_local.pair import Pair
 from glimp_local.records import conversations as saved
 from glimp_local.records.lines import decode
+from glimp_local.runs import Run
 from tests.support.damaged import converse, turn_lines
 from tests.support.sessions import Open, assert_caches_equal_fresh_runs
 
@@ -263,9 +264,9 @@ def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) 
 # A session that takes a saved turn up.
 
 
-def restored(pair: Pair, turn: saved.SavedTurn) -> Session:
+def restored(pair: Pair, turn: Run) -> Session:
     session = Session(pair, seed=1)
-    session.restore(turn.question, turn.steps, thought_end=turn.thought_end, finish=turn.finish)
+    session.restore(turn.asked, turn.steps, thought_end=turn.thought_end, finish=turn.finish)
     return session
 
 
@@ -285,7 +286,7 @@ def test_a_turn_taken_up_in_the_middle_goes_on_to_the_same_end() -> None:
     with load_pair("builtin") as pair:
         found = talk(pair, EXAMPLE).turns[0]
         for kept in range(len(found.steps)):
-            cut = saved.SavedTurn(EXAMPLE, found.steps[:kept])
+            cut = Run(EXAMPLE, steps=found.steps[:kept])
             events = list(restored(pair, cut).resume())
             written = [event.step.text for event in events if isinstance(event, StepEnded)]
             assert written == [step.text for step in found.steps[kept:]], kept

@@ -16,8 +16,9 @@ from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, ThoughtEnded, encode
 from glimp_local.records import conversations as saved
-from glimp_local.records.conversations import LOST_QUESTION, SessionLog
+from glimp_local.records.conversations import SessionLog
 from glimp_local.records.lines import Header, decode
+from glimp_local.runs import LOST_QUESTION
 from tests.support.chatting import chatting, played
 from tests.support.damaged import HEADER, converse, steps_of, turn_lines, write
 from tests.support.tracing import step
@@ -36,7 +37,7 @@ def line(event: object) -> bytes:
 
 
 def turns(path: Path) -> list[tuple[str, str, int]]:
-    return [(turn.question, turn.answer, len(turn.steps)) for turn in saved.read(path).turns]
+    return [(turn.asked, turn.answer, len(turn.steps)) for turn in saved.read(path).turns]
 
 
 def whole(*numbers: int) -> list[tuple[str, str, int]]:

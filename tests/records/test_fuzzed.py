@@ -18,9 +18,10 @@ from click.testing import CliRunner, Result
 from glimp_local.cli import cli
 from glimp_local.events import Rewound, Started, Step, StepEnded, TakenBack, ThoughtEnded, encode
 from glimp_local.records import conversations as saved
-from glimp_local.records.conversations import SavedSession, SavedTurn, SessionLog
+from glimp_local.records.conversations import SavedSession, SessionLog
 from glimp_local.records.exports import as_json, as_markdown, row, summary
 from glimp_local.records.lines import decode
+from glimp_local.runs import Run
 from tests.support.damaged import HEADER, converse, turn_lines, write
 from tests.support.tracing import step
 
@@ -35,8 +36,8 @@ def glimp(*arguments: str) -> Result:
     return result
 
 
-def ids(turn: SavedTurn) -> tuple[object, ...]:
-    return turn.question, turn.answer, len(turn.steps), turn.finish
+def ids(turn: Run) -> tuple[object, ...]:
+    return turn.asked, turn.answer, len(turn.steps), turn.finish
 
 
 def lines_of_turns(lines: list[bytes]) -> list[int]:
@@ -116,7 +117,7 @@ def goes_on(after: SavedSession, drawn: random.Random) -> tuple[list[Any], list[
         case _:
             index = drawn.randrange(len(turns[-1].steps))
             again = step(index, reason="redo", text="Again.")
-            kept = SavedTurn(turns[-1].question, [*turns[-1].steps[:index], again])
+            kept = Run(turns[-1].question, steps=[*turns[-1].steps[:index], again])
             return [Rewound(index), StepEnded(again)], [*map(ids, turns[:-1]), ids(kept)]
 
 
