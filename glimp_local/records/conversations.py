@@ -7,7 +7,6 @@ What is damaged later costs the lines it is in: what can be restored is, and `da
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,13 +21,14 @@ from filelock import Timeout
 
 from glimp_local import private
 from glimp_local.errors import UsageError
-from glimp_local.events import AnyEvent, Text, encode
+from glimp_local.events import AnyEvent, Text
 from glimp_local.locks import Lock
 from glimp_local.paths import data_folder
 from glimp_local.records import caches
 from glimp_local.records import lines as records
 from glimp_local.records.lines import Header
 from glimp_local.records.recording import Recording, numbered, runs_of
+from glimp_local.records.writer import LineWriter
 from glimp_local.routing import Model
 from glimp_local.runs import Run
 
@@ -87,22 +87,21 @@ class SessionLog:
     def __init__(self, going_on: SavedSession | None = None) -> None:
         self.going_on = going_on
         self.path = going_on.path if going_on else _new_path()
-        self.error: OSError | None = None
         self.header = going_on.header if going_on else None
         self._lock = _lock(self.path)
-        self._unwritten = b""
-        self._end = self._size = 0
+        self._lines = LineWriter(self._open)
         self._is_made = going_on is not None
         # Where steps are missing, the file says from where on they are numbered as they were restored.
         self._head_due = going_on is not None and going_on.damage is not None
         if going_on:
             _hold(self._lock, going_on.id)
             try:
-                self._size, changed_at = _state(self.path.stat())
-                if going_on.state not in {None, (self._size, changed_at)}:
+                state = _state(self.path.stat())
+                if going_on.state not in {None, state}:
                     what = f"the conversation {going_on.id} was changed meanwhile"
                     raise UsageError(what, hint="the same command again reads what was added")  # noqa: TRY301
-                self._end, self._unwritten = records.append_at(self.path)
+                end, before = records.append_at(self.path)
+                self._lines = LineWriter(self._open, end=end, size=state[0], before=before)
                 private.make_folder(self.path.parent)
                 private.close_to_others(self.path)
             except BaseException:
@@ -119,13 +118,18 @@ class SessionLog:
     def head(self, header: Header) -> None:
         """Say it as another conversation's header does."""
         self.header = msgspec.structs.replace(header, created=_now())
-        self._unwritten += encode(self.header) + b"\n"
+        self._lines.put(self.header)
         self._head_due = False
+
+    @property
+    def error(self) -> OSError | None:
+        """Why the last event is not on the disk; None if all are."""
+        return self._lines.error
 
     @property
     def is_written(self) -> bool:
         """Is there a file?"""
-        return self._end > 0
+        return self._lines.end > 0
 
     def write(self, event: AnyEvent) -> None:
         """Add an event; `Text` is left to the step that ends with it."""
@@ -133,19 +137,12 @@ class SessionLog:
             return
         if self._head_due and self.header is not None:
             self.head(self.header)
-        self._unwritten += encode(event) + b"\n"
-        self._write()
+        self._lines.write(event)
 
-    def _write(self) -> None:
-        try:
-            if not self._is_made:
-                self._make()
-            with self.path.open("r+b", buffering=0) as file:
-                self._append(file)
-        except OSError as error:
-            self.error = error
-        else:
-            self.error, self._unwritten = None, b""
+    def _open(self) -> FileIO:
+        if not self._is_made:
+            self._make()
+        return self.path.open("r+b", buffering=0)
 
     def _make(self) -> None:
         """Make the file of a new conversation, under another id where there is one of this."""
@@ -163,28 +160,14 @@ class SessionLog:
                 self._lock.release()
                 raise
 
-    def _append(self, file: FileIO) -> None:
-        """Write what is unwritten, in place of what a full disk has cut short; raises OSError."""
-        if os.fstat(file.fileno()).st_size != self._size:
-            raise OSError(errno.EBUSY, "another program has changed the file, and nothing of it is written over")
-        file.seek(self._end)
-        file.truncate()
-        try:
-            rest = memoryview(self._unwritten)
-            while rest:
-                rest = rest[file.write(rest) :]
-        finally:
-            self._size = file.tell()
-        self._end = self._size
-
     def close(self) -> None:
         """Write what could not be written before, if that is possible now, and leave the file to others.
 
         One that a full disk has kept empty is taken away. `error` says whether anything is missing.
         """
         if self.error is not None:
-            self._write()
-        if self._lock.is_held and not self._end:
+            self._lines.flush()
+        if self._lock.is_held and not self._lines.end:
             with suppress(OSError):
                 if not self.path.stat().st_size:
                     self.path.unlink()

@@ -187,7 +187,7 @@ def test_another_pair_that_goes_on_is_the_one_taken_up_next_time(pair: Pair) -> 
     found = talk(pair, "first")
     log = saved.SessionLog(found)
     log.begin(pair.name, {})
-    assert log._unwritten == b""
+    assert log._lines.unwritten == b""
     log.begin("builtin", {})
     log.write(TakenBack())
     after = saved.read(found.path)

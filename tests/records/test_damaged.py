@@ -253,8 +253,8 @@ def test_what_is_damaged_at_the_end_is_not_written_over(tail: bytes) -> None:
     path = write("damaged", HEADER, *turn_lines(0), tail)
     before = path.read_bytes()
     log = SessionLog(saved.read(path))
-    for event in turn_lines(1):
-        log._unwritten += event
+    for each in turn_lines(1):
+        log.write(decode(each))  # type: ignore[arg-type]  # they are events
     log.write(TakenBack())
     log.close()
     assert path.read_bytes().startswith(before + b"\n")
