@@ -57,9 +57,10 @@ def chat(**flags: Any) -> None:
     resumes = flags["resume"] is not None
     if flags["go_on"] and resumes:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
-    from glimp_local.records import conversations as saved  # noqa: PLC0415 - `glimp --help` does without
+    from glimp_local.records import conversations  # noqa: PLC0415 - `glimp --help` does without
+    from glimp_local.records.session_log import SessionLog  # noqa: PLC0415 - `glimp --help` does without
 
-    going_on = saved.find(flags["resume"], tell) if flags["go_on"] or resumes else None
+    going_on = conversations.find(flags["resume"], tell) if flags["go_on"] or resumes else None
     if going_on is not None:
         _take_up_pair(flags, going_on.header)
     settings = pair_settings(flags)
@@ -77,7 +78,7 @@ def chat(**flags: Any) -> None:
         "engine_options": engine_options(flags),
         **settings,
     }
-    run(pair, saved.SessionLog(going_on), seed=flags["seed"], theme=flags["theme"])
+    run(pair, SessionLog(going_on), seed=flags["seed"], theme=flags["theme"])
 
 
 def _take_up_pair(flags: dict[str, Any], header: Header) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from glimp_local.records import caches
-from glimp_local.records.conversations import SavedSession, Unreadable
+from glimp_local.records.saved import SavedSession, Unreadable
 from glimp_local.runs import Step
 
 

@@ -27,7 +27,7 @@ from textual.widgets import Footer, Static
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
 from glimp_local.pair import Pair
-from glimp_local.records.conversations import SessionLog
+from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy, Share, Threshold
 from glimp_local.session.session import Session
 from glimp_local.settings import load_catalogue

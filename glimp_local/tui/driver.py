@@ -21,7 +21,7 @@ from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.pair import Pair, load_pair
 from glimp_local.records import caches
-from glimp_local.records.conversations import SessionLog
+from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import MODELS, Model
 from glimp_local.runs import Run
 from glimp_local.session.session import Exchange, Session

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from glimp_local.events import Answer, Finished, Started, Stats, StepEnded, StepStarted, ThoughtEnded, encode
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.records.lines import Header
 from tests.support.tracing import SOLUTION, step
 
@@ -38,7 +38,7 @@ def turn_lines(turn: int, question: str | None = None) -> list[bytes]:
 
 def write(id_: str, *lines: bytes) -> Path:
     """Write a file where conversations are."""
-    path = saved.folder() / f"{id_}.jsonl"
+    path = conversations.folder() / f"{id_}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(lines))
     return path

@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
 from glimp_local.machine.choice import Offer
-from glimp_local.records.conversations import SessionLog
+from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Threshold
 from glimp_local.settings import load_catalogue
 from glimp_local.tui.app import ChatApp
