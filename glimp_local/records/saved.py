@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from glimp_local.errors import UsageError
+from glimp_local.messages import Message
 from glimp_local.records import lines
 from glimp_local.records.lines import Header
 from glimp_local.records.recording import Recording, numbered, runs_of
@@ -45,8 +46,22 @@ class SavedSession:
         return first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
 
     @property
+    def system(self) -> str | None:
+        """The system message of the conversation, as the last question had it; None if there is none."""
+        return next((turn.system for turn in reversed(self.turns) if turn.system is not None), None)
+
+    @property
+    def messages(self) -> list[Message]:
+        """The conversation up to the last turn, which a session takes up as it is: questions that have an answer."""
+        said = [Message("system", self.system)] if self.system is not None else []
+        for turn in self.turns[:-1]:
+            if turn.answer:
+                said += [Message("user", turn.asked), Message("assistant", turn.answer)]
+        return said
+
+    @property
     def exchanges(self) -> list[tuple[str, str]]:
-        """Questions that have an answer, with it, but for the last turn, which a session takes up as it is."""
+        """The same without the system message, in pairs."""
         return [(turn.asked, turn.answer) for turn in self.turns[:-1] if turn.answer]
 
 

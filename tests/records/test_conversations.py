@@ -15,12 +15,14 @@ from glimp_local import Session, load_pair
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
+from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import conversations, saved, session_log
 from glimp_local.records.lines import decode
+from glimp_local.records.runs import read_runs
 from glimp_local.records.session_log import SessionLog
 from glimp_local.runs import Run
-from tests.support.damaged import converse, turn_lines
+from tests.support.damaged import HEADER, converse, turn_lines, write
 from tests.support.sessions import Open, assert_caches_equal_fresh_runs
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
@@ -63,7 +65,7 @@ def test_a_conversation_is_read_back_as_it_was(pair: Pair) -> None:
     ]
     assert found.turns[0].thought == "First one.\n\nSecond two:\n\nThird three.\n\n"
     assert found.title == "first"
-    assert found.exchanges == [("first", "Answer \\boxed{3}")]
+    assert found.messages == [Message("user", "first"), Message("assistant", "Answer \\boxed{3}")]
 
 
 def test_every_finished_step_is_on_the_disk_before_the_next_one_begins(pair: Pair) -> None:
@@ -222,6 +224,41 @@ def test_a_redo_that_was_killed_can_be_gone_on_with(pair: Pair) -> None:
     log.write(Rewound(1))
     (turn,) = saved.read(found.path).turns
     assert (turn.finish, len(turn.steps), turn.answer) == (None, 1, "")
+
+
+# The system message.
+
+
+def test_a_system_message_comes_first_and_on_top_of_what_is_shown() -> None:
+    system = "Be brief.\nUse words."
+    path = write("x", HEADER, *turn_lines(0, system=system), *turn_lines(1, system=system))
+    found = saved.read(path)
+    assert [(message.role, message.content) for message in found.messages] == [
+        ("system", system),
+        ("user", "Question 0: how many?"),
+        ("assistant", "The answer is \\boxed{0}."),
+    ]
+    shown = glimp("show", "x")
+    assert "**System message**\n\n> Be brief.\n> Use words.\n\n## Question 0" in shown
+    assert json.loads(glimp("export", "x", "--format", "json"))["system"] == system
+    (first, _) = read_runs(path.read_bytes(), "x").runs
+    assert first.system == system
+
+
+def test_a_conversation_without_a_system_message_shows_none_nor_does_one_of_before_there_were_any() -> None:
+    old = [line.replace(b',"system":null', b"") for line in turn_lines(0)]
+    for lines in (turn_lines(0), old):
+        found = saved.read(write("x", HEADER, *lines, *turn_lines(1)))
+        assert (found.system, found.messages[0].role, found.damage) == (None, "user", None)
+        assert "System" not in glimp("show", "x")
+        assert json.loads(glimp("export", "x", "--format", "json"))["system"] is None
+    assert old != turn_lines(0)
+
+
+def test_a_system_message_whose_line_is_lost_is_known_from_another_question() -> None:
+    second = turn_lines(1, system="Be brief.")
+    path = write("x", HEADER, *turn_lines(0, system="Be brief."), b"?" + second[0], *second[1:])
+    assert saved.read(path).messages[0] == Message("system", "Be brief.")
 
 
 def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:

@@ -23,10 +23,10 @@ def steps_of(turn: int) -> list[Any]:
     ]
 
 
-def turn_lines(turn: int, question: str | None = None) -> list[bytes]:
+def turn_lines(turn: int, question: str | None = None, system: str | None = None) -> list[bytes]:
     """Return the lines of a turn of four steps as a chat writes them: 12 of them."""
     question = f"Question {turn}: how many?" if question is None else question
-    events: list[Any] = [Started(question, "builtin", "threshold", 1, "small", "large", True, 20)]
+    events: list[Any] = [Started(question, "builtin", "threshold", 1, "small", "large", True, 20, system)]
     for each in steps_of(turn):
         fields = {name: getattr(each, name) for name in StepStarted.__struct_fields__}
         events += [StepStarted(**fields), StepEnded(each)]
