@@ -59,11 +59,6 @@ class SavedSession:
                 said += [Message("user", turn.asked), Message("assistant", turn.answer)]
         return said
 
-    @property
-    def exchanges(self) -> list[tuple[str, str]]:
-        """The same without the system message, in pairs."""
-        return [(turn.asked, turn.answer) for turn in self.turns[:-1] if turn.answer]
-
 
 @dataclass
 class Unreadable:

@@ -107,9 +107,7 @@ class SidePanel(Vertical):
                 if model is not None and model.is_drafted
             ]
             lines.append(f"all of it {stats.seconds:.1f} s")
-        lines += [
-            f"context {model} {len(engine.ids):,}/{engine.context:,}" for model, engine in session.pair.engines.items()
-        ]
+        lines += [f"context {model} {used:,}/{context:,}" for model, (used, context) in session.contexts().items()]
         lines.append(f"memory {memory_bytes / 2**30:.1f} GiB")
         self._figures.update(Content("\n".join(lines)), layout=len(lines) != self._lines)
         self._lines = len(lines)
