@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -104,7 +105,9 @@ def fill(card: Path, mark: str, text: str) -> None:
 def open_pair(folder: Path | None = None) -> Pair:
     """Load the built-in pair as the package ships it, or two other files with its settings."""
     # The packaged file twice: the user's own settings must not change the figures.
-    files = {} if folder is None else {model: {"path": str(folder / f"{model}.gguf")} for model in MODELS}
+    files: dict[str, Any] = {}
+    if folder is not None:
+        files = {model: {"path": str(folder / f"{model}.gguf")} for model in MODELS}
     return load(LoadRequest("builtin", models_file=packaged_file(), settings=files))
 
 
