@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from glimp_local import units
 from glimp_local.events import Step
 from glimp_local.records import caches
 from glimp_local.records.conversations import SavedSession, Unreadable
@@ -66,7 +67,7 @@ def summary(found: SavedSession | Unreadable) -> bytes:
 def row(found: SavedSession | Unreadable) -> str:
     """Return a line for a person to read."""
     kept = caches.kept_bytes(found.path)
-    size = caches.megabytes(kept) if kept else ""
+    size = units.file_size(kept) if kept else ""
     pair, turns, title = "", 0, "(cannot be restored)"
     if isinstance(found, SavedSession):
         pair, turns, title = found.header.pair, len(found.turns), found.title
