@@ -14,8 +14,8 @@ from textual.pilot import Pilot
 from glimp_local.records.conversations import SavedSession, SessionLog
 from glimp_local.session.session import Session
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.conversation import TurnView
 from glimp_local.tui.driver import Driver, Told
+from glimp_local.tui.turn import TurnView
 from tests.support.sessions import GREEDY
 
 SECONDS = 30

@@ -113,7 +113,7 @@ async def _rest(pilot: Pilot[None]) -> None:
     while same < _STILL:
         await pilot.pause(0.05)
         drawn = app.export_screenshot()
-        same = same + 1 if drawn == before and not (app._due or app._backlog) else 0
+        same = same + 1 if drawn == before and app._pump.is_idle else 0
         before = drawn
 
 
