@@ -17,6 +17,7 @@ import platformdirs
 from benchmarks.setup import MissingError
 from glimp_local.engines.llama.binding import RELEASE
 from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.llama.placement import layers_on_gpu
 
 PYTHON_LIBRARY = Path(llama_cpp.__file__).parent / "lib"
 """The folder of the shared libraries that Python uses."""
@@ -57,7 +58,7 @@ class LlamaBench:
 
     def _measure(self, engine: Engine, what: list[object]) -> float:
         options = engine.options
-        settings = ["-t", engine.threads, "-fa", options.flash_attention, "-ngl", engine.gpu_layers]
+        settings = ["-t", engine.threads, "-fa", options.flash_attention, "-ngl", layers_on_gpu(options)]
         cache = "f16" if options.cache_type == "auto" else options.cache_type
         settings += ["-ctk", cache, "-ctv", cache, "-r", 1, "-o", "json"]
         command = [str(part) for part in [self._path, "-m", engine.path, *what, *settings]]

@@ -10,13 +10,13 @@ __version__ = "0.1.0"
 __all__ = ["Session", "__version__", "load_pair", "read_events"]
 
 if TYPE_CHECKING:
-    from glimp_local.pair import load_pair
+    from glimp_local.load import load_pair
     from glimp_local.records.event_log import read_events
     from glimp_local.session.session import Session
 
 _HOMES = {
     "Session": "glimp_local.session.session",
-    "load_pair": "glimp_local.pair",
+    "load_pair": "glimp_local.load",
     "read_events": "glimp_local.records.event_log",
 }
 

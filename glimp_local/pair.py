@@ -1,210 +1,77 @@
-"""A pair of models in memory: loaded, compared, ready for a session."""
+"""A pair of models, ready for conversations: what the two have in common, and whose turn it is to use them.
+
+Knows nothing of files, servers or loading: its backends are given to it.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Self
 
-import msgspec
-
-from glimp_local import crash_notes
 from glimp_local.engines import domain
-from glimp_local.engines.llama import proof
-from glimp_local.engines.llama.binding import REBUILD_FOR_CUDA, gpus_left_alone
-from glimp_local.engines.llama.drafting import PRIORS
-from glimp_local.engines.llama.economy import Economy
-from glimp_local.engines.llama.engine import Engine
-from glimp_local.engines.prompt import PromptBuilder
-from glimp_local.engines.renderer import Renderer
-from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
-from glimp_local.inputs import read_limited
-from glimp_local.machine.choice import Offer, default_pair, offer, why_none
-from glimp_local.machine.planning import make_plan, resolved, smaller_plan
-from glimp_local.machine.survey import survey
-from glimp_local.models import files as model_files
-from glimp_local.models.footprint import footprint
-from glimp_local.models.gguf.header import read_header
-from glimp_local.models.markers import find_markers
+from glimp_local.engines.protocol import Backend
+from glimp_local.errors import CancelledError, UsageError
+from glimp_local.machine.choice import Offer
 from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
-from glimp_local.settings import (
-    Catalogue,
-    ModelSource,
-    PairConfig,
-    ThinkingMarkers,
-    check_settings,
-    load_catalogue,
-    merge,
-)
+from glimp_local.settings import PairConfig, RunSettings, ThinkingMarkers
 
-OnProgress = Callable[[Model, Path, float], None]
-"""Hears the loaded fraction of a model's file, from 0 to 1."""
+if TYPE_CHECKING:
+    from glimp_local.machine.plan import Plan
 
-
-_LARGER = 1.5
-_MOST_TEMPLATE_BYTES = 1_000_000
-"""Of a chat template: the longest ones known take 30 kB."""
+_LOOK_SECONDS = 0.05
+"""How often somebody who waits for the pair looks whether to give up."""
 
 
 class Pair:
-    """The engines of one pair and what joins them. A context manager: leaving it frees both models.
+    """The backends of one pair. A context manager: leaving it frees both models.
 
-    Under the policies `small` and `large` only that model is loaded.
+    Under the policies `small` and `large` only that model is loaded. `plan` says where models on this machine are,
+    `notices` is what came up while they were loaded. `offer` is a pair to offer to somebody whose question this one is
+    not for; `fallback` says why it is used though it is narrow and nobody named it, None if that is not so. What is in
+    `closing` is called when it is closed.
     """
 
     def __init__(
         self,
         name: str,
         config: PairConfig,
+        backends: Mapping[Model, Backend],
         *,
-        cancel: threading.Event | None = None,
-        on_progress: OnProgress | None = None,
+        plan: Plan,
+        notices: Sequence[str] = (),
         offer: Offer | None = None,
         fallback: str | None = None,
-        renderer: Renderer | None = None,
+        closing: Sequence[Callable[[], None]] = (),
     ) -> None:
         self.name = name
         self.config = config
-        self.fallback = fallback
-        """Why it is used though it is narrow and nobody named it; None where it is not so."""
+        self.backends = dict(backends)
+        self.plan = plan
+        self.notices = list(notices)
         self.offer = offer
-        """A pair to offer to somebody whose question this one is not for."""
-        self.cancel = cancel or threading.Event()
-        self.engines: dict[Model, Engine] = {}
-        self.economies: dict[Model, Economy] = {model: Economy(PRIORS) for model in MODELS}
-        """What drafting has cost each model, and brought: what a session learns, the next one knows."""
-        self.prompts: dict[Model, PromptBuilder] = {}
-        self.notices: list[str] = []
+        self.fallback = fallback
         self.closed = False
-        # Both files are found before the first is loaded: what is missing is said at once.
-        paths = model_files.find_all({model: _source(name, config, model) for model in config.models}, name)
-        self._renderer = renderer or Renderer()  # now: it starts while the models load
-        self._renderer.cancel = self.cancel
-        try:
-            self._load_planned(paths, on_progress)
-            crash_notes.note("doing", f"at work with {' and '.join(path.name for path in paths.values())}")
-            self._join()
-            self._check_offload()
-            self.reads_along = self._may_read_along()
-            """Does each model read what the other one writes at once, and not when its turn comes?"""
-        except BaseException:
-            self.close()
-            raise
-
-    def _load_planned(self, paths: dict[Model, Path], on_progress: OnProgress | None) -> None:
-        """Load the models as the plan says; where memory is short all the same, as a smaller one does."""
-        proof.settle(self.cancel)
-        footprints = {model: footprint(read_header(path)) for model, path in paths.items()}
-        machine, config = survey(), self.config
-        self.plan = make_plan(footprints, config, machine)
-        """Where the models are: layers, context, memory."""
-        short: MemoryShortError | None = None
-        while True:
-            try:
-                for model, path in paths.items():
-                    self.engines[model] = self._load(model, path, on_progress)
-                break
-            except MemoryShortError as error:
-                self._free()
-                less = smaller_plan(self.plan, footprints, config, machine, error.of)
-                if less is None:
-                    raise
-                self.plan, short = less, error
-            except UsageError:
-                unrounded = _unrounded(config)
-                if unrounded == config or not self.plan.is_rounded:
-                    raise
-                # It was not asked for, and this model, or this GPU, cannot keep a rounded cache.
-                self._free()
-                config = unrounded
-                self.plan = make_plan(footprints, config, machine)
-        if short is not None:
-            self.notices.append(f"{short}. So it was loaded with less: {self.plan.line()}")
-        else:
-            self.notices += self.plan.remarks(self.config)
-        if news := proof.take_news():
-            self.notices.append(news)
-        weights = {model: found.weights_bytes for model, found in footprints.items()}
-        if len(weights) > 1 and weights["small"] > _LARGER * weights["large"]:
-            self.notices.append("the small model is larger than the large one: are they the wrong way round?")
-
-    def _load(self, model: Model, path: Path, on_progress: OnProgress | None) -> Engine:
-        chosen = self.plan.models[model]
-        options = resolved(_source(self.name, self.config, model).options, chosen)
-        report = None if on_progress is None else lambda fraction: on_progress(model, path, fraction)
-        crash_notes.note("doing", f"loading {path.name}")
-        return Engine(path, options, context=chosen.context, cancel=self.cancel, on_progress=report)
-
-    def _join(self) -> None:
-        own = self._own_template()
-        try:
-            self._build_prompts(own)
-        except ModelUnreadableError as error:
-            if own is None:
-                raise
-            raise ModelUnreadableError(f"{self.config.chat_template}: {error}", hint=error.hint) from error
-        self.shares_vocabulary = True
-        if len(self.engines) > 1:
-            difference = self.engines["small"].vocabulary.difference(self.engines["large"].vocabulary)
-            if difference is not None:
-                self.shares_vocabulary = False
-                self.notices.append(
-                    f"the two models are not of one vocabulary ({difference}): steps are handed over as text, and "
-                    "pairs of one family work better together"
-                )
-
-    def _build_prompts(self, template: str | None) -> None:
-        templates = {model: engine.template(self._renderer, template) for model, engine in self.engines.items()}
-        self.markers = self._choose_markers({model: find_markers(found.source) for model, found in templates.items()})
-        for model, engine in self.engines.items():
-            self.prompts[model] = PromptBuilder(templates[model], engine.vocabulary, self.markers)
-            # A template that cannot take a question is known now, not when one is asked.
-            self.prompts[model].prompt([{"role": "user", "content": "?"}])
-
-    def _check_offload(self) -> None:
-        """Say it where layers were asked onto a GPU that llama.cpp does not see."""
-        if gpus_left_alone():
+        self._closing = closing
+        self._at_work = threading.Lock()
+        self.markers = self._choose_markers()
+        """How the pair marks its thought; None if it does not think."""
+        difference = self._difference()
+        self.shares_vocabulary = difference is None
+        if difference is not None:
             self.notices.append(
-                "llama.cpp crashed on this machine's GPU when it was tried out, so everything is on the CPU; after an "
-                "update of its driver, glimp doctor tries again"
-            )
-            return
-        sources = (_source(self.name, self.config, model) for model in self.engines)
-        wanted = [source.options.gpu_layers for source in sources]
-        if any(isinstance(layers, int) and layers > 0 for layers in wanted) and not self.plan.gpus:
-            self.notices.append(
-                "layers were to go to the GPU, but llama.cpp sees none: everything is on the CPU. If there is one, "
-                f"llama-cpp-python was built without it; for NVIDIA rebuild with: {REBUILD_FOR_CUDA}"
+                f"the two models are not of one vocabulary ({difference}): steps are handed over as text, and "
+                "pairs of one family work better together"
             )
 
-    def objection(self, question: str) -> str | None:
-        """Say it, and what to do, where a question is not, or hardly, of the one kind the pair was made for."""
-        if self.config.only is None:
-            return None
-        reason = domain.objection(question, next(iter(self.engines.values())).vocabulary)
-        if reason is None:
-            return None
-        message = f"the pair {self.name!r} can do {self.config.only} and nothing else, and {reason}"
-        return message if self.offer is None else f"{message}. One that reasons about anything: {self.offer}"
-
-    def _own_template(self) -> str | None:
-        if self.config.chat_template is None:
-            return None
-        try:
-            path = Path(self.config.chat_template)
-            return read_limited(path, _MOST_TEMPLATE_BYTES, str(path), hint="name a Jinja file").decode("utf-8-sig")
-        except OSError as error:
-            raise ConfigError(f"{self.config.chat_template} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{self.config.chat_template} is not UTF-8 text") from error
-
-    def _choose_markers(self, found: dict[Model, ThinkingMarkers | None]) -> ThinkingMarkers | None:
+    def _choose_markers(self) -> ThinkingMarkers | None:
         if isinstance(self.config.thinking, ThinkingMarkers):
             return self.config.thinking
         if self.config.thinking == "none":
             return None
+        found = {model: backend.markers for model, backend in self.backends.items()}
         chosen = found.get("large") or found.get("small")
         if chosen is not None and any(markers != chosen for markers in found.values()):
             self.notices.append(
@@ -213,133 +80,91 @@ class Pair:
             )
         return chosen
 
-    def _may_read_along(self) -> bool:
-        if self.config.catch_up != "auto":
-            return self.config.catch_up == "eager"
-        devices = [engine.devices for engine in self.engines.values()]
+    def _difference(self) -> str | None:
+        """Return what keeps the models from handing over token ids; None if nothing does."""
+        if len(self.backends) < len(MODELS):
+            return None
+        small, large = self.backends["small"].vocabulary, self.backends["large"].vocabulary
+        if small is None or large is None:
+            return "one of them does not tell its tokens"
+        return small.difference(large)
+
+    @contextmanager
+    def run(self, cancel: threading.Event, *, wait: bool) -> Iterator[None]:
+        """Have both models to oneself. Raises UsageError if they are in use, or waits for them until `cancel` is set.
+
+        Raises CancelledError then.
+        """
+        if not self._at_work.acquire(blocking=False):
+            if not wait:
+                raise UsageError("another run is using this pair", hint="read its events to the end, or close them")
+            while not self._at_work.acquire(timeout=_LOOK_SECONDS):
+                if cancel.is_set():
+                    cancel.clear()
+                    raise CancelledError("cancelled while waiting for the models")
+        try:
+            yield
+        finally:
+            self._at_work.release()
+
+    def reads_along(self, settings: RunSettings) -> bool:
+        """Say whether each model reads what the other one writes at once, and not when its turn comes."""
+        if settings.catch_up != "auto":
+            return settings.catch_up == "eager"
+        devices = [backend.devices for backend in self.backends.values()]
         return len(devices) == len(MODELS) and devices[0].isdisjoint(devices[1])
 
-    @property
-    def history(self) -> EntropyHistory | None:
-        """The entropies this pair has shown; None where only one model is loaded."""
-        if len(self.engines) < len(MODELS):
+    def objection(self, question: str) -> str | None:
+        """Say it, and what to do, if a question is not, or hardly, of the one kind the pair was made for."""
+        vocabulary = next(iter(self.backends.values())).vocabulary
+        if self.config.only is None or vocabulary is None:
             return None
-        paths = self.engines["small"].path, self.engines["large"].path
-        return EntropyHistory(*paths, top_k=self.config.top_k, task=self.config.task)
+        reason = domain.objection(question, vocabulary)
+        if reason is None:
+            return None
+        message = f"the pair {self.name!r} can do {self.config.only} and nothing else, and {reason}"
+        return message if self.offer is None else f"{message}. One that reasons about anything: {self.offer}"
 
-    def policy(self, seed: int) -> Policy:
-        """Make the policy the configuration asks for."""
-        config = self.config
-        match config.policy:
+    def entropies(self, settings: RunSettings | None = None) -> EntropyHistory | None:
+        """Return the entropies this pair has shown under these settings (its own without); None for a single model."""
+        if len(self.backends) < len(MODELS):
+            return None
+        settings = settings or self.config
+        paths = (getattr(self.backends[model], "path") for model in MODELS)  # noqa: B009 - until identities are there
+        return EntropyHistory(*paths, top_k=settings.top_k, task=settings.task)
+
+    def policy(self, settings: RunSettings, seed: int) -> Policy:
+        """Make the policy that settings ask for."""
+        match settings.policy:
             case "threshold":
-                return Threshold(config.threshold)
+                return Threshold(settings.threshold)
             case "share":
-                seen = self.history.read() if self.history else []
-                return Share(config.share, threshold_nats=config.threshold, history=seen)
+                history = self.entropies(settings)
+                return Share(
+                    settings.share, threshold_nats=settings.threshold, history=history.read() if history else []
+                )
             case "random":
-                return Random(config.share, seed)
+                return Random(settings.share, seed)
             case "small" | "large":
-                return Alone(config.policy)
+                return Alone(settings.policy)
             case "speculative":
                 return Speculative()
 
-    def empty_caches(self) -> None:
+    def forget(self) -> None:
         """Let both models forget all they have read: what comes next owes nothing to what was before."""
-        for engine in self.engines.values():
-            engine.rewind(0)
+        for backend in self.backends.values():
+            backend.forget()
 
     def close(self) -> None:
         """Free both models. Safe to call twice."""
         self.closed = True
-        self._renderer.close()
-        self._free()
-
-    def _free(self) -> None:
-        for engine in self.engines.values():
-            engine.close()
+        for backend in self.backends.values():
+            backend.close()
+        for close in self._closing:
+            close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def load_pair(
-    name: str | None = None,
-    *,
-    small: str | Path | None = None,
-    large: str | Path | None = None,
-    models_file: str | Path | None = None,
-    cancel: threading.Event | None = None,
-    on_progress: OnProgress | None = None,
-    engine_options: dict[Model, dict[str, Any]] | None = None,
-    renderer: Renderer | None = None,
-    **settings: Any,
-) -> Pair:
-    """Load a pair: one of models.toml by its name (the default one without), or any two GGUFs by their paths.
-
-    `settings` override keys of the pair: policy, threshold, share, sampling, max_thought and so on (`PairConfig`);
-    `engine_options` override how each model is loaded (`EngineOptions`). `renderer`, if it was started before, renders
-    the chat templates; the pair closes it.
-    Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
-    ModelError where a model is missing or unreadable.
-    """
-    catalogue = load_catalogue(Path(models_file) if models_file else None)
-    is_named = name is not None or small is not None or large is not None or bool(catalogue.default)
-    name, config = configured(
-        name, small=small, large=large, catalogue=catalogue, engine_options=engine_options, settings=settings
-    )
-    offered = offer(catalogue) if config.only is not None else None
-    fallback = why_none(catalogue) if config.only is not None and not is_named else None
-    return Pair(
-        name, config, cancel=cancel, on_progress=on_progress, offer=offered, fallback=fallback, renderer=renderer
-    )
-
-
-def configured(
-    name: str | None,
-    *,
-    small: str | Path | None,
-    large: str | Path | None,
-    catalogue: Catalogue,
-    engine_options: dict[Model, dict[str, Any]] | None,
-    settings: dict[str, Any],
-) -> tuple[str, PairConfig]:
-    """Find the pair that `load_pair` would load with the same arguments, and lay its settings over it."""
-    if small is None and large is None:
-        name = name or default_pair(catalogue)
-        config = catalogue.pair(name)
-    elif name is not None:
-        raise UsageError("a pair is given by its name or by two paths, not by both")
-    else:
-        name = " + ".join(Path(path).stem for path in (small, large) if path is not None)
-        config = PairConfig(small=_local(small), large=_local(large))
-        alone = "large" if small is None else "small"
-        if (small is None or large is None) and settings.get("policy") != alone:
-            raise UsageError(f"there is only a {alone} model", hint=f"give the other one, too, or the policy {alone!r}")
-    given = (engine_options or {}).items()
-    loading = {str(model): {"options": options} for model, options in given if config.source(model) is not None}
-    return name, override(config, {**settings, **loading})
-
-
-def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
-    """Give the configuration with some keys changed, checked like models.toml; raises ConfigError."""
-    return check_settings(merge(msgspec.to_builtins(config), msgspec.to_builtins(settings)))
-
-
-def _unrounded(config: PairConfig) -> PairConfig:
-    """Give the configuration without a cache that may be rounded."""
-    automatic = [model for model in config.models if config.options(model).cache_type == "auto"]
-    return override(config, {model: {"options": {"cache_type": "f16"}} for model in automatic})
-
-
-def _source(name: str, config: PairConfig, model: Model) -> ModelSource:
-    source = config.source(model)
-    if source is None:
-        raise ConfigError(f"{name} has no {model} model", hint=f"give one with --{model} PATH, or use --policy")
-    return source
-
-
-def _local(path: str | Path | None) -> ModelSource | None:
-    return None if path is None else ModelSource(path=str(path))

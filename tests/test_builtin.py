@@ -20,7 +20,7 @@ from glimp_local.machine.choice import default_pair
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Policy, Random, Share, Threshold
 from glimp_local.settings import load_catalogue
-from tests.support.sessions import assert_caches_equal_fresh_runs, run, writers
+from tests.support.sessions import assert_caches_equal_fresh_runs, engine_in, run, writers
 from training.evaluate import SUITE
 from training.stories import Story, held_out
 from training.words import TAUGHT
@@ -75,7 +75,7 @@ def test_the_two_models_are_one_vocabulary_and_think(pair: Pair) -> None:
 
 
 def test_numbers_are_one_token_and_a_blank_line_belongs_to_its_full_stop(pair: Pair) -> None:
-    vocabulary = pair.engines["small"].vocabulary
+    vocabulary = engine_in(pair, "small").vocabulary
     assert all(len(vocabulary.tokenize(str(number))) == 1 for number in range(1000))
     assert len(vocabulary.tokenize(".\n\n")) == 1
 

@@ -24,6 +24,7 @@ from glimp_local.events import Solution, Text, fold
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Model
 from glimp_local.settings import EngineOptions
+from tests.support.sessions import engine_in, lane_of, lanes_of
 
 pytestmark = pytest.mark.real
 
@@ -92,11 +93,11 @@ def difference_to_a_fresh_run(engine: Engine, ids: list[int]) -> float:
 
 @pytest.mark.parametrize("model", ["small", "large"])
 def test_one_model_alone_writes_what_llama_cpp_writes_alone(pair: Pair, model: Model) -> None:
-    engine = pair.engines[model]
+    engine = engine_in(pair, model)
     engine.rewind(0)
     session = Session(pair, seed=1, policy=Alone(model))
     solution = fold(session.ask(PROBLEM))
-    lane = session._lanes[model]
+    lane = lane_of(session, model)
     prompt = lane.prompts.prompt([{"role": "user", "content": PROBLEM}])
     written = lane.ids[len(prompt) :]
     assert len(written) > 20
@@ -127,7 +128,7 @@ def routed(pair: Pair) -> Routed:
         patch.setattr(Engine, "_compute", compute_and_note)
         session = Session(pair, seed=1)
         solution = fold(session.ask(PROBLEM))
-        for lane in session._lanes.values():
+        for lane in lanes_of(session):
             lane.catch_up()
     return Routed(session, solution, batches)
 
@@ -136,7 +137,7 @@ def test_steps_are_written_by_both_models_and_handed_over_as_text(routed: Routed
     assert "not of one vocabulary" in routed.solution.notices[0]
     assert {step.model for step in routed.solution.steps} == {"small", "large"}
     assert routed.solution.answer == "".join(step.text for step in routed.solution.steps).rstrip()
-    for lane in routed.session._lanes.values():
+    for lane in lanes_of(routed.session):
         assert routed.solution.answer.encode() in lane.engine.vocabulary.text(lane.ids)
 
 
@@ -144,7 +145,7 @@ def test_the_transcript_fed_afresh_in_the_same_batches_gives_the_very_logits_the
     turn = routed.session._turn
     assert turn is not None
     for model, lane in routed.session._lanes.items():
-        glimpses = {mark.lengths[model]: step for mark, step in zip(turn.marks, routed.solution.steps, strict=True)}
+        glimpses = {mark.marks[model]: step for mark, step in zip(turn.marks, routed.solution.steps, strict=True)}
         fresh = Engine(lane.engine.path, lane.engine.options, context=lane.engine.context)
         seen = 0
         for count in routed.batches[lane.engine]:
@@ -160,7 +161,7 @@ def test_the_transcript_fed_afresh_in_the_same_batches_gives_the_very_logits_the
 
 
 def test_the_transcript_fed_afresh_at_once_gives_the_same_logits_within_rounding(routed: Routed) -> None:
-    for lane in routed.session._lanes.values():
+    for lane in lanes_of(routed.session):
         assert difference_to_a_fresh_run(lane.engine, lane.ids) < TOLERANCE
 
 
@@ -175,8 +176,8 @@ def test_redo_and_cancel_leave_both_caches_equal_to_a_fresh_run(pair: Pair, rout
         texts += isinstance(event, Text)
         if texts == 60:
             session.cancel()
-    session._cancel.clear()
-    for lane in session._lanes.values():
+    session._steering.cancel.clear()
+    for lane in lanes_of(session):
         lane.catch_up()
         assert lane.engine.ids == lane.ids
         assert difference_to_a_fresh_run(lane.engine, lane.ids) < TOLERANCE
@@ -184,7 +185,7 @@ def test_redo_and_cancel_leave_both_caches_equal_to_a_fresh_run(pair: Pair, rout
 
 @pytest.mark.parametrize("model", ["small", "large"])
 def test_a_cache_of_eight_bits_rounds_no_more_than_a_batch_does(pair: Pair, model: Model) -> None:
-    engine = pair.engines[model]
+    engine = engine_in(pair, model)
     engine.sync(engine.vocabulary.tokenize(PROBLEM))
     rounded = Engine(engine.path, EngineOptions(cache_type="q8_0"), context=1024)
     rounded.feed(engine.ids)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from glimp_local.cli.solve import solve
 from glimp_local.errors import ConfigError, UsageError
-from glimp_local.pair import override
+from glimp_local.load import override
 from glimp_local.paths import packaged_file, user_file
 from glimp_local.routing import PolicyName
 from glimp_local.settings import MAX_DRAFT, PairConfig, load_catalogue, merge

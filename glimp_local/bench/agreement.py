@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-import numpy as np
-
 from glimp_local.bench.runs import Look
 from glimp_local.errors import ContextFullError
 from glimp_local.events import AnyEvent, StepStarted
@@ -29,9 +27,8 @@ def watch(session: Session, question: str, looks: list[Look]) -> Iterator[AnyEve
 
 def _agree(session: Session) -> bool:
     """Compare the likeliest first tokens; those of two vocabularies agree where one's text begins the other's."""
-    pair = session.pair
-    tokens = {model: int(np.argmax(session.look(model))) for model in MODELS}
-    if pair.shares_vocabulary:
-        return tokens["small"] == tokens["large"]
-    one, other = (pair.engines[model].vocabulary.piece(token) for model, token in tokens.items())
+    small, large = (session.likeliest(model) for model in MODELS)
+    if session.pair.shares_vocabulary:
+        return small.ids == large.ids
+    one, other = small.raw, large.raw
     return bool(one) and bool(other) and (one.startswith(other) or other.startswith(one))

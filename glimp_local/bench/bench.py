@@ -5,10 +5,9 @@ Each run begins with empty caches. What is on the disk already is not done again
 
 from __future__ import annotations
 
-import hashlib
-import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from contextlib import closing
 from time import perf_counter
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -21,21 +20,19 @@ from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import LOOKS, Look, Looks, Run, RunLog
 from glimp_local.bench.specreason import Judge, SpecReason
-from glimp_local.engines.prompt import Message
+from glimp_local.engines.protocol import Lane, Prompt
 from glimp_local.errors import CancelledError, UsageError
 from glimp_local.events import AnyEvent, Solution, fold
 from glimp_local.machine.survey import describe
+from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.routing import Threshold
+from glimp_local.routing import Model, Threshold
 from glimp_local.session.session import Session
 
 INSTRUCTION = (
     "Reason step by step, with a blank line between two steps, and put the result at the end in \\boxed{}, alone."
 )
 """What is put behind a problem, unless the pair was made for one kind of problem as it stands."""
-
-_ENDS = 2**20
-"""Bytes at either end of a model's file that tell it from others of its size: hashing all of it would take long."""
 
 
 class Task(NamedTuple):
@@ -70,8 +67,10 @@ class Bench:
         repeat: int = 1,
         looks: bool = True,
         instruction: str = "",
+        cancel: threading.Event | None = None,
     ) -> None:
         self._pair = pair
+        self._cancel = cancel or threading.Event()
         self._log = log
         self._seed = seed
         self._instruction = instruction
@@ -84,7 +83,7 @@ class Bench:
         ]
         self.failures: list[str] = []
         is_judged = any(arm.kind == "specreason" for arm in arms)
-        self._judge = Judge(pair.engines["large"].vocabulary) if is_judged else None
+        self._judge = Judge(pair.backends["large"]) if is_judged else None
         self._check_problems()
         check_lengths(pair, problems, instruction)
 
@@ -113,7 +112,7 @@ class Bench:
         if pending:
             self._warm_up(pending[0].problem)
         for task in pending:
-            self._pair.empty_caches()
+            self._pair.forget()
             record = self._look(task) if task.arm is None else self._solve(task, task.arm, grader)
             if record is not None:
                 self._log.add(record)
@@ -121,11 +120,12 @@ class Bench:
 
     def _warm_up(self, problem: Problem) -> None:
         """Have both models compute something: the first run must not pay for pages that come from the disk."""
-        self._pair.empty_caches()
-        for model, engine in self._pair.engines.items():
-            ids = self._pair.prompts[model].prompt(_messages(problem, self._instruction))
-            engine.feed(ids)
-            engine.decode(ids[-1])
+        self._pair.forget()
+        for lane, prompt in _prepared(self._pair, problem, self._instruction).values():
+            lane.begin(prompt)
+            with closing(lane.write(2)) as pieces:
+                for _ in pieces:
+                    pass
 
     def _solve(self, task: Task, arm: Arm, grader: Grader) -> Run | None:
         seed = self._seed_of(task)
@@ -135,7 +135,7 @@ class Bench:
             threshold_nats=self._log.header.threshold_nats,
             history=self._log.header.history_nats,
         )
-        session = Session(self._pair, seed=seed, policy=policy)
+        session = Session(self._pair, seed=seed, policy=policy, cancel=self._cancel)
         judge = self._judge if arm.kind == "specreason" else None
         answering = session if judge is None else SpecReason(session, judge)
         start = perf_counter()
@@ -159,7 +159,8 @@ class Bench:
 
     def _look(self, task: Task) -> Looks | None:
         looks: list[Look] = []
-        session = Session(self._pair, seed=self._seed_of(task), policy=Threshold(self._log.header.threshold_nats))
+        policy = Threshold(self._log.header.threshold_nats)
+        session = Session(self._pair, seed=self._seed_of(task), policy=policy, cancel=self._cancel)
         solution = self._finish(task, watch(session, asked(task.problem, self._instruction), looks))
         return None if solution is None else Looks(task.problem.id, task.repeat, tuple(looks))
 
@@ -192,14 +193,23 @@ def asked(problem: Problem, instruction: str) -> str:
 
 
 def _messages(problem: Problem, instruction: str) -> list[Message]:
-    return [{"role": "user", "content": asked(problem, instruction)}]
+    return [Message("user", asked(problem, instruction))]
+
+
+def _prepared(pair: Pair, problem: Problem, instruction: str) -> dict[Model, tuple[Lane, Prompt]]:
+    """Return each model's side of a conversation that begins with a problem, and the prompt it makes of it."""
+    found: dict[Model, tuple[Lane, Prompt]] = {}
+    for model, backend in pair.backends.items():
+        lane = backend.lane(pair.config.run, seed=0, cancel=threading.Event())
+        found[model] = lane, lane.prepare(_messages(problem, instruction), pair.markers)
+    return found
 
 
 def check_lengths(pair: Pair, problems: Sequence[Problem], instruction: str) -> None:
     """Raise UsageError where a problem takes more than half of a model's context: it would leave little room."""
     for problem in problems:
-        for model, prompts in pair.prompts.items():
-            length, context = len(prompts.prompt(_messages(problem, instruction))), pair.engines[model].context
+        for model, (_, prompt) in _prepared(pair, problem, instruction).items():
+            length, context = prompt.tokens, pair.backends[model].context
             if length > context // 2:
                 raise UsageError(
                     f"the problem {problem.id!r} takes {length:,} tokens, more than half of the context of the {model} "
@@ -236,19 +246,8 @@ def settings_of(pair: Pair, *, seed: int, instruction: str) -> dict[str, Any]:
         "chat_template",
     )
     found = {"pair": pair.name}
-    for model, engine in pair.engines.items():
-        size = f"{engine.path.stat().st_size:,} bytes"
-        found[model] = f"{engine.path.name}, {size}, {engine.device}, context {engine.context:,}"
-        found[f"{model} file"] = _fingerprint(engine.path)
-        found |= {f"{model} {name}": value for name, value in msgspec.to_builtins(engine.options).items()}
+    for model, backend in pair.backends.items():
+        found |= {f"{model} {name}".strip(): value for name, value in backend.about().items()}
+        found[f"{model} file"] = backend.identity
     found |= {name: config[name] for name in written}
     return {**found, "seed": seed, "instruction": instruction, "machine": describe()}
-
-
-def _fingerprint(path: Path) -> str:
-    """Tell a model's file from others of its size: the hash of its first and its last bytes."""
-    with path.open("rb") as file:
-        ends = [file.read(_ENDS)]
-        file.seek(-min(_ENDS, path.stat().st_size), os.SEEK_END)
-        ends.append(file.read())
-    return hashlib.sha256(b"".join(ends)).hexdigest()

@@ -7,12 +7,11 @@ of its own; here it stands behind the step, in the thought, so that all that was
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from glimp_local.engines.llama.vocabulary import Vocabulary
+from glimp_local.engines.protocol import Backend
 from glimp_local.errors import CancelledError, ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Step, StepEnded
 from glimp_local.routing import MODELS, Decision, Glimpse, Model, PolicyName
@@ -25,7 +24,8 @@ _QUESTION = (
     "\n\n(How good is the last step of this reasoning, judged by nothing but its facts and its logic? From 0, useless "
     "or wrong, to 9, certainly right, its quality score is:"
 )
-_DIGITS = {str(digit).encode() for digit in range(10)}
+_DIGITS = [f"{space}{digit}".encode() for digit in range(10) for space in ("", " ")]
+"""What says a digit, in order of the digits: with and without a space."""
 
 
 class SmallFirst:
@@ -41,17 +41,22 @@ class SmallFirst:
 
 
 class Judge:
-    """How the large model is asked for a score, and how it is read. Raises UsageError where it has no digits."""
+    """How the large model is asked for a score, and how it is read. Raises UsageError if it has no digits."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._digits = digit_tokens(vocabulary)
+    def __init__(self, backend: Backend) -> None:
+        vocabulary = backend.vocabulary
+        if vocabulary is None or not any(len(vocabulary.tokenize(text, continues=True)) == 1 for text in _DIGITS):
+            raise UsageError(
+                "the large model has no token for a digit, so it cannot score a step",
+                hint="leave specreason out: name the policies wanted with --policy",
+            )
         # Where a space is a token of its own it belongs to the question: the digit is to be the next token.
         last = vocabulary.piece(vocabulary.tokenize(f"{_QUESTION} 7", continues=True)[-1])
         self.question = f"{_QUESTION} " if last == b"7" else _QUESTION
 
     def score(self, session: Session) -> int:
-        """Score the step just written, from 0 to 9; raises what `Session.look` raises."""
-        return score(session.look("large", self.question), self._digits)
+        """Score the step just written, from 0 to 9; raises what `Session.peek` raises."""
+        return score(session.peek("large", _DIGITS, aside=self.question.encode()))
 
 
 class SpecReason:
@@ -73,7 +78,7 @@ class SpecReason:
             for event in events:
                 yield event
                 if isinstance(event, StepEnded) and not self._accepts(event.step):
-                    if self._session.pair.cancel.is_set():  # leaving the turn would clear it
+                    if self._session.is_cancelled:  # leaving the turn would clear it
                         raise CancelledError("cancelled while a step was scored")
                     events.close()
                     events, over = self._session.redo(event.step.index, "large"), False
@@ -88,26 +93,10 @@ class SpecReason:
             return True  # no room to ask; the session ends the thought next
 
 
-def digit_tokens(vocabulary: Vocabulary) -> npt.NDArray[np.intp]:
-    """Find the tokens that say a digit, with or without a space; shape (n, 2): digit and token id.
+def score(log_probabilities: Sequence[float]) -> int:
+    """Return the likeliest digit, from 0 to 9, even if another token is likelier.
 
-    Raises UsageError where there is none.
+    `log_probabilities` (nats) are those of `_DIGITS`, in its order; both spellings of a digit count together.
     """
-    found = ((vocabulary.piece(token).strip(), token) for token in range(vocabulary.size))
-    digits = [(int(text), token) for text, token in found if text in _DIGITS]
-    if not digits:
-        raise UsageError(
-            "the large model has no token for a digit, so it cannot score a step",
-            hint="leave specreason out: name the policies wanted with --policy",
-        )
-    return np.array(digits, dtype=np.intp)
-
-
-def score(logits: npt.NDArray[np.float32], digits: npt.NDArray[np.intp]) -> int:
-    """Give the likeliest digit of a next-token distribution, from 0 to 9, even where another token is likelier.
-
-    `logits` has the shape (n_vocab,), `digits` comes from `digit_tokens`; the tokens of one digit count together.
-    """
-    z = logits[digits[:, 1]].astype(np.float64)
-    weights = np.bincount(digits[:, 0], np.exp(z - z.max()), minlength=10)
-    return int(weights.argmax())
+    likely = np.exp(np.asarray(log_probabilities) - max(log_probabilities)).reshape(10, -1).sum(axis=1)
+    return int(likely.argmax())

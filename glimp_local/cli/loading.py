@@ -12,7 +12,8 @@ from glimp_local.bench.bench import objection
 from glimp_local.bench.problems import Problem
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.errors import CancelledError
-from glimp_local.pair import Pair, load_pair
+from glimp_local.load import load_pair
+from glimp_local.pair import Pair
 from glimp_local.routing import Model, PolicyName
 from glimp_local.text import harmless
 

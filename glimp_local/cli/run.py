@@ -13,7 +13,7 @@ from glimp_local.cli.terminal import write_json
 from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
-from glimp_local.pair import load_pair
+from glimp_local.load import load_pair
 from glimp_local.records.event_log import EventLog
 from glimp_local.routing import Model
 from glimp_local.session.session import Session
@@ -74,12 +74,12 @@ def _solve(
                 **settings,
             )
         )
-        described = {model: f"{engine.name} ({engine.device})" for model, engine in pair.engines.items()}
+        described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
         display.loaded(described, pair.plan.line())
         if pair.fallback is not None and not flags["quiet"] and pair.objection(problem) is None:
             elsewhere = f" One that reasons about anything: {pair.offer}" if pair.offer is not None else ""
             display.say(f"the pair {pair.name!r} answers: {pair.fallback}.{elsewhere}")
-        session = Session(pair, seed=flags["seed"])
+        session = Session(pair, seed=flags["seed"], cancel=interrupts.cancel)
         if flags["as_jsonl"] and sys.stdout.isatty():
             display.pause()
         crash_notes.note("kept", _kept(flags))
@@ -96,8 +96,8 @@ def _solve(
             display.show(event)
     finished = events[-1]
     assert isinstance(finished, Finished)
-    if pair.history is not None:
-        pair.history.add(finished.stats.entropies_nats)
+    if (history := pair.entropies()) is not None:
+        history.add(finished.stats.entropies_nats)
     if flags["as_json"]:
         write_json(encode(fold(events)))
     return _exit_code(finished, log, display, interrupts)

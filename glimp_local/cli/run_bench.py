@@ -52,7 +52,8 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
     )
     seed = _SEED if flags["seed"] is None else flags["seed"]
     folder = flags["output"] or folder_of(flags["problems"], pair.name)
-    stored = tuple(pair.history.read()) if pair.history else ()
+    history = pair.entropies()
+    stored = tuple(history.read()) if history else ()
     header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, config.threshold)
     deadline = None if flags["time_limit"] is None else began + 60 * flags["time_limit"]
     code = 0
@@ -67,6 +68,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
             repeat=flags["repeat"],
             looks=flags["looks"],
             instruction=instruction,
+            cancel=interrupts.cancel,
         )
         if (done := len(bench.tasks) - len(bench.pending)) and not flags["quiet"]:
             said = f"glimp: {done:,} of {len(bench.tasks):,} runs are in {folder} already"

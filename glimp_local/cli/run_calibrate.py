@@ -85,8 +85,8 @@ def _calibrate(
     seed = _SEED if flags["seed"] is None else flags["seed"]
     hidden = flags["quiet"] or not says.is_terminal
     for number, problem in enumerate(track(problems, "solving", console=says, transient=True, disable=hidden)):
-        pair.empty_caches()
-        session = Session(pair, seed=(seed + number) % 2**32, policy=policy)
+        pair.forget()
+        session = Session(pair, seed=(seed + number) % 2**32, policy=policy, cancel=interrupts.cancel)
         seen: list[Look] = []
         question = asked(problem, instruction)
         solved.append(fold(watch(session, question, seen) if flags["agreement"] else session.ask(question)))
@@ -120,11 +120,12 @@ def _calibrate(
 
 
 def _store(pair: Pair, entropies_nats: Sequence[float]) -> None:
-    assert pair.history is not None  # both models are loaded
+    history = pair.entropies()
+    assert history is not None  # both models are loaded
     try:
-        pair.history.replace(entropies_nats)
+        history.replace(entropies_nats)
     except OSError as error:
-        raise GlimpError(f"the entropies cannot be stored in {pair.history.path}: {error.strerror}") from error
+        raise GlimpError(f"the entropies cannot be stored in {history.path}: {error.strerror}") from error
 
 
 def _agreement(looks: Sequence[Looks]) -> AgreementFigures | None:

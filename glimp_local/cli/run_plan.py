@@ -10,11 +10,11 @@ from rich.table import Table
 
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import ModelMissingError
+from glimp_local.load import configured
 from glimp_local.machine.choice import model_sources, offer, plan_of
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.survey import Gpu, Machine, survey
 from glimp_local.models import files as model_files
-from glimp_local.pair import configured
 from glimp_local.routing import MODELS, Model
 from glimp_local.settings import PairConfig, load_catalogue
 from glimp_local.text import harmless

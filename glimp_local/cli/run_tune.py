@@ -14,7 +14,7 @@ from glimp_local import units
 from glimp_local.cli.loading import loaded
 from glimp_local.errors import CancelledError
 from glimp_local.machine.survey import cores
-from glimp_local.machine.tuning import Tuning, thread_counts, tune
+from glimp_local.machine.tuning import Tuning, measurable, thread_counts, tune
 from glimp_local.models import models_toml
 from glimp_local.pair import Pair
 from glimp_local.paths import user_file
@@ -46,7 +46,7 @@ def tune_pair(settings: dict[str, Any], options: dict[Model, dict[str, Any]], fl
     load = psutil.getloadavg()[0]
     try:
         with loaded(settings, options, flags) as (pair, interrupts):
-            offloaded: list[Model] = [model for model, engine in pair.engines.items() if engine.is_offloaded]
+            offloaded: list[Model] = [model for model, backend in pair.backends.items() if measurable(backend) is None]
             tuned = _measure(pair, quiet=flags["quiet"])
             if interrupts.exit_code is not None:  # it came in the last measurement
                 raise CancelledError("interrupted")  # noqa: TRY301 - it gets its exit code from the context
@@ -90,8 +90,8 @@ def _measure(pair: Pair, *, quiet: bool) -> dict[Model, Tuning]:
     tuned: dict[Model, Tuning] = {}
     with bar:
         for model in MODELS:
-            engine = pair.engines.get(model)
-            if engine is not None and not engine.is_offloaded:
+            engine = measurable(pair.backends[model]) if model in pair.backends else None
+            if engine is not None:
                 task = bar.add_task(model, total=1.0)
                 tuned[model] = tune(engine, counts, on_progress=partial(_show_done, bar, task))
     return tuned

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from glimp_local.engines.llama.vocabulary import Vocabulary
+from glimp_local.engines.protocol import Vocabulary
 
 _MOST_UNKNOWN = 1 / 3
 """From this share of unknown words on, a question is not of the pair's kind."""

@@ -54,25 +54,30 @@ class _Failed(Exception):  # noqa: N818 - no caller sees it
 class Renderer:
     """The process that renders chat templates: begun at once, so that it starts while models load.
 
-    It is started again after one that had to be killed. Used by one thread at a time; `cancel` may be set from any.
-    A context manager: leaving it ends the process. Raises GlimpError if the system starts no process.
+    It is started again after one that had to be killed. Several threads may use it: they take turns. A context manager:
+    leaving it ends the process. Raises GlimpError if the system starts no process.
     """
 
     def __init__(self, *, seconds: float = SECONDS) -> None:
-        self.cancel = threading.Event()
-        """Stops a rendering; the pair puts its own in."""
+        self._cancel: threading.Event | None = None
+        self._lock = threading.Lock()
         self._seconds = seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._is_ready = False
         self._is_closed = False
         self._start()
 
-    def render(self, source: str, **context: Any) -> str:
+    def render(self, source: str, *, cancel: threading.Event | None = None, **context: Any) -> str:
         """Render a template with these variables and those that every chat template may use.
 
         Raises ModelUnreadableError if that fails or goes beyond a limit, CancelledError if `cancel` is set meanwhile,
         and GlimpError if the process does not start, or was closed.
         """
+        with self._lock:
+            self._cancel = cancel
+            return self._render(source, context)
+
+    def _render(self, source: str, context: dict[str, Any]) -> str:
         if self._is_closed:
             raise GlimpError("the pair has been closed")
         if self._process is None or self._process.poll() is not None:
@@ -174,13 +179,17 @@ class Renderer:
         with suppress(msgspec.DecodeError, IndexError):
             return msgspec.json.decode(replies[0], type=_Reply)
         process.kill()  # it has gone, or talks nonsense
-        if self.cancel.is_set():  # what ended this process may have been meant for both
+        if self._is_cancelled:  # what ended this process may have been meant for both
             raise _cancelled()
         raise _Failed(f"the process that rendered it was {apart.ending(process.wait())}")
 
+    @property
+    def _is_cancelled(self) -> bool:
+        return self._cancel is not None and self._cancel.is_set()
+
     def _check(self, process: subprocess.Popen[bytes], end: float, seconds: float) -> None:
         """Raise what there is to be raised while a template is being rendered."""
-        if self.cancel.is_set():
+        if self._is_cancelled:
             raise _cancelled()
         if monotonic() > end:
             raise _Failed(f"it takes longer than {seconds:g} seconds")

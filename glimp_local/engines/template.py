@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 from glimp_local.engines.renderer import Renderer
-
-Message = dict[str, str]
-"""A chat message: `role` (system, user, assistant) and `content`."""
+from glimp_local.messages import Message
 
 
 class ChatTemplate:
@@ -18,11 +17,14 @@ class ChatTemplate:
         self._tokens = {"bos_token": bos, "eos_token": eos}
         self._renderer = renderer
 
-    def render(self, messages: Sequence[Message], *, generate: bool = True) -> str:
+    def render(
+        self, messages: Sequence[Message], *, generate: bool = True, cancel: threading.Event | None = None
+    ) -> str:
         """Render messages, thinking enabled; `generate` opens the assistant's turn at the end.
 
         Raises ModelUnreadableError if the template is no valid Jinja, fails or goes beyond a limit, and CancelledError
-        if the renderer is cancelled.
+        if `cancel` is set meanwhile.
         """
-        context = {**self._tokens, "messages": list(messages), "add_generation_prompt": generate}
-        return self._renderer.render(self.source, **context)
+        plain = [{"role": message.role, "content": message.content} for message in messages]
+        context = {**self._tokens, "messages": plain, "add_generation_prompt": generate}
+        return self._renderer.render(self.source, cancel=cancel, **context)

@@ -13,7 +13,9 @@ from time import perf_counter
 import msgspec
 import numpy as np
 
+from glimp_local.engines.llama.backend import LlamaBackend
 from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.protocol import Backend
 from glimp_local.errors import CancelledError
 from glimp_local.settings import MAX_THREADS
 
@@ -68,6 +70,11 @@ def thread_counts(physical: int, logical: int) -> list[int]:
     steps = (step << i for i in range(MAX_THREADS.bit_length()) for step in (1, 3))
     counts = [*(count for count in steps if count < physical), physical, logical]
     return sorted({min(count, MAX_THREADS) for count in counts})
+
+
+def measurable(backend: Backend) -> Engine | None:
+    """Return the engine of a model whose speed depends on threads of this machine; None of one that a GPU computes."""
+    return backend.engine if isinstance(backend, LlamaBackend) and not backend.engine.is_offloaded else None
 
 
 def tune(

@@ -19,21 +19,21 @@ from glimp_local import private, units
 from glimp_local.errors import CacheError
 
 if TYPE_CHECKING:
-    from glimp_local.engines.llama.engine import Engine
+    from glimp_local.engines.protocol import KeepsState
     from glimp_local.routing import Model
 
 _FOLDER = ".caches"
 _FILE, _PARTIAL = ".state", ".partial"
 
 
-def keep(conversation: Path, engines: Mapping[Model, Engine], *, limit_bytes: float) -> None:
+def keep(conversation: Path, keepers: Mapping[Model, KeepsState], *, limit_bytes: float) -> None:
     """Write what the engines hold, in place of what was kept for them; older caches make room for it.
 
     `limit_bytes` is the most that all kept caches may take. Raises CacheError where what they hold takes more, which
     changes nothing, and where it cannot be written; then nothing half written is left, nor what was kept before (two of
     them may not fit).
     """
-    wanted = sum(engine.state_bytes for engine in engines.values())
+    wanted = sum(keeper.state_bytes for keeper in keepers.values())
     if wanted > limit_bytes:
         sizes = f"take {units.file_size(wanted)}, and {units.file_size(limit_bytes)} are allowed"
         what = f"the caches of this conversation {sizes}: they are not kept"
@@ -41,29 +41,29 @@ def keep(conversation: Path, engines: Mapping[Model, Engine], *, limit_bytes: fl
     folder = conversation.with_suffix(_FOLDER)
     partial = folder / _PARTIAL
     try:
-        for model, engine in engines.items():
-            _file(folder, model, engine).unlink(missing_ok=True)
+        for model, keeper in keepers.items():
+            _file(folder, model, keeper).unlink(missing_ok=True)
         partial.unlink(missing_ok=True)  # of a process that was killed
         _give_up(conversation.parent, limit_bytes - wanted)
         private.make_folder(folder)
-        for model, engine in engines.items():
+        for model, keeper in keepers.items():
             private.make_file(partial)
-            engine.save_state(partial)
-            partial.replace(_file(folder, model, engine))
+            keeper.save_state(partial)
+            partial.replace(_file(folder, model, keeper))
     except OSError as error:
         raise CacheError(f"the caches cannot be kept in {folder}: {error.strerror}") from error
     finally:
         sweep(conversation)
 
 
-def take_up(conversation: Path, model: Model, engine: Engine) -> int:
+def take_up(conversation: Path, model: Model, keeper: KeepsState) -> int:
     """Let an engine hold what was kept for it as this model; return how many tokens, 0 where nothing was kept.
 
     Raises CacheError where it cannot be used; then the engine holds nothing.
     """
     try:
-        file = _file(conversation.with_suffix(_FOLDER), model, engine)
-        tokens = engine.load_state(file)
+        file = _file(conversation.with_suffix(_FOLDER), model, keeper)
+        tokens = keeper.load_state(file)
         os.utime(file)
     except FileNotFoundError:
         return 0
@@ -92,8 +92,8 @@ def remove(conversation: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _file(folder: Path, model: Model, engine: Engine) -> Path:
-    return folder / f"{model}-{engine.fingerprint[:16]}{_FILE}"
+def _file(folder: Path, model: Model, keeper: KeepsState) -> Path:
+    return folder / f"{model}-{keeper.identity[:16]}{_FILE}"
 
 
 def _files(folder: Path) -> list[tuple[float, int]]:

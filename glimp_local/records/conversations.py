@@ -24,6 +24,7 @@ from glimp_local import private
 from glimp_local.errors import UsageError
 from glimp_local.events import AnyEvent, FinishReason, Step, Text, ThoughtEnd, answer_of, encode
 from glimp_local.locks import Lock
+from glimp_local.messages import Message
 from glimp_local.paths import data_folder
 from glimp_local.records import caches
 from glimp_local.records import lines as records
@@ -83,9 +84,13 @@ class SavedSession:
         return first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
 
     @property
-    def exchanges(self) -> list[tuple[str, str]]:
-        """Questions that have an answer, with it, but for the last turn, which a session takes up as it is."""
-        return [(turn.question, turn.answer) for turn in self.turns[:-1] if turn.answer]
+    def messages(self) -> list[Message]:
+        """Questions that have an answer, with it, except for the last turn, which a session restores as it is."""
+        found: list[Message] = []
+        for turn in self.turns[:-1]:
+            if answer := turn.answer:
+                found += [Message("user", turn.question), Message("assistant", answer)]
+        return found
 
 
 @dataclass

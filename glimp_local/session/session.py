@@ -1,8 +1,7 @@
-"""Two engines, one transcript: glimpse, route, write the step, again.
+"""A conversation with a pair: questions in, typed events out.
 
-A session takes questions and yields typed events (`events.py`). It knows nothing about terminals or files. One thread
-at a time reads its events; `cancel`, `force` and `answer_now` may be called from any thread, and take effect before the
-next token.
+A session speaks text and knows nothing about tokens, terminals or files. One thread at a time reads its events;
+`cancel`, `force` and `answer_now` may be called from any thread, and take effect before the next token.
 """
 
 from __future__ import annotations
@@ -10,16 +9,11 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from time import perf_counter
 
-import numpy as np
-import numpy.typing as npt
-
-from glimp_local.engines.glimpse import glimpse
-from glimp_local.engines.llama.drafting import Drafts, ModelDrafter
-from glimp_local.engines.llama.lane import Fed, Lane
-from glimp_local.engines.prompt import Message
-from glimp_local.errors import CancelledError, ContextFullError, DecodeError, PromptTooLongError, UsageError
+from glimp_local.engines.protocol import Lane, Peeks, Piece
+from glimp_local.errors import PromptTooLongError, UsageError
 from glimp_local.events import (
     Answer,
     AnyEvent,
@@ -29,43 +23,29 @@ from glimp_local.events import (
     Rewound,
     Started,
     Step,
-    StepEnd,
-    StepEnded,
     TakenBack,
     ThoughtEnd,
-    ThoughtEnded,
     answer_of,
     last_boxed,
 )
+from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.routing import Decision, Glimpse, Model, Policy
-from glimp_local.session.steps import LoopDetector, StepMachine
-from glimp_local.session.turn import Position, Turn
-from glimp_local.session.writing import StepWriter
+from glimp_local.routing import Decision, Model, Policy
+from glimp_local.session.loop import Loop, Steering
+from glimp_local.session.transcript import Transcript
+from glimp_local.session.turn import Turn
+from glimp_local.settings import RunSettings
 
 Events = Generator[AnyEvent, None, None]
-"""The events of a run, as they happen. Closing it keeps what was written; `resume` goes on."""
-
-Exchange = tuple[str, str]
-"""A question and its answer."""
+"""The events of a run, as they happen. Closing it keeps what was written; `resume` continues."""
 
 _MINIMUM_ROOM = 16
-"""A prompt must leave room for so many tokens."""
+"""Tokens of room a prompt must leave, at least."""
 
 _DOES_NOT_DRAFT = "the small model does not draft for the large one: "
 
 _SEEDS = 2**32
-"""So many seeds llama.cpp's sampler knows."""
-
-_STRIKES = 2
-"""So many steps in a row that close a circle end the thought; before that the large model gets its chance."""
-
-_FINISHES: dict[StepEnd, FinishReason] = {
-    "end_of_generation": "done",
-    "budget": "answer_budget",
-    "context_full": "context_full",
-}
-"""What the end of a step means for the whole run, once the thought is over."""
+"""Number of seeds llama.cpp's sampler knows."""
 
 
 class Session:
@@ -76,216 +56,204 @@ class Session:
             for event in session.ask("How many primes are there below 30?"):
                 print(event)
 
-    The pair stays its owner's: the session does not close it. Sessions of one pair share its caches, so only one of
-    them may work at a time. `seed` makes sampling and random routing reproducible (to the last token if drafting is
-    off, catch-up lazy and the number of threads set: other batches and threads round otherwise); without it one is
-    drawn and told in the Started event. `policy` replaces the one the pair's configuration asks for; of the pair's
-    models the session uses those the policy can choose. `history` is a conversation to go on with: questions and
-    their answers.
+    The pair stays its owner's: the session does not close it. Several sessions may share a pair and take turns: a run
+    has the pair to itself from its first event to its last. A second run is refused meanwhile, or waits if `wait` is
+    given; nothing of one session (sampling, seed, cancel, policy, transcript) reaches another.
+
+    `settings` replace those of the pair's configuration. `seed` makes sampling and random routing reproducible (to the
+    last token if drafting is off, catch-up lazy and the number of threads set: other batches and threads round
+    otherwise); without it one is drawn and shown in the Started event. `policy` replaces the one the settings ask for;
+    of the pair's models the session uses those the policy can choose. `history` is a conversation to continue, which
+    may begin with a system message. `cancel` is the event that `cancel()` sets, if there is one already.
     """
 
     def __init__(
-        self, pair: Pair, *, seed: int | None = None, policy: Policy | None = None, history: Iterable[Exchange] = ()
+        self,
+        pair: Pair,
+        *,
+        settings: RunSettings | None = None,
+        seed: int | None = None,
+        policy: Policy | None = None,
+        history: Iterable[Message] = (),
+        cancel: threading.Event | None = None,
+        wait: bool = False,
     ) -> None:
         self.pair = pair
         self.seed = secrets.randbits(31) if seed is None else seed
         if not 0 <= self.seed < _SEEDS:
             raise UsageError(f"a seed is a number from 0 to {_SEEDS - 1}, not {seed}")
-        policy = policy or pair.policy(self.seed)
-        self._lanes = {
-            model: Lane(model, engine, pair.prompts[model])
-            for model, engine in pair.engines.items()
-            if model in policy.models
-        }
-        self._notices = list(pair.notices)
-        self.policy = policy
-        for lane in self._lanes.values():
-            lane.engine.set_sampling(pair.config.sampling, self.seed)
         self.history = list(history)
-        """The turns before the last one, without their thoughts."""
+        """The conversation before the last turn, without thoughts."""
+        self._settings = settings or pair.config.run
+        self._notices = list(pair.notices)
+        self._steering = Steering(policy or pair.policy(self._settings, self.seed), cancel or threading.Event())
+        self._wait = wait
         self._turn: Turn | None = None
-        self._attach_drafts()
-        self._cancel = pair.cancel
-        self._answer_now = threading.Event()
-        self._writer = StepWriter(pair, self._lanes, cancel=self._cancel, answer_now=self._answer_now)
-        self._forced: Model | None = None
         self._busy = False  # are the events of a run being read?
+        self._loop = self._turn_loop = self._make_loop()
+        """The loops of the next turn and of the last one: settings may have changed between them."""
 
-    def _attach_drafts(self) -> None:
-        """Let the models draft, as the configuration has it."""
-        asked, small = self.pair.config.draft, self._lanes.get("small")
-        fixed = None if isinstance(asked, str) else asked
-        obstacle = self.drafting_obstacle
-        for model, lane in self._lanes.items():
-            if asked == "off" or not lane.engine.keeps_past:
-                continue
-            by_small = model == "large" and small is not None and obstacle is None
-            drafter = ModelDrafter(small, lane.engine) if by_small and small is not None else None
-            lane.drafts = Drafts(self.pair.economies[model], model=drafter, fixed=fixed)
-        if obstacle is not None and fixed is not None and self._policy.name != "speculative":
-            self._notices.append(_DOES_NOT_DRAFT + obstacle)
+    def _make_loop(self) -> Loop:
+        pair, settings, steering = self.pair, self._settings, self._steering
+        if missing := set(steering.policy.models) - set(pair.backends):
+            raise _not_loaded(steering.policy, missing.pop())
+        lanes = {
+            model: backend.lane(settings, seed=self.seed, cancel=steering.cancel)
+            for model, backend in pair.backends.items()
+            if model in steering.policy.models
+        }
+        large, small = lanes.get("large"), lanes.get("small")
+        self._obstacle = large.meet(small) if large is not None and small is not None else None
+        fixed = not isinstance(settings.draft, str)
+        if self._obstacle is not None and (fixed or steering.policy.name == "speculative"):
+            self._notices.append(_DOES_NOT_DRAFT + self._obstacle)
+        close = None if pair.markers is None else pair.markers.close
+        transcript = Transcript(lanes, close=close, shares_vocabulary=pair.shares_vocabulary)
+        return Loop(transcript, settings, steering, reads_along=pair.reads_along(settings))
 
     @property
-    def drafting_obstacle(self) -> str | None:
-        """What keeps the small model from drafting for the large one; None where nothing does."""
-        if self.pair.config.draft == "off":
-            return "drafting is off"
-        if not self.pair.shares_vocabulary:
-            return "they are not of one vocabulary, so only the text so far drafts"
-        stuck = next((lane.engine.name for lane in self._lanes.values() if not lane.engine.keeps_past), None)
-        return f"{stuck} cannot go back to where a guess was wrong" if stuck else None
+    def _lanes(self) -> dict[Model, Lane]:
+        return self._loop.lanes
+
+    @property
+    def settings(self) -> RunSettings:
+        """The settings of the next question. Setting them begins the policy and the random numbers again."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: RunSettings) -> None:
+        self._check_idle()
+        before, policy = self._settings, self._steering.policy
+        self._settings, self._steering.policy = settings, self.pair.policy(settings, self.seed)
+        try:
+            self._loop = self._make_loop()
+        except UsageError:
+            self._settings, self._steering.policy = before, policy
+            raise
 
     @property
     def policy(self) -> Policy:
-        """Who decides. A new one counts from the next step; raises UsageError where it wants a model not loaded."""
-        return self._policy
+        """Who decides. A new one counts from the next step; raises UsageError if it needs a model not loaded."""
+        return self._steering.policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
         if missing := set(policy.models) - set(self._lanes):
-            raise UsageError(f"the policy {policy.name!r} needs the {missing.pop()} model, which is not loaded")
-        self._policy = policy
-        if policy.name == "speculative" and (obstacle := self.drafting_obstacle):
-            self._notices.append(_DOES_NOT_DRAFT + obstacle)
+            raise _not_loaded(policy, missing.pop())
+        self._steering.policy = policy
+        if policy.name == "speculative" and self._obstacle is not None:
+            self._notices.append(_DOES_NOT_DRAFT + self._obstacle)
+
+    @property
+    def drafting_obstacle(self) -> str | None:
+        """What keeps the small model from drafting for the large one; None if nothing does."""
+        return self._obstacle
 
     # What a user can ask for.
 
-    def ask(self, question: str, *, instead: bool = False) -> Events:
+    def ask(self, question: str | Sequence[Message], *, instead: bool = False) -> Events:
         """Answer a question; yields events from Started to Finished, with `instead` TakenBack before them.
 
-        What both caches hold of the conversation is used again; earlier thoughts are left out. `instead` puts the
-        question in the place of the last one, which is taken out of the conversation with all that was written to it.
-        Raises PromptTooLongError where the conversation leaves no room for an answer, UsageError where there is no
-        question, or none to be replaced, ModelUnreadableError if a chat template fails on this conversation, and
-        CancelledError if the pair's `cancel` stops that; then nothing has changed.
+        `question` is a text, or messages that end with the user's. What the models have read of the conversation is
+        used again; earlier thoughts are left out. `instead` puts the question in the place of the last one, which is
+        taken out of the conversation with all that was written to it.
+
+        Raises PromptTooLongError if the conversation leaves no room for an answer, UsageError if there is no question,
+        or none to be replaced, or if another session is using the pair, ModelUnreadableError if a chat template fails
+        on this conversation, and CancelledError if `cancel` stops that; then nothing has changed.
         """
-        if not question.strip():
+        asked = [Message("user", question)] if isinstance(question, str) else list(question)
+        if not asked or asked[-1].role != "user" or not asked[-1].content.strip():
             raise UsageError("there is no question to answer")
         self._check_idle()
-        history = self.exchanges
-        if instead and self._turn is not None:
-            history = self.history
-        elif instead:
-            if not history:
-                raise UsageError("nothing was asked yet")
-            history.pop()
-        turn = self._begin_turn(history, question)
+        history = self.messages
+        if instead:
+            history = self.history if self._turn is not None else _without_last_question(history)
+        turn = self._begin_turn(history, asked)
+        lanes, backends = self._lanes, self.pair.backends
+        whole = [*history, *asked]
         started = Started(
-            question=question,
+            question=turn.question,
             pair=self.pair.name,
             policy=self.policy.name,
             seed=self.seed,
-            small=self._lanes["small"].engine.name if "small" in self._lanes else None,
-            large=self._lanes["large"].engine.name if "large" in self._lanes else None,
+            small=backends["small"].name if "small" in lanes else None,
+            large=backends["large"].name if "large" in lanes else None,
             thinks=self.pair.markers is not None,
-            prompt_tokens=len(next(iter(self._lanes.values())).ids),
+            prompt_tokens=turn.prompt_tokens,
+            system=whole[0].content if whole[0].role == "system" else None,
         )
         notices, self._notices = self._notices, []
-        if objection := self.pair.objection(question):
+        if objection := self.pair.objection(turn.question):
             notices.append(objection)
         return self._run(turn, [*([TakenBack()] if instead else []), started, *map(Notice, notices)])
 
-    def _begin_turn(self, history: list[Exchange], question: str) -> Turn:
+    def _begin_turn(self, history: list[Message], asked: Sequence[Message]) -> Turn:
         """Put a conversation and a question before the models; nothing is computed yet."""
-        messages = [
-            Message(role=role, content=text)
-            for exchange in history
-            for role, text in zip(("user", "assistant"), exchange, strict=True)
-        ]
-        messages.append(Message(role="user", content=question))
-        prompts = {model: lane.prompts.prompt(messages) for model, lane in self._lanes.items()}
-        for model, lane in self._lanes.items():
-            if len(prompts[model]) + _MINIMUM_ROOM > lane.engine.context:
-                more = lane.engine.context < lane.engine.trained_context
+        lanes = self._lanes
+        prompts = {model: lane.prepare([*history, *asked], self.pair.markers) for model, lane in lanes.items()}
+        for model, prompt in prompts.items():
+            backend = self.pair.backends[model]
+            if prompt.tokens + _MINIMUM_ROOM > backend.context:
+                more = backend.context < backend.trained_context
                 raise PromptTooLongError(
-                    f"the conversation takes {len(prompts[model]):,} tokens: with {_MINIMUM_ROOM} for an answer, more "
-                    f"than the context of {lane.engine.name} holds ({lane.engine.context:,})",
-                    hint=f"give it more with --ctx, up to {lane.engine.trained_context:,}"
+                    f"the conversation takes {prompt.tokens:,} tokens: with {_MINIMUM_ROOM} for an answer, more "
+                    f"than the context of {backend.name} holds ({backend.context:,})",
+                    hint=f"give it more with --ctx, up to {backend.trained_context:,}"
                     if more
                     else "shorten the question, or begin a new session",
                 )
-        # Only a model that cannot go back to any length has to know where the next turn will branch off. All are asked
-        # before the first begins: a template may fail.
-        stable = {
-            model: 0 if lane.engine.keeps_past else lane.prompts.stable_length(messages, prompts[model])
-            for model, lane in self._lanes.items()
-        }
-        for model, lane in self._lanes.items():
-            lane.begin(prompts[model], stable=stable[model])
-        markers = self.pair.markers
-        machine = StepMachine(None if markers is None else markers.close.encode())
-        turn = Turn(question, Position("reply" if markers is None else "thought", machine))
-        self.history, self._turn = history, turn
-        self._answer_now.clear()
+        self._loop.transcript.begin(prompts)
+        turn = Turn(asked, self._loop.first_position(), prompt_tokens=next(iter(prompts.values())).tokens)
+        self.history, self._turn, self._turn_loop = history, turn, self._loop
+        self._steering.answer_now.clear()
         return turn
 
     def restore(
         self, question: str, steps: Sequence[Step], *, thought_end: ThoughtEnd | None, finish: FinishReason | None
     ) -> None:
-        """Take up a saved turn, so that it can be gone on with (`resume`) or written anew from a step (`redo`).
+        """Restore a saved turn, so that it can be continued (`resume`) or written again from a step (`redo`).
 
-        Nothing is computed: what the models do not hold they read when its next step is due. `finish` is None
-        where the turn was left in the middle. Of a turn that a pair of another kind has written (one that thinks, one
-        that does not) only the answer is taken up, into `history`. Raises PromptTooLongError like `ask`.
+        Nothing is computed: what the models do not hold they read when their next step is due. `finish` is None
+        if the turn was left in the middle. Of a turn that a pair of another kind has written (one that thinks, one
+        that does not) only the answer is restored, into `history`. Raises PromptTooLongError like `ask`.
         """
         self._check_idle()
-        turn = self._begin_turn(self.exchanges, question)
+        turn = self._begin_turn(self.messages, [Message("user", question)])
         begun = turn.position.part
         if any(step.part not in {begun, "answer"} for step in steps):
             turn.finish = "cancelled"
             if answer := answer_of(steps):
-                self.history, self._turn = [*self.history, (question, answer)], None
+                self.history, self._turn = [*self.history, *turn.messages, Message("assistant", answer)], None
             return
         for step in steps:
-            if step.part == "answer" and turn.position.part == "thought":
-                self._close_thought(turn, thought_end or "budget")
-            self._take_up(turn, step)
-        if thought_end is not None and turn.position.part == "thought":
-            self._close_thought(turn, thought_end)
+            if step.part == "answer":
+                self._loop.replay_end_of_thought(turn, thought_end or "budget")
+            self._loop.replay(turn, step)
+        if thought_end is not None:
+            self._loop.replay_end_of_thought(turn, thought_end)
         turn.finish = finish or turn.finish or "cancelled"
 
-    def _take_up(self, turn: Turn, step: Step) -> None:
-        """Put a step that was written before behind the transcript."""
-        position = turn.position
-        position.lengths = {model: len(lane.ids) for model, lane in self._lanes.items()}
-        turn.marks.append(position.copy())
-        raw = step.text.encode()
-        if position.part != "thought":
-            position.answer += step.text
-        elif step.end == "thought_end" and self.pair.markers is not None:
-            raw += self.pair.markers.close.encode() + b"\n\n"
-        if position.part != "answer":
-            position.machine.feed(raw)
-        for lane in self._lanes.values():
-            lane.take_up(raw)
-        position.written += step.tokens
-        position.tail = raw[-1:] or position.tail
-        turn.steps.append(step)
-        self._advance(turn, step)
-
     def redo(self, index: int, model: Model | None = None) -> Events:
-        """Write step `index` of the last turn again, with the other model (or `model`), and go on from there.
+        """Write step `index` of the last turn again, with the other model (or `model`), and continue from there.
 
-        Yields Rewound, then events like `ask`. Raises UsageError where there is no such step or model.
+        Yields Rewound, then events like `ask`. Raises UsageError if there is no such step or model.
         """
         self._check_idle()
         turn = self._last_turn()
         if not 0 <= index < len(turn.steps):
             raise UsageError(f"there is no step {index} to write again: the last turn has {len(turn.steps)}")
         model = model or ("small" if turn.steps[index].model == "large" else "large")
-        if model not in self._lanes:
+        if model not in self._turn_loop.lanes:
             raise UsageError(f"the {model} model is not loaded (policy {self.policy.name})")
-        turn.position = turn.marks[index].copy()
-        del turn.steps[index:], turn.marks[index:]
-        for name, lane in self._lanes.items():
-            lane.cut(turn.position.lengths[name])
+        self._turn_loop.rewind(turn, index)
         turn.forced = Decision(model, "redo")
         return self._run_again(turn, [Rewound(index)])
 
     def resume(self) -> Events:
-        """Go on with a turn that was cancelled; yields events like `ask`, without Started.
+        """Continue a turn that was cancelled; yields events like `ask`, without Started.
 
-        Raises UsageError where the turn has come to its end.
+        Raises UsageError if the turn has come to its end.
         """
         self._check_idle()
         turn = self._last_turn()
@@ -301,43 +269,55 @@ class Session:
     def cancel(self) -> None:
         """Stop the run before its next token, keeping everything. Callable from any thread."""
         if self._turn is not None and self._turn.finish is None:
-            self._cancel.set()
+            self._steering.cancel.set()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Was the run cancelled, and has not stopped yet?"""
+        return self._steering.cancel.is_set()
 
     def answer_now(self) -> None:
         """End the thought before its next token and write the answer. Callable from any thread."""
-        self._answer_now.set()
+        self._steering.answer_now.set()
 
     def force(self, model: Model | None) -> None:
         """Let `model` write the next step, whatever the policy says (None takes it back). Callable from any thread."""
         if model is not None and model not in self._lanes:
             raise UsageError(f"there is no model {model!r} to force a step on")
-        self._forced = model
+        self._steering.forced = model
 
-    def look(self, model: Model, aside: str = "") -> npt.NDArray[np.float32]:
-        """Show what a model would write next: its raw logits, shape (vocabulary,), float32, a copy.
+    def peek(self, model: Model, continuations: Sequence[bytes], *, aside: bytes = b"") -> list[float]:
+        """Return the log-probability (nats) of each continuation as a model's next token (see `Peeks.peek`).
 
-        The model reads what it has missed, and `aside` behind it, which is no part of the transcript. May be called
-        between two events. Raises UsageError where the model is not loaded, ContextFullError where `aside` has no room,
-        and what else `Engine.feed` raises.
+        May be called between two events. Raises UsageError if the model is not loaded or cannot tell,
+        ContextFullError if `aside` has no room, and what else reading raises.
         """
-        if model not in self._lanes:
-            raise UsageError(f"the {model} model is not loaded (policy {self.policy.name})")
-        lane = self._lanes[model]
-        lane.catch_up()
-        if not aside:
-            return lane.engine.logits().copy()
-        lane.engine.snapshot()  # where the architecture cannot go back by itself
-        try:
-            lane.engine.feed(lane.prompts.handed_over(aside.encode()))
-            return lane.engine.logits().copy()
-        finally:
-            lane.engine.rewind(len(lane.ids))
+        with self._peeking(model) as lane:
+            return lane.peek(continuations, aside=aside)
 
-    # How a turn goes.
+    def likeliest(self, model: Model) -> Piece:
+        """Return the token that a model finds likeliest to come next; raises what `peek` raises."""
+        with self._peeking(model) as lane:
+            return lane.likeliest()
+
+    @contextmanager
+    def _peeking(self, model: Model) -> Iterator[Peeks]:
+        lane = self._lanes.get(model)
+        if lane is None:
+            raise UsageError(f"the {model} model is not loaded (policy {self.policy.name})")
+        if not isinstance(lane, Peeks):
+            raise UsageError(f"{self.pair.backends[model].name} does not tell how likely a continuation is")
+        if self._busy:
+            yield lane
+            return
+        with self.pair.run(self._steering.cancel, wait=self._wait):
+            yield lane
+
+    # How a run goes.
 
     def _run_again(self, turn: Turn, first: list[AnyEvent]) -> Events:
         turn.finish = None
-        self._answer_now.clear()
+        self._steering.answer_now.clear()
         return self._run(turn, first)
 
     def _check_idle(self) -> None:
@@ -348,145 +328,24 @@ class Session:
         self._check_idle()
         if turn is not self._turn:
             raise UsageError("another question was asked before these events were read")
-        self._busy = True
-        turn.began = perf_counter()
-        try:
-            yield from first
-            yield from self._write_all(turn)
-        finally:
-            self._busy = False
-            turn.seconds += perf_counter() - turn.began
-            for lane in self._lanes.values():
-                lane.engine.stop_reading()
-            self._cancel.clear()
-            self._forced = None
+        steering, lanes = self._steering, self._turn_loop.lanes
+        with self.pair.run(steering.cancel, wait=self._wait):
+            self._busy = True
+            turn.began = perf_counter()
+            try:
+                yield from first
+                yield from self._turn_loop.run(turn)
+            finally:
+                self._busy = False
+                turn.seconds += perf_counter() - turn.began
+                for lane in lanes.values():
+                    lane.rest()
+                steering.cancel.clear()
+                steering.forced = None
         answer = turn.position.answer.rstrip()
         yield Answer(answer, last_boxed(answer))
         assert turn.finish is not None
-        yield Finished(turn.finish, turn.position.thought_end, turn.stats(self._lanes.values()))
-
-    def _write_all(self, turn: Turn) -> Iterator[AnyEvent]:
-        while turn.finish is None:
-            try:
-                if turn.position.part == "thought" and (reason := self._thought_is_over(turn)):
-                    yield self._close_thought(turn, reason)
-                elif turn.position.part != "thought" and turn.position.written >= self.pair.config.max_answer:
-                    turn.finish = "answer_budget"
-                else:
-                    yield from self._step(turn)
-            except CancelledError:
-                turn.finish = "cancelled"
-            except ContextFullError:
-                if turn.position.part == "thought":
-                    yield self._close_thought(turn, "context_full")
-                else:
-                    turn.finish = "context_full"
-            except DecodeError as error:
-                turn.finish = "failed"
-                yield Notice(str(error))
-
-    def _thought_is_over(self, turn: Turn) -> ThoughtEnd | None:
-        if self._answer_now.is_set():
-            return "user"
-        if turn.position.written >= self.pair.config.max_thought:
-            return "budget"
-        return "context_full" if self._writer.thought_room() <= 0 else None
-
-    def _close_thought(self, turn: Turn, reason: ThoughtEnd) -> AnyEvent:
-        """Close a thought that the model did not close itself."""
-        for lane in self._lanes.values():
-            lane.ids.extend(lane.prompts.close(turn.position.tail))
-        turn.position.machine, turn.position.carry = StepMachine(), b""
-        return self._begin_answer(turn.position, reason)
-
-    def _begin_answer(self, position: Position, reason: ThoughtEnd) -> AnyEvent:
-        position.part, position.thought_end = "answer", reason
-        position.loops = LoopDetector()
-        position.written = position.strikes = 0
-        self._answer_now.clear()
-        return ThoughtEnded(reason)
-
-    def _step(self, turn: Turn) -> Iterator[AnyEvent]:
-        """Decide who writes the next step, and write it."""
-        position = turn.position
-        position.lengths = {model: len(lane.ids) for model, lane in self._lanes.items()}
-        mark = position.copy()
-        began = perf_counter()
-        decision, seen, fed = self._decide(turn)
-        lane = self._lanes[decision.model]
-        draft = turn.begin_step(decision, seen, began, fed)
-        turn.marks.append(mark)
-        consequences: list[AnyEvent] = []
-        try:
-            yield draft.started
-            yield from self._writer.write(turn, lane, draft)
-        finally:
-            # Also when the reader walks away in mid-step: what was written is kept, and both models get to know it.
-            self._writer.hand_over(lane, draft)
-            lane.steps += bool(draft.tokens)
-            position.written += len(draft.tokens)
-            position.tail = bytes(draft.raw[-1:]) or position.tail
-            step = draft.finish()
-            turn.steps.append(step)
-            consequences.extend(self._advance(turn, step))
-        yield StepEnded(step)
-        if lane.drafts is not None and (news := lane.drafts.news()):
-            yield Notice(news)
-        if news := lane.engine.news:
-            yield Notice(news)
-        yield from consequences
-
-    def _decide(self, turn: Turn) -> tuple[Decision, Glimpse | None, Fed]:
-        """Glimpse and route. Where the small model is asked, it is in sync afterwards."""
-        config, position = self.pair.config, turn.position
-        forced = turn.forced
-        if position.part == "answer" and config.answer_by != "route":
-            writer: Model = config.answer_by if config.answer_by in self._lanes else next(iter(self._lanes))
-            turn.forced = None
-            return forced or Decision(writer, "answer"), None, Fed()
-        small, seen, fed = self._lanes.get("small"), None, Fed()
-        if small is not None and self._policy.glimpses:
-            fed = small.catch_up()
-            start = perf_counter()
-            try:
-                seen = glimpse(small.engine.logits(), top_k=config.top_k)
-            except ValueError as error:
-                raise DecodeError(f"{small.engine.name}: {error}; its file or its quantisation is damaged") from error
-            turn.glimpse_seconds += perf_counter() - start
-        decision = self._policy.decide(seen)
-        asked, self._forced, turn.forced = self._forced, None, None
-        if forced is not None:
-            decision = forced
-        elif asked in self._lanes:
-            decision = Decision(asked, "user")
-        elif position.strikes and "large" in self._lanes:
-            decision = Decision("large", "loop")
-        return decision, seen, fed
-
-    def _advance(self, turn: Turn, step: Step) -> list[AnyEvent]:
-        """Draw the consequences of a step's end; give the events that tell them."""
-        position, end = turn.position, step.end
-        thinking = position.part == "thought"
-        if end == "blank_line" or end == "cap":  # noqa: PLR1714 - the type checker follows only this form
-            if end == "cap":
-                position.machine.cap()
-            position.strikes = position.strikes + 1 if position.loops.add(step.text) else 0
-            if position.strikes >= _STRIKES and thinking:
-                return [self._close_thought(turn, "loop")]
-            if position.strikes >= _STRIKES:
-                turn.finish = "loop"
-        elif end == "thought_end":
-            return [self._begin_answer(position, "closed")]
-        elif end == "cancelled":
-            turn.finish = "cancelled"
-        elif end == "failed":
-            turn.finish = "failed"
-            return [Notice(turn.failure)]
-        elif thinking:
-            return [self._close_thought(turn, end)]
-        else:
-            turn.finish = _FINISHES[end]
-        return []
+        yield Finished(turn.finish, turn.position.thought_end, turn.stats(lanes))
 
     def _last_turn(self) -> Turn:
         if self._turn is None:
@@ -495,11 +354,31 @@ class Session:
 
     @property
     def last_turn(self) -> Turn | None:
-        """The last turn as it stands; None where nothing was asked."""
+        """The last turn as it stands; None if nothing was asked."""
         return self._turn
 
     @property
-    def exchanges(self) -> list[Exchange]:
-        """The conversation: questions and their answers, the last turn's included where it has one."""
-        answer = "" if self._turn is None else self._turn.position.answer.rstrip()
-        return [*self.history, *([(self._turn.question, answer)] if self._turn and answer else [])]
+    def messages(self) -> list[Message]:
+        """The conversation: the last turn's question and answer included if it has one."""
+        if self._turn is None:
+            return list(self.history)
+        if answer := self._turn.position.answer.rstrip():
+            return [*self.history, *self._turn.messages, Message("assistant", answer)]
+        # A question without an answer is not asked again with the next one; what was said to the models stays said.
+        return [*self.history, *(message for message in self._turn.messages if message.role == "system")]
+
+    def contexts(self) -> dict[Model, tuple[int, int]]:
+        """Return the tokens each model's transcript takes, and the most it may take."""
+        return {model: (lane.context - lane.room, lane.context) for model, lane in self._lanes.items()}
+
+
+def _without_last_question(messages: list[Message]) -> list[Message]:
+    """Return a conversation without its last question and the answer to it."""
+    last = next((at for at in range(len(messages) - 1, -1, -1) if messages[at].role == "user"), None)
+    if last is None:
+        raise UsageError("nothing was asked yet")
+    return messages[:last]
+
+
+def _not_loaded(policy: Policy, model: Model) -> UsageError:
+    return UsageError(f"the policy {policy.name!r} needs the {model} model, which is not loaded")

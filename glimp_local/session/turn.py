@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
 
-from glimp_local.engines.llama.lane import Fed, Lane
+import msgspec
+
+from glimp_local.engines.protocol import Fed, Lane, Piece
 from glimp_local.events import FinishReason, Part, Stats, Step, StepEnd, StepStarted, ThoughtEnd
-from glimp_local.routing import Decision, Glimpse, Model
+from glimp_local.messages import Message
+from glimp_local.routing import MODELS, Decision, Glimpse, Model
 from glimp_local.session.steps import LoopDetector, StepMachine
+from glimp_local.session.transcript import Marks
 
 
 @dataclass
@@ -20,8 +24,8 @@ class Position:
     part: Part
     machine: StepMachine
     loops: LoopDetector = field(default_factory=LoopDetector)
-    lengths: dict[Model, int] = field(default_factory=dict)
-    """Length of each lane's transcript."""
+    marks: Marks = field(default_factory=dict)
+    """Where each lane stands."""
     written: int = 0
     """Tokens of this part."""
     strikes: int = 0
@@ -35,7 +39,7 @@ class Position:
 
     def copy(self) -> Position:
         """Give a copy that stays as it is."""
-        return replace(self, machine=self.machine.copy(), loops=self.loops.copy(), lengths=dict(self.lengths))
+        return replace(self, machine=self.machine.copy(), loops=self.loops.copy(), marks=dict(self.marks))
 
 
 @dataclass
@@ -45,23 +49,20 @@ class Draft:
     started: StepStarted
     began: float
     fed: Fed
-    tokens: list[int] = field(default_factory=list)
+    tokens: int = 0
+    ids: list[int] = field(default_factory=list)
+    """The tokens, as far as the model tells: what a model of its vocabulary is handed."""
     raw: bytearray = field(default_factory=bytearray)
-    """The text of the tokens: what the other model is handed."""
-    half: int = 0
-    """Bytes at the end of `raw` that are only the beginning of a character."""
+    """The text of the tokens: what another model is handed."""
     text: str = ""
     """The text of the step: without the marker that closes the thought."""
     end: StepEnd = "cancelled"
 
-    def drop_half_a_character(self, writer: Lane) -> None:
-        """Take back the last tokens where they hold nothing but the beginning of a character: nobody can read it."""
-        piece = writer.engine.vocabulary.piece
-        while self.tokens and 0 < len(piece(self.tokens[-1])) <= self.half:
-            size = len(piece(self.tokens.pop()))
-            self.half -= size
-            del self.raw[len(self.raw) - size :]
-            writer.take_back()
+    def add(self, piece: Piece) -> None:
+        """Add what was written."""
+        self.tokens += piece.tokens
+        self.ids += piece.ids
+        self.raw += piece.raw
 
     def finish(self) -> Step:
         """Make it a record."""
@@ -75,7 +76,7 @@ class Draft:
             entropy_nats=start.entropy_nats,
             top1_probability=start.top1_probability,
             margin=start.margin,
-            tokens=len(self.tokens),
+            tokens=self.tokens,
             seconds=perf_counter() - self.began,
             catch_up_tokens=self.fed.tokens,
             catch_up_seconds=self.fed.seconds,
@@ -88,8 +89,11 @@ class Draft:
 class Turn:
     """One question."""
 
-    question: str
+    messages: Sequence[Message]
+    """What was asked: the question, last, and what was said with it."""
     position: Position
+    prompt_tokens: int = 0
+    """Of the first model's prompt."""
     began: float = 0.0
     """When the run began that is under way (a turn is run again by resume and redo)."""
     seconds: float = 0.0
@@ -103,7 +107,13 @@ class Turn:
     failure: str = ""
     """What llama.cpp said when it could not go on."""
     seconds_to_first_token: float | None = None
-    glimpse_seconds: float = 0.0
+    written: dict[Model, int] = field(default_factory=lambda: dict.fromkeys(MODELS, 0))
+    """Steps each model wrote, those included that a redo has voided."""
+
+    @property
+    def question(self) -> str:
+        """The text of the question."""
+        return self.messages[-1].content
 
     def begin_step(self, decision: Decision, seen: Glimpse | None, began: float, fed: Fed) -> Draft:
         """Begin the next step."""
@@ -119,13 +129,15 @@ class Turn:
         )
         return Draft(started, began, fed)
 
-    def stats(self, lanes: Iterable[Lane]) -> Stats:
+    def stats(self, lanes: Mapping[Model, Lane]) -> Stats:
         """Compute the figures of the run; what each is stands with the fields of `Stats`."""
         routed = [step for step in self.steps if step.part != "answer" and step.tokens]
         on_large = sum(step.model == "large" for step in routed)
         tokens = sum(step.tokens for step in self.steps)
         tokens_large = sum(step.tokens for step in self.steps if step.model == "large")
-        by_model = {lane.model: lane.stats() for lane in lanes}
+        by_model = {
+            model: msgspec.structs.replace(lane.stats(), steps=self.written[model]) for model, lane in lanes.items()
+        }
         return Stats(
             steps=len(routed),
             steps_large=on_large,
@@ -136,7 +148,7 @@ class Turn:
             switches=sum(a.model != b.model for a, b in pairwise(step for step in self.steps if step.tokens)),
             seconds=self.seconds,
             time_to_first_token_seconds=self.seconds_to_first_token,
-            glimpse_seconds=self.glimpse_seconds,
+            glimpse_seconds=sum(lane.glimpse_seconds for lane in lanes.values()),
             entropies_nats=tuple(step.entropy_nats for step in self.steps if step.entropy_nats is not None),
             small=by_model.get("small"),
             large=by_model.get("large"),

@@ -1,4 +1,4 @@
-"""Writing one step: the token loop, the cutting of its text, and the hand-over to the other model.
+"""Writing one step: a lane's pieces cut into the step's text, and handed over to the other model.
 
 Knows nothing of routing: it is told who writes. Whatever stops it (the end of the step, a cancel, a full context, a
 failure, a reader who walks away), the draft holds what was written.
@@ -6,105 +6,103 @@ failure, a reader who walks away), the draft holds what was written.
 
 from __future__ import annotations
 
-import codecs
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from time import perf_counter
 
-from glimp_local.engines.llama.lane import Lane
+from glimp_local.engines.protocol import Lane, Piece
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError
 from glimp_local.events import StepEnd, Text
-from glimp_local.pair import Pair
 from glimp_local.routing import Model
 from glimp_local.session.steps import Slice, StepMachine
+from glimp_local.session.transcript import Transcript
 from glimp_local.session.turn import Draft, Position, Turn
+from glimp_local.settings import RunSettings
 
 
 class StepWriter:
-    """Writes steps with a pair's models into both transcripts. `cancel` and `answer_now` stop it before a token."""
+    """Writes steps into a transcript. `answer_now` stops it before a token, as the lanes' own cancel does.
+
+    With `reads_along` a model reads what the other one writes at once, and not when its turn comes.
+    """
 
     def __init__(
-        self, pair: Pair, lanes: Mapping[Model, Lane], *, cancel: threading.Event, answer_now: threading.Event
+        self, transcript: Transcript, settings: RunSettings, answer_now: threading.Event, *, reads_along: bool
     ) -> None:
-        self._pair = pair
-        self._lanes = lanes
-        self._cancel = cancel
+        self._transcript = transcript
+        self._settings = settings
         self._answer_now = answer_now
+        self._reads_along = reads_along
 
-    def write(self, turn: Turn, lane: Lane, draft: Draft) -> Iterator[Text]:
-        """Write one step and tell its text. `draft` holds what was written, whenever it stops."""
-        position = turn.position
+    def write(self, turn: Turn, writer: Model, draft: Draft) -> Iterator[Text]:
+        """Write one step and yield its text. `draft` holds what was written, whenever it stops."""
+        position, lane, close = turn.position, self._transcript.lanes[writer], self._transcript.close
         limit, limit_end = self._limit(position, lane)
         machine = position.machine if self._splits(position) else StepMachine()
         splits = machine is position.machine
-        decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        carried, position.carry = decoder.decode(position.carry), b""
+        carried, position.carry = position.carry.decode("utf-8", "replace"), b""
         # Behind the thought a second marker is no part of the answer.
-        markers = self._pair.markers if position.part == "answer" else None
-        unwanted = markers and markers.close.encode()
+        unwanted = close if position.part == "answer" else None
+        # What may become the closing marker is written to its end, beyond the limit.
+        most = max(limit, 1) + len(close or b"")
         ending: StepEnd | None = None
-        for piece in self._generate(turn, lane, draft):
-            inside, boundary = b"" if piece == unwanted else piece, None
-            if splits and inside:
-                inside, boundary, position.carry = _split(machine.feed(piece))
-            text, carried = carried + decoder.decode(inside, final=boundary == "thought_end"), ""
-            ending = boundary or ending or (limit_end if len(draft.tokens) >= limit else None)
-            draft.half = len(decoder.getstate()[0])
-            # Neither a character nor what may become the closing marker is cut in two.
-            over = ending is not None and not (draft.half or machine.holds)
-            if ending is not None and over:
-                draft.end = ending
-            if event := self._tell(position, draft, text):
-                yield event
-            if over:
-                return
+        with closing(self._pieces(turn, writer, draft, (most, limit_end))) as pieces:
+            for piece in pieces:
+                inside, boundary = b"" if piece.raw == unwanted else piece.raw, None
+                if splits and inside:
+                    inside, boundary, position.carry = _split(machine.feed(inside))
+                text, carried = carried + inside.decode("utf-8", "replace"), ""
+                ending = boundary or ending or (limit_end if draft.tokens >= limit else None)
+                over = ending is not None and not machine.holds
+                if ending is not None and over:
+                    draft.end = ending
+                if event := self._tell(position, draft, text):
+                    yield event
+                if over:
+                    return
         if draft.end != "cancelled":
-            text = carried + decoder.decode(machine.flush())
+            text = carried + machine.flush().decode("utf-8", "replace")
             if event := self._tell(position, draft, text):
                 yield event
 
-    def _generate(self, turn: Turn, lane: Lane, draft: Draft) -> Iterator[bytes]:
-        """Sample tokens into `draft` and yield the text of each: the token loop. `draft.end` says why it stops."""
-        engine, thinking = lane.engine, turn.position.part == "thought"
-        reader = self._reader(lane)
-        ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
+    def _pieces(
+        self, turn: Turn, writer: Model, draft: Draft, limit: tuple[int, StepEnd]
+    ) -> Generator[Piece, None, None]:
+        """Let the lane write into `draft`, and the others read along; `draft.end` says why it stops by itself."""
+        lane, thinking = self._transcript.lanes[writer], turn.position.part == "thought"
+        followers = self._transcript.others(writer) if self._reads_along else ()
+        before = lane.fed
+        writing = lane.write(limit[0])
         try:
-            draft.fed += lane.begin_step()
-            while not (self._cancel.is_set() or (thinking and self._answer_now.is_set())):
-                if draft.tokens:
-                    lane.advance()
-                decoded = perf_counter()
-                token = engine.sample()
-                sampled = perf_counter()
-                lane.sample_seconds += sampled - decoded
-                if token in ends:
-                    draft.end = "end_of_generation"
+            while not (thinking and self._answer_now.is_set()):
+                try:
+                    piece = next(writing)
+                except StopIteration as stop:
+                    draft.end = "end_of_generation" if stop.value == "end" else limit[1]
                     return
-                lane.write(token)
-                draft.tokens.append(token)
+                if not draft.tokens:
+                    draft.fed += lane.fed - before
+                draft.add(piece)
                 if turn.seconds_to_first_token is None:
-                    turn.seconds_to_first_token = sampled - turn.began
-                if reader is not None and not (lane.drafts and lane.drafts.by_model):
-                    reader.read_along(draft.tokens if self._pair.shares_vocabulary else ())
-                piece = piece_of(token)
-                draft.raw += piece
+                    turn.seconds_to_first_token = perf_counter() - turn.began
+                for follower in followers:
+                    follower.follow(self._transcript.shared(draft.ids))
                 yield piece
-            draft.end = "cancelled" if self._cancel.is_set() else "user"
+            draft.end = "user"
         except CancelledError:
             draft.end = "cancelled"
         except ContextFullError:
             draft.end = "context_full"
         except DecodeError as error:
             draft.end, turn.failure = "failed", str(error)
-
-    def _reader(self, writer: Lane) -> Lane | None:
-        """Give the lane that reads along while another one writes; None where it is to wait for its turn."""
-        if not self._pair.reads_along:
-            return None
-        return next((lane for lane in self._lanes.values() if lane is not writer and lane.engine.keeps_past), None)
+        finally:
+            writing.close()
+            if not draft.tokens:
+                draft.fed += lane.fed - before
 
     def _tell(self, position: Position, draft: Draft, text: str) -> Text | None:
-        """Take note of new text; give the event that tells it, if there is anything to tell."""
+        """Record new text; return the event that tells it, if there is anything to tell."""
         if position.part != "thought":
             text = text if position.answer else text.lstrip()
             position.answer += text
@@ -113,44 +111,32 @@ class StepWriter:
         draft.text += text
         return Text(draft.started.index, position.part, text)
 
-    def hand_over(self, writer: Lane, draft: Draft) -> None:
-        """Put what was written into the other model's transcript: token ids where it knows them, else text."""
-        draft.drop_half_a_character(writer)
-        if self._pair.closed:
-            return
-        for lane in self._lanes.values():
-            if lane is not writer:
-                # Of two vocabularies that count as one, the larger may have padding on top.
-                known = max(draft.tokens, default=0) < lane.engine.vocabulary.size
-                shared = self._pair.shares_vocabulary and known
-                lane.ids.extend(draft.tokens if shared else lane.prompts.handed_over(bytes(draft.raw)))
-
     def thought_room(self) -> int:
         """Count the tokens left for the thought when the answer's room is set aside."""
-        lanes, wanted = self._lanes.values(), self._pair.config.max_answer
-        return min(lane.room - min(wanted, lane.engine.context // 4) for lane in lanes)
+        wanted = self._settings.max_answer
+        return min(lane.room - min(wanted, lane.context // 4) for lane in self._transcript.lanes.values())
 
     def _limit(self, position: Position, lane: Lane) -> tuple[int, StepEnd]:
-        """Give the most tokens the step may have, and what its end is then."""
-        config = self._pair.config
+        """Return the most tokens the step may have, and what its end is then."""
+        settings = self._settings
         if position.part == "thought":
-            budget, room = config.max_thought, self.thought_room()
+            budget, room = settings.max_thought, self.thought_room()
         else:
-            budget, room = config.max_answer, lane.room
+            budget, room = settings.max_answer, lane.room
         limits: list[tuple[int, StepEnd]] = [(budget - position.written, "budget"), (room, "context_full")]
         if self._splits(position):
-            limits.append((config.max_step, "cap"))
+            limits.append((settings.max_step, "cap"))
         return min(limits)
 
     def _splits(self, position: Position) -> bool:
         """Is this part written step by step? The answer is one step, unless it is routed."""
-        return position.part != "answer" or self._pair.config.answer_by == "route"
+        return position.part != "answer" or self._settings.answer_by == "route"
 
 
 def _split(slices: list[Slice]) -> tuple[bytes, StepEnd | None, bytes]:
-    """Give a token's text in this step, the boundary in it, and the text it has behind the end of the thought.
+    """Return a piece's text in this step, the boundary in it, and the text it has behind the end of the thought.
 
-    A decision can only be taken between two tokens: what a token has behind a blank line still belongs to the step.
+    A decision can only be taken between two pieces: what one has behind a blank line still belongs to the step.
     """
     texts = [part.text for part in slices]
     for i, part in enumerate(slices):

@@ -37,7 +37,8 @@ def _policies(session: Session) -> Iterator[tuple[Policy, str]]:
     """Give the policies that can be switched to."""
     pair = session.pair
     yield Threshold(pair.config.threshold), f"The large model above {pair.config.threshold} nats"
-    seen = pair.history.read() if pair.history else []
+    history = pair.entropies()
+    seen = history.read() if history else []
     share = Share(pair.config.share, threshold_nats=pair.config.threshold, history=seen)
     yield share, f"The large model for {units.share(pair.config.share)} of the steps"
     for model in MODELS:

@@ -17,13 +17,16 @@ from typing import Any
 import psutil
 
 from glimp_local import crash_notes
+from glimp_local.engines.protocol import KeepsState
 from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
-from glimp_local.pair import Pair, load_pair
+from glimp_local.load import load_pair
+from glimp_local.messages import Message
+from glimp_local.pair import Pair
 from glimp_local.records import caches
 from glimp_local.records.conversations import SavedTurn, SessionLog
 from glimp_local.routing import MODELS, Model
-from glimp_local.session.session import Exchange, Session
+from glimp_local.session.session import Session
 
 _CLOSING_SECONDS = 0.1
 """So often what is told while the chat is left is looked at."""
@@ -99,7 +102,7 @@ class Driver:
         self._cancel = threading.Event()
         self._pair: Pair | None = None
         # What a pair takes over when it is loaded.
-        self._history: list[Exchange] = log.going_on.exchanges if log.going_on else []
+        self._history: list[Message] = log.going_on.messages if log.going_on else []
         self._last: SavedTurn | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self._computed = False  # is there more in the caches than on the disk?
         self.session: Session | None = None
@@ -227,7 +230,7 @@ class Driver:
             **pair,
         )
         self._take_up_caches(self._pair)
-        session = Session(self._pair, seed=seed, history=self._history)
+        session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
         if (last := self._last) is not None:
             session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
         self.session = session
@@ -246,7 +249,8 @@ class Driver:
         if header is not None:
             self._log.head(header)
         self._history, self._last = [], None
-        self.session = Session(self._pair, policy=self.session.policy if self.session else None)
+        policy = self.session.policy if self.session else None
+        self.session = Session(self._pair, policy=policy, cancel=self._cancel)
         self._tell(Loaded(self._pair, anew=True))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
@@ -255,18 +259,18 @@ class Driver:
         self._computed = True
         for event in start(self.session):
             self._tell(event)
-            if isinstance(event, Finished) and self._pair.history is not None:
-                self._pair.history.add(event.stats.entropies_nats)
+            if isinstance(event, Finished) and (history := self._pair.entropies()) is not None:
+                history.add(event.stats.entropies_nats)
 
     def _keep_caches(self) -> None:
         """Write the caches of the conversation to the disk, where that is wanted and there is something new in them."""
         computed, self._computed = self._computed, False
         if self._pair is None or not (computed and self._pair.config.keep_caches_gb and self._log.is_written):
             return
-        engines = self._pair.engines
-        self._tell(MovingCaches(sum(engine.state_bytes for engine in engines.values()), to_disk=True))
+        keepers = _keepers(self._pair)
+        self._tell(MovingCaches(sum(keeper.state_bytes for keeper in keepers.values()), to_disk=True))
         try:
-            caches.keep(self._log.path, engines, limit_bytes=self._pair.config.keep_caches_gb * 1e9)
+            caches.keep(self._log.path, keepers, limit_bytes=self._pair.config.keep_caches_gb * 1e9)
         except CacheError as error:
             self._tell(CachesLost(error))
 
@@ -276,11 +280,16 @@ class Driver:
             return
         self._tell(MovingCaches(size, to_disk=False))
         tokens: dict[Model, int] = {}
-        for model, engine in pair.engines.items():
+        for model, keeper in _keepers(pair).items():
             try:
-                if found := caches.take_up(self._log.path, model, engine):
+                if found := caches.take_up(self._log.path, model, keeper):
                     tokens[model] = found
             except CacheError as error:
                 self._tell(CachesLost(error))
         if tokens:
             self._tell(TakenUp(tokens))
+
+
+def _keepers(pair: Pair) -> dict[Model, KeepsState]:
+    """Return the models whose caches can be kept."""
+    return {model: backend for model, backend in pair.backends.items() if isinstance(backend, KeepsState)}

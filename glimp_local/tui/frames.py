@@ -28,7 +28,7 @@ class Frames:
 
     def make_room(self, pair: Pair) -> None:
         """Leave a pair the cores it needs."""
-        threads = max(0 if engine.gpus else engine.threads for engine in pair.engines.values())
+        threads = max(backend.cpu_threads for backend in pair.backends.values())
         self._drawing = _DRAWING_CROWDED if threads >= (psutil.cpu_count() or 1) else _DRAWING
 
     def wait_seconds(self, *, behind: bool) -> float:

@@ -108,9 +108,7 @@ class SidePanel(Vertical):
                 if model is not None and model.is_drafted
             ]
             lines.append(f"all of it {units.duration(stats.seconds)}")
-        lines += [
-            f"context {model} {len(engine.ids):,}/{engine.context:,}" for model, engine in session.pair.engines.items()
-        ]
+        lines += [f"context {model} {used:,}/{context:,}" for model, (used, context) in session.contexts().items()]
         lines.append(f"memory {units.memory_size(memory_bytes)}")
         self._figures.update(Content("\n".join(lines)), layout=len(lines) != self._lines)
         self._lines = len(lines)

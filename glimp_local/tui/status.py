@@ -28,13 +28,13 @@ def loaded(pair: Pair) -> str:
 
 
 def _loaded(pair: Pair) -> str:
-    engines = [(LETTERS[model], pair.engines[model]) for model in MODELS if model in pair.engines]
-    devices = {engine.device for _, engine in engines}
+    backends = [(LETTERS[model], pair.backends[model]) for model in MODELS if model in pair.backends]
+    devices = {backend.where for _, backend in backends}
     if len(devices) == 1:
         return " · ".join(
-            [pair.name, devices.pop(), ", ".join(f"{letter} {engine.name}" for letter, engine in engines)]
+            [pair.name, devices.pop(), ", ".join(f"{letter} {backend.name}" for letter, backend in backends)]
         )
-    return " · ".join([pair.name, *(f"{letter} {engine.device}, {engine.name}" for letter, engine in engines)])
+    return " · ".join([pair.name, *(f"{letter} {backend.where}, {backend.name}" for letter, backend in backends)])
 
 
 def finished(stats: Stats) -> str:

@@ -13,14 +13,18 @@ from glimp_local.bench.runs import Look
 from glimp_local.bench.specreason import Judge, SmallFirst, SpecReason, digit_tokens, score
 from glimp_local.errors import ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Rewound, Solution, StepStarted, fold
-from glimp_local.pair import Pair, load_pair
+from glimp_local.load import load_pair
+from glimp_local.pair import Pair
 from glimp_local.routing import MODELS
 from tests.support.sessions import (
     GREEDY,
     QUESTION,
     Open,
     assert_caches_equal_fresh_runs,
+    engine_in,
     held_by_a_fresh_engine,
+    lane_of,
+    look,
     writers,
 )
 from tests.support.tiny_models import LARGE, write_story
@@ -37,7 +41,7 @@ def judged(tiny: Path, tmp_path: Path) -> Judged:
         large = write_story(tmp_path / f"judge{digit}.gguf", {**LARGE, " ": {digit: 12.0}}, seed=1)
         pair = load_pair(small=tiny / "small.gguf", large=large, sampling=GREEDY)
         session = Session(pair, seed=1, policy=SmallFirst())
-        judge = Judge(pair.engines["large"].vocabulary)
+        judge = Judge(engine_in(pair, "large").vocabulary)
         return session, list(SpecReason(session, judge).ask(QUESTION))
 
     return solve
@@ -74,7 +78,7 @@ def test_seven_is_enough_and_six_is_not(judged: Judged) -> None:
 
 
 def test_the_score_is_the_likeliest_digit_and_leaves_other_tokens_out(open_pair: Open) -> None:
-    tiny = open_pair().engines["large"].vocabulary
+    tiny = engine_in(open_pair(), "large").vocabulary
     digits = digit_tokens(tiny)
     assert {tiny.piece(int(token)) for _, token in digits} == {str(digit).encode() for digit in range(10)}
     logits = np.full(tiny.size, 5.0, dtype=np.float32)
@@ -109,8 +113,8 @@ def test_a_look_shows_what_a_fresh_engine_computes_and_changes_nothing(open_pair
         events.append(event)
         if isinstance(event, StepStarted):
             for model, aside in product(MODELS, ("", " So?")):
-                lane = session._lanes[model]
-                seen = session.look(model, aside)
+                lane = lane_of(session, model)
+                seen = look(session, model, aside)
                 ids = [*lane.ids, *lane.prompts.handed_over(aside.encode())]
                 assert np.allclose(seen, held_by_a_fresh_engine(lane.engine, ids), atol=0.1)
     looked_at = fold(events)
@@ -124,14 +128,14 @@ def test_an_aside_that_has_no_room_leaves_the_session_as_it_was(open_pair: Open)
     session = Session(pair, seed=1)
     fold(session.ask(QUESTION))
     with pytest.raises(ContextFullError):
-        session.look("large", "x" * 300)
+        look(session, "large", "x" * 300)
     assert_caches_equal_fresh_runs(session)
 
 
 def test_a_look_needs_the_model_to_be_loaded(open_pair: Open) -> None:
     session = Session(open_pair(policy="small"), seed=1)
     with pytest.raises(UsageError, match="large model is not loaded"):
-        session.look("large")
+        look(session, "large")
 
 
 def solved_and_watched(pair: Pair) -> tuple[Solution, list[Look]]:
@@ -150,7 +154,7 @@ def test_models_of_two_vocabularies_are_compared_by_their_text(open_pair: Open) 
     pair = open_pair(large="other-vocabulary")
     _, looks = solved_and_watched(pair)
     # The same first word is another token there.
-    first = [pair.engines[model].vocabulary.tokenize("First") for model in MODELS]
+    first = [engine_in(pair, model).vocabulary.tokenize("First") for model in MODELS]
     assert first[0] != first[1]
     assert looks[0].agrees
     assert not all(look.agrees for look in looks)

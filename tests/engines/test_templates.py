@@ -26,7 +26,7 @@ from glimp_local.tui.dialogs import PairScreen
 from tests.support import rendering
 from tests.support.chatting import chatting, played
 from tests.support.commands import GLIMP, QUESTION, Glimp
-from tests.support.sessions import Open, run
+from tests.support.sessions import Open, engine_in, exchanges_of, run
 from tests.support.tiny_models import CHATML, THINKING, write_story
 
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
@@ -382,11 +382,11 @@ def test_a_template_that_hangs_on_the_second_question_costs_that_question_alone(
     pair = open_pair(chat_template=str(template))
     session = Session(pair, seed=1)
     events = list(session.ask(QUESTION))
-    before, held = session.exchanges, list(pair.engines["small"].ids)
+    before, held = exchanges_of(session), list(engine_in(pair, "small").ids)
     threading.Timer(0.3, pair.cancel.set).start()
     with pytest.raises(CancelledError):
         session.ask("And then?")
-    assert (session.exchanges, pair.engines["small"].ids) == (before, held)
+    assert (exchanges_of(session), engine_in(pair, "small").ids) == (before, held)
     pair.cancel.clear()
     assert isinstance(events[-1], Finished)
     assert list(session.redo(0))[-1].finish_reason == "done"  # type: ignore[union-attr]  # a run ends with Finished

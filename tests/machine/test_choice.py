@@ -206,7 +206,7 @@ limit = psutil.Process().memory_info().vms + int(sys.argv[2]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     with load_pair(large=sys.argv[1], **settings) as pair:
-        print(pair.engines["large"].context)
+        print(engine_in(pair, "large").context)
         print(*pair.notices)
 except MemoryShortError as error:
     print(error, error.hint, sep="\\n")

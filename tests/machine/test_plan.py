@@ -17,7 +17,7 @@ from glimp_local.machine.survey import Gpu, Machine, survey
 from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.models.known import known_header
-from glimp_local.pair import override
+from glimp_local.load import override
 from glimp_local.paths import packaged_file
 from glimp_local.routing import MODELS, Model
 from glimp_local.settings import EngineOptions, PairConfig, load_catalogue

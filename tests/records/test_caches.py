@@ -23,7 +23,7 @@ from glimp_local.records import caches
 from glimp_local.records import conversations as saved
 from tests.engines.llama.test_engine import IDS
 from tests.support.chatting import EXAMPLE, chatting, played
-from tests.support.sessions import Open, assert_caches_equal_fresh_runs
+from tests.support.sessions import Open, assert_caches_equal_fresh_runs, exchanges_of, lane_of, lanes_of
 
 GB = 1e9
 
@@ -57,8 +57,8 @@ def taken_up(pair: Pair, found: saved.SavedSession) -> Session:
 def fed(pair: Pair, session: Session, question: str) -> dict[str, int]:
     """Give how many tokens each model is fed for its part of the next turn's prompt."""
     before = {model: engine.fed for model, engine in pair.engines.items()}
-    session._begin_turn(session.exchanges, question)
-    for lane in session._lanes.values():
+    session._begin_turn(exchanges_of(session), question)
+    for lane in lanes_of(session):
         lane.catch_up()
     return {model: engine.fed - before[model] for model, engine in pair.engines.items()}
 
@@ -72,7 +72,7 @@ def test_a_long_conversation_goes_on_with_as_few_tokens_as_if_it_had_never_been_
         converse(session, *[EXAMPLE] * 5)
         found = keep(pair)
         never_left = fed(pair, session, EXAMPLE)
-        total = len(session._lanes["small"].ids)
+        total = len(lane_of(session, "small").ids)
     with load_pair("builtin", sampling={"temperature": 0}) as pair:
         session = taken_up(pair, found)
         assert fed(pair, session, EXAMPLE) == never_left
@@ -91,7 +91,7 @@ def test_models_that_cannot_go_back_go_on_from_the_disk_too(open_pair: Open, nam
     never_left = fed(pair, session, "And now?")
     again = open_pair(name, name, **settings)
     session = taken_up(again, found)
-    snapshots = {model: [length for length, _ in engine._snapshots] for model, engine in again.engines.items()}
+    snapshots = {model: [length for length, _ in engine._cache.snapshots] for model, engine in again.engines.items()}
     now = fed(again, session, "And now?")
     for model, lane in session._lanes.items():
         # Of a sliding window the disk has only what the end needs: it may have to go back to the snapshot.

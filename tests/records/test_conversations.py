@@ -19,7 +19,7 @@ from glimp_local.pair import Pair
 from glimp_local.records import conversations as saved
 from glimp_local.records.lines import decode
 from tests.support.damaged import converse, turn_lines
-from tests.support.sessions import Open, assert_caches_equal_fresh_runs
+from tests.support.sessions import Open, assert_caches_equal_fresh_runs, exchanges_of, lane_of
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
 
@@ -209,7 +209,7 @@ def test_what_a_killed_process_has_written_is_all_there(open_pair: Open, thinkin
             for _ in session.resume():
                 pass
         # The tiny vocabularies cut a text another way than it was written, so the rest may be another one.
-        ((_, answer),) = session.exchanges
+        ((_, answer),) = exchanges_of(session)
         assert answer.startswith(turn.answer)
         assert answer.count("boxed") == 1
 
@@ -275,7 +275,7 @@ def test_a_turn_taken_up_is_read_by_both_models_as_if_they_had_just_written_it(p
     session = Session(pair, seed=1)
     for _ in session.ask("first"):
         pass
-    lane, again = session._lanes["large"], restored(pair, found)._lanes["large"]
+    lane, again = lane_of(session, "large"), restored(pair, found)._lanes["large"]
     text = [b"".join(map(lane.engine.vocabulary.piece, ids)) for ids in (lane.ids, again.ids)]
     assert text[0] == text[1]
 
@@ -297,4 +297,4 @@ def test_a_turn_taken_up_can_be_written_anew_from_any_step(pair: Pair) -> None:
     events = list(session.redo(1))
     begun = next(event for event in events if isinstance(event, StepStarted))
     assert (begun.index, begun.model, begun.reason) == (1, "large", "redo")
-    assert session.exchanges == [("first", "Answer \\boxed{3}")]
+    assert exchanges_of(session) == [("first", "Answer \\boxed{3}")]

@@ -22,6 +22,7 @@ from glimp_local.events import (
     Text,
     fold,
 )
+from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.routing import Model, Threshold
 from tests.support.sessions import (
@@ -30,7 +31,11 @@ from tests.support.sessions import (
     Open,
     assert_caches_equal_fresh_runs,
     count_batches,
+    engine_in,
     held_by_a_fresh_engine,
+    lane_of,
+    lanes_of,
+    prompt_of,
     run,
     writers,
 )
@@ -58,7 +63,7 @@ def test_one_model_alone_is_loaded_alone_and_writes_the_answer_too(open_pair: Op
     alone: Model
     for alone in ("small", "large"):
         pair = open_pair(policy=alone)
-        assert list(pair.engines) == [alone]
+        assert list(pair.backends) == [alone]
         solution = run(pair)
         assert {step.model for step in solution.steps} == {alone}
         assert solution.steps[-1].part == "answer"
@@ -82,8 +87,8 @@ def test_the_first_glimpse_falls_on_the_first_word_of_thought(open_pair: Open) -
     pair = open_pair()
     session = Session(pair, seed=1)
     started = next(event for event in session.ask(QUESTION) if isinstance(event, StepStarted))
-    small = pair.engines["small"]
-    prompt = pair.prompts["small"].prompt([{"role": "user", "content": QUESTION}])
+    small = engine_in(pair, "small")
+    prompt = prompt_of(pair, "small")
     assert small.vocabulary.text(prompt).endswith(b"<think>\n")
     expected = glimpse(held_by_a_fresh_engine(small, prompt))
     assert started.entropy_nats == pytest.approx(expected.entropy_nats, abs=1e-6)
@@ -93,11 +98,11 @@ def test_every_glimpse_is_what_the_small_model_would_see_afresh(open_pair: Open)
     pair = open_pair()
     session = Session(pair, seed=1)
     steps = fold(session.ask(QUESTION)).steps
-    lane = session._lanes["small"]
+    lane = lane_of(session, "small")
     assert session._turn is not None
     for step, mark in zip(steps, session._turn.marks, strict=True):
         if step.entropy_nats is not None:
-            expected = glimpse(held_by_a_fresh_engine(lane.engine, lane.ids[: mark.lengths["small"]]))
+            expected = glimpse(held_by_a_fresh_engine(lane.engine, lane.ids[: mark.marks["small"]]))
             assert step.entropy_nats == pytest.approx(expected.entropy_nats, abs=1e-5)
             assert step.top1_probability == pytest.approx(expected.top1_probability, abs=1e-5)
             assert step.margin == pytest.approx(expected.margin, abs=1e-5)
@@ -119,11 +124,17 @@ def test_random_routing_is_repeatable_and_share_is_aimed_at(open_pair: Open) -> 
     assert {writers(run(pair, seed=seed).steps) for seed in range(8)} != {writers(run(pair, seed=4).steps)}
 
 
+def store(pair: Pair, entropies_nats: list[float]) -> None:
+    """Let a pair have shown these entropies before."""
+    history = pair.entropies()
+    assert history is not None
+    history.add(entropies_nats)
+
+
 def test_the_extreme_shares_are_reached_once_there_is_a_history(open_pair: Open) -> None:
     for share, expected in ((0.0, "SSSS"), (1.0, "LLLL")):
         pair = open_pair(policy="share", share=share)
-        assert pair.history is not None
-        pair.history.add([0.0, 0.5, 1.4] * 10)
+        store(pair, [0.0, 0.5, 1.4] * 10)
         assert writers(step for step in run(pair).steps if step.part == "thought")[:3] == expected[:3]
 
 
@@ -138,8 +149,7 @@ def test_a_policy_that_wants_a_model_not_loaded_is_refused(open_pair: Open) -> N
 
 def test_the_share_policy_starts_from_the_pair_s_history(open_pair: Open) -> None:
     pair = open_pair(policy="share", share=0.25)
-    assert pair.history is not None
-    pair.history.add([0.0] * 30 + [1.2] * 10)
+    store(pair, [0.0] * 30 + [1.2] * 10)
     assert run(pair).steps[0].threshold_nats == 0.0
     assert writers(run(pair).steps)[2] == "L"
 
@@ -197,7 +207,7 @@ def test_both_caches_equal_a_fresh_run(open_pair: Open) -> None:
     session = Session(open_pair(), seed=1)
     fold(session.ask(QUESTION))
     assert_caches_equal_fresh_runs(session)
-    assert session._lanes["small"].ids == session._lanes["large"].ids
+    assert lane_of(session, "small").ids == lane_of(session, "large").ids
 
 
 def test_models_of_other_vocabularies_hand_over_text_with_a_warning(open_pair: Open) -> None:
@@ -206,7 +216,7 @@ def test_models_of_other_vocabularies_hand_over_text_with_a_warning(open_pair: O
     solution = fold(session.ask(QUESTION))
     assert "not of one vocabulary" in solution.notices[0]
     assert writers(solution.steps)[:3] == "SSL"
-    small, large = (session._lanes[model] for model in ("small", "large"))
+    small, large = (lane_of(session, model) for model in ("small", "large"))
     assert small.ids != large.ids
     texts = [lane.engine.vocabulary.text(lane.ids) for lane in (small, large)]
     assert texts[0] == texts[1]
@@ -226,14 +236,9 @@ def test_a_second_question_uses_what_the_caches_hold(open_pair: Open) -> None:
     second = fold(session.ask("And then?"))
     assert first.small is not None
     assert second.stats.small is not None
-    messages = session.pair.prompts["small"].prompt(
-        [
-            {"role": "user", "content": QUESTION},
-            {"role": "assistant", "content": "Answer \\boxed{3}"},
-            {"role": "user", "content": "And then?"},
-        ]
-    )
-    text = session.pair.engines["small"].vocabulary.text(messages).decode()
+    asked = (Message("user", QUESTION), Message("assistant", "Answer \\boxed{3}"), Message("user", "And then?"))
+    messages = prompt_of(session.pair, "small", *asked)
+    text = engine_in(session.pair, "small").vocabulary.text(messages).decode()
     assert "First one" not in text
     assert "Answer \\boxed{3}" in text
     # What is fed begins where the thought of the first turn stood: question, answer and template are new.
@@ -247,7 +252,7 @@ def test_a_conversation_on_any_architecture_equals_fresh_runs(open_pair: Open, n
     session = Session(pair, seed=5)
     for question in ("One?", "Two?", "And three?"):
         fold(session.ask(question))
-    for lane in session._lanes.values():
+    for lane in lanes_of(session):
         lane.catch_up()
         fresh = held_by_a_fresh_engine(lane.engine, lane.ids)
         assert np.allclose(lane.engine.logits(), fresh, atol=0.03)
@@ -320,7 +325,7 @@ def test_a_full_context_ends_the_answer_and_loses_nothing(open_pair: Open) -> No
     assert solution.finish_reason == "context_full"
     assert solution.answer.startswith("Never ends here ends here")
     # 96 tokens are in the context; the one sampled behind them is written, too.
-    assert len(session._lanes["small"].ids) in {96, 97}
+    assert len(lane_of(session, "small").ids) in {96, 97}
 
 
 def test_a_circle_goes_to_the_large_model_first(open_pair: Open) -> None:
@@ -357,7 +362,7 @@ def test_a_question_that_fills_the_context_is_refused_before_anything_is_compute
     ) as caught:
         fold(Session(pair, seed=1).ask("word " * 600))
     assert "shorten the question" in str(caught.value.hint)
-    assert pair.engines["small"].ids == []
+    assert engine_in(pair, "small").ids == []
     with pytest.raises(PromptTooLongError) as caught:
         Session(open_pair(context=80), seed=1).ask("word " * 100)
     assert "--ctx, up to 512" in str(caught.value.hint)

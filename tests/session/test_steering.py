@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from glimp_local import Session, load_pair
 from glimp_local.engines.llama.engine import Engine
-from glimp_local.engines.llama.lane import Lane
+from glimp_local.engines.llama.sampler import Sampler
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import (
     AnyEvent,
@@ -26,7 +26,16 @@ from glimp_local.events import (
     fold,
 )
 from glimp_local.pair import Pair
-from tests.support.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, run, writers
+from tests.support.sessions import (
+    GREEDY,
+    QUESTION,
+    Open,
+    assert_caches_equal_fresh_runs,
+    lane_of,
+    lanes_of,
+    run,
+    writers,
+)
 from tests.support.tiny_models import LARGE, write_story
 
 
@@ -39,7 +48,7 @@ def test_a_cancel_stops_before_the_next_token_and_keeps_the_text(open_pair: Open
         texts += isinstance(event, Text)
         if texts == 5 and isinstance(event, Text):
             threading.Thread(target=session.cancel).start()
-            while not session._cancel.is_set():
+            while not session._steering.cancel.is_set():
                 pass
     solution = fold(events)
     assert solution.finish_reason == "cancelled"
@@ -49,9 +58,9 @@ def test_a_cancel_stops_before_the_next_token_and_keeps_the_text(open_pair: Open
 
 
 def test_a_cancel_that_came_while_loading_counts_for_the_first_question_only(open_pair: Open) -> None:
-    pair = open_pair()
-    pair.cancel.set()
-    session = Session(pair, seed=1)
+    cancel = threading.Event()
+    cancel.set()
+    session = Session(open_pair(), seed=1, cancel=cancel)
     assert fold(session.ask(QUESTION)).finish_reason == "cancelled"
     assert fold(session.ask(QUESTION)).finish_reason == "done"
     session.cancel()  # nothing is running: nothing is to be stopped
@@ -240,18 +249,19 @@ def test_a_cancel_in_mid_character_leaves_no_half_of_it(
     in_bytes: Callable[..., Pair], tiny: Path, other: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = Session(in_bytes("a😀b", other and tiny / other, threshold=50), seed=1)
-    write, written = Lane.write, iter(range(100))
+    sample, sampled = Engine.sample, iter(range(100))
 
-    def write_and_cancel(lane: Lane, token: int) -> None:
-        write(lane, token)
-        if next(written) == 2:
+    def sample_and_cancel(engine: Engine, sampler: Sampler) -> int:
+        token = sample(engine, sampler)
+        if next(sampled) == 2:
             session.cancel()
+        return token
 
-    monkeypatch.setattr(Lane, "write", write_and_cancel)
+    monkeypatch.setattr(Engine, "sample", sample_and_cancel)
     events = list(session.ask(QUESTION))
     monkeypatch.undo()
     assert fold(events).thought == "a"
-    texts = [lane.engine.vocabulary.text(lane.ids) for lane in session._lanes.values()]
+    texts = [lane.engine.vocabulary.text(lane.ids) for lane in lanes_of(session)]
     assert texts[0].endswith(b"a")
     assert texts[0] == texts[1]
     assert_caches_equal_fresh_runs(session)
@@ -296,13 +306,13 @@ def test_whatever_is_done_to_a_turn_both_transcripts_and_the_text_agree(
                 list(events)
                 events = session.resume()
         list(events)
-        turn, lanes = session._turn, session._lanes
+        turn, small_lane = session._turn, lane_of(session, "small")
         assert turn is not None
-        assert lanes["small"].ids == lanes["large"].ids
+        assert small_lane.ids == lane_of(session, "large").ids
         assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
         # Step by step: where a token was taken back, the next step's bytes may happen to complete a broken character.
-        ids, text = lanes["small"].ids, lanes["small"].engine.vocabulary.text
-        starts = [*(mark.lengths["small"] for mark in turn.marks), len(ids)]
+        ids, text = small_lane.ids, small_lane.engine.vocabulary.text
+        starts = [*(mark.marks["small"] for mark in turn.marks), len(ids)]
         raw = "".join(text(ids[start:end]).decode("utf-8", "replace") for start, end in pairwise(starts))
         told = "".join(step.text for step in turn.steps)
         # The markers are not told, nor the blanks around them: all else is, to the letter.

@@ -16,7 +16,7 @@ from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
 from glimp_local.machine.choice import Offer
 from glimp_local.records.conversations import SessionLog
-from glimp_local.routing import Threshold
+from glimp_local.routing import MODELS, Threshold
 from glimp_local.settings import load_catalogue
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver, Loaded, Told
@@ -35,23 +35,21 @@ class Replay(Driver):
     told: tuple[Told, ...] = ()
 
     def start(self) -> None:
-        engines = {
-            "small": SimpleNamespace(
-                name="glimp built-in small", device="CPU, 1 thread", threads=1, gpus=(), ids=range(309), context=2048
-            ),
-            "large": SimpleNamespace(
-                name="glimp built-in large", device="CPU, 1 thread", threads=1, gpus=(), ids=range(324), context=2048
-            ),
+        backends = {
+            model: SimpleNamespace(name=f"glimp built-in {model}", where="CPU, 1 thread", cpu_threads=1)
+            for model in MODELS
         }
         pair = SimpleNamespace(
             name="builtin",
-            engines=engines,
-            history=None,
+            backends=backends,
+            entropies=lambda: None,
             config=load_catalogue().pairs["builtin"],
             offer=Offer("qwen3-1.7b-8b", 6_862_209_504, 11_310_000_000),
             plan=SimpleNamespace(line=lambda: "both models on the CPU, context 2,048; 18 MiB of 14.3 GiB on the CPU"),
         )
-        self.session = SimpleNamespace(policy=Threshold(0.3), pair=pair)  # type: ignore[assignment]  # all that is read
+        self.session = SimpleNamespace(  # type: ignore[assignment]  # all that is read
+            policy=Threshold(0.3), pair=pair, contexts=lambda: {"small": (309, 2048), "large": (324, 2048)}
+        )
         for told in (Loaded(pair), *self.told):  # type: ignore[arg-type]  # the same
             self._tell(told)
 

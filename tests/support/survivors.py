@@ -20,6 +20,7 @@ from typing import Any
 from glimp_local import Session, load_pair
 from glimp_local.engines.llama import engine
 from glimp_local.errors import GlimpError
+from tests.support.sessions import engine_in
 
 SECONDS = 20
 """A sound model takes less than a tenth of one."""
@@ -49,7 +50,7 @@ def _ask(path: str) -> int:
     try:
         with load_pair(large=path, policy="large", **limits) as pair:
             list(Session(pair, seed=1).ask(QUESTION))
-            vocabulary = pair.engines["large"].vocabulary
+            vocabulary = engine_in(pair, "large").vocabulary
             for token in range(vocabulary.size):
                 vocabulary.piece(token)
     except GlimpError as error:

@@ -8,6 +8,7 @@ import pytest
 
 from glimp_local.records import conversations as saved
 from tests.support.chatting import DRAWN, EXAMPLE, PACE, chatting, played
+from tests.support.sessions import exchanges_of
 
 # Asking.
 
@@ -136,7 +137,7 @@ async def test_the_next_turn_knows_the_conversation(small: Path, large: Path) ->
         await chat.ask("first")
         await chat.ask("second")
         assert chat.app.session is not None
-        assert chat.app.session.exchanges == [("first", "Answer \\boxed{3}"), ("second", "Answer \\boxed{3}")]
+        assert exchanges_of(chat.app.session) == [("first", "Answer \\boxed{3}"), ("second", "Answer \\boxed{3}")]
 
 
 @played

@@ -12,6 +12,7 @@ from glimp_local.records import conversations as saved
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.panel import SidePanel
 from tests.support.chatting import chatting, played
+from tests.support.sessions import exchanges_of
 
 # The screens.
 
@@ -107,7 +108,7 @@ async def test_an_error_in_the_thread_is_shown_and_the_conversation_is_kept(smal
             assert chat.app.composer.revises == bool(keys)
             assert [turn.question for turn in chat.turns] == ["first"]
             assert chat.app.session is not None
-            assert chat.app.session.exchanges == [("first", "Answer \\boxed{3}")]
+            assert exchanges_of(chat.app.session) == [("first", "Answer \\boxed{3}")]
             chat.app.composer.clear()
         await chat.ask("short")
         assert chat.turn.text
@@ -150,4 +151,4 @@ async def test_another_pair_takes_the_conversation_over(small: Path, large: Path
     async with chatting(small, large) as chat:
         await chat.ask("first")
         session = await chat.switch({"small": tiny / "looping.gguf", "large": large})
-        assert session.exchanges == [("first", "Answer \\boxed{3}")]
+        assert exchanges_of(session) == [("first", "Answer \\boxed{3}")]

@@ -11,6 +11,7 @@ from glimp_local.routing import Share, Threshold
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.steps import WINDOW
 from tests.support.chatting import DRAWN, EXAMPLE, PACE, chatting, played
+from tests.support.sessions import exchanges_of
 
 # Stopping and steering.
 
@@ -181,7 +182,7 @@ async def test_the_last_question_is_asked_again_and_in_other_words(small: Path, 
         questions = ["first", "second", "second time thought"]
         assert [turn.question for turn in chat.turns] == questions
         assert chat.app.session is not None
-        assert [question for question, _ in chat.app.session.exchanges] == questions
+        assert [question for question, _ in exchanges_of(chat.app.session)] == questions
 
 
 @played
@@ -256,7 +257,7 @@ async def test_a_new_conversation_knows_nothing_of_the_one_before(small: Path, l
         assert "watch two models think" in chat.screen
         await chat.ask("second")
         assert chat.app.session is not None
-        assert chat.app.session.exchanges == [("second", "Answer \\boxed{3}")]
+        assert exchanges_of(chat.app.session) == [("second", "Answer \\boxed{3}")]
     assert sorted(found.title for found in saved.saved_sessions()) == ["first", "second"]
     assert len({found.header.small for found in saved.saved_sessions()}) == 1
 

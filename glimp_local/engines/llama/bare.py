@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import llama_cpp as lib
 import numpy as np
 
 from glimp_local.engines.llama import loading
+from glimp_local.engines.llama.binding import lib
 from glimp_local.errors import DecodeError
 from glimp_local.hardware import cpus
 from glimp_local.settings import EngineOptions

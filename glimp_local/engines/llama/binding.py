@@ -35,6 +35,9 @@ except (ImportError, OSError, RuntimeError, MemoryError) as error:
     # A library of its own, or of a GPU, is missing; or it is not installed.
     raise unloadable.reason(error) from error
 
+lib = llama_cpp
+"""The binding's functions. All modules take them from here, so that what keeps llama.cpp from loading is said here."""
+
 RELEASE = rebuilding.RELEASE
 REBUILD_FOR_CUDA = rebuilding.rebuild_command("CUDA")
 

@@ -170,10 +170,10 @@ class ModelDrafter:
 class Drafts:
     """The drafting for one model's steps. `fixed` drafts so many tokens each time, whether it pays or not."""
 
-    def __init__(self, economy: Economy, *, model: ModelDrafter | None, fixed: int | None = None) -> None:
+    def __init__(self, economy: Economy, *, fixed: int | None = None) -> None:
         self._economy = economy
         self._text = TextDrafter()
-        self._model = model
+        self._model: ModelDrafter | None = None
         self._fixed = fixed
         self._waiting: list[Guess] = []  # in reverse: those the engine holds, and nobody knows whether they come true
         self._patience = self._waited = 0
@@ -181,6 +181,10 @@ class Drafts:
         self._start = 0
         self._size = 0  # of the last batch, where nothing else was read since
         self.begin_turn()
+
+    def by(self, model: ModelDrafter) -> None:
+        """Let a model draft, too."""
+        self._model = model
 
     @property
     def by_model(self) -> bool:

@@ -1,75 +1,151 @@
-"""One model's side of a session: the transcript in its own tokens, and the account of its work."""
+"""A llama.cpp model's side of a conversation: the transcript in its tokens, the token loop, the account of its work.
+
+`ids` is what the model should have read, `engine.ids` what it has; `catch_up` closes the gap. The last token a model
+writes is not computed until it is needed: behind a large step it then goes into one batch with what the small model
+writes next. Several lanes may share an engine and use it in turns: each claims it before it computes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from time import perf_counter
+from typing import TYPE_CHECKING
 
-import msgspec
+import numpy as np
+import numpy.typing as npt
 
-from glimp_local.engines.llama.drafting import Drafts
-from glimp_local.engines.llama.engine import Engine
-from glimp_local.engines.prompt import PromptBuilder
+from glimp_local.engines import glimpse as entropy
+from glimp_local.engines.llama.drafting import Drafts, ModelDrafter
+from glimp_local.engines.llama.prompt import PromptBuilder
+from glimp_local.engines.llama.sampler import Sampler
+from glimp_local.engines.protocol import Fed, Lane, Piece, Prompt, Stop
+from glimp_local.errors import CancelledError, DecodeError
 from glimp_local.events import ModelStats
-from glimp_local.routing import Model
+from glimp_local.messages import Message
+from glimp_local.routing import Glimpse
+from glimp_local.settings import RunSettings, ThinkingMarkers
+
+if TYPE_CHECKING:
+    from glimp_local.engines.llama.backend import LlamaBackend
 
 _CHUNK = 16
-"""A model reads along where so many tokens are new to it: fewer are not worth a batch."""
+"""A model reads along once this many tokens are new to it: fewer are not worth a batch."""
+_ASCII = 0x80
+"""Bytes below are characters by themselves."""
+_KIND, _CONTINUES = 0xC0, 0x80
+"""The bits of a byte that tell whether it continues a character, and what they are if it does."""
+_LEADING = ((0xC2, 0xDF, 2), (0xE0, 0xEF, 3), (0xF0, 0xF4, 4))
+"""First and last byte that a character of this many bytes begins with."""
 
 
-class Fed(msgspec.Struct, frozen=True):
-    """What a model was fed to catch up."""
+class LlamaLane(Lane):
+    """One conversation on a `LlamaBackend`'s engine."""
 
-    tokens: int = 0
-    seconds: float = 0.0
-
-    def __add__(self, other: Fed) -> Fed:
-        return Fed(self.tokens + other.tokens, self.seconds + other.seconds)
-
-
-class Lane:
-    """A model, and the transcript in its tokens.
-
-    `ids` is what the model should have read, `engine.ids` what it has; `catch_up` closes the gap. The last token a
-    model writes is not computed until it is needed: behind a large step it then goes into one batch with what the
-    small model writes next.
-    """
-
-    def __init__(self, model: Model, engine: Engine, prompts: PromptBuilder) -> None:
-        self.model = model
-        self.engine = engine
-        self.prompts = prompts
+    def __init__(self, backend: LlamaBackend, settings: RunSettings, *, seed: int, cancel: threading.Event) -> None:
+        self.backend = backend
+        self.engine = backend.engine
         self.ids: list[int] = []
         self.drafts: Drafts | None = None
-        """Guesses at what this model writes; None where it computes each token by itself."""
-        self.begin([], stable=0)
+        """Guesses at what this model writes; None if it computes each token by itself."""
+        self._cancel = cancel
+        self._sampler = Sampler(settings.sampling, seed=seed, vocabulary_size=self.engine.vocabulary.size)
+        self._settings = settings
+        self._drafts_for: LlamaLane | None = None
+        if settings.draft != "off" and self.engine.keeps_past:
+            self.drafts = Drafts(backend.economy, fixed=None if settings.draft == "auto" else settings.draft)
+        self._start([], stable=0)
 
-    def begin(self, prompt: list[int], *, stable: int) -> None:
-        """Begin a turn with a prompt.
+    # The transcript.
 
-        Its first `stable` tokens will begin the next turn's prompt, too: a snapshot is taken there (0 takes none).
-        """
-        self.ids = prompt
+    def prepare(self, messages: Sequence[Message], markers: ThinkingMarkers | None) -> Prompt:
+        """Make a prompt; see `Lane.prepare`."""
+        builder = PromptBuilder(self.backend.template, self.engine.vocabulary, markers)
+        ids = builder.prompt(messages, cancel=self._cancel)
+        # Only a model that cannot go back to any length has to know where the next turn will branch off.
+        stable = 0 if self.engine.keeps_past else builder.stable_length(messages, ids, cancel=self._cancel)
+        return Prompt(len(ids), (ids, stable))
+
+    def begin(self, prompt: Prompt) -> None:
+        """Begin a turn."""
+        ids, stable = prompt.content
+        self._start(list(ids), stable=stable)
+
+    def _start(self, ids: list[int], *, stable: int) -> None:
+        """Begin with a prompt, whose first `stable` tokens begin the next one, too: a snapshot is taken there."""
+        self.ids = ids
         self._stable = stable
-        self._prompt_tokens = len(prompt)
+        self._prompt_tokens = len(ids)
         self._owed: int | None = None  # place of the last token this model wrote, until it is computed
-        self.tokens = self.steps = self._prefill_tokens = self._catch_up_tokens = 0
-        self._along_before = Fed(self.engine.fed_ahead, self.engine.ahead_seconds)
+        self.tokens = self._prefill_tokens = self._catch_up_tokens = 0
+        self._along_before = self._along()
         self._prefill_seconds = self._catch_up_seconds = self.decode_seconds = self.sample_seconds = 0.0
+        self._glimpse_seconds = 0.0
         if self.drafts is not None:
             self.drafts.begin_turn()
+
+    @property
+    def context(self) -> int:
+        """Most tokens of the conversation."""
+        return self.engine.context
 
     @property
     def room(self) -> int:
         """Tokens that still fit into the context."""
         return self.engine.context - len(self.ids)
 
-    def catch_up(self) -> Fed:
+    @property
+    def fed(self) -> Fed:
+        """What it was fed in this turn that was neither the prompt nor its own."""
+        return Fed(self._catch_up_tokens, self._catch_up_seconds)
+
+    @property
+    def glimpse_seconds(self) -> float:
+        """Spent on measuring entropies in this turn."""
+        return self._glimpse_seconds
+
+    def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
+        """Put text of others behind the transcript; see `Lane.append`.
+
+        Text comes in the tokens that the cache holds already, as far as it holds it, else it is cut into tokens here.
+        """
+        vocabulary, engine = self.engine.vocabulary, self.engine
+        # Of two vocabularies that count as one, the larger may have padding on top.
+        if ids and max(ids) < vocabulary.size:
+            self.ids.extend(ids)
+            return
+        if not engine.is_open:  # the pair was closed in mid-step, and nobody reads this any more
+            return
+        if len(engine.ids) > len(self.ids) and engine.ids[: len(self.ids)] == self.ids:
+            for token in engine.ids[len(self.ids) :]:
+                piece = vocabulary.piece(token)
+                if not piece or not raw.startswith(piece):
+                    break
+                self.ids.append(token)
+                raw = raw[len(piece) :]
+        if raw:
+            self.ids.extend(vocabulary.tokenize(raw, control=own, continues=True))
+
+    def mark(self) -> int:
+        """Return the length of the transcript."""
+        return len(self.ids)
+
+    def cut(self, mark: int) -> None:
+        """Go back to the first `mark` tokens of the transcript."""
+        del self.ids[mark:]
+        self._owed = None
+        if self.drafts is not None:
+            self.drafts.cut(mark)
+
+    # Reading.
+
+    def catch_up(self) -> None:
         """Bring the model up to the transcript's end, in one prefill; its logits are there afterwards.
 
-        Returns what it was fed that was neither the prompt nor its own last token. Raises what `Engine.feed` raises.
+        Raises what `Engine.feed` raises.
         """
         start, engine, owed = perf_counter(), self.engine, self._owed
+        engine.claim(self, self._cancel)
         engine.stop_reading()
         before = engine.fed
         if self.drafts and owed is not None and len(engine.ids) == owed and engine.expects(self.ids[owed]):
@@ -83,45 +159,128 @@ class Lane:
             self._stable = 0
             engine.sync(self.ids)
         finally:
-            fed = self._account(engine.fed - before, perf_counter() - start, own=int(owes))
-        return fed
+            self._account(engine.fed - before, perf_counter() - start, own=int(owes))
 
-    def read_along(self, written: Sequence[int]) -> None:
-        """Have the model read its transcript, and what the other one has written of its step, while that goes on.
-
-        Does nothing where it is still at it, where little is new, or something that only a larger vocabulary knows.
-        """
-        engine = self.engine
-        if engine.reads_ahead or self._stable or len(self.ids) + len(written) - len(engine.ids) < _CHUNK:
-            return
-        if max(written, default=0) < engine.vocabulary.size:
-            engine.read_ahead([*self.ids, *written])
-
-    def _account(self, fed: int, seconds: float, *, own: int) -> Fed:
+    def _account(self, fed: int, seconds: float, *, own: int) -> None:
         """Tell the prompt, the model's own last token and what it missed apart."""
         prompt = min(fed, max(0, self._prompt_tokens - (len(self.engine.ids) - fed)))
         missed = max(0, fed - prompt - own)
         if own and missed == prompt == 0:
             self.decode_seconds += seconds
-            return Fed()
-        if missed == prompt == 0:  # at most it had to wait for what was read ahead
+        elif missed == prompt == 0:  # at most it had to wait for what was read ahead
             self._catch_up_seconds += seconds
-            return Fed(0, seconds)
-        per_token = seconds / (prompt + missed)
-        self._prefill_tokens += prompt
-        self._prefill_seconds += per_token * prompt
-        self._catch_up_tokens += missed
-        self._catch_up_seconds += per_token * missed
-        return Fed(missed, per_token * missed)
+        else:
+            per_token = seconds / (prompt + missed)
+            self._prefill_tokens += prompt
+            self._prefill_seconds += per_token * prompt
+            self._catch_up_tokens += missed
+            self._catch_up_seconds += per_token * missed
 
-    def begin_step(self) -> Fed:
-        """Catch up, and be ready to write a step behind what is there."""
-        fed = self.catch_up()
+    def follow(self, ids: Sequence[int]) -> None:
+        """Read the transcript, and what the other model has written of its step, while that continues.
+
+        Does nothing while it is still at it, drafts itself, finds little new, or something that only a larger
+        vocabulary knows.
+        """
+        engine, drafts = self.engine, self._drafts_for and self._drafts_for.drafts
+        if not engine.keeps_past or (drafts and drafts.by_model) or engine.reads_ahead or self._stable:
+            return
+        if len(self.ids) + len(ids) - len(engine.ids) < _CHUNK:
+            return
+        if max(ids, default=0) < engine.vocabulary.size:
+            engine.claim(self, self._cancel)
+            engine.read_ahead([*self.ids, *ids])
+
+    def _along(self) -> Fed:
+        return Fed(self.engine.ahead.tokens, self.engine.ahead.seconds)
+
+    def rest(self) -> None:
+        """Stop reading along."""
+        self.engine.stop_reading()
+
+    # Looking.
+
+    def glimpse(self, top_k: int | None = None) -> Glimpse:
+        """Measure how sure the model is of the next token; raises DecodeError if there is no distribution."""
+        self.catch_up()
+        start = perf_counter()
+        try:
+            return entropy.glimpse(self.engine.logits(), top_k=top_k)
+        except ValueError as error:
+            raise DecodeError(f"{self.engine.name}: {error}; its file or its quantisation is damaged") from error
+        finally:
+            self._glimpse_seconds += perf_counter() - start
+
+    def logits(self, aside: bytes = b"") -> npt.NDArray[np.float32]:
+        """Return the raw logits of the next token, shape (vocabulary,), float32, a copy; `aside` is read before them.
+
+        The transcript stays as it is. Raises ContextFullError if `aside` has no room, and what else `Engine.feed`
+        raises.
+        """
+        self.catch_up()
+        engine = self.engine
+        if not aside:
+            return engine.logits().copy()
+        engine.snapshot()  # where the architecture cannot go back by itself
+        try:
+            engine.feed(engine.vocabulary.tokenize(aside, continues=True))
+            return engine.logits().copy()
+        finally:
+            engine.rewind(len(self.ids))
+
+    def peek(self, continuations: Sequence[bytes], *, aside: bytes = b"") -> list[float]:
+        """Return the log-probability (nats) of each continuation; see `Peeks.peek`."""
+        z = self.logits(aside).astype(np.float64)
+        peak = z.max()
+        total = peak + np.log(np.exp(z - peak).sum())
+        tokens = [self.engine.vocabulary.tokenize(text, continues=True) for text in continuations]
+        return [float(z[ids[0]] - total) if len(ids) == 1 else -np.inf for ids in tokens]
+
+    def likeliest(self) -> Piece:
+        """Return the likeliest next token."""
+        self.catch_up()
+        token = int(self.engine.logits().argmax())
+        return Piece(self.engine.vocabulary.piece(token), 1, (token,))
+
+    # Writing.
+
+    def write(self, most: int) -> Generator[Piece, None, Stop]:
+        """Write behind the transcript: the token loop; see `Lane.write`."""
+        engine, cancel, sampler = self.engine, self._cancel, self._sampler
+        ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
+        half = _Half()
+        self.catch_up()
         if self.drafts is not None:
             self.drafts.begin_step(len(self.ids))
-        return fed
+        count = 0
+        try:
+            while count < most or half.ids:
+                if cancel.is_set():
+                    raise CancelledError("cancelled while a step was written")
+                if count:
+                    self._advance()
+                start = perf_counter()
+                token = engine.sample(sampler)
+                self.sample_seconds += perf_counter() - start
+                if token in ends:
+                    return "end"
+                self._owed = len(self.ids)
+                self.ids.append(token)
+                count += 1
+                raw = piece_of(token)
+                if not half.ids and (not raw or raw[-1] < _ASCII):
+                    self.tokens += 1
+                    yield Piece(raw, 1, (token,))
+                else:
+                    for piece in half.add(token, raw):
+                        self.tokens += piece.tokens
+                        yield piece
+            return "most"
+        finally:
+            if half.ids:  # nobody can read half a character
+                self.cut(len(self.ids) - len(half.ids))
 
-    def advance(self) -> None:
+    def _advance(self) -> None:
         """Compute the last token this model wrote, so that the logits behind it are there."""
         if self._owed is None:  # somebody had a look, for which it was computed
             self.catch_up()
@@ -134,50 +293,41 @@ class Lane:
             self.decode_seconds += self.drafts.decode(self.engine, self.ids)
         self._owed = None
 
-    def write(self, token: int) -> None:
-        """Add a token this model wrote."""
-        self._owed = len(self.ids)
-        self.ids.append(token)
-        self.tokens += 1
+    # Working together.
 
-    def take_up(self, text: bytes) -> None:
-        """Add text that was written before: in the tokens the model holds, as far as it holds it, else cut anew."""
-        if self.engine.ids[: len(self.ids)] == self.ids:
-            for token in self.engine.ids[len(self.ids) :]:
-                piece = self.engine.vocabulary.piece(token)
-                if not piece or not text.startswith(piece):
-                    break
-                self.ids.append(token)
-                text = text[len(piece) :]
-        self.ids.extend(self.prompts.handed_over(text))
+    def meet(self, other: Lane) -> str | None:
+        """Let `other` draft for this lane, if drafting is on and both can."""
+        if self._settings.draft == "off":
+            return "drafting is off"
+        if not isinstance(other, LlamaLane) or other.engine.vocabulary.difference(self.engine.vocabulary):
+            return "they are not of one vocabulary, so only the text so far drafts"
+        stuck = next((lane.engine.name for lane in (self, other) if not lane.engine.keeps_past), None)
+        if stuck is not None or self.drafts is None:
+            return f"{stuck} cannot go back to where a guess was wrong"
+        self.drafts.by(ModelDrafter(other, self.engine))
+        other._drafts_for = self  # noqa: SLF001 - a lane of this class
+        return None
 
-    def take_back(self) -> None:
-        """Take back the last token this model wrote."""
-        self.cut(len(self.ids) - 1)
-        self.tokens -= 1
-
-    def cut(self, length: int) -> None:
-        """Go back to the first `length` tokens of the transcript."""
-        del self.ids[length:]
-        self._owed = None
-        if self.drafts is not None:
-            self.drafts.cut(length)
+    def news(self) -> list[str]:
+        """Return that the drafting model failed, and what there is to say of the pace."""
+        found = (None if self.drafts is None else self.drafts.news(), self.engine.news)
+        return [message for message in found if message is not None]
 
     def stats(self) -> ModelStats:
-        """Give the account of this turn."""
-        drafts, engine = self.drafts, self.engine
+        """Return the account of this turn."""
+        drafts, along = self.drafts, self._along() - self._along_before
         draft_seconds = 0.0 if drafts is None else drafts.seconds
         busy = self.decode_seconds + self.sample_seconds + draft_seconds
         return ModelStats(
             name=self.engine.name,
-            steps=self.steps,
+            steps=0,
             tokens=self.tokens,
             prefill_tokens=self._prefill_tokens,
             prefill_seconds=self._prefill_seconds,
             catch_up_tokens=self._catch_up_tokens,
             catch_up_seconds=self._catch_up_seconds,
-            along_tokens=engine.fed_ahead - self._along_before.tokens,
-            along_seconds=engine.ahead_seconds - self._along_before.seconds,
+            along_tokens=along.tokens,
+            along_seconds=along.seconds,
             decode_seconds=self.decode_seconds,
             sample_seconds=self.sample_seconds,
             drafted=0 if drafts is None else drafts.drafted,
@@ -186,3 +336,43 @@ class Lane:
             draft_speedup=None if drafts is None else drafts.speedup,
             tokens_per_second=self.tokens / busy if busy else 0.0,
         )
+
+
+class _Half:
+    """The tokens at the end of a transcript that hold the beginning of a character, and their text."""
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self._sizes: list[int] = []
+        self._raw = bytearray()
+
+    def add(self, token: int, raw: bytes) -> Iterator[Piece]:
+        """Add a token; yield those in front of a character that is still cut, each by itself if it can be read so.
+
+        A piece is out of here once the next one is asked for.
+        """
+        self.ids.append(token)
+        self._sizes.append(len(raw))
+        self._raw += raw
+        whole = len(self._raw) - _cut_bytes(self._raw)
+        count = size = 0
+        while count < len(self.ids) and size + self._sizes[count] <= whole:
+            size += self._sizes[count]
+            count += 1
+            if self._raw[size : size + 1] and self._raw[size] & _KIND == _CONTINUES:
+                continue  # the character goes on in the next token
+            piece = Piece(bytes(self._raw[:size]), count, tuple(self.ids[:count]))
+            del self.ids[:count], self._sizes[:count], self._raw[:size]
+            whole -= size
+            count = size = 0
+            yield piece
+
+
+def _cut_bytes(raw: bytearray) -> int:
+    """Count the bytes at the end of UTF-8 text that are the beginning of a character, and no more."""
+    for back in range(1, min(3, len(raw)) + 1):
+        byte = raw[-back]
+        if byte & _KIND != _CONTINUES:  # the character begins here, if it is one
+            length = next((length for first, last, length in _LEADING if first <= byte <= last), 1)
+            return back if length > back else 0
+    return 0

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llama_cpp as lib
-
 from glimp_local.engines.llama import binding, proof
+from glimp_local.engines.llama.binding import lib
+from glimp_local.engines.llama.placement import layers_on_gpu
 from glimp_local.errors import CancelledError, GlimpError, MemoryShortError, ModelUnreadableError, UsageError
 from glimp_local.settings import MAX_DRAFT, EngineOptions
 
@@ -75,11 +75,6 @@ def load_model(
         f"{path} cannot be loaded: {reason}",
         hint="the file may be cut short or damaged: download it again",
     )
-
-
-def layers_on_gpu(options: EngineOptions) -> int:
-    """Give how many layers are asked onto GPUs; -1 is all, which is what "auto" means to a model by itself."""
-    return -1 if options.gpu_layers == "auto" else options.gpu_layers
 
 
 def _model_params(options: EngineOptions, cancel: threading.Event) -> Any:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
-import llama_cpp
-
+from glimp_local.engines.llama.binding import lib
 from glimp_local.settings import SamplingSettings
 
 
 class Sampler:
-    """A chain of llama.cpp's samplers with its own stream of random numbers."""
+    """A chain of llama.cpp's samplers with its own stream of random numbers; freed with its owner."""
 
     def __init__(self, settings: SamplingSettings, *, seed: int, vocabulary_size: int) -> None:
-        lib = llama_cpp
         self._settings = settings
         self._chain: Any = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+        weakref.finalize(self, lib.llama_sampler_free, self._chain)
         self._penalties: Any = None
         if settings.penalises:
             self._penalties = lib.llama_sampler_init_penalties(
@@ -31,26 +31,19 @@ class Sampler:
                 self._add(lib.llama_sampler_init_min_p(settings.min_p, 1))
             self._add(lib.llama_sampler_init_temp(settings.temperature))
             self._add(lib.llama_sampler_init_dist(seed))
-        self._accepted: int | None = None  # tokens the penalties know of; None after a feed or a rewind
-
-    def forget(self) -> None:
-        """Take note that the context was fed or rewound: what is recent has to be told anew."""
-        self._accepted = None
+        self._accepted = (-1, -1)  # epoch and number of the tokens the penalties know of
 
     def _add(self, sampler: Any) -> None:
-        llama_cpp.llama_sampler_chain_add(self._chain, sampler)
+        lib.llama_sampler_chain_add(self._chain, sampler)
 
-    def sample(self, context: Any, ids: list[int], *, row: int = -1) -> int:
-        """Draw the token behind `ids` from a context's row of logits (-1 is the last one)."""
-        if self._penalties is not None and self._accepted != len(ids):
-            llama_cpp.llama_sampler_reset(self._penalties)
+    def sample(self, context: Any, ids: list[int], *, epoch: int, row: int = -1) -> int:
+        """Draw the token behind `ids` from a context's row of logits (-1 is the last one).
+
+        The epoch changes whenever `ids` changes otherwise than by the token drawn last.
+        """
+        if self._penalties is not None and self._accepted != (epoch, len(ids)):
+            lib.llama_sampler_reset(self._penalties)
             for token in ids[-self._settings.penalty_tokens :]:
-                llama_cpp.llama_sampler_accept(self._penalties, token)
-        self._accepted = len(ids) + 1
-        return int(llama_cpp.llama_sampler_sample(self._chain, context, row))
-
-    def close(self) -> None:
-        """Free the chain."""
-        if self._chain:
-            llama_cpp.llama_sampler_free(self._chain)
-            self._chain = self._penalties = None
+                lib.llama_sampler_accept(self._penalties, token)
+        self._accepted = (epoch, len(ids) + 1)
+        return int(lib.llama_sampler_sample(self._chain, context, row))

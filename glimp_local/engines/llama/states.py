@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import llama_cpp as lib
 import msgspec
 
 from glimp_local.engines.llama import binding
+from glimp_local.engines.llama.binding import lib
 from glimp_local.errors import CacheError
 from glimp_local.settings import EngineOptions
 

@@ -11,9 +11,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
-import llama_cpp
-
-from glimp_local.engines.llama.binding import log
+from glimp_local.engines.llama.binding import lib, log
 from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.errors import GlimpError
 from glimp_local.models.sharing import difference
@@ -23,20 +21,20 @@ class Vocabulary:
     """Tokens of one loaded model. Valid as long as the model is."""
 
     def __init__(self, model: Any) -> None:
-        self._vocab: Any = llama_cpp.llama_model_get_vocab(model)
-        self.size: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
-        self.bos: int = llama_cpp.llama_vocab_bos(self._vocab)
-        self.eos: int = llama_cpp.llama_vocab_eos(self._vocab)
-        self.adds_bos: bool = llama_cpp.llama_vocab_get_add_bos(self._vocab)
+        self._vocab: Any = lib.llama_model_get_vocab(model)
+        self.size: int = lib.llama_vocab_n_tokens(self._vocab)
+        self.bos: int = lib.llama_vocab_bos(self._vocab)
+        self.eos: int = lib.llama_vocab_eos(self._vocab)
+        self.adds_bos: bool = lib.llama_vocab_get_add_bos(self._vocab)
         self._buffer = ctypes.create_string_buffer(512)
         self._pieces: list[bytes | None] = [None] * self.size
         self._revealed: set[int] = set()
-        self._spaces = self.kind == llama_cpp.LLAMA_VOCAB_TYPE_SPM
+        self._spaces = self.kind == lib.LLAMA_VOCAB_TYPE_SPM
 
     @property
     def kind(self) -> int:
         """Number of the tokenizer's kind (`enum llama_vocab_type`)."""
-        return int(llama_cpp.llama_vocab_type(self._vocab))
+        return int(lib.llama_vocab_type(self._vocab))
 
     def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
         """Turn text into token ids; nothing is added before or behind.
@@ -70,8 +68,8 @@ class Vocabulary:
         vocab = self._opened()
         room = len(data) + 8
         while True:
-            ids = (llama_cpp.llama_token * room)()
-            count = llama_cpp.llama_tokenize(vocab, data, len(data), ids, room, False, control)
+            ids = (lib.llama_token * room)()
+            count = lib.llama_tokenize(vocab, data, len(data), ids, room, False, control)
             if count >= 0:
                 return list(ids[:count])
             room = -count
@@ -101,7 +99,7 @@ class Vocabulary:
     def _read_piece(self, token: int, *, special: bool) -> bytes:
         while True:
             buffer = self._buffer
-            count = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
+            count = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, special)
             if count >= 0:
                 return buffer.raw[:count]
             self._buffer = ctypes.create_string_buffer(-count)
@@ -112,12 +110,12 @@ class Vocabulary:
 
     def is_control(self, token: int) -> bool:
         """Is this a control token?"""
-        return bool(llama_cpp.llama_vocab_is_control(self._vocab, token))
+        return bool(lib.llama_vocab_is_control(self._vocab, token))
 
     @cached_property
     def ends(self) -> frozenset[int]:
         """The tokens that end a generation."""
-        return frozenset(i for i in range(self.size) if llama_cpp.llama_vocab_is_eog(self._vocab, i))
+        return frozenset(i for i in range(self.size) if lib.llama_vocab_is_eog(self._vocab, i))
 
     def spelled(self, token: int) -> str:
         """Give a token as its vocabulary spells it ("" where there is none, as for a missing BOS)."""
@@ -125,7 +123,7 @@ class Vocabulary:
 
     def raw(self, token: int) -> bytes:
         """Give a token as its vocabulary spells it."""
-        raw: bytes = llama_cpp.llama_vocab_get_text(self._vocab, token)
+        raw: bytes = lib.llama_vocab_get_text(self._vocab, token)
         return raw
 
     def difference(self, other: Vocabulary) -> str | None:
@@ -141,5 +139,5 @@ class Vocabulary:
 
     @cached_property
     def _attributes(self) -> list[int]:
-        attributes, vocab = llama_cpp.llama_vocab_get_attr, self._opened()  # looked up once, for 150,000 tokens
+        attributes, vocab = lib.llama_vocab_get_attr, self._opened()  # looked up once, for 150,000 tokens
         return [attributes(vocab, token) for token in range(self.size)]

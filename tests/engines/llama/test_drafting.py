@@ -22,7 +22,16 @@ from glimp_local.events import Finished, Notice, StepStarted, Text, fold
 from glimp_local.pair import Pair
 from glimp_local.settings import MAX_DRAFT, EngineOptions, SamplingSettings
 from tests.engines.llama.test_engine import IDS, TOLERANCE, fresh_logits
-from tests.support.sessions import GREEDY, QUESTION, Open, assert_caches_equal_fresh_runs, count_batches, run
+from tests.support.sessions import (
+    GREEDY,
+    QUESTION,
+    Open,
+    assert_caches_equal_fresh_runs,
+    count_batches,
+    engine_in,
+    look,
+    run,
+)
 
 # The engine: guesses behind the tokens.
 
@@ -144,7 +153,7 @@ def builtin() -> Iterator[Callable[..., Pair]]:
         key = repr(settings)
         if key not in opened:
             opened[key] = load_pair("builtin", **{"sampling": {"temperature": 0}, **settings})
-        opened[key].empty_caches()
+        opened[key].forget()
         return opened[key]
 
     yield open_
@@ -238,7 +247,7 @@ def test_a_look_inside_a_drafted_step_does_not_mislead_the_drafter(builtin: Call
     for event in session.ask(STORIES[0]):
         events.append(event)
         if isinstance(event, Text) and len(events) % 9 == 0:
-            session.look("small")
+            look(session, "small")
     looked = fold(events).stats.large
     assert plain is not None
     assert looked is not None
@@ -337,7 +346,7 @@ def test_a_small_model_that_fails_while_it_drafts_ends_only_the_drafting(
     decode, calls = Engine.decode, []
 
     def fail_at_last(engine: Engine, token: int, drafted: Any = ()) -> None:
-        if engine is pair.engines["small"]:
+        if engine is engine_in(pair, "small"):
             calls.append(token)
             if len(calls) > 20:
                 raise DecodeError("it broke")
@@ -360,7 +369,7 @@ def test_a_writer_that_fails_over_a_draft_ends_the_run_with_what_there_is(
     compute, wide = Engine._compute, []
 
     def fail_at_last(engine: Engine, count: int) -> None:
-        wide.append(engine is pair.engines["large"] and 1 < count <= 5)
+        wide.append(engine is engine_in(pair, "large") and 1 < count <= 5)
         if sum(wide) == 6:
             raise DecodeError("it broke")
         compute(engine, count)

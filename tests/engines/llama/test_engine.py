@@ -97,7 +97,7 @@ def test_ids_and_cache_always_agree(tiny: Path, lengths: list[int], which: str) 
         engine.sync([(token + turn * (i > length // 2)) % 256 for i, token in enumerate(IDS[:length])])
         if turn % 2:
             engine.snapshot()
-        assert llama_cpp.llama_memory_seq_pos_max(engine._memory, 0) == len(engine.ids) - 1
+        assert llama_cpp.llama_memory_seq_pos_max(engine._cache.memory, 0) == len(engine.ids) - 1
     assert np.allclose(engine.logits(), fresh_logits(engine.path, engine.ids), atol=TOLERANCE)
     engine.close()
 
@@ -370,7 +370,7 @@ def test_a_tiny_model_runs_on_one_thread(tiny: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copy(tiny / "attention.gguf", tmp_path / "x.gguf"))
     for options, expected in ((EngineOptions(), 1), (EngineOptions(threads=2), 2)):
         engine = Engine(copy, options)
-        assert engine.threads == expected
+        assert engine.placement.threads == expected
         engine.close()
 
 
@@ -382,15 +382,15 @@ def test_prompts_have_threads_of_their_own(tiny: Path) -> None:
         (EngineOptions(threads_batch=3), (1, 3), "CPU, 1 thread, 3 for prompts"),
     ):
         engine = Engine(path, options)
-        assert (engine.threads, engine.threads_batch) == threads_of(engine) == expected
-        assert engine.device == device
+        assert (engine.placement.threads, engine.placement.threads_batch) == threads_of(engine) == expected
+        assert engine.placement.where == device
         engine.close()
 
 
 def test_the_threads_of_a_living_engine_can_be_changed(engine: Engine) -> None:
     engine.feed(IDS[:50])
     engine.set_threads(2, 3)
-    assert (engine.threads, engine.threads_batch) == threads_of(engine) == (2, 3)
+    assert (engine.placement.threads, engine.placement.threads_batch) == threads_of(engine) == (2, 3)
     engine.sync([*IDS[:20], *IDS[30:90]])
     assert np.allclose(engine.logits(), fresh_logits(engine.path, engine.ids), atol=TOLERANCE)
     engine.set_threads(1, 1)
@@ -410,7 +410,7 @@ def test_a_model_is_offloaded_where_a_gpu_has_its_output_too(tiny: Path, monkeyp
 
 def offloaded(path: Path, layers: int) -> bool:
     engine = Engine(path, EngineOptions(gpu_layers=layers))
-    found = engine.is_offloaded
+    found = engine.placement.is_offloaded
     engine.close()
     return found
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,7 +18,16 @@ from glimp_local.errors import DecodeError
 from glimp_local.events import Text, fold
 from glimp_local.pair import Pair
 from glimp_local.settings import EngineOptions
-from tests.support.sessions import TOLERANCE, Open, assert_caches_equal_fresh_runs, held_by_a_fresh_engine, run
+from tests.support.sessions import (
+    TOLERANCE,
+    Open,
+    assert_caches_equal_fresh_runs,
+    engine_in,
+    held_by_a_fresh_engine,
+    lane_of,
+    look,
+    run,
+)
 
 STORIES = [problem.text for problem in read_problems("builtin")[:4]]
 
@@ -62,8 +72,8 @@ def test_between_two_events_a_look_waits_for_the_reader(builtin: Callable[..., P
     for event in session.ask(STORIES[1]):
         if isinstance(event, Text) and event.part == "thought" and looks < 12:
             looks += 1
-            lane = session._lanes["large"]
-            logits = session.look("large")
+            lane = lane_of(session, "large")
+            logits = look(session, "large")
             assert np.allclose(logits, held_by_a_fresh_engine(lane.engine, lane.ids), atol=TOLERANCE)
     assert looks == 12
 
@@ -75,9 +85,9 @@ def test_between_two_events_a_look_at_the_writer_s_own_logits_repeats_no_token(b
     for event in session.ask(STORIES[1]):
         events.append(event)
         if isinstance(event, Text):
-            session.look("small")
-            session.look("small", "Or else")
-            session.look("large")
+            look(session, "small")
+            look(session, "small", "Or else")
+            look(session, "large")
     assert fold(events).answer == expected.answer
 
 
@@ -101,13 +111,13 @@ def test_a_pair_that_is_closed_while_a_model_reads_along_waits_for_it(
     feed, begun, ended = Engine.feed, [], []
 
     def feed_slowly(engine: Engine, ids: Any) -> None:
-        if engine is pair.engines["large"]:
+        if engine is engine_in(pair, "large"):
             begun.append(len(ids))
             time.sleep(0.2)
         try:
             feed(engine, ids)
         finally:
-            if engine is pair.engines["large"]:
+            if engine is engine_in(pair, "large"):
                 ended.append(len(ids))
 
     monkeypatch.setattr(Engine, "feed", feed_slowly)
@@ -116,7 +126,7 @@ def test_a_pair_that_is_closed_while_a_model_reads_along_waits_for_it(
         next(events)
     pair.close()
     assert len(ended) == len(begun)
-    assert pair.engines["large"]._context is None
+    assert engine_in(pair, "large")._context is None
 
 
 def test_what_fails_while_reading_along_is_said_when_it_is_needed(
@@ -126,7 +136,7 @@ def test_what_fails_while_reading_along_is_said_when_it_is_needed(
     feed = Engine.feed
 
     def fail(engine: Engine, ids: Any) -> None:
-        if engine is pair.engines["large"]:
+        if engine is engine_in(pair, "large"):
             raise DecodeError("it broke")
         feed(engine, ids)
 
@@ -154,10 +164,12 @@ def test_by_itself_a_model_reads_along_only_where_the_two_share_no_device(
     builtin: Callable[..., Pair], small: dict[str, Any], large: dict[str, Any], along: bool
 ) -> None:
     pair = builtin(catch_up="auto")
-    gpus = ["one", "two"] if small or large else []
-    for engine, options in ((pair.engines["small"], small), (pair.engines["large"], large)):
-        engine.options = EngineOptions(**options)
-        engine.gpus = gpus if engine.options.gpu_layers else []
+    gpus = ("one", "two") if small or large else ()
+    for engine, options in ((engine_in(pair, "small"), small), (engine_in(pair, "large"), large)):
+        chosen = EngineOptions(**options)
+        engine.placement = msgspec.structs.replace(
+            engine.placement, options=chosen, gpus=gpus if chosen.gpu_layers else ()
+        )
     assert pair._may_read_along() is along
 
 
@@ -166,9 +178,9 @@ def test_a_run_that_is_left_leaves_no_thread_at_work(
     builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, leave: Callable[..., object]
 ) -> None:
     pair = builtin(policy="random", share=0.5)
-    large, compute = pair.engines["large"], Engine._compute
+    large, compute = engine_in(pair, "large"), Engine._compute
     inside: set[int] = set()
-    large._batch_size = 8
+    large.batch_size = 8
 
     def compute_slowly(engine: Engine, count: int) -> None:
         if engine is large:
@@ -186,7 +198,7 @@ def test_a_run_that_is_left_leaves_no_thread_at_work(
     read = large.fed
     leave(events, session)
     list(events)
-    assert large._reading is None
+    assert not large.ahead.has_begun
     assert large.fed - read <= 3 * 8
     assert run(pair, STORIES[0]).finish_reason == "done"
 
@@ -195,7 +207,7 @@ def test_what_is_waited_for_counts_as_catch_up(builtin: Callable[..., Pair], mon
     pair, compute = builtin(), Engine._compute
 
     def compute_slowly(engine: Engine, count: int) -> None:
-        if engine is pair.engines["large"] and count > 1:
+        if engine is engine_in(pair, "large") and count > 1:
             time.sleep(0.05)
         compute(engine, count)
 

@@ -13,8 +13,7 @@ import llama_cpp
 import psutil
 import pytest
 
-from glimp_local.engines.llama import engine as engines
-from glimp_local.engines.llama import pace
+from glimp_local.engines.llama import pace, placement
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.llama.pace import Gauge, Pace
 from glimp_local.hardware import Cpus, free_core_seconds
@@ -292,8 +291,8 @@ def test_the_system_counts_the_idle_time() -> None:
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> Pace:
     """Make tiny models count as real ones, on a machine of two cores."""
-    monkeypatch.setattr(engines, "_TINY_BYTES", 0)
-    monkeypatch.setattr(engines, "cpus", lambda: Cpus(2, 2, 2, None))
+    monkeypatch.setattr(placement, "_TINY_BYTES", 0)
+    monkeypatch.setattr(placement, "cpus", lambda: Cpus(2, 2, 2, None))
     found = Pace(2)
     monkeypatch.setattr(pace, "shared", lambda: found)
     return found

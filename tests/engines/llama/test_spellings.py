@@ -19,12 +19,13 @@ from hypothesis import strategies as st
 
 from glimp_local import load_pair
 from glimp_local.engines.llama.lane import Lane
+from glimp_local.engines.llama.prompt import Message, PromptBuilder
 from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.engines.llama.vocabulary import Vocabulary
-from glimp_local.engines.prompt import Message, PromptBuilder
 from glimp_local.engines.template import ChatTemplate
 from glimp_local.settings import ThinkingMarkers
 from tests.support.rendering import renderer
+from tests.support.sessions import engine_in
 from tests.support.vocabularies import vocabulary
 
 TEXTS = int(os.environ.get("GLIMP_SPELLINGS", "400"))
@@ -228,7 +229,7 @@ def test_a_real_model_s_question_is_letters(real_pair: tuple[Path, Path], model:
 def test_a_turn_restored_from_its_text_has_the_tokens_it_was_handed_over_in(tiny: Path) -> None:
     text = b"<think> so <|im_end|>\n</think>\n\nAnswer <think>"
     with load_pair(large=tiny / "large.gguf", policy="large") as pair:
-        engine, prompts = pair.engines["large"], pair.prompts["large"]
+        engine, prompts = engine_in(pair, "large"), pair.prompts["large"]
         handed_over = prompts.handed_over(text)
         (marker,) = engine.vocabulary.tokenize("<think>", control=True)
         own = [marker, *prompts.handed_over(text.removeprefix(b"<think>"))]

@@ -1,0 +1,87 @@
+"""What llama.cpp has computed for the one sequence of a context, and the ways back to an earlier length of it.
+
+Plain attention goes back to any length. Recurrent, hybrid and sliding-window models go back to a snapshot taken
+before, or to the start: `llama_memory_seq_rm` says what worked. Which tokens the sequence consists of is the engine's
+business; here they are counted.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from glimp_local.engines.llama import states
+from glimp_local.engines.llama.binding import lib
+
+_SNAPSHOTS = 2
+"""How many snapshots are kept: the start of this turn and of the one before."""
+_PARTIAL = lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+"""Only what cannot be cut."""
+
+
+class Cache:
+    """The cache of a context, which belongs to the caller, as does the model."""
+
+    def __init__(self, model: Any, context: Any, *, swa_full: bool) -> None:
+        self.memory: Any = lib.llama_get_memory(context)
+        """None of a model that reads all of a text at once: nothing else may be asked then."""
+        self.snapshots: list[states.Snapshot] = []
+        self._context = context
+        self._window: int = 0 if swa_full else lib.llama_model_n_swa(model)
+        self.goes_back: bool = not (
+            self._window or lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model)
+        )
+        """To any length? If not, only to a snapshot."""
+
+    def cut(self, length: int) -> bool:
+        """Keep the first `length` tokens; return whether that was possible."""
+        if not lib.llama_memory_seq_rm(self.memory, 0, length, -1):
+            return False
+        # A sliding-window cache removes what it is told to, but what the window needs may have been dropped long ago:
+        # then the oldest position it holds comes too late, or it holds none (-1).
+        oldest = lib.llama_memory_seq_pos_min(self.memory, 0)
+        return not self._window or length == 0 or 0 <= oldest <= max(0, length - self._window)
+
+    def rewind(self, length: int) -> int:
+        """Go back to the first `length` tokens, or as few below as is possible; return how many are kept."""
+        kept = length if self.cut(length) else self._restore(length)
+        self.snapshots = [snapshot for snapshot in self.snapshots if snapshot[0] <= kept]
+        return kept
+
+    def _restore(self, length: int) -> int:
+        for kept, state in reversed(self.snapshots):
+            if kept <= length:
+                done = lib.llama_state_seq_set_data_ext(self._context, state, len(state), 0, _PARTIAL)
+                if done and self.cut(kept):
+                    return kept
+        lib.llama_memory_clear(self.memory, True)
+        return 0
+
+    def snapshot(self, length: int) -> None:
+        """Remember this point, behind `length` tokens, if the model could not come back to it by itself."""
+        if self.goes_back or (self.snapshots and self.snapshots[-1][0] == length):
+            return
+        state = (ctypes.c_uint8 * lib.llama_state_seq_get_size_ext(self._context, 0, _PARTIAL))()
+        if lib.llama_state_seq_get_data_ext(self._context, state, len(state), 0, _PARTIAL):
+            self.snapshots = [*self.snapshots[1 - _SNAPSHOTS :], (length, state)]
+
+    def size_bytes(self, ids: Sequence[int]) -> int:
+        """Return the most bytes that `save`'s file will have."""
+        return states.size_bytes(self._context, ids, self.snapshots)
+
+    def save(self, path: Path, ids: Sequence[int], depends_on: dict[str, str]) -> int:
+        """Write all of it into a file, with its tokens; return the size in bytes.
+
+        Raises CacheError or OSError where that fails; the file may be there in part then.
+        """
+        return states.write(path, self._context, ids, self.snapshots, depends_on)
+
+    def load(self, path: Path, room: int, depends_on: dict[str, str]) -> list[int]:
+        """Hold what was saved, while nothing is held; return its tokens, `room` at most.
+
+        Raises CacheError or OSError where the file is not whole, of something else or too long; then nothing is held.
+        """
+        ids, self.snapshots = states.read(path, self._context, room, depends_on)
+        return ids

@@ -1,0 +1,272 @@
+"""What a session asks of a model, wherever the model computes.
+
+A `Backend` is one model, held by the pair; a `Lane` is its side of one conversation. Lanes speak text: token ids,
+caches, drafts and half-written characters are an implementation's own business. A session passes ids from one lane to
+another if both have one vocabulary, and never looks at them.
+
+Every implementation promises: a cancel raises `CancelledError` before the next piece; a full context raises
+`ContextFullError`; a model that cannot go on (a failed computation, a lost connection) raises `DecodeError`. After each
+of them the lane can continue behind the last piece it yielded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+
+import msgspec
+
+from glimp_local.events import ModelStats
+from glimp_local.messages import Message
+from glimp_local.routing import Glimpse
+from glimp_local.settings import RunSettings, ThinkingMarkers
+
+
+class Piece(NamedTuple):
+    """Text as a model wrote it; it never ends inside a character."""
+
+    raw: bytes
+    """UTF-8; bytes that are no character stay as the model wrote them."""
+    tokens: int
+    """How many it took."""
+    ids: tuple[int, ...] = ()
+    """These tokens, if the model tells."""
+
+
+Stop = Literal["end", "most"]
+"""Why a lane stops writing by itself: the model ended its text, or the most tokens asked for are there."""
+
+
+class Fed(msgspec.Struct, frozen=True):
+    """What a model was fed to catch up with the transcript."""
+
+    tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Fed) -> Fed:
+        return Fed(self.tokens + other.tokens, self.seconds + other.seconds)
+
+    def __sub__(self, other: Fed) -> Fed:
+        return Fed(self.tokens - other.tokens, self.seconds - other.seconds)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A conversation, ready to be read by the lane that prepared it."""
+
+    tokens: int
+    content: Any
+    """The lane's own."""
+
+
+class Vocabulary(Protocol):
+    """The tokens of a model."""
+
+    size: int
+
+    def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
+        """Turn text into token ids; control tokens are made of their spellings only if `control`."""
+        ...
+
+    def piece(self, token: int) -> bytes:
+        """Return a token's text."""
+        ...
+
+    def difference(self, other: Self) -> str | None:
+        """Say why ids must not be handed from one vocabulary to the other; None if they may."""
+        ...
+
+
+class Backend(Protocol):
+    """One model, wherever it computes. The pair that loaded it closes it."""
+
+    @property
+    def name(self) -> str:
+        """The model's own name."""
+        ...
+
+    @property
+    def where(self) -> str:
+        """Where it computes, in words."""
+        ...
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """What computes it: models without a common device can compute at the same time."""
+        ...
+
+    @property
+    def cpu_threads(self) -> int:
+        """Threads of this machine's CPU it computes with, at most; 0 if it computes elsewhere."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Most tokens of a conversation."""
+        ...
+
+    @property
+    def trained_context(self) -> int:
+        """Most tokens of a conversation the model was trained for."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """Its tokens; None if only text can be handed over."""
+        ...
+
+    @property
+    def markers(self) -> ThinkingMarkers | None:
+        """How its chat template marks thought; None if it knows of none."""
+        ...
+
+    @property
+    def can_glimpse(self) -> bool:
+        """Can its lanes measure the entropy of the next token?"""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What tells this model from all others: the key of caches, entropies and benches."""
+        ...
+
+    def about(self) -> Mapping[str, Any]:
+        """Describe all that decides what it writes and how fast, for the records of a bench."""
+        ...
+
+    def lane(self, settings: RunSettings, *, seed: int, cancel: threading.Event) -> Lane:
+        """Return its side of a new conversation."""
+        ...
+
+    def forget(self) -> None:
+        """Drop all that was read: what comes next owes nothing to what was before."""
+        ...
+
+    def close(self) -> None:
+        """Free it. Safe to call twice."""
+        ...
+
+
+class Lane(Protocol):
+    """One model's side of one conversation: the transcript as this model reads it. Used by one thread at a time.
+
+    Lanes of one backend may take turns; each finds its transcript as it left it. The methods with a body are hooks that
+    an implementation may leave as they are.
+    """
+
+    @property
+    def context(self) -> int:
+        """Most tokens of the conversation."""
+        ...
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit into the context."""
+        ...
+
+    @property
+    def fed(self) -> Fed:
+        """What it was fed in this turn that was neither the prompt nor its own."""
+        ...
+
+    @property
+    def glimpse_seconds(self) -> float:
+        """Spent on measuring entropies in this turn."""
+        ...
+
+    def prepare(self, messages: Sequence[Message], markers: ThinkingMarkers | None) -> Prompt:
+        """Make a prompt of a conversation, the thought opened if there are markers; changes nothing.
+
+        Raises ModelUnreadableError if the chat template fails on it, CancelledError.
+        """
+        ...
+
+    def begin(self, prompt: Prompt) -> None:
+        """Begin a turn; computes nothing."""
+        ...
+
+    def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
+        """Put text of others behind the transcript; computes nothing.
+
+        `ids` are its tokens where both lanes have one vocabulary. Spellings of control tokens are letters, unless the
+        text is the program's `own`.
+        """
+        ...
+
+    def mark(self) -> int:
+        """Return a mark of the transcript's end."""
+        ...
+
+    def cut(self, mark: int) -> None:
+        """Go back to a mark of this turn. Always possible; it may cost a prefill later."""
+        ...
+
+    def glimpse(self, top_k: int | None = None) -> Glimpse:
+        """Measure how sure the model is of the next token; it reads what it has missed first."""
+        ...
+
+    def write(self, most: int) -> Generator[Piece, None, Stop]:
+        """Write behind the transcript, `most` tokens at most; only a character is finished beyond.
+
+        What was missed is read first. The transcript holds what was yielded, no more, whenever the generator is closed.
+        """
+        ...
+
+    def stats(self) -> ModelStats:
+        """Return the account of this turn; its `steps` are the session's to count."""
+        ...
+
+    def news(self) -> list[str]:
+        """Return what there is to tell the user, each once."""
+        return []
+
+    def meet(self, other: Lane) -> str | None:
+        """Let `other` draft for this lane; return what keeps it from that, None if nothing does."""
+        del other
+        return "drafts are for two models that this process computes"
+
+    def follow(self, ids: Sequence[int]) -> None:
+        """Read along, if that helps, while another lane writes; `ids` is its step so far, if both know them."""
+
+    def rest(self) -> None:
+        """Stop whatever is computed beside the run, which is over."""
+
+
+@runtime_checkable
+class Peeks(Protocol):
+    """A lane that tells how likely continuations are."""
+
+    def peek(self, continuations: Sequence[bytes], *, aside: bytes = b"") -> list[float]:
+        """Return the log-probability (nats) of each continuation as the next token; -inf for what is no single token.
+
+        The model reads what it has missed, and `aside` behind it, which is no part of the transcript.
+        Raises ContextFullError if `aside` does not fit.
+        """
+        ...
+
+    def likeliest(self) -> Piece:
+        """Return the likeliest next token."""
+        ...
+
+
+@runtime_checkable
+class KeepsState(Protocol):
+    """A backend whose cache can be kept in a file."""
+
+    identity: str
+
+    @property
+    def state_bytes(self) -> int:
+        """Most bytes that the file will have."""
+        ...
+
+    def save_state(self, path: Path) -> int:
+        """Write all that is held into a file; return its size. Raises CacheError or OSError."""
+        ...
+
+    def load_state(self, path: Path) -> int:
+        """Hold what was saved, in place of what is held; return how many tokens. Raises CacheError or OSError."""
+        ...

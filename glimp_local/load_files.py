@@ -1,0 +1,163 @@
+"""The GGUFs of a pair, into memory as the plan says; if memory is short all the same, as a smaller plan says."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from glimp_local import crash_notes
+from glimp_local.engines.llama import proof
+from glimp_local.engines.llama.backend import LlamaBackend
+from glimp_local.engines.llama.binding import REBUILD_FOR_CUDA, gpus_left_alone
+from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.renderer import Renderer
+from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
+from glimp_local.inputs import read_limited
+from glimp_local.machine.plan import Plan
+from glimp_local.machine.planning import make_plan, resolved, smaller_plan
+from glimp_local.machine.survey import survey
+from glimp_local.models import files
+from glimp_local.models.footprint import footprint
+from glimp_local.models.gguf.header import read_header
+from glimp_local.routing import Model
+from glimp_local.settings import ModelSource, PairConfig
+
+OnProgress = Callable[[Model, Path, float], None]
+"""Hears the loaded fraction of a model's file, from 0 to 1."""
+
+_LARGER = 1.5
+_MOST_TEMPLATE_BYTES = 1_000_000
+"""Of a chat template: the longest ones known take 30 kB."""
+
+
+class FileLoader:
+    """Loads the models of one pair. After `load`, `plan` says where they are and `notices` what came up.
+
+    `unrounded` returns a configuration without a cache that may be rounded. Raises ModelMissingError if a file is
+    missing, before the first is loaded.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: PairConfig,
+        *,
+        cancel: threading.Event,
+        on_progress: OnProgress | None,
+        unrounded: Callable[[PairConfig], PairConfig],
+    ) -> None:
+        self._name = name
+        self._config = config
+        self._cancel = cancel
+        self._on_progress = on_progress
+        self._unrounded = unrounded
+        self.notices: list[str] = []
+        # Both files are found before the first is loaded: what is missing is said at once.
+        self._paths = files.find_all({model: self._source(model) for model in config.models}, name)
+        self._engines: dict[Model, Engine] = {}
+
+    def load(self, renderer: Renderer) -> dict[Model, LlamaBackend]:
+        """Load them; if that fails, nothing stays in memory. Raises what `Engine` and `LlamaBackend` raise."""
+        try:
+            self._load_planned()
+            crash_notes.note("doing", f"at work with {' and '.join(path.name for path in self._paths.values())}")
+            backends = self._with_templates(renderer)
+            self._check_offload()
+        except BaseException:
+            self._free()
+            raise
+        return backends
+
+    def _load_planned(self) -> None:
+        proof.settle(self._cancel)
+        footprints = {model: footprint(read_header(path)) for model, path in self._paths.items()}
+        machine, config = survey(), self._config
+        self.plan: Plan = make_plan(footprints, config, machine)
+        short: MemoryShortError | None = None
+        while True:
+            try:
+                for model, path in self._paths.items():
+                    self._engines[model] = self._load_one(model, path)
+                break
+            except MemoryShortError as error:
+                self._free()
+                less = smaller_plan(self.plan, footprints, config, machine, error.of)
+                if less is None:
+                    raise
+                self.plan, short = less, error
+            except UsageError:
+                unrounded = self._unrounded(config)
+                if unrounded == config or not self.plan.is_rounded:
+                    raise
+                # It was not asked for, and this model, or this GPU, cannot keep a rounded cache.
+                self._free()
+                config = unrounded
+                self.plan = make_plan(footprints, config, machine)
+        if short is not None:
+            self.notices.append(f"{short}. So it was loaded with less: {self.plan.line()}")
+        else:
+            self.notices += self.plan.remarks(self._config)
+        if news := proof.take_news():
+            self.notices.append(news)
+        weights = {model: found.weights_bytes for model, found in footprints.items()}
+        if len(weights) > 1 and weights["small"] > _LARGER * weights["large"]:
+            self.notices.append("the small model is larger than the large one: are they the wrong way round?")
+
+    def _load_one(self, model: Model, path: Path) -> Engine:
+        chosen, hear = self.plan.models[model], self._on_progress
+        options = resolved(self._source(model).options, chosen)
+        report = None if hear is None else lambda fraction: hear(model, path, fraction)
+        crash_notes.note("doing", f"loading {path.name}")
+        return Engine(path, options, context=chosen.context, cancel=self._cancel, on_progress=report)
+
+    def _with_templates(self, renderer: Renderer) -> dict[Model, LlamaBackend]:
+        own = self._own_template()
+        try:
+            backends = {model: LlamaBackend(engine, renderer, template=own) for model, engine in self._engines.items()}
+            for backend in backends.values():
+                backend.check()
+        except ModelUnreadableError as error:
+            if own is None:
+                raise
+            raise ModelUnreadableError(f"{self._config.chat_template}: {error}", hint=error.hint) from error
+        return backends
+
+    def _own_template(self) -> str | None:
+        if self._config.chat_template is None:
+            return None
+        path = Path(self._config.chat_template)
+        try:
+            return read_limited(path, _MOST_TEMPLATE_BYTES, str(path), hint="name a Jinja file").decode("utf-8-sig")
+        except OSError as error:
+            raise ConfigError(f"{self._config.chat_template} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{self._config.chat_template} is not UTF-8 text") from error
+
+    def _check_offload(self) -> None:
+        """Say it if layers were asked onto a GPU that llama.cpp does not see."""
+        if gpus_left_alone():
+            self.notices.append(
+                "llama.cpp crashed on this machine's GPU when it was tried out, so everything is on the CPU; after an "
+                "update of its driver, glimp doctor tries again"
+            )
+            return
+        wanted = [self._source(model).options.gpu_layers for model in self._engines]
+        if any(isinstance(layers, int) and layers > 0 for layers in wanted) and not self.plan.gpus:
+            self.notices.append(
+                "layers were to go to the GPU, but llama.cpp sees none: everything is on the CPU. If there is one, "
+                f"llama-cpp-python was built without it; for NVIDIA rebuild with: {REBUILD_FOR_CUDA}"
+            )
+
+    def _source(self, model: Model) -> ModelSource:
+        source = self._config.source(model)
+        if source is None:
+            raise ConfigError(
+                f"{self._name} has no {model} model", hint=f"give one with --{model} PATH, or use --policy"
+            )
+        return source
+
+    def _free(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+        self._engines.clear()

@@ -1,0 +1,210 @@
+"""How a turn goes: glimpse, route, write a step, draw the consequences of its end, until there is an answer.
+
+Knows nothing of questions or conversations: a turn is given to it, and its events come out. It may be left at any event
+and run again later.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from glimp_local.engines.protocol import Fed, Lane
+from glimp_local.errors import CancelledError, ContextFullError, DecodeError
+from glimp_local.events import AnyEvent, FinishReason, Notice, Step, StepEnd, StepEnded, ThoughtEnd, ThoughtEnded
+from glimp_local.routing import Decision, Glimpse, Model, Policy
+from glimp_local.session.steps import LoopDetector, StepMachine
+from glimp_local.session.transcript import Transcript
+from glimp_local.session.turn import Position, Turn
+from glimp_local.session.writing import StepWriter
+from glimp_local.settings import RunSettings
+
+_STRIKES = 2
+"""This many steps in a row that close a circle end the thought; before that the large model gets its chance."""
+
+_FINISHES: dict[StepEnd, FinishReason] = {
+    "end_of_generation": "done",
+    "budget": "answer_budget",
+    "context_full": "context_full",
+}
+"""What the end of a step means for the whole run, once the thought is over."""
+
+
+@dataclass
+class Steering:
+    """What may change while a run is under way; each counts from the next token or step on. Set from any thread."""
+
+    policy: Policy
+    cancel: threading.Event
+    answer_now: threading.Event = field(default_factory=threading.Event)
+    """End the thought."""
+    forced: Model | None = None
+    """Who writes the next step, whatever the policy says."""
+
+
+class Loop:
+    """Runs turns on one transcript with one set of settings."""
+
+    def __init__(self, transcript: Transcript, settings: RunSettings, steering: Steering, *, reads_along: bool) -> None:
+        self.transcript = transcript
+        self.settings = settings
+        self._steering = steering
+        self._writer = StepWriter(transcript, settings, steering.answer_now, reads_along=reads_along)
+
+    @property
+    def lanes(self) -> dict[Model, Lane]:
+        """Each model's side."""
+        return dict(self.transcript.lanes)
+
+    def first_position(self) -> Position:
+        """Return where a turn begins: in the thought, if the pair thinks."""
+        close = self.transcript.close
+        return Position("reply" if close is None else "thought", StepMachine(close))
+
+    def run(self, turn: Turn) -> Iterator[AnyEvent]:
+        """Write steps until the turn has a finish; yields what happens."""
+        while turn.finish is None:
+            try:
+                if turn.position.part == "thought" and (reason := self._thought_is_over(turn)):
+                    yield self._close_thought(turn, reason)
+                elif turn.position.part != "thought" and turn.position.written >= self.settings.max_answer:
+                    turn.finish = "answer_budget"
+                else:
+                    yield from self._step(turn)
+            except CancelledError:
+                turn.finish = "cancelled"
+            except ContextFullError:
+                if turn.position.part == "thought":
+                    yield self._close_thought(turn, "context_full")
+                else:
+                    turn.finish = "context_full"
+            except DecodeError as error:
+                turn.finish = "failed"
+                yield Notice(str(error))
+
+    def replay(self, turn: Turn, step: Step) -> None:
+        """Put a step that was written before behind the transcript."""
+        position, close = turn.position, self.transcript.close
+        position.marks = self.transcript.marks()
+        turn.marks.append(position.copy())
+        raw = step.text.encode()
+        if position.part != "thought":
+            position.answer += step.text
+        elif step.end == "thought_end" and close is not None:
+            raw += close + b"\n\n"
+        if position.part != "answer":
+            position.machine.feed(raw)
+        self.transcript.hand_over(raw)
+        position.written += step.tokens
+        position.tail = raw[-1:] or position.tail
+        turn.steps.append(step)
+        self._advance(turn, step)
+
+    def replay_end_of_thought(self, turn: Turn, reason: ThoughtEnd) -> None:
+        """Close the thought as it was closed before."""
+        if turn.position.part == "thought":
+            self._close_thought(turn, reason)
+
+    def rewind(self, turn: Turn, index: int) -> None:
+        """Go back to the beginning of a step."""
+        turn.position = turn.marks[index].copy()
+        del turn.steps[index:], turn.marks[index:]
+        self.transcript.cut(turn.position.marks)
+
+    def _thought_is_over(self, turn: Turn) -> ThoughtEnd | None:
+        if self._steering.answer_now.is_set():
+            return "user"
+        if turn.position.written >= self.settings.max_thought:
+            return "budget"
+        return "context_full" if self._writer.thought_room() <= 0 else None
+
+    def _close_thought(self, turn: Turn, reason: ThoughtEnd) -> AnyEvent:
+        """Close a thought that the model did not close itself."""
+        self.transcript.close_thought(turn.position.tail)
+        turn.position.machine, turn.position.carry = StepMachine(), b""
+        return self._begin_answer(turn.position, reason)
+
+    def _begin_answer(self, position: Position, reason: ThoughtEnd) -> AnyEvent:
+        position.part, position.thought_end = "answer", reason
+        position.loops = LoopDetector()
+        position.written = position.strikes = 0
+        self._steering.answer_now.clear()
+        return ThoughtEnded(reason)
+
+    def _step(self, turn: Turn) -> Iterator[AnyEvent]:
+        """Decide who writes the next step, and write it."""
+        position = turn.position
+        position.marks = self.transcript.marks()
+        mark = position.copy()
+        began = perf_counter()
+        decision, seen, fed = self._decide(turn)
+        lane = self.transcript.lanes[decision.model]
+        draft = turn.begin_step(decision, seen, began, fed)
+        turn.marks.append(mark)
+        consequences: list[AnyEvent] = []
+        try:
+            yield draft.started
+            yield from self._writer.write(turn, decision.model, draft)
+        finally:
+            # Also when the reader walks away in mid-step: what was written is kept, and both models get to know it.
+            self.transcript.hand_over(bytes(draft.raw), draft.ids, writer=decision.model)
+            turn.written[decision.model] += bool(draft.tokens)
+            position.written += draft.tokens
+            position.tail = bytes(draft.raw[-1:]) or position.tail
+            step = draft.finish()
+            turn.steps.append(step)
+            consequences.extend(self._advance(turn, step))
+        yield StepEnded(step)
+        for news in lane.news():
+            yield Notice(news)
+        yield from consequences
+
+    def _decide(self, turn: Turn) -> tuple[Decision, Glimpse | None, Fed]:
+        """Glimpse and route. If the small model is asked, it has read everything afterwards."""
+        settings, position, steering, lanes = self.settings, turn.position, self._steering, self.transcript.lanes
+        forced = turn.forced
+        if position.part == "answer" and settings.answer_by != "route":
+            writer: Model = settings.answer_by if settings.answer_by in lanes else next(iter(lanes))
+            turn.forced = None
+            return forced or Decision(writer, "answer"), None, Fed()
+        small, seen, fed = lanes.get("small"), None, Fed()
+        if small is not None and steering.policy.glimpses:
+            before = small.fed
+            seen = small.glimpse(settings.top_k)
+            fed = small.fed - before
+        decision = steering.policy.decide(seen)
+        asked, steering.forced, turn.forced = steering.forced, None, None
+        if forced is not None:
+            decision = forced
+        elif asked is not None and asked in lanes:
+            decision = Decision(asked, "user")
+        elif position.strikes and "large" in lanes:
+            decision = Decision("large", "loop")
+        return decision, seen, fed
+
+    def _advance(self, turn: Turn, step: Step) -> list[AnyEvent]:
+        """Draw the consequences of a step's end; return the events that tell them."""
+        position, end = turn.position, step.end
+        thinking = position.part == "thought"
+        if end == "blank_line" or end == "cap":  # noqa: PLR1714 - the type checker follows only this form
+            if end == "cap":
+                position.machine.cap()
+            position.strikes = position.strikes + 1 if position.loops.add(step.text) else 0
+            if position.strikes >= _STRIKES and thinking:
+                return [self._close_thought(turn, "loop")]
+            if position.strikes >= _STRIKES:
+                turn.finish = "loop"
+        elif end == "thought_end":
+            return [self._begin_answer(position, "closed")]
+        elif end == "cancelled":
+            turn.finish = "cancelled"
+        elif end == "failed":
+            turn.finish = "failed"
+            return [Notice(turn.failure)]
+        elif thinking:
+            return [self._close_thought(turn, end)]
+        else:
+            turn.finish = _FINISHES[end]
+        return []
