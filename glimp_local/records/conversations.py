@@ -75,6 +75,8 @@ class SavedSession:
     """What of it could not be restored, in words; None where all is there."""
     state: tuple[int, int] | None = field(default=None, compare=False)
     """Size and time of change of the file that was read: where it has others later, somebody else has written to it."""
+    system: str | None = None
+    """The message it begins with; None if it has none."""
 
     @property
     def title(self) -> str:
@@ -85,8 +87,8 @@ class SavedSession:
 
     @property
     def messages(self) -> list[Message]:
-        """Questions that have an answer, with it, except for the last turn, which a session restores as it is."""
-        found: list[Message] = []
+        """The system message, and questions that have an answer, with it; a session restores the last turn as it is."""
+        found = [] if self.system is None else [Message("system", self.system)]
         for turn in self.turns[:-1]:
             if answer := turn.answer:
                 found += [Message("user", turn.question), Message("assistant", answer)]
@@ -385,7 +387,8 @@ def read(path: Path) -> SavedSession:
         for run in found.runs
     ]
     created = found.headers[0].created if found.headers else header.created
-    return SavedSession(path.stem, path, created, header, turns, _damage(found), state)
+    system = next((run.system for run in found.runs if run.system is not None), None)
+    return SavedSession(path.stem, path, created, header, turns, _damage(found), state, system)
 
 
 def _header(path: Path, found: Recording, state: tuple[int, int]) -> Header:

@@ -16,6 +16,8 @@ from glimp_local.records.conversations import SavedSession, Unreadable
 def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:
     """Give a conversation as Markdown; steps of a thought are headed by the letter of the model that wrote them."""
     blocks = [f"# {session.title or spelled(session.id)}", f"*{session.header.pair}, {session.created}*"]
+    if session.system is not None:
+        blocks.append(f"> **system**\n>\n{_quoted(session.system.strip())}")
     for turn in session.turns:
         blocks.append(f"## {turn.question.strip()}")
         if thoughts:
@@ -43,6 +45,7 @@ def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
         "id": spelled(session.id),
         "pair": session.header.pair,
         "created": session.created,
+        "system": session.system,
         "turns": turns,
         "damage": session.damage,
     }

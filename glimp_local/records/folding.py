@@ -61,6 +61,8 @@ class Run:
     correct: bool | None = None
     damaged: bool = False
     """Is something of it lost?"""
+    system: str | None = None
+    """The system message its conversation begins with; None if it has none, or if the file does not say."""
 
     @property
     def next_index(self) -> int:
@@ -159,7 +161,7 @@ class _Fold:
                 runs.append(_of_bench(record) if isinstance(record, BenchRun) else of_solution(record))
             case Started():
                 self._settle()
-                runs.append(Run(record.question, record.pair, record.policy, record.seed))
+                runs.append(Run(record.question, record.pair, record.policy, record.seed, system=record.system))
             case StepStarted():
                 run = self._run_of(number, record)
                 run.begun, run.begun_text, run.finish, run.stats = record, "", None, None

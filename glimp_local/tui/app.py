@@ -27,15 +27,16 @@ from glimp_local.tui.commands import commands
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
-from glimp_local.tui.driver import Driver, Told
+from glimp_local.tui.driver import Driver
 from glimp_local.tui.panel import SidePanel
 from glimp_local.tui.pump import Pump
 from glimp_local.tui.steps import Line
 from glimp_local.tui.terminal_app import NARROW, TerminalApp
+from glimp_local.tui.told import Told
 
 
 class ChatApp(TerminalApp):
-    """`glimp chat`. `pair` holds the arguments of `load_pair`; `log` may have a conversation to go on with."""
+    """`glimp chat`. `pair` has the arguments of `load_pair`, `log` maybe a conversation; `system` is for a new one."""
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
@@ -60,14 +61,15 @@ class ChatApp(TerminalApp):
         *,
         seed: int | None = None,
         theme: str | None = None,
-        driver: Callable[[Callable[[], object], SessionLog], Driver] = Driver,
+        system: str | None = None,
+        driver: Callable[[Callable[[], object], SessionLog, str | None], Driver] = Driver,
     ) -> None:
         super().__init__()
         self._pair = pair
         self._seed = seed
         self._going_on = log.going_on
         self.theme = theme or "textual-dark"
-        self._engines = driver(lambda: self.post_message(self.Woken()), log)
+        self._engines = driver(lambda: self.post_message(self.Woken()), log, system)
         self._pump = Pump(self, self._engines)
 
     def compose(self) -> ComposeResult:
@@ -106,6 +108,8 @@ class ChatApp(TerminalApp):
         self._engines.start()
         self._load()
         await self.conversation.welcome()
+        if self._going_on is not None:
+            await self.conversation.show_system(self._going_on.system)
         for saved in self._going_on.turns if self._going_on else []:
             turn = await self.conversation.begin(saved.question)
             await turn.show_saved(saved)

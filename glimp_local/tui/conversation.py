@@ -8,11 +8,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.message import Message
+from textual.widget import Widget
 from textual.widgets import Static
 
 from glimp_local.pair import Pair
 from glimp_local.text import harmless, one_line
 from glimp_local.tui.steps import Line, StepBlock
+from glimp_local.tui.system_message import SystemBlock
 from glimp_local.tui.turn import AnswerBlock, TurnView
 
 
@@ -54,6 +56,8 @@ class Conversation(VerticalScroll, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self.turns: list[TurnView] = []
+        self.system: SystemBlock | None = None
+        """What stands above the first question; None if the models are told nothing before it."""
 
     def release_anchor(self) -> None:
         """Leave the end of the conversation, where there is anything to scroll.
@@ -99,6 +103,17 @@ class Conversation(VerticalScroll, can_focus=True):
             lines += [Content(), Content(one_line(pair.plan.line())).stylize("dim")]
         await self.mount(Static(Content("\n").join(lines), classes="welcome"))
 
+    async def show_system(self, text: str | None) -> None:
+        """Show the conversation's system message above everything else."""
+        if text == (None if self.system is None else self.system.text):
+            return
+        if self.system is not None:
+            await self.system.remove()
+            self.system = None
+        if text is not None:
+            self.system = SystemBlock(text)
+            await self.mount(self.system, before=0 if self.children else None)
+
     async def begin(self, question: str) -> TurnView:
         """Add a turn."""
         await self.remove_children(".welcome")
@@ -110,6 +125,7 @@ class Conversation(VerticalScroll, can_focus=True):
     async def clear(self) -> None:
         """Take everything away."""
         self.turns.clear()
+        self.system = None
         await self.remove_children()
 
     async def take_back(self) -> None:
@@ -128,12 +144,15 @@ class Conversation(VerticalScroll, can_focus=True):
         return focused if isinstance(focused, StepBlock | AnswerBlock) else None
 
     async def action_choose(self, way: int) -> None:
-        """Choose the step or answer above or below, at first the last one; scroll where there is none."""
+        """Choose what is above or below: a step, an answer, the system message; at first the last, else scroll."""
         for thought in [turn.thought for turn in self.turns if turn.thought is not None]:
             if way < 0 and thought.blocks and self.chosen is thought.blocks[0]:
                 await thought.show_earlier()
-        blocks = [block for turn in self.turns for block in turn.blocks]
-        place = blocks.index(self.chosen) + way if self.chosen in blocks else len(blocks) - 1
+        blocks: list[Widget] = [block for turn in self.turns for block in turn.blocks]
+        if self.system is not None:
+            blocks.insert(0, self.system)
+        focused = self.screen.focused
+        place = blocks.index(focused) + way if focused in blocks else len(blocks) - 1
         if 0 <= place < len(blocks):
             self.screen.set_focus(blocks[place])  # at once: the next key may be here already
         elif way < 0:
@@ -142,8 +161,10 @@ class Conversation(VerticalScroll, can_focus=True):
             self.scroll_down()
 
     async def action_fold(self) -> None:
-        """Fold or unfold the chosen step, the chosen answer's thought, or all thoughts."""
-        if isinstance(self.chosen, StepBlock):
+        """Fold or unfold the system message or step that is chosen, the chosen answer's thought, or all thoughts."""
+        if self.system is not None and self.system.has_focus:
+            self.system.folded = not self.system.folded
+        elif isinstance(self.chosen, StepBlock):
             self.chosen.folded = not self.chosen.folded
         elif self.chosen is not None:
             if (thought := self.chosen.turn.thought) is not None:
@@ -175,8 +196,10 @@ class Conversation(VerticalScroll, can_focus=True):
         self.notify("Choose a step first, with the arrow keys.")
 
     def action_copy(self) -> None:
-        """Ask for a copy of the chosen step or answer, or of the last answer."""
-        if isinstance(self.chosen, StepBlock):
+        """Ask for a copy of what is chosen, or of the last answer."""
+        if self.system is not None and self.system.has_focus:
+            self.post_message(self.Copy("The system message", self.system.text))
+        elif isinstance(self.chosen, StepBlock):
             self.post_message(self.Copy("The step", self.chosen.text.strip()))
         else:
             turn = self.chosen.turn if self.chosen else self.last

@@ -16,8 +16,9 @@ from textual.content import Content
 from glimp_local.errors import GlimpError
 from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
 from glimp_local.tui import status
-from glimp_local.tui.driver import CachesLost, Driver, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
+from glimp_local.tui.driver import Driver
 from glimp_local.tui.frames import Frames
+from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
 
 if TYPE_CHECKING:
     from glimp_local.pair import Pair
@@ -112,9 +113,10 @@ class Pump:
                 await self._fail(error)
             case Saving() | MovingCaches() | TakenUp() | CachesLost():
                 await self._show_files(told)
-            case Started(question=question):
+            case Started(question=question, system=system):
                 self._asked = None
                 self._is_busy(True)
+                await conversation.show_system(system)
                 await conversation.begin(question)
             case TakenBack():
                 await conversation.take_back()

@@ -20,14 +20,16 @@ from glimp_local.records.conversations import SessionLog
 from glimp_local.text import harmless
 from glimp_local.tui import status
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.driver import CachesLost, Failed, MovingCaches, Told
+from glimp_local.tui.told import CachesLost, Failed, MovingCaches, Told
 
 
-def run(pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str | None) -> None:
+def run(
+    pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str | None, system: str | None = None
+) -> None:
     """Run the chat; ends the process where it ended badly."""
     if theme is not None and theme not in BUILTIN_THEMES:
         raise UsageError(f"there is no theme {theme!r}", hint=f"there are: {', '.join(BUILTIN_THEMES)}")
-    app = ChatApp(pair, log, seed=seed, theme=theme)
+    app = ChatApp(pair, log, seed=seed, theme=theme, system=system)
     app.driver_class = _noted(app.driver_class)
     try:
         with _terminal_of_our_own():

@@ -14,7 +14,8 @@ from textual.pilot import Pilot
 from glimp_local.records.conversations import SavedSession, SessionLog
 from glimp_local.session.session import Session
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.driver import Driver, Told
+from glimp_local.tui.driver import Driver
+from glimp_local.tui.told import Told
 from glimp_local.tui.turn import TurnView
 from tests.support.sessions import GREEDY
 
@@ -127,6 +128,7 @@ async def chatting(
     pair: dict[str, Any] | None = None,
     size: tuple[int, int] = (120, 40),
     going_on: SavedSession | None = None,
+    system: str | None = None,
     loads: bool = True,
     pace_seconds: float = 0.0,
     **settings: Any,
@@ -140,7 +142,7 @@ async def chatting(
             time.sleep(pace_seconds)
             super()._tell(what)
 
-    app = ChatApp(pair, SessionLog(going_on), seed=1, driver=Paced)
+    app = ChatApp(pair, SessionLog(going_on), seed=1, system=system, driver=Paced)
     try:
         async with app.run_test(size=size) as pilot:
             chat = Chat(app, pilot)

@@ -19,7 +19,8 @@ from glimp_local.records.conversations import SessionLog
 from glimp_local.routing import MODELS, Threshold
 from glimp_local.settings import load_catalogue
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.driver import Driver, Loaded, Told
+from glimp_local.tui.driver import Driver
+from glimp_local.tui.told import Loaded, Told
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = Path(__file__).with_name("run.jsonl")
