@@ -15,6 +15,7 @@ from glimp_local import Session, load_pair
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
+from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import conversations as saved
 from glimp_local.records.lines import decode
@@ -61,7 +62,7 @@ def test_a_conversation_is_read_back_as_it_was(pair: Pair) -> None:
     ]
     assert found.turns[0].thought == "First one.\n\nSecond two:\n\nThird three.\n\n"
     assert found.title == "first"
-    assert found.exchanges == [("first", "Answer \\boxed{3}")]
+    assert found.messages == [Message("user", "first"), Message("assistant", "Answer \\boxed{3}")]
 
 
 def test_every_finished_step_is_on_the_disk_before_the_next_one_begins(pair: Pair) -> None:
@@ -275,7 +276,7 @@ def test_a_turn_taken_up_is_read_by_both_models_as_if_they_had_just_written_it(p
     session = Session(pair, seed=1)
     for _ in session.ask("first"):
         pass
-    lane, again = lane_of(session, "large"), restored(pair, found)._lanes["large"]
+    lane, again = lane_of(session, "large"), lane_of(restored(pair, found), "large")
     text = [b"".join(map(lane.engine.vocabulary.piece, ids)) for ids in (lane.ids, again.ids)]
     assert text[0] == text[1]
 

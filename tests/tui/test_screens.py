@@ -138,10 +138,10 @@ async def test_a_pair_of_another_kind_takes_over_the_answer_without_the_thought(
         await chat.ask("first")
         thinking = {"small": small, "large": large}
         for pair in {**thinking, "thinking": "none"}, thinking:
-            assert (await chat.switch(pair)).exchanges == exchanges
+            assert exchanges_of(await chat.switch(pair)) == exchanges
     async with chatting(small, large, thinking="none") as chat:
         reply = (await chat.ask("first")).text
-        assert (await chat.switch(thinking)).exchanges == [("first", reply)]
+        assert exchanges_of(await chat.switch(thinking)) == [("first", reply)]
         await chat.ask("second")
     assert [turn.answer for turn in saved.find().turns] == [reply, "Answer \\boxed{3}"]
 
