@@ -21,6 +21,7 @@ from time import monotonic
 import click
 
 from benchmarks.terminal import Terminal
+from glimp_local import units
 from glimp_local.events import Finished, decode_events
 from glimp_local.machine.survey import describe_with_load
 from glimp_local.records.event_log import read_events
@@ -113,7 +114,7 @@ def main(small: Path, large: Path, repeat: int, tokens: int, policy: str) -> Non
         ratios.append(shown / bare)
         paints.append(painted)
         stops.append(time_to_stop(arguments))
-        click.echo(f"{bare:,.1f} tokens/s without, {shown:,.1f} with: {shown / bare:.3f}", err=True)
+        click.echo(f"{units.speed(bare)} without, {units.speed(shown)} with: {shown / bare:.3f}", err=True)
     click.echo(describe_with_load())
     click.echo(f"{small.name} + {large.name}, {policy}, {repeat} runs in turns, medians")
     click.echo(f"tokens per second with the interface, of those without: {statistics.median(ratios):.3f}")

@@ -8,6 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from glimp_local import units
 from glimp_local.errors import UsageError
 
 _CHUNK = 2**20
@@ -54,6 +55,4 @@ def _size(stream: BinaryIO) -> int:
 
 
 def _too_large(what: str, limit_bytes: int, hint: str) -> UsageError:
-    from rich.filesize import decimal  # noqa: PLC0415 - `glimp solve --help` does without
-
-    return UsageError(f"{what} is larger than {decimal(limit_bytes)}, the most that is read", hint=hint)
+    return UsageError(f"{what} is larger than {units.file_size(limit_bytes)}, the most that is read", hint=hint)

@@ -277,7 +277,7 @@ async def test_pairs_errors_and_notices_of_the_chat_are_shown(named: Path, small
         assert chat.screen.count("\u241b]0;x\u2407\ufffd") > 2  # the error, the pair and its description
     async with chatting(small) as chat:
         await chat.app.conversation.note(NAME)
-        await chat.app._note(GlimpError(NAME, hint=NAME))
+        await chat.app._pump.complain(GlimpError(NAME, hint=NAME))
         await chat.until(lambda: chat.screen.count("\u241b]0;x\u2407\ufffd") == 3)
         assert not RAW.search(chat.screen)
 

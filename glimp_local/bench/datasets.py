@@ -6,8 +6,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import msgspec
-from rich.filesize import decimal
 
+from glimp_local import units
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.inputs import read_limited
 from glimp_local.models.hub.datasets import snapshot
@@ -84,7 +84,9 @@ def _parquet(path: Path) -> list[bytes]:
                     size_bytes += len(found[-1])
                 # Compressed, a row that comes over and over again takes no room in the file.
                 if size_bytes > MOST_BYTES:
-                    raise UsageError(f"{path} holds more than {decimal(MOST_BYTES)} of problems", hint=_TOO_MANY)
+                    raise UsageError(
+                        f"{path} holds more than {units.file_size(MOST_BYTES)} of problems", hint=_TOO_MANY
+                    )
             return found
     except ArrowException as error:
         raise UsageError(f"{path}: this is not a Parquet file that can be read: {error}") from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from glimp_local import units
 from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, Figures
 from glimp_local.bench.statistics import Estimate
 
@@ -79,7 +80,8 @@ def _routed(arm: ArmFigures, large: ArmFigures | None, figures: Figures) -> str:
     if arm.less_random is not None:
         sentences.append(_against_chance(arm, arm.less_random))
     name = f"{arm.name} nats" if arm.kind == "threshold" else arm.name
-    return f"{name} ({arm.share_steps:.0%} of the steps on the large model): {' '.join(sentences) or 'no comparison.'}"
+    on_large = f"{units.share(arm.share_steps)} of the steps on the large model"
+    return f"{name} ({on_large}): {' '.join(sentences) or 'no comparison.'}"
 
 
 def _against_large(found: Difference, problems: int) -> str:
@@ -114,15 +116,16 @@ def _account(arm: ArmFigures, large: ArmFigures) -> str:
     }
     named = sorted(((abs(change), change, what) for what, change in changes.items()), reverse=True)
     counted = [(change, what) for size, change, what in named if size >= _WORTH_SAYING * large.mean_seconds]
-    saved = ", ".join(f"{_seconds(-change)} of {what}" for change, what in counted if change < 0)
-    paid = ", ".join(f"{_seconds(change)} for {what}" for change, what in counted if change > 0)
+    saved = ", ".join(f"{units.duration(-change)} of {what}" for change, what in counted if change < 0)
+    paid = ", ".join(f"{units.duration(change)} for {what}" for change, what in counted if change > 0)
     tokens = (arm.tokens_small + arm.tokens_large) / max(large.tokens_small + large.tokens_large, 1)
     length = f" It writes {tokens - 1:+.0%} tokens." if abs(tokens - 1) >= MARGIN else ""
     return f"A problem, it saves {saved or 'nothing'} and pays {paid or 'nothing'}.{length}"
 
 
 def _against_chance(arm: ArmFigures, found: Difference) -> str:
-    beside = f"random routing ({arm.share_steps:.0%} of the steps on the large model, {found.share_steps:.0%} there)"
+    on_large = f"{units.share(arm.share_steps)} of the steps on the large model, {units.share(found.share_steps)} there"
+    beside = f"random routing ({on_large})"
     figures = f"{_points(found)}, p {p_value(found.p)}"
     match _right(found):
         case "more":
@@ -141,7 +144,8 @@ def auroc_in_words(auroc: Estimate) -> str:
 
 def agreement_in_words(found: AgreementFigures) -> str:
     """Say how well the entropy tells where the large model would have begun a step otherwise."""
-    begins = f"The large model would have begun {found.otherwise:.0%} of {found.glimpses:,} steps with another token"
+    steps = f"{units.share(found.otherwise)} of {found.glimpses:,} steps"
+    begins = f"The large model would have begun {steps} with another token"
     otherwise = round(found.otherwise * found.glimpses)
     if min(otherwise, found.glimpses - otherwise) < _FEW:
         return f"{begins}: too much alike, or too few, to say what the entropy tells of it."
@@ -182,7 +186,3 @@ def points(fraction: float) -> str:
 def p_value(p: float) -> str:
     """Write a p value behind its "p"."""
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"  # noqa: PLR2004 - the least that three decimals can say
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.1f} s" if value >= 1 else f"{1000 * value:.0f} ms"

@@ -7,7 +7,6 @@ from time import monotonic, sleep
 from typing import Self
 
 from rich.console import Console, RenderableType
-from rich.filesize import decimal
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -18,6 +17,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from glimp_local import units
 from glimp_local.text import harmless, one_line
 
 
@@ -61,14 +61,18 @@ class ByteBars:
         self.say(why)
         end = monotonic() + seconds
         while (left := end - monotonic()) > 0:
-            self._progress.waiting = f"waiting: {left:.0f} s left"
+            self._progress.waiting = f"waiting: {units.time_left(left)} left"
             sleep(min(left, 1))
         self._progress.waiting = ""
 
     def begin(self, name: str, size_bytes: int, done_bytes: int = 0) -> Callable[[int], None]:
         """Begin a file, or the rest of it; give who is to hear how many bytes of it are done."""
         if self._lines:
-            self.say(f"{name}: going on from {decimal(done_bytes)}" if done_bytes else f"{name}: {decimal(size_bytes)}")
+            self.say(
+                f"{name}: going on from {units.file_size(done_bytes)}"
+                if done_bytes
+                else f"{name}: {units.file_size(size_bytes)}"
+            )
         task = self._tasks.get(name)
         if task is None:
             task = self._tasks[name] = self._progress.add_task(one_line(name.rpartition("/")[2]), total=size_bytes)
@@ -78,7 +82,7 @@ class ByteBars:
         def report(done_bytes: int) -> None:
             self._progress.update(task, completed=done_bytes)
             if self._lines and done_bytes == size_bytes:
-                self.say(f"{name}: all is here, after {monotonic() - began:.0f} s")
+                self.say(f"{name}: all is here, after {units.duration(monotonic() - began)}")
 
         return report
 

@@ -18,6 +18,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text as Line
 
+from glimp_local import units
 from glimp_local.events import (
     AnyEvent,
     Finished,
@@ -41,9 +42,6 @@ _LETTERS = {"small": "S", "large": "L"}
 COLOURS = {"small": "dodger_blue2", "large": "dark_orange"}
 _TAIL_LINES = 3
 """Lines of the step being written that are shown above the status line."""
-
-_FAST = 100
-"""From so many tokens a second on, decimals say nothing."""
 
 _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
     "budget": "the tokens for the thought are spent (--max-thought): the thought was closed and the answer written",
@@ -102,7 +100,7 @@ class Display:
 
     def loading(self, model: Model, path: Path, fraction: float) -> None:
         """Tell how much of a model is loaded."""
-        self._what = f"loading {model} {one_line(path.name)} {fraction:.0%}"
+        self._what = f"loading {model} {one_line(path.name)} {units.share(fraction)}"
 
     def loaded(self, descriptions: dict[Model, str], plan: str) -> None:
         """Tell what was loaded, where it runs, and what memory it takes."""
@@ -184,9 +182,9 @@ class Display:
             share = self._large / self._steps if self._steps else 0
             parts += [
                 f"{self._steps} steps",
-                f"{share:.0%} large",
+                f"{units.share(share)} large",
                 f"{self._tokens:,} tokens",
-                f"{self._tokens / seconds:.1f} tokens/s",
+                units.speed(self._tokens / seconds),
             ]
             if self._step is not None:
                 parts[0] += f" ({_LETTERS[self._step.model]})"
@@ -203,10 +201,10 @@ def _heading(step: StepStarted) -> Line:
 def summary(stats: Stats) -> str:
     """Put the figures of a run into one line."""
     parts = [
-        f"{stats.steps} step{'s' if stats.steps != 1 else ''}, {stats.share_steps:.0%} large",
-        f"{stats.tokens:,} tokens, {stats.share_tokens:.0%} large",
+        f"{stats.steps} step{'s' if stats.steps != 1 else ''}, {units.share(stats.share_steps)} large",
+        f"{stats.tokens:,} tokens, {units.share(stats.share_tokens)} large",
         *(_speed(name, model) for name, model in (("small", stats.small), ("large", stats.large)) if model),
-        f"{stats.seconds:.1f} s",
+        units.duration(stats.seconds),
     ]
     return " · ".join(parts)
 
@@ -214,7 +212,7 @@ def summary(stats: Stats) -> str:
 def _speed(name: str, model: ModelStats) -> str:
     if not model.tokens:
         return f"{name} wrote nothing"
-    speed = f"{name} {model.tokens_per_second:,.{0 if model.tokens_per_second >= _FAST else 1}f} tokens/s"
+    speed = f"{name} {units.speed(model.tokens_per_second)}"
     if not model.is_drafted:
         return speed
     return f"{speed} ({model.draft_speedup:.2f}x by drafts, {model.draft_accepted:,} of {model.drafted:,} came true)"

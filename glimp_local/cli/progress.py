@@ -10,11 +10,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from glimp_local import units
 from glimp_local.bench.bench import Bench, Task
 
 _LINE_SECONDS = 30
 """Outside a terminal, a line no more often than this."""
-_MINUTE, _HOUR = 60, 3600
 
 
 class RunProgress:
@@ -44,7 +44,7 @@ class RunProgress:
         self._took[task.key[1]].append(now - self._last)
         self._left[task.key[1]] -= 1
         self._last = now
-        text = f"{_duration(self.seconds_left)} left"
+        text = f"{units.time_left(self.seconds_left)} left"
         self._bar.update(self._task, advance=1, description=text)
         if not (self._quiet or self._console.is_terminal) and now - self._said >= _LINE_SECONDS:
             self._said = now
@@ -63,11 +63,3 @@ class RunProgress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-
-
-def _duration(seconds: float) -> str:
-    if seconds < _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:.0f} min"

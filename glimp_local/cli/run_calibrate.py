@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import track
 
+from glimp_local import units
 from glimp_local.bench.agreement import watch
 from glimp_local.bench.bench import asked, check_lengths, instruction_for
 from glimp_local.bench.calibration import FEW, SHARES, Cut, cuts
@@ -153,15 +154,16 @@ def _interval(cut: Cut) -> str:
 def _show(found: Calibration) -> None:
     problems = f"{found.problems} problem{'s' * (found.problems != 1)}"
     what = f"{found.pair}, {found.task}" if found.task else found.pair
-    shares = f"{found.share_steps:.0%} of the steps on the large model"
+    shares = f"{units.share(found.share_steps)} of the steps on the large model"
+    sent = units.share(found.share_at_threshold)
     rows = sorted({*found.cuts, found.chosen}, key=lambda cut: cut.share)
     lines = [
         f"{what}: {found.glimpses:,} glimpses in {problems}, solved with {shares}",
         "",
         "share of steps   threshold, nats (95% interval)",
-        *(f"{cut.share:>14.0%}   {cut.threshold_nats:<8.4g} {_interval(cut)}" for cut in rows),
+        *(f"{units.share(cut.share):>14}   {cut.threshold_nats:<8.4g} {_interval(cut)}" for cut in rows),
         "",
-        f"The pair's threshold, {found.threshold_nats:g} nats, sends {found.share_at_threshold:.0%} of these steps.",
+        f"The pair's threshold, {found.threshold_nats:g} nats, sends {sent} of these steps.",
         "The entropies are stored; the policy `share` starts from them.",
     ]
     if found.glimpses < FEW:
@@ -170,7 +172,7 @@ def _show(found: Calibration) -> None:
         from glimp_local.bench.verdict import agreement_in_words  # noqa: PLC0415 - scipy, of the extra `bench`
 
         lines.append(agreement_in_words(found.agreement))
-    wanted = f"{found.chosen.threshold_nats:g} nats, for {found.chosen.share:.0%} of the steps"
+    wanted = f"{found.chosen.threshold_nats:g} nats, for {units.share(found.chosen.share)} of the steps"
     if found.written:
         lines.append(f"Written into {found.written}: {wanted}.")
     else:

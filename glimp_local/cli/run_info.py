@@ -6,13 +6,12 @@ import os
 from pathlib import Path
 
 import msgspec
-from rich.filesize import decimal
 
+from glimp_local import units
 from glimp_local.cli.model_names import named
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import ModelMissingError, UsageError
 from glimp_local.inputs import path_of
-from glimp_local.machine.plan import size
 from glimp_local.models import compare as comparison
 from glimp_local.models import files as model_files
 from glimp_local.models.catalogue import Catalogue, load_catalogue
@@ -111,7 +110,7 @@ def _cut(text: str, width: int = _WIDEST) -> str:
 
 def _files(found: ModelInfo) -> str:
     parts = f" in {len(found.parts)} files" if len(found.parts) > 1 else ""
-    return f"{found.path} ({decimal(found.size_bytes)}{parts})"
+    return f"{found.path} ({units.file_size(found.size_bytes)}{parts})"
 
 
 def _rows(found: ModelInfo) -> dict[str, str]:
@@ -154,7 +153,7 @@ def _parameters(found: ModelInfo) -> str:
 def _quantisation(found: ModelInfo) -> str:
     whole = sum(share.size_bytes for share in found.types) or 1
     shares = ((share.type, share.size_bytes / whole) for share in found.types)
-    mix = ", ".join(f"{type_} {share:.0%}" for type_, share in shares if share >= _LEAST_SHARE)
+    mix = ", ".join(f"{type_} {units.share(share)}" for type_, share in shares if share >= _LEAST_SHARE)
     return ": ".join(filter(None, (found.quantisation, mix))) or "not said"
 
 
@@ -184,7 +183,7 @@ def _thinking(found: ModelInfo) -> str:
 def _memory(found: ModelInfo) -> str:
     if not found.memory:
         return "not known"
-    first, *others = (f"{size(at.total_bytes)} at {at.context_tokens:,}" for at in found.memory)
+    first, *others = (f"{units.memory_size(at.total_bytes)} at {at.context_tokens:,}" for at in found.memory)
     return ", ".join([f"{first} tokens of context", *others])
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from rich.filesize import decimal
 
+from glimp_local import units
 from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
 from glimp_local.cli.terminal import write, write_json
@@ -177,7 +177,7 @@ def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bo
     if as_json:
         write_json(msgspec.json.encode(Removal(removed, freed)))
     else:
-        click.echo(harmless(f"removed {', '.join(removed)}: {decimal(freed)} are free again"), err=True)
+        click.echo(harmless(f"removed {', '.join(removed)}: {units.file_size(freed)} are free again"), err=True)
 
 
 def _wanted(catalogue: Catalogue, name: str, wait: Wait) -> list[ModelSource]:
@@ -274,7 +274,7 @@ def _row(entry: FileEntry) -> str:
 
 
 def _size(size_bytes: int | None) -> str:
-    return "?" if size_bytes is None else decimal(size_bytes)
+    return "?" if size_bytes is None else units.file_size(size_bytes)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text as Line
 
+from glimp_local import units
 from glimp_local.cli.display import COLOURS
 from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write_json
@@ -90,7 +91,7 @@ class _View:
             parts = [f"{number:{len(str(len(runs)))}}  {one_line(trace.of_bench(found))}"]
             if self._threshold is not None:
                 share = trace.what_if(found.steps, self._threshold).share_steps_would_be
-                parts.append(f"at {self._threshold:.4g} nats {share:.0%} large")
+                parts.append(f"at {self._threshold:.4g} nats {units.share(share)} large")
             self._line(Line(" · ".join([*parts, trace.totals(found)])))
         self._say("a run step by step: --run N; all of them: --full")
 
@@ -147,14 +148,14 @@ class _View:
         entropy, held = trace.held_against(step)
         reason = " ".join(filter(None, (held.replace("> ", ">  "), step.reason)))
         caught_up = (
-            f"{step.catch_up_tokens:,} in {trace.duration(step.catch_up_seconds)}" if step.catch_up_tokens else ""
+            f"{step.catch_up_tokens:,} in {units.duration(step.catch_up_seconds)}" if step.catch_up_tokens else ""
         )
         moved = f"→{writer[0].upper()}" if writer != step.model else "  " if self._threshold is not None else ""
         return (
             f"{step.index:3} {step.model[0].upper()}{moved}",
             f"{entropy:>4} {reason}",
             f"{step.tokens:,}",
-            trace.duration(step.seconds),
+            units.duration(step.seconds),
             caught_up,
         )
 

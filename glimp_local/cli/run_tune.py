@@ -9,6 +9,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from glimp_local import units
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.errors import CancelledError
 from glimp_local.load import LoadRequest, load
@@ -132,4 +133,4 @@ def _table(tuning: Tuning) -> list[str]:
 
 
 def _cell(tokens_per_second: float | None) -> str:
-    return f"{'left out' if tokens_per_second is None else f'{tokens_per_second:,.1f} tok/s':>22}"
+    return f"{'left out' if tokens_per_second is None else units.speed(tokens_per_second):>22}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from glimp_local import hardware
+from glimp_local import hardware, units
 from glimp_local.errors import BindingError, ModelError, ModelMissingError
 from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan
@@ -40,8 +40,8 @@ class Offer(msgspec.Struct, frozen=True):
         if not self.download_bytes:
             return f"{self.name}, which is on this machine: --pair {self.name}"
         return (
-            f"{self.name} ({self.download_bytes / 1e9:.1f} GB to download, {self.memory_bytes / 2**30:.1f} GiB of "
-            f"memory): glimp models pull {self.name}"
+            f"{self.name} ({units.file_size(self.download_bytes)} to download, "
+            f"{units.memory_size(self.memory_bytes)} of memory): glimp models pull {self.name}"
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from glimp_local import units
 from glimp_local.models.footprint import CacheType
 from glimp_local.routing import MODELS, Model
 from glimp_local.settings import PairConfig
@@ -16,8 +17,6 @@ from glimp_local.settings import PairConfig
 CONTEXT = 16384
 """Tokens of an "auto" context where there is room for them."""
 CPU = "CPU"
-_MANY_GIB = 10
-"""From so many on, a hundredth of a GiB says nothing."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -67,7 +66,7 @@ class Room(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Say what is taken of what is free."""
-        return f"{size(self.needed_bytes)} of {size(self.free_bytes)} on {_the(self.device)}"
+        return f"{units.memory_size(self.needed_bytes)} of {units.memory_size(self.free_bytes)} on {_the(self.device)}"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -153,7 +152,8 @@ class Plan(msgspec.Struct, frozen=True):
         if not short:
             return None
         what = ", ".join(
-            f"{size(room.needed_bytes)} on {_the(room.device)}, where {size(room.free_bytes)} are free"
+            f"{units.memory_size(room.needed_bytes)} on {_the(room.device)}, where "
+            f"{units.memory_size(room.free_bytes)} are free"
             for room in short
         )
         if self.runs:
@@ -170,12 +170,6 @@ def _placed(plan: ModelPlan, gpus: Sequence[str], parts: Sequence[Part], model: 
         return "on the CPU"
     count = "all" if plan.gpu_layers >= plan.layers else f"{plan.gpu_layers}/{plan.layers}"
     return f"{count} layers on {' and '.join(used)}"
-
-
-def size(size_bytes: int) -> str:
-    """Spell so many bytes of memory."""
-    gib = size_bytes / 2**30
-    return f"{gib:.{1 if gib >= _MANY_GIB else 2}f} GiB" if gib >= 1 else f"{size_bytes / 2**20:.0f} MiB"
 
 
 def _the(device: str) -> str:

@@ -73,7 +73,10 @@ def repacked() -> frozenset[str]:
 
 
 def describe() -> str:
-    """Name the machine and the versions in one line."""
+    """Name the machine and the versions in one line, which a bench compares when it is continued.
+
+    Its memory is rounded to whole GiB: what a kernel takes of it for itself differs a little from start to start.
+    """
     return (
         f"{processor()}, {psutil.cpu_count(logical=False)} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB; "
         f"{platform.system()}; Python {platform.python_version()}; llama-cpp-python {RELEASE}; "

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-from rich.filesize import decimal
 
+from glimp_local import units
 from glimp_local.errors import ModelMissingError
 from glimp_local.inputs import path_of
 from glimp_local.models.gguf.header import part_names, part_paths
@@ -68,8 +68,8 @@ def find(source: ModelSource) -> Path:
     if source.path is not None:
         missing = next(path for path in part_paths(path_of(source.path)) if not os.path.exists(path))  # noqa: PTH110
         raise ModelMissingError(f"{missing}: no such file", hint="check the path")
-    size = decimal(source.size_bytes) if source.size_bytes else "size not listed"
-    here = f"; {decimal(found.here_bytes)} are" if found.here_bytes else ""
+    size = units.file_size(source.size_bytes) if source.size_bytes else "size not listed"
+    here = f"; {units.file_size(found.here_bytes)} are" if found.here_bytes else ""
     raise ModelMissingError(f"{name(source)} ({size}) is not on this machine{here}", hint=pull_command(name(source)))
 
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glimp_local import private
+from glimp_local import private, units
 from glimp_local.errors import CacheError
 
 if TYPE_CHECKING:
@@ -35,8 +35,9 @@ def keep(conversation: Path, keepers: Mapping[Model, KeepsState], *, limit_bytes
     """
     wanted = sum(keeper.state_bytes for keeper in keepers.values())
     if wanted > limit_bytes:
-        what = f"the caches of this conversation take {megabytes(wanted)}, and {megabytes(limit_bytes)} are allowed"
-        raise CacheError(f"{what}: they are not kept", hint="allow more with --keep-caches")
+        sizes = f"take {units.file_size(wanted)}, and {units.file_size(limit_bytes)} are allowed"
+        what = f"the caches of this conversation {sizes}: they are not kept"
+        raise CacheError(what, hint="allow more with --keep-caches")
     folder = conversation.with_suffix(_FOLDER)
     partial = folder / _PARTIAL
     try:
@@ -89,11 +90,6 @@ def remove(conversation: Path) -> None:
     if folder.is_symlink():
         folder.unlink()
     shutil.rmtree(folder, ignore_errors=True)
-
-
-def megabytes(size: float) -> str:
-    """Say a size."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"  # noqa: PLR2004
 
 
 def _file(folder: Path, model: Model, keeper: KeepsState) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from glimp_local import units
 from glimp_local.records import caches
 from glimp_local.records.saved import SavedSession, Unreadable
 from glimp_local.runs import Step
@@ -16,7 +17,7 @@ def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:
     """Return a conversation as Markdown; steps of a thought are headed by the letter of the model that wrote them."""
     blocks = [f"# {session.title or spelled(session.id)}", f"*{session.header.pair}, {session.created}*"]
     if session.system is not None:
-        blocks.append("**System message**\n\n" + _quoted(session.system.strip()))
+        blocks.append(f"> **system**\n>\n{_quoted(session.system.strip())}")
     for turn in session.turns:
         blocks.append(f"## {turn.asked.strip()}")
         if thoughts:
@@ -69,7 +70,7 @@ def summary(found: SavedSession | Unreadable) -> bytes:
 def row(found: SavedSession | Unreadable) -> str:
     """Return a line for a person to read."""
     kept = caches.kept_bytes(found.path)
-    size = caches.megabytes(kept) if kept else ""
+    size = units.file_size(kept) if kept else ""
     pair, turns, title = "", 0, "(cannot be restored)"
     if isinstance(found, SavedSession):
         pair, turns, title = found.header.pair, len(found.turns), found.title

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from glimp_local import units
 from glimp_local.routing import Glimpse, Model, Reason, by_threshold
 from glimp_local.runs import Run, Step
 
@@ -153,17 +154,13 @@ def in_words(found: WhatIf) -> list[str]:
     said = [f"at {found.threshold_nats:.4g} nats, {many} {of} would have gone to the other model{parts}"]
     if found.moved:
         said.append(
-            f"steps on the large model: {found.share_steps_was:.0%} as it was, {found.share_steps_would_be:.0%} so"
+            f"steps on the large model: {units.share(found.share_steps_was)} as it was, "
+            f"{units.share(found.share_steps_would_be)} so"
         )
         said.append(f"only the first of them, step {found.moved[0]}, is certain: what follows would be another text")
     if found.untold:
         said.append(f"{_steps(found.untold)} without a glimpse cannot be told")
     return said
-
-
-def duration(seconds: float) -> str:
-    """Give a time in the unit that suits it."""
-    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:,.1f} s"
 
 
 def about(run: Run) -> str:
@@ -187,11 +184,11 @@ def totals(run: Run) -> str:
     speeds = (("small", found.small_tokens_per_second), ("large", found.large_tokens_per_second))
     return " · ".join(
         [
-            f"{_steps(found.steps)}, {found.share_steps:.0%} large",
-            f"{found.tokens:,} tokens, {found.share_tokens:.0%} large",
-            *(f"{model} {speed:,.4g} tokens/s" for model, speed in speeds if speed is not None),
-            duration(found.seconds),
-            f"catch-up {found.share_catch_up:.0%} of it ({found.catch_up_tokens:,} tokens)",
+            f"{_steps(found.steps)}, {units.share(found.share_steps)} large",
+            f"{found.tokens:,} tokens, {units.share(found.share_tokens)} large",
+            *(f"{model} {units.speed(speed)}" for model, speed in speeds if speed is not None),
+            units.duration(found.seconds),
+            f"catch-up {units.share(found.share_catch_up)} of it ({found.catch_up_tokens:,} tokens)",
         ]
     )
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from glimp_local import units
 from glimp_local.records import trace
 from glimp_local.routing import Model
 from glimp_local.runs import Run, Step
@@ -89,10 +90,10 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "about": trace.about,
-        "duration": trace.duration,
+        "duration": units.duration,
         "hash": lambda text: b64encode(sha256(str(text).encode()).digest()).decode(),
         "one_line": one_line,
-        "percent": "{:.0%}".format,
+        "percent": units.share,
         "why": trace.why,
     }
     return environment

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.app import SystemCommand
 
+from glimp_local import units
 from glimp_local.routing import MODELS, Alone, Policy, Share, Speculative, Threshold
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def _policies(session: Session) -> Iterator[tuple[Policy, str]]:
     history = pair.entropies()
     seen = history.read() if history else []
     share = Share(pair.config.share, threshold_nats=pair.config.threshold, history=seen)
-    yield share, f"The large model for {pair.config.share:.0%} of the steps"
+    yield share, f"The large model for {units.share(pair.config.share)} of the steps"
     for model in MODELS:
         yield Alone(model), f"The {model} model alone"
     if session.drafting_obstacle is None:

@@ -1,4 +1,4 @@
-"""The thread that owns the engines, and the way between it and the interface.
+"""The thread that owns the models, and the way between it and the interface.
 
 The interface calls `load`, `ask`, `redo` and so on, which return at once; the thread does them one after another. What
 it has to tell is collected and fetched with `drain`; `wake` is called (in the thread) when there is something new to
@@ -10,8 +10,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
@@ -27,67 +25,10 @@ from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model
 from glimp_local.runs import Run
 from glimp_local.session.session import Session
+from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
 
 _CLOSING_SECONDS = 0.1
 """So often what is told while the chat is left is looked at."""
-
-
-@dataclass(frozen=True)
-class Loading:
-    """So much of a model's file is loaded."""
-
-    model: Model
-    path: Path
-    fraction: float
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The pair can be asked."""
-
-    pair: Pair
-    anew: bool = False
-    """Has a new conversation begun?"""
-
-
-@dataclass(frozen=True)
-class Failed:
-    """What was asked for could not be done. The conversation is as it was."""
-
-    error: GlimpError
-
-
-@dataclass(frozen=True)
-class Saving:
-    """The conversation cannot be written to the disk; or, without an error, it can again."""
-
-    path: Path
-    error: OSError | None
-
-
-@dataclass(frozen=True)
-class MovingCaches:
-    """Caches are being written to the disk, or read from there."""
-
-    size_bytes: int
-    to_disk: bool
-
-
-@dataclass(frozen=True)
-class TakenUp:
-    """The models hold so many tokens of the conversation without having read them anew."""
-
-    tokens: dict[Model, int]
-
-
-@dataclass(frozen=True)
-class CachesLost:
-    """Caches could not be kept, or not be taken up. The conversation is as it was, and is read anew."""
-
-    error: CacheError
-
-
-Told = AnyEvent | Loading | Loaded | Failed | Saving | MovingCaches | TakenUp | CachesLost
 
 
 class Driver:
@@ -105,7 +46,7 @@ class Driver:
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._pair: Pair | None = None
-        self._system = system
+        self._system = log.going_on.system if log.going_on else system
         # What a pair takes over when it is loaded.
         self._history = log.going_on.messages if log.going_on else self._first_messages
         self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None

@@ -10,6 +10,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
+from glimp_local import units
 from glimp_local.events import Stats, Step
 from glimp_local.routing import Model, Policy, Share, Threshold
 from glimp_local.session.session import Session
@@ -98,7 +99,7 @@ class SidePanel(Vertical):
             f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} steps",
             f"       {_share(large, tokens)} of {tokens:,} tokens",
             *(f"{model}: {_pace(steps, model)}" for model in ("small", "large")),
-            f"catch-up {sum(step.catch_up_seconds for step in steps):.1f} s",
+            f"catch-up {units.duration(sum(step.catch_up_seconds for step in steps))}",
         ]
         if stats is not None:
             lines += [
@@ -106,9 +107,9 @@ class SidePanel(Vertical):
                 for name, model in (("small", stats.small), ("large", stats.large))
                 if model is not None and model.is_drafted
             ]
-            lines.append(f"all of it {stats.seconds:.1f} s")
+            lines.append(f"all of it {units.duration(stats.seconds)}")
         lines += [f"context {model} {used:,}/{context:,}" for model, (used, context) in session.contexts().items()]
-        lines.append(f"memory {memory_bytes / 2**30:.1f} GiB")
+        lines.append(f"memory {units.memory_size(memory_bytes)}")
         self._figures.update(Content("\n".join(lines)), layout=len(lines) != self._lines)
         self._lines = len(lines)
 
@@ -118,15 +119,15 @@ def _deciding(policy: Policy) -> str:
         case Threshold(threshold_nats=nats):
             return f"large above {nats} nats"
         case Share(share=share, threshold_nats=nats):
-            return f"large for {share:.0%}: above {nats:.2f} nats"
+            return f"large for {units.share(share)}: above {nats:.2f} nats"
     return f"policy: {policy.name}"
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.0%}" if whole else "-"
+    return units.share(part / whole) if whole else "-"
 
 
 def _pace(steps: Sequence[Step], model: str) -> str:
     tokens = sum(step.tokens for step in steps if step.model == model)
     seconds = sum(step.seconds - step.catch_up_seconds for step in steps if step.model == model)
-    return f"{tokens / seconds:,.0f} tokens/s" if seconds > 0 else "-"
+    return units.speed(tokens / seconds) if seconds > 0 else "-"

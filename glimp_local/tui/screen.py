@@ -20,7 +20,7 @@ from glimp_local.records.session_log import SessionLog
 from glimp_local.text import harmless
 from glimp_local.tui import status
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.driver import CachesLost, Failed, MovingCaches, Told
+from glimp_local.tui.told import CachesLost, Failed, MovingCaches, Told
 
 
 def run(

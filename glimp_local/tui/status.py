@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from glimp_local import units
 from glimp_local.events import Stats
 from glimp_local.pair import Pair
-from glimp_local.records.caches import megabytes
 from glimp_local.routing import MODELS, Model
 from glimp_local.text import one_line
 from glimp_local.tui.steps import LETTERS
@@ -17,7 +17,9 @@ _BAR = 20
 def loading(model: Model, path: Path, fraction: float) -> str:
     """Say how far a model's file is loaded."""
     bar = "━" * round(fraction * _BAR) + "╺" * (_BAR - round(fraction * _BAR))
-    return f"loading {model} {bar} {fraction:.0%} · {one_line(path.name)}, {path.stat().st_size / 1e6:,.0f} MB"
+    return (
+        f"loading {model} {bar} {units.share(fraction)} · {one_line(path.name)}, {units.file_size(path.stat().st_size)}"
+    )
 
 
 def loaded(pair: Pair) -> str:
@@ -38,8 +40,8 @@ def _loaded(pair: Pair) -> str:
 def finished(stats: Stats) -> str:
     """Say what a run took."""
     return (
-        f"{stats.steps} steps, {stats.share_steps:.0%} large · {stats.tokens:,} tokens, "
-        f"{stats.share_tokens:.0%} large · {stats.seconds:.1f} s"
+        f"{stats.steps} steps, {units.share(stats.share_steps)} large · {stats.tokens:,} tokens, "
+        f"{units.share(stats.share_tokens)} large · {units.duration(stats.seconds)}"
     )
 
 
@@ -52,7 +54,7 @@ def saving(path: Path, error: OSError | None) -> str:
 
 def moving(size_bytes: int, *, to_disk: bool) -> str:
     """Say that caches are being written to the disk, or read from there."""
-    size = megabytes(size_bytes)
+    size = units.file_size(size_bytes)
     return f"keeping the caches on the disk, {size}" if to_disk else f"taking the caches up from the disk, {size}"
 
 

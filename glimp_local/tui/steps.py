@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Markdown, Static
 from textual.widgets.markdown import MarkdownStream
 
+from glimp_local import units
 from glimp_local.events import Step, StepStarted
 from glimp_local.text import Pieces, harmless
 from glimp_local.tui.maths import readable
@@ -100,7 +101,7 @@ class StepBlock(Markdown, can_focus=True):
         if reason:
             lines.append(Content(reason).stylize("dim"))
         if step is not None and step.seconds > 0:
-            figures = f"{step.tokens} tok {step.tokens / step.seconds:,.0f}/s"
+            figures = f"{step.tokens} tok {units.speed_figure(step.tokens / step.seconds)}/s"
             room = width - len(heading) - len(figures)
             if self.has_figures and room > 0:
                 lines[0] = lines[0] + " " * room + Content(figures).stylize("dim")
@@ -228,11 +229,11 @@ class Thought:
         """Say in the heading what there is."""
         steps = self._steps
         large = sum(step.model == "large" for step in steps)
-        share = f", {large / len(steps):.0%} large" if steps else ""
+        share = f", {units.share(large / len(steps))} large" if steps else ""
         count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
         seconds = sum(step.seconds for step in steps)
         sign = "▶" if self.folded else "▼"
         # One line each, whatever stands in it: nothing else has to move.
-        self.heading.update(Content(f"{sign} {self._what}: {count}{share}, {seconds:.1f} s"), layout=False)
+        self.heading.update(Content(f"{sign} {self._what}: {count}{share}, {units.duration(seconds)}"), layout=False)
         self.earlier.display = not self.folded and self._first > 0
         self.earlier.update(Content(f"▲ {self._first} earlier steps"), layout=False)

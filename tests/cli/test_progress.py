@@ -61,8 +61,3 @@ def test_quiet_is_quiet(clock: list[float]) -> None:
             clock[0] += 60.0
             shown.advance(task)
     assert written.getvalue() == ""
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(4.4, "4 s"), (90, "2 min"), (3600 * 5 + 60 * 7, "5 h 7 min")])
-def test_a_duration_comes_in_the_unit_that_suits_it(seconds: float, said: str) -> None:
-    assert progress._duration(seconds) == said

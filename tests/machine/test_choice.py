@@ -176,7 +176,7 @@ def test_nothing_is_offered_where_nothing_fits(monkeypatch: pytest.MonkeyPatch) 
 
 def test_an_offer_says_what_it_takes() -> None:
     said = str(Offer("qwen3-0.6b-4b", 3_136_726_944, 7 * GIB))
-    assert said == "qwen3-0.6b-4b (3.1 GB to download, 7.0 GiB of memory): glimp models pull qwen3-0.6b-4b"
+    assert said == "qwen3-0.6b-4b (3.1 GB to download, 7.00 GiB of memory): glimp models pull qwen3-0.6b-4b"
 
 
 def test_a_first_run_says_what_it_uses_and_what_a_bigger_pair_takes(glimp: Glimp) -> None:

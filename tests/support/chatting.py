@@ -16,8 +16,9 @@ from glimp_local.records.saved import SavedSession
 from glimp_local.records.session_log import SessionLog
 from glimp_local.session.session import Session
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.conversation import TurnView
-from glimp_local.tui.driver import Driver, Told
+from glimp_local.tui.driver import Driver
+from glimp_local.tui.told import Told
+from glimp_local.tui.turn import TurnView
 from tests.support.sessions import GREEDY
 
 SECONDS = 30
@@ -135,6 +136,7 @@ async def chatting(
     pair: dict[str, Any] | None = None,
     size: tuple[int, int] = (120, 40),
     going_on: SavedSession | None = None,
+    system: str | None = None,
     loads: bool = True,
     pace_seconds: float = 0.0,
     **settings: Any,
@@ -148,7 +150,7 @@ async def chatting(
             time.sleep(pace_seconds)
             super()._tell(what)
 
-    app = ChatApp(_request(pair), SessionLog(going_on), seed=1, driver=Paced)
+    app = ChatApp(_request(pair), SessionLog(going_on), seed=1, system=system, driver=Paced)
     try:
         async with app.run_test(size=size) as pilot:
             chat = Chat(app, pilot)

@@ -18,9 +18,10 @@ from glimp_local.load import LoadRequest
 from glimp_local.machine.choice import Offer
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.records.session_log import SessionLog
-from glimp_local.routing import Threshold
+from glimp_local.routing import MODELS, Threshold
 from glimp_local.tui.app import ChatApp
-from glimp_local.tui.driver import Driver, Loaded, Told
+from glimp_local.tui.driver import Driver
+from glimp_local.tui.told import Loaded, Told
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = Path(__file__).with_name("run.jsonl")
@@ -36,23 +37,21 @@ class Replay(Driver):
     told: tuple[Told, ...] = ()
 
     def start(self) -> None:
-        engines = {
-            "small": SimpleNamespace(
-                name="glimp built-in small", device="CPU, 1 thread", threads=1, gpus=(), ids=range(309), context=2048
-            ),
-            "large": SimpleNamespace(
-                name="glimp built-in large", device="CPU, 1 thread", threads=1, gpus=(), ids=range(324), context=2048
-            ),
+        backends = {
+            model: SimpleNamespace(name=f"glimp built-in {model}", where="CPU, 1 thread", cpu_threads=1)
+            for model in MODELS
         }
         pair = SimpleNamespace(
             name="builtin",
-            engines=engines,
-            history=None,
+            backends=backends,
+            entropies=lambda: None,
             config=load_catalogue().pairs["builtin"],
             offer=Offer("qwen3-1.7b-8b", 6_862_209_504, 11_310_000_000),
             plan=SimpleNamespace(line=lambda: "both models on the CPU, context 2,048; 18 MiB of 14.3 GiB on the CPU"),
         )
-        self.session = SimpleNamespace(policy=Threshold(0.3), pair=pair)  # type: ignore[assignment]  # all that is read
+        self.session = SimpleNamespace(  # type: ignore[assignment]  # all that is read
+            policy=Threshold(0.3), pair=pair, contexts=lambda: {"small": (309, 2048), "large": (324, 2048)}
+        )
         for told in (Loaded(pair), *self.told):  # type: ignore[arg-type]  # the same
             self._tell(told)
 
@@ -114,7 +113,7 @@ async def _rest(pilot: Pilot[None]) -> None:
     while same < _STILL:
         await pilot.pause(0.05)
         drawn = app.export_screenshot()
-        same = same + 1 if drawn == before and not (app._due or app._backlog) else 0
+        same = same + 1 if drawn == before and app._pump.is_idle else 0
         before = drawn
 
 

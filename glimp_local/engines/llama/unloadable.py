@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rich.filesize import decimal
-
-from glimp_local import hardware
+from glimp_local import hardware, units
 from glimp_local.engines.llama import release as rebuilding
 from glimp_local.errors import BindingError
 from glimp_local.text import one_line
@@ -24,8 +22,8 @@ def check_address_space() -> None:
         return
     if limit < _LEAST_ADDRESS_SPACE:
         raise BindingError(
-            f"llama-cpp-python cannot be loaded: this process may have {decimal(limit)} of address space, and takes "
-            f"{decimal(_LEAST_ADDRESS_SPACE)} at least",
+            f"llama-cpp-python cannot be loaded: this process may have {units.memory_size(limit)} of address space, "
+            f"and takes {units.memory_size(_LEAST_ADDRESS_SPACE)} at least",
             hint=_MORE,
         )
     # numpy's library takes 40 MB for each of its threads, and none is needed here.

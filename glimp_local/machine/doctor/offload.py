@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from functools import partial
 
+from glimp_local import units
 from glimp_local.engines.llama.release import Backend, install_command, rebuild_command
 from glimp_local.hardware import Gpu, Gpus, Maker
 from glimp_local.machine.doctor.finding import REPORT, Finding
@@ -108,6 +109,6 @@ def _named(gpu: Gpu) -> str:
     """Name a GPU, with its article."""
     details = [gpu.name] if gpu.name else []
     if gpu.total_bytes:
-        details.append(f"{gpu.total_bytes / 2**30:.0f} GiB")
+        details.append(units.memory_size(gpu.total_bytes))
     kind = "integrated GPU" if gpu.integrated else "GPU"
     return f"an {gpu.maker} {kind}" + (f" ({', '.join(details)})" if details else "")

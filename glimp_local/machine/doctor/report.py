@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import __version__, hardware
+from glimp_local import __version__, hardware, units
 from glimp_local.engines.llama import release as rebuilding
 from glimp_local.engines.llama.proof import Verdict, keep, lost_speed, prove
 from glimp_local.engines.llama.proof_models import TYPES
@@ -153,7 +153,7 @@ def _system() -> str:
 
 def _machine() -> Judged[str]:
     cores, memory = hardware.cpus().physical, hardware.memory().total_bytes
-    return f"{hardware.processor()}, {cores} cores, {_gib(memory)}", []
+    return f"{hardware.processor()}, {cores} cores, {units.memory_size(memory)}", []
 
 
 def _packages() -> Judged[dict[str, str | None]]:
@@ -215,7 +215,11 @@ def _of_probe(tried: Probe) -> Judged[Probe]:
         findings.append(Finding("llama.cpp", "needs doing", f"{what}: {objection.error}", do))
     if proof is not None:
         findings.append(
-            Finding("llama.cpp", "fine", f"a token comes out of the built-in small model, in {proof.seconds:.1f} s")
+            Finding(
+                "llama.cpp",
+                "fine",
+                f"a token comes out of the built-in small model, in {units.duration(proof.seconds)}",
+            )
         )
     return tried, findings
 
@@ -225,7 +229,11 @@ def _of_gpus(gpus: hardware.Gpus, tried: Probe, *, container: bool) -> Judged[ha
     if tried.build is not None:
         for device in tried.build.devices:
             # ggml calls all memory of the machine free: its own subject tells it better.
-            size = "" if device.kind == "CPU" else f", {_gib(device.free_bytes)} of {_gib(device.total_bytes)} free"
+            size = (
+                ""
+                if device.kind == "CPU"
+                else f", {units.memory_size(device.free_bytes)} of {units.memory_size(device.total_bytes)} free"
+            )
             findings.append(Finding("devices", "fine", f"{device.name}: {device.description} ({device.kind}){size}"))
     return gpus, [*findings, offload.judge(gpus, tried, container=container)]
 
@@ -244,12 +252,11 @@ def _of_cpus(cpus: hardware.Cpus) -> Judged[hardware.Cpus]:
 
 
 def _of_memory(memory: hardware.Memory) -> Judged[hardware.Memory]:
-    says = (
-        f"{_gib(memory.available_bytes)} of {_gib(memory.total_bytes)} available; swap {_gib(memory.swap_total_bytes)}"
-    )
+    available, total = units.memory_size(memory.available_bytes), units.memory_size(memory.total_bytes)
+    says = f"{available} of {total} available; swap {units.memory_size(memory.swap_total_bytes)}"
     findings = [Finding("memory", "fine", says)]
     if memory.limit_bytes is not None:
-        limit = f"its container or control group lets this process have {_gib(memory.limit_bytes)} only"
+        limit = f"its container or control group lets this process have {units.memory_size(memory.limit_bytes)} only"
         findings.append(Finding("memory", "to know", limit))
     if memory.available_bytes < _SCARCE * memory.total_bytes:
         findings.append(
@@ -285,7 +292,3 @@ def _variables(environment: Mapping[str, str]) -> Judged[list[str]]:
         name for name in environment if name.startswith(_PREFIXES) or name in _VARIABLES or name.upper() in _PROXIES
     )
     return names, [Finding("variables", "fine", f"set: {', '.join(names) or 'none that matters'}")]
-
-
-def _gib(size_bytes: float) -> str:
-    return f"{size_bytes / 2**30:.1f} GiB"

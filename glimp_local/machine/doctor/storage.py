@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import msgspec
-from rich.filesize import decimal
 
+from glimp_local import units
 from glimp_local.errors import ConfigError, GlimpError, ModelError, ModelMissingError, ModelUnreadableError
 from glimp_local.machine.choice import BUILTIN, default_pair, model_sources
 from glimp_local.machine.doctor.finding import Finding, Judged
@@ -63,9 +63,11 @@ def folders(where: Places) -> Judged[list[Folder]]:
             findings.append(Finding("folders", "needs doing", f"{says} cannot be written{why}", do))
         elif folder.free_bytes < _LEAST_BYTES:
             do = "make room there"
-            findings.append(Finding("folders", "needs doing", f"{says}: only {decimal(folder.free_bytes)} free", do))
+            findings.append(
+                Finding("folders", "needs doing", f"{says}: only {units.file_size(folder.free_bytes)} free", do)
+            )
         else:
-            findings.append(Finding("folders", "fine", f"{says}, {decimal(folder.free_bytes)} free"))
+            findings.append(Finding("folders", "fine", f"{says}, {units.file_size(folder.free_bytes)} free"))
     return found, findings
 
 
@@ -124,7 +126,7 @@ def _missing(state: PairState, config: PairConfig) -> str:
     if state.ready:
         return ""
     if state.missing_bytes:
-        return f"{state.pair} ({decimal(state.missing_bytes)})"
+        return f"{state.pair} ({units.file_size(state.missing_bytes)})"
     by_path = any(source.path is not None for source in model_sources(config).values())
     return f"{state.pair} ({'its file is missing' if by_path else 'size not listed'})"
 
@@ -136,6 +138,6 @@ def _room(states: list[PairState], found: list[Folder]) -> list[Finding]:
     has_one = any(state.ready and state.pair != BUILTIN for state in states)
     if free is None or has_one or not sizes or free > min(sizes):
         return []
-    needed = decimal(min(sizes))
-    says = f"the smallest pair that is not here takes {needed}, and {decimal(free)} are free where it would go"
+    needed = units.file_size(min(sizes))
+    says = f"the smallest pair that is not here takes {needed}, and {units.file_size(free)} are free where it would go"
     return [Finding("pairs", "needs doing", says, "make room, or set HF_HOME to a folder on another disk")]

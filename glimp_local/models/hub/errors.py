@@ -30,6 +30,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined] # not in an __
     parse_ratelimit_headers,
 )
 
+from glimp_local import units
 from glimp_local.errors import DownloadError
 from glimp_local.text import one_line
 
@@ -37,7 +38,7 @@ _PASSING = {408, 429, 500, 502, 503, 504}
 _LONGEST_WAIT_SECONDS = 300
 """The hub counts requests in windows of five minutes."""
 _LONGEST_WARNING = 300
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_YEAR_SECONDS = 365 * 86400
 _ELSEWHERE = ("HF_ENDPOINT", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _LOG_IN = "hf auth login (or set HF_TOKEN)"
 
@@ -198,12 +199,9 @@ def _retry_after(error: HfHubHTTPError) -> float | None:
 
 def _later(seconds: float | None) -> str:
     """Write when to come back."""
-    if not seconds or seconds > 365 * _DAY:
+    if not seconds or seconds > _YEAR_SECONDS:
         return "later"
-    for unit, length in (("days", _DAY), ("h", _HOUR), ("min", _MINUTE)):
-        if seconds >= 2 * length:
-            return f"in {-(-seconds // length):.0f} {unit}"
-    return f"in {seconds:.0f} s"
+    return f"in {units.time_left(seconds)}"
 
 
 def _host(error: HfHubHTTPError | None = None) -> str:

@@ -11,8 +11,8 @@ from io import BytesIO
 import msgspec
 from huggingface_hub import constants, get_session
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined] # not in an __all__
-from rich.filesize import decimal
 
+from glimp_local import units
 from glimp_local.errors import DownloadError
 from glimp_local.models.hub import cache as hub_cache
 from glimp_local.models.hub.errors import endpoint, raise_for_status
@@ -58,7 +58,7 @@ def _answer(url: str) -> bytes:
             pace.count(len(piece))
             if read.tell() > _MOST_BYTES:
                 raise DownloadError(
-                    f"{endpoint()} answers with more than {decimal(_MOST_BYTES)} in place of a list of files",
+                    f"{endpoint()} answers with more than {units.file_size(_MOST_BYTES)} in place of a list of files",
                     hint="is HF_ENDPOINT right? name the file (MAKER/NAME/FILE.gguf) to do without the list",
                 )
     return read.getvalue()

@@ -17,9 +17,8 @@ import httpx2
 import msgspec
 from huggingface_hub import constants, get_session, hf_hub_url
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined] # not in an __all__
-from rich.filesize import decimal
 
-from glimp_local import __version__
+from glimp_local import __version__, units
 from glimp_local.errors import DownloadError
 from glimp_local.models.hub import cache as hub_cache
 from glimp_local.models.hub.errors import TooSlowError, is_passing, raise_for_status, understood, wait_asked_for
@@ -99,7 +98,7 @@ class Pace:
         if time.monotonic() - self._began < PACE_SECONDS:
             return
         if self._bytes < SLOWEST_BYTES_PER_SECOND * PACE_SECONDS:
-            raise TooSlowError(f"less than {decimal(SLOWEST_BYTES_PER_SECOND)} a second came")
+            raise TooSlowError(f"less than {units.file_size(SLOWEST_BYTES_PER_SECOND)} a second came")
         self._began, self._bytes = time.monotonic(), 0
 
 
@@ -149,18 +148,18 @@ class Partial:
             if (problem is not None and not is_passing(problem)) or failures > len(WAITS_SECONDS):
                 raise self._gives_up(problem)
             if asked := wait_asked_for(problem):
-                here = f"{decimal(self._done)} of {self._remote.file} are here"
-                wait(f"the hub asks to wait {asked:.0f} s ({here})", asked)
+                here = f"{units.file_size(self._done)} of {self._remote.file} are here"
+                wait(f"the hub asks to wait {units.time_left(asked)} ({here})", asked)
                 continue
             seconds = WAITS_SECONDS[failures - 1]
             what = str(problem) if isinstance(problem, TooSlowError) else "the connection was cut"
-            say(f"{self._remote.file}: {what} at {decimal(self._done)}; going on in {seconds:.0f} s")
+            say(f"{self._remote.file}: {what} at {units.file_size(self._done)}; going on in {units.time_left(seconds)}")
             time.sleep(seconds)
 
     def _gives_up(self, problem: Exception | None) -> DownloadError:
         remote = self._remote
         known = understood(problem or httpx2.ReadError("it ended early"), remote.repo, remote.file, remote.revision)
-        what = f"{decimal(self._done)} of {decimal(remote.size_bytes)} are here"
+        what = f"{units.file_size(self._done)} of {units.file_size(remote.size_bytes)} are here"
         return DownloadError(f"{known} ({what})", hint=f"{known.hint}; the same command goes on from there")
 
     def _go_on(self, on_bytes: OnBytes) -> None:
@@ -195,7 +194,7 @@ class Partial:
                 raise
             missing = self._remote.size_bytes - self._stream.tell()
             raise DownloadError(
-                f"the disk is full ({error.strerror}): {decimal(missing)} of {self._remote.file} are missing",
+                f"the disk is full ({error.strerror}): {units.file_size(missing)} of {self._remote.file} are missing",
                 hint="make room, or set HF_HOME to a folder on another disk; the same command goes on from there",
             ) from error
         self._count(chunk)

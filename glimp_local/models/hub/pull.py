@@ -20,8 +20,8 @@ import filelock
 import httpx2
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundError
-from rich.filesize import decimal
 
+from glimp_local import units
 from glimp_local.errors import DownloadError, UsageError
 from glimp_local.models.gguf.header import part_names
 from glimp_local.models.hub import cache as hub_cache
@@ -128,8 +128,9 @@ def check_space(files: list[RemoteFile]) -> None:
     free = shutil.disk_usage(folder).free
     if needed and needed + _MARGIN_BYTES > free:
         raise DownloadError(
-            f"{decimal(needed)} are to be downloaded to {folder}, where {decimal(free)} are free (and "
-            f"{decimal(_MARGIN_BYTES)} should stay so): {decimal(needed + _MARGIN_BYTES - free)} too little",
+            f"{units.file_size(needed)} are to be downloaded to {folder}, where {units.file_size(free)} are free (and "
+            f"{units.file_size(_MARGIN_BYTES)} should stay so): {units.file_size(needed + _MARGIN_BYTES - free)} too "
+            "little",
             hint="make room (glimp models list shows what models take), or set HF_HOME to a folder on another disk",
         )
 
@@ -176,7 +177,7 @@ def _persistently(
                 files = _similar(repo) if isinstance(error, RemoteEntryNotFoundError) else []
                 raise understood(error, repo, file, revision, files) from error
             if asked := wait_asked_for(error):
-                wait(f"the hub asks to wait {asked:.0f} s", asked)
+                wait(f"the hub asks to wait {units.time_left(asked)}", asked)
             else:
                 time.sleep(seconds)
     raise AssertionError  # the last try returns or raises

@@ -311,8 +311,8 @@ def test_too_little_address_space_is_said_and_ends_in_no_abort(limit: int) -> No
     )
     assert done.returncode == 1, done.stderr
     assert done.stderr == (
-        f"glimp: llama-cpp-python cannot be loaded: this process may have {limit / 10**6:.1f} MB of address space, and "
-        "takes 302.0 MB at least\nhint: raise the limit, which `ulimit -v` shows: ulimit -v unlimited\n"
+        f"glimp: llama-cpp-python cannot be loaded: this process may have {limit / 2**20:.0f} MiB of address space, "
+        "and takes 288 MiB at least\nhint: raise the limit, which `ulimit -v` shows: ulimit -v unlimited\n"
     )
 
 
@@ -369,7 +369,7 @@ def test_a_limit_of_a_container_is_said(examined: Callable[..., Examination], mo
         "of its container or control group): glimp takes 2 threads for a model, one for a tiny one"
     )
     assert says[cores] == "to know"
-    assert says["its container or control group lets this process have 4.0 GiB only"] == "to know"
+    assert says["its container or control group lets this process have 4.00 GiB only"] == "to know"
     assert any(text.startswith("memory is scarce now") for text in says)
 
 

@@ -37,7 +37,7 @@ CPU = built(proof=ON_THE_CPU)
             seen(H100),
             CPU,
             "needs doing",
-            "llama-cpp-python was built without CUDA; this machine has an NVIDIA GPU (NVIDIA H100, 80 GiB): all work",
+            "llama-cpp-python was built without CUDA; this machine has an NVIDIA GPU (NVIDIA H100, 80.0 GiB): all work",
             CUDA,
         ),
         (

@@ -292,12 +292,12 @@ def test_a_wait_for_a_repository_s_list_is_said(hub: Hub, run: Run) -> None:
 @pytest.mark.parametrize(
     ("headers", "said"),
     [
-        ({"Retry-After": "301"}, "in 6 min"),
-        ({"Retry-After": "86400"}, "in 24 h"),
+        ({"Retry-After": "301"}, "in 5 min 1 s"),
+        ({"Retry-After": "86400"}, "in 1 day"),
         ({"Retry-After": "9" * 400}, "later"),
         ({"Retry-After": "soon"}, "later"),
         ({"Retry-After": "Thu, 99 Foo 99999 99:99:99 GMT"}, "later"),
-        ({"Retry-After": format_datetime(datetime.now(UTC) + timedelta(hours=9, minutes=30), usegmt=True)}, "in 10 h"),
+        ({"Retry-After": format_datetime(datetime.now(UTC) + timedelta(hours=50), usegmt=True)}, "in 2 days 2 h"),
         ({"RateLimit": '"api";r=0;t=1800'}, "in 30 min"),
     ],
     ids=str,

@@ -1,0 +1,179 @@
+"""Brings onto the screen what the driver tells: a frame at a time, so that keys never wait for long.
+
+The driver tells as fast as the models write; the pump decides when the next frame is due, shows what there is time for,
+and keeps the rest for the frame after. It also knows what is going on, since that is what it is told: whether the
+models are at work, whether a pair is being loaded, and which message is on its way to them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from glimp_local.errors import GlimpError
+from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
+from glimp_local.tui import status
+from glimp_local.tui.driver import Driver
+from glimp_local.tui.frames import Frames
+from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
+
+if TYPE_CHECKING:
+    from glimp_local.pair import Pair
+    from glimp_local.tui.app import ChatApp
+    from glimp_local.tui.composer import Composer
+
+_BUSY_SECONDS = 1 / 30
+"""Keys wait this long for a frame, at most."""
+_PANEL_SECONDS = 1.0
+"""How often the figures beside the conversation are drawn; after a step they are, with the next frame."""
+
+
+class Pump:
+    """Shows what the driver tells. Works in the interface's thread."""
+
+    def __init__(self, app: ChatApp, driver: Driver) -> None:
+        self._app = app
+        self._driver = driver
+        self._backlog: deque[Told] = deque()
+        self._due = False
+        self._frames = Frames()
+        self._panel_due = 0.0
+        self._asked: Composer.Sent | None = None
+        """The message on its way to the models."""
+        self.loading = False
+        self.busy = False
+        """Are the models at work?"""
+
+    @property
+    def is_idle(self) -> bool:
+        """Is everything shown that was told?"""
+        return not (self._due or self._backlog)
+
+    def wake(self) -> None:
+        """Fetch what there is with the next frame."""
+        if not self._due:
+            self._due = True
+            wait = self._frames.wait_seconds(behind=bool(self._backlog))
+            # A timer's callback runs beside the handlers of keys, and what both change would get mixed up: by way of
+            # the queue they take turns.
+            self._app.set_timer(wait, lambda: self._app.call_later(self._fetch))
+
+    def begin_loading(self) -> None:
+        """Note that a pair is being loaded."""
+        self.loading = True
+        self._say("loading")
+
+    def begin(self, asked: Composer.Sent | None = None) -> None:
+        """Note that the models are set to work; a message that comes to nothing is given back to the box."""
+        self._asked = asked
+        self._is_busy(True)
+
+    def show_panel(self) -> None:
+        """Draw the figures beside the conversation."""
+        self._panel_due = monotonic() + _PANEL_SECONDS
+        turn, session = self._app.conversation.last, self._driver.session
+        if session is not None:
+            steps, stats = (turn.steps, turn.stats) if turn else ([], None)
+            self._app.panel.show(steps, stats, session, self._driver.memory_bytes)
+
+    async def complain(self, error: GlimpError) -> None:
+        """Show an error and what can be done about it, below the last turn."""
+        text = f"{error}. {error.hint}" if error.hint else str(error)
+        await self._app.conversation.note(text, error=True)
+
+    async def _fetch(self) -> None:
+        """Show what was told since the last frame: what there is time for."""
+        self._due = False
+        self._backlog.extend(self._driver.drain())
+        until = monotonic() + _BUSY_SECONDS
+        conversation = self._app.conversation
+        with self._app.batch_update():
+            while self._backlog and monotonic() < until and conversation.is_attached:
+                told = self._backlog.popleft()
+                await self._show(told)
+                if not isinstance(told, Text | StepStarted):
+                    self._panel_due = 0.0
+            if monotonic() >= self._panel_due:
+                self.show_panel()
+        if self._backlog and conversation.is_attached:
+            self.wake()
+
+    async def _show(self, told: Told) -> None:
+        conversation = self._app.conversation
+        turn = conversation.last
+        match told:
+            case Loading(model, path, fraction):
+                self._say(status.loading(model, path, fraction))
+            case Loaded():
+                await self._welcome(told.pair, anew=told.anew)
+            case Failed(error):
+                await self._fail(error)
+            case Saving() | MovingCaches() | TakenUp() | CachesLost():
+                await self._show_files(told)
+            case Started(question=question, system=system):
+                self._asked = None
+                self._is_busy(True)
+                await conversation.show_system(system)
+                await conversation.begin(question)
+            case TakenBack():
+                await conversation.take_back()
+            case _ if turn is not None:
+                if isinstance(told, Rewound):
+                    self._is_busy(True)
+                await turn.show(told)
+                if isinstance(told, Finished):
+                    self._is_busy(False)
+                    self._say(status.finished(told.stats))
+            case _:
+                pass
+
+    async def _show_files(self, told: Saving | MovingCaches | TakenUp | CachesLost) -> None:
+        conversation = self._app.conversation
+        match told:
+            case Saving(path, error):
+                await conversation.note(status.saving(path, error), error=error is not None)
+            case MovingCaches(size, to_disk):
+                self._say(status.moving(size, to_disk=to_disk))
+            case TakenUp(tokens):
+                await conversation.note(status.taken_up(tokens))
+            case CachesLost(lost):
+                await self.complain(lost)
+
+    async def _welcome(self, pair: Pair, *, anew: bool) -> None:
+        """Say what is loaded and, if the conversation has not begun, what can be asked."""
+        conversation = self._app.conversation
+        if anew:
+            await conversation.clear()
+        self.loading = False
+        self._frames.make_room(pair)
+        self._say(status.loaded(pair))
+        self._app.refresh_bindings()
+        if not conversation.turns:
+            await conversation.welcome(pair)
+            if pair.config.example:
+                self._app.composer.remember(pair.config.example)
+
+    async def _fail(self, error: GlimpError) -> None:
+        self._is_busy(False)
+        self.loading = False
+        self._say("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
+        if self._asked is not None:
+            self._app.composer.give_back(self._asked.text, instead=self._asked.instead)
+            self._asked = None
+        if self._driver.session is None:
+            await self._app.action_choose_pair(error)
+        else:
+            await self.complain(error)
+
+    def _is_busy(self, busy: bool) -> None:
+        self.busy = busy
+        self._app.composer.cursor_blink = not busy  # each blink is a frame
+        if busy:
+            self._say("thinking · Esc stops")
+        self._app.refresh_bindings()
+
+    def _say(self, text: str) -> None:
+        self._app.status.update(Content(text), layout=False)

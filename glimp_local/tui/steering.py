@@ -1,0 +1,47 @@
+"""What the keys that steer do to a session, and what is said about it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from glimp_local.errors import UsageError
+from glimp_local.routing import Model, Policy, Share, Threshold
+from glimp_local.session.session import Session
+
+_MOVE = 0.05
+"""Of the threshold, in nats, or of the share: what one press of a key changes."""
+
+
+def move(session: Session, way: int) -> str | None:
+    """Move the threshold or the share so that the small (1) or the large model (-1) writes more.
+
+    Return what to say if the policy has neither.
+    """
+    match session.policy:
+        case Threshold(threshold_nats=nats):
+            session.policy = Threshold(max(0.0, round(nats + way * _MOVE, 2)))
+        case Share() as policy:
+            policy.share = min(1.0, max(0.0, round(policy.share - way * _MOVE, 2)))
+        case policy:
+            return f"The policy {policy.name!r} has nothing to move."
+    return None
+
+
+def use(session: Session, policy: Policy) -> str | None:
+    """Let another policy decide from the next step on; return what is wrong if it cannot."""
+    try:
+        session.policy = policy
+    except UsageError as error:
+        return str(error)
+    return None
+
+
+def force(session: Session, model: Model, *, answering: bool) -> tuple[str, Literal["information", "warning"]]:
+    """Let a model write the next step, whatever the policy says; return what to say, and how."""
+    if answering and session.pair.config.answer_by != "route":
+        return "The thought is over. When the answer is there, r has the other model write it.", "information"
+    try:
+        session.force(model)
+    except UsageError as error:
+        return str(error), "warning"
+    return f"The {model} model writes the next step.", "information"

@@ -1,0 +1,69 @@
+"""What the driver tells the interface, beside the session's events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from glimp_local.errors import CacheError, GlimpError
+from glimp_local.events import AnyEvent
+from glimp_local.pair import Pair
+from glimp_local.routing import Model
+
+
+@dataclass(frozen=True)
+class Loading:
+    """So much of a model's file is loaded."""
+
+    model: Model
+    path: Path
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The pair can be asked."""
+
+    pair: Pair
+    anew: bool = False
+    """Has a new conversation begun?"""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """What was asked for could not be done. The conversation is as it was."""
+
+    error: GlimpError
+
+
+@dataclass(frozen=True)
+class Saving:
+    """The conversation cannot be written to the disk; or, without an error, it can again."""
+
+    path: Path
+    error: OSError | None
+
+
+@dataclass(frozen=True)
+class MovingCaches:
+    """Caches are being written to the disk, or read from there."""
+
+    size_bytes: int
+    to_disk: bool
+
+
+@dataclass(frozen=True)
+class TakenUp:
+    """The models hold so many tokens of the conversation without having read them anew."""
+
+    tokens: dict[Model, int]
+
+
+@dataclass(frozen=True)
+class CachesLost:
+    """Caches could not be kept, or not be taken up. The conversation is as it was, and is read anew."""
+
+    error: CacheError
+
+
+Told = AnyEvent | Loading | Loaded | Failed | Saving | MovingCaches | TakenUp | CachesLost

@@ -1,0 +1,210 @@
+"""One turn on the screen: the question, the thought, the answer and how it ended, fed with the session's events."""
+
+from __future__ import annotations
+
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from glimp_local.events import (
+    Answer,
+    AnyEvent,
+    Finished,
+    FinishReason,
+    Notice,
+    Rewound,
+    Stats,
+    Step,
+    StepEnded,
+    StepStarted,
+    Text,
+    ThoughtEnd,
+    ThoughtEnded,
+    answer_of,
+)
+from glimp_local.routing import Model
+from glimp_local.runs import Run
+from glimp_local.text import Pieces, harmless
+from glimp_local.tui.maths import readable
+from glimp_local.tui.steps import LETTERS, StepBlock, Thought, parser
+
+_THOUGHT_ENDS: dict[ThoughtEnd, str] = {
+    "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",
+    "context_full": "The context is nearly full: the thought was closed and the answer written.",
+    "loop": "The thought went in circles: it was closed and the answer written.",
+    "end_of_generation": "The model ended its text inside the thought: it was closed and the answer written.",
+    "user": "You asked for the answer: the thought was closed.",
+}
+_FINISHES: dict[FinishReason, str] = {
+    "answer_budget": "The tokens for the answer are spent before it was finished (max_answer).",
+    "context_full": "The context is full before the answer was finished.",
+    "loop": "The reply went in circles and was stopped.",
+    "failed": "The run could not go on; what was written so far is kept.",
+    "cancelled": "Stopped; what was written so far is kept.",
+}
+
+
+class AnswerBlock(Markdown, can_focus=True):
+    """An answer, with the letter and the colour of the model that begins it."""
+
+    def __init__(self, turn: TurnView, model: Model, index: int) -> None:
+        super().__init__(parser_factory=parser, classes=f"answer {model}", open_links=False)
+        self.turn = turn
+        self.index = index
+        """Of the answer's first step."""
+        self._model = model
+
+    def render(self) -> Content:
+        """Give the letter beside the text."""
+        return Content(LETTERS[self._model]).stylize("bold")
+
+
+class TurnView:
+    """One question and what is written to it: widgets at the end of the conversation."""
+
+    def __init__(self, conversation: VerticalScroll, question: str) -> None:
+        self._conversation = conversation
+        self._widgets: list[Widget] = []
+        self.question = question
+        self.steps: list[Step] = []
+        self.stats: Stats | None = None
+        self.finish: FinishReason | None = None
+        self.thought: Thought | None = None
+        """The steps, if there are any."""
+        self.answer: AnswerBlock | None = None
+        self._block: StepBlock | None = None
+        self._ending: Widget | None = None
+        """What says how the turn ended."""
+        self._stream: MarkdownStream | None = None
+        self._pieces = Pieces()
+
+    async def open(self) -> None:
+        """Begin with the question."""
+        await self._add(Static(Content(harmless(self.question)), classes="question"))
+
+    async def remove(self) -> None:
+        """Take all of it away."""
+        if self.thought is not None:
+            await self.thought.remove()
+        await self._conversation.remove_children(self._widgets)
+
+    async def _add(self, widget: Widget) -> None:
+        self._widgets.append(widget)
+        await self._conversation.mount(widget)
+
+    @property
+    def text(self) -> str:
+        """The text of the answer, or of the reply of a pair that does not think."""
+        return answer_of(self.steps)
+
+    @property
+    def blocks(self) -> list[StepBlock | AnswerBlock]:
+        """What can be chosen: the steps in sight, and the answer."""
+        steps = [block for block in self.thought.blocks if block.display] if self.thought else []
+        return [*steps, *([self.answer] if self.answer else [])]
+
+    async def show(self, event: AnyEvent) -> None:  # noqa: C901, PLR0912 - one short case an event
+        """Show what an event tells."""
+        match event:
+            case StepStarted():
+                await self._begin_step(event)
+            case Text(part=part, text=text):
+                if part == "answer" and self.answer is not None:
+                    if self._stream is None:
+                        self._stream, self._pieces = Markdown.get_stream(self.answer), Pieces()
+                    await self._stream.write(self._pieces.take(text))
+                elif self._block is not None:
+                    await self._block.write(text)
+            case StepEnded(step):
+                await self._end_step(step)
+            case ThoughtEnded(reason):
+                if self.thought is not None:
+                    await self.thought.fold(True)
+                if reason in _THOUGHT_ENDS:
+                    await self.note(_THOUGHT_ENDS[reason])
+            case Rewound(index):
+                await self._rewind(index)
+            case Notice(message):
+                await self.note(message)
+            case Answer(text):
+                await self._end_answer(text)
+            case Finished(reason, _, stats):
+                self.stats, self.finish = stats, reason
+                if reason in _FINISHES:
+                    self._ending = await self.note(_FINISHES[reason])
+            case _:
+                pass
+
+    async def note(self, message: str) -> Widget:
+        """Show a sentence of our own."""
+        widget = Static(Content(harmless(message)), classes="notice")
+        await self._add(widget)
+        return widget
+
+    async def _go_on(self) -> None:
+        """Take away what said that the turn was over."""
+        if self._ending is not None:
+            self._widgets.remove(self._ending)
+            await self._ending.remove()
+            self._ending = None
+
+    async def show_saved(self, turn: Run) -> None:
+        """Show a turn that was read from the disk."""
+        self.steps = list(turn.steps)
+        thought = [step for step in turn.steps if step.part != "answer"]
+        if thought:
+            self.thought = Thought(self._conversation, thought[0].part)
+            await self.thought.open()
+            await self.thought.restore(thought, folded=turn.thought_end is not None)
+        if len(thought) < len(turn.steps):
+            first = turn.steps[len(thought)]
+            await self._begin_answer(first.model, first.index)
+            await self._end_answer(turn.answer)
+        self.finish = turn.finish
+        ending = _FINISHES.get(turn.finish) if turn.finish else "The program ended here; its finished steps are kept."
+        if ending:
+            self._ending = await self.note(ending)
+
+    async def _begin_step(self, started: StepStarted) -> None:
+        await self._go_on()
+        if started.part != "answer":
+            if self.thought is None:
+                self.thought = Thought(self._conversation, started.part)
+                await self.thought.open()
+            self._block = await self.thought.begin(started)
+        elif self.answer is None:
+            await self._begin_answer(started.model, started.index)
+
+    async def _begin_answer(self, model: Model, index: int) -> None:
+        self.answer = AnswerBlock(self, model, index)
+        await self._add(self.answer)
+
+    async def _end_step(self, step: Step) -> None:
+        self.steps.append(step)
+        if self._block is not None and self.thought is not None and step.part != "answer":
+            await self.thought.finish(step, trim=self._conversation.is_vertical_scroll_end)
+            self._block = None
+
+    async def _end_answer(self, text: str) -> None:
+        if self._stream is not None:
+            await self._stream.stop()
+            self._stream = None
+        if self.answer is not None and (shown := readable(harmless(text))) != self.answer.source:
+            await self.answer.update(shown)
+
+    async def _rewind(self, index: int) -> None:
+        del self.steps[index:]
+        self.finish = None
+        await self._go_on()
+        if self.thought is not None:
+            await self.thought.rewind(index)
+        if any(step.part == "answer" for step in self.steps):
+            return
+        if self.thought is not None and (self.answer is None or index < self.answer.index):
+            await self.thought.fold(False)
+        void = [widget for widget in self._widgets if {"notice", "answer"} & widget.classes]
+        self._widgets = [widget for widget in self._widgets if widget not in void]
+        await self._conversation.remove_children(void)
+        self.answer = self._stream = None
