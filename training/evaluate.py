@@ -34,7 +34,7 @@ from glimp_local.load import LoadRequest, load
 from glimp_local.machine.survey import describe_with_load
 from glimp_local.pair import Pair
 from glimp_local.paths import packaged_file
-from glimp_local.routing import Alone, Model, Policy, Random, Threshold
+from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Threshold
 from training.stories import Story, held_out
 from training.words import HELD_OUT, TAUGHT
 

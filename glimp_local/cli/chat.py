@@ -77,7 +77,7 @@ def chat(
 
     going_on = saved.find(resume, tell) if go_on or resume is not None else None
     if going_on is not None:
-        _check_system(message, going_on.id, going_on.messages)
+        check_system(message, going_on.id, going_on.messages)
         _take_up_pair(loading, going_on.header)
     request = load_request(loading)
     if keep_caches is not None:
@@ -89,7 +89,7 @@ def chat(
     run(request, saved.SessionLog(going_on), system=message, seed=seed, theme=theme)
 
 
-def _check_system(message: str | None, id_: str, messages: Sequence[Message]) -> None:
+def check_system(message: str | None, id_: str, messages: Sequence[Message]) -> None:
     """Raise UsageError for another system message than the one a conversation has."""
     own = next((said.content for said in messages if said.role == "system"), None)
     if message in {None, own}:

@@ -173,7 +173,7 @@ def test_a_crash_before_that_is_not_put_down_to_llama_cpp() -> None:
 
 ABORT = """
 import ctypes, threading
-from glimp_local.session.session import session
+from glimp_local.session import session
 from glimp_local.engines.llama import binding
 ask = session.Session.ask
 def give_up(*_):
