@@ -152,8 +152,8 @@ def test_a_run_that_is_killed_shows_the_cursor_again(opened: Callable[..., Termi
 
 def test_a_crash_while_a_model_is_loaded_names_it(glimp: Glimp) -> None:
     patch = (
-        "from glimp_local import pair; import os, signal\n"
-        "pair.Engine = lambda path, *_, **__: os.kill(os.getpid(), signal.SIGSEGV)"
+        "from glimp_local import load_files; import os, signal\n"
+        "load_files.Engine = lambda path, *_, **__: os.kill(os.getpid(), signal.SIGSEGV)"
     )
     done = patched(patch, "solve", *glimp.pair(), "--text", QUESTION)
     assert (done.returncode, done.stdout) == (6, "")
