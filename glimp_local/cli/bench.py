@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -150,9 +149,3 @@ def require_extra(what: str, packages: Iterable[str]) -> None:
             f"{what} needs packages that are not installed: {', '.join(missing)}",
             hint="pip install 'glimp-local[bench]' (in a clone: pip install '.[bench]')",
         )
-
-
-def folder_of(problems: str, pair: str) -> Path:
-    """Name the folder of a bench after its problems and its pair."""
-    parts = ("bench", Path(problems).stem, pair)
-    return Path("-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts))

@@ -73,9 +73,10 @@ def chat(
     if go_on and resume is not None:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
     message = None if system is None else read_system(system)
-    from glimp_local.records import conversations as saved  # noqa: PLC0415 - `glimp --help` does without
+    from glimp_local.records import conversations  # noqa: PLC0415 - `glimp --help` does without
+    from glimp_local.records.session_log import SessionLog  # noqa: PLC0415 - `glimp --help` does without
 
-    going_on = saved.find(resume, tell) if go_on or resume is not None else None
+    going_on = conversations.find(resume, tell) if go_on or resume is not None else None
     if going_on is not None:
         check_system(message, going_on.id, going_on.messages)
         _take_up_pair(loading, going_on.header)
@@ -86,7 +87,7 @@ def chat(
         raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
     from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
 
-    run(request, saved.SessionLog(going_on), system=message, seed=seed, theme=theme)
+    run(request, SessionLog(going_on), system=message, seed=seed, theme=theme)
 
 
 def check_system(message: str | None, id_: str, messages: Sequence[Message]) -> None:

@@ -33,10 +33,10 @@ def complete_pair(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
     """Offer the ids of the saved conversations, the last one first."""
-    from glimp_local.records import conversations as saved  # noqa: PLC0415 - only a shell asks for it
+    from glimp_local.records import conversations  # noqa: PLC0415 - only a shell asks for it
 
     try:
-        ids = saved.ids()
+        ids = conversations.ids()
     except OSError:
         return []
     # What a shell would obey, or cannot spell, is no id of ours.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,6 @@ from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.report import LEGEND, Report
 from glimp_local.bench.runs import Header, RunLog
-from glimp_local.cli.bench import folder_of
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.notices import say_notices
 from glimp_local.cli.progress import RunProgress
@@ -68,7 +68,7 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: BenchFlags, interrupt
     config = pair.config
     arms = make_arms(flags.kinds or KINDS, flags.thresholds or [config.threshold], flags.shares or [config.share])
     seed = _SEED if flags.seed is None else flags.seed
-    folder = flags.output or folder_of(flags.source, pair.name)
+    folder = flags.output or _folder_of(flags.source, pair.name)
     history = pair.entropies()
     stored = tuple(history.read()) if history else ()
     header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, config.threshold)
@@ -145,3 +145,9 @@ def _show(report: Report) -> None:
     console.print("\nIn words", style="bold")
     for said in [*report.verdict, *report.notes]:
         console.print(harmless(f"• {said}"), markup=False)
+
+
+def _folder_of(problems: str, pair: str) -> Path:
+    """Name the folder of a bench after its problems and its pair."""
+    parts = ("bench", Path(problems).stem, pair)
+    return Path("-".join(re.sub(r"[^\w.]+", "-", part).strip("-") for part in parts))

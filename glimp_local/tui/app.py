@@ -29,7 +29,7 @@ from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBac
 from glimp_local.load import LoadRequest
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.pair import Pair
-from glimp_local.records.conversations import SessionLog
+from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy, Share, Threshold
 from glimp_local.session.session import Session
 from glimp_local.tui import status
@@ -152,9 +152,9 @@ class ChatApp(App[None]):
         self._load()
         await self.conversation.welcome()
         for saved in self._going_on.turns if self._going_on else []:
-            turn = await self.conversation.begin(saved.question)
+            turn = await self.conversation.begin(saved.asked)
             await turn.show_saved(saved)
-            self.composer.remember(saved.question)
+            self.composer.remember(saved.asked)
         if self._going_on is not None and self._going_on.damage is not None:
             await self.conversation.note(f"This conversation is damaged: {self._going_on.damage}", error=True)
 

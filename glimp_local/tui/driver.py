@@ -23,8 +23,9 @@ from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import caches
-from glimp_local.records.conversations import SavedTurn, SessionLog
+from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model
+from glimp_local.runs import Run
 from glimp_local.session.session import Session
 
 _CLOSING_SECONDS = 0.1
@@ -107,7 +108,7 @@ class Driver:
         self._system = system
         # What a pair takes over when it is loaded.
         self._history = log.going_on.messages if log.going_on else self._first_messages
-        self._last: SavedTurn | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
+        self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self._computed = False  # is there more in the caches than on the disk?
         self.session: Session | None = None
         """None until a pair is loaded."""
@@ -222,7 +223,7 @@ class Driver:
             self._history, self._last = self.session.history, None
             if (turn := self.session.last_turn) is not None:
                 at = turn.position
-                self._last = SavedTurn(turn.question, turn.steps, at.thought_end, turn.finish)
+                self._last = Run(turn.question, steps=turn.steps, thought_end=at.thought_end, finish=turn.finish)
         self._keep_caches()
         self.session = None
         if self._pair is not None:
@@ -236,7 +237,7 @@ class Driver:
         self._take_up_caches(self._pair)
         session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
         if (last := self._last) is not None:
-            session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
+            session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
         self.session = session
         self._log.begin(self._pair.name, request.files)
         self._tell(Loaded(self._pair))

@@ -16,7 +16,7 @@ from glimp_local import crash_notes
 from glimp_local.errors import UsageError
 from glimp_local.load import LoadRequest
 from glimp_local.records import caches
-from glimp_local.records.conversations import SessionLog
+from glimp_local.records.session_log import SessionLog
 from glimp_local.text import harmless
 from glimp_local.tui import status
 from glimp_local.tui.app import ChatApp

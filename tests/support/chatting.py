@@ -12,7 +12,8 @@ from typing import Any
 from textual.pilot import Pilot
 
 from glimp_local.load import LoadRequest
-from glimp_local.records.conversations import SavedSession, SessionLog
+from glimp_local.records.saved import SavedSession
+from glimp_local.records.session_log import SessionLog
 from glimp_local.session.session import Session
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.conversation import TurnView

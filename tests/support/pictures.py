@@ -17,7 +17,7 @@ from glimp_local.events import Text, decode_events
 from glimp_local.load import LoadRequest
 from glimp_local.machine.choice import Offer
 from glimp_local.models.catalogue import load_catalogue
-from glimp_local.records.conversations import SessionLog
+from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Threshold
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver, Loaded, Told

@@ -9,7 +9,7 @@ import pytest
 
 from glimp_local.errors import CancelledError
 from glimp_local.load import LoadRequest
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.panel import SidePanel
 from tests.support.chatting import chatting, played
@@ -139,12 +139,12 @@ async def test_a_pair_of_another_kind_takes_over_the_answer_without_the_thought(
         await chat.ask("first")
         thinking = {"small": small, "large": large}
         for pair in {**thinking, "thinking": "none"}, thinking:
-            assert (await chat.switch(pair)).exchanges == exchanges
+            assert exchanges_of(await chat.switch(pair)) == exchanges
     async with chatting(small, large, thinking="none") as chat:
         reply = (await chat.ask("first")).text
-        assert (await chat.switch(thinking)).exchanges == [("first", reply)]
+        assert exchanges_of(await chat.switch(thinking)) == [("first", reply)]
         await chat.ask("second")
-    assert [turn.answer for turn in saved.find().turns] == [reply, "Answer \\boxed{3}"]
+    assert [turn.answer for turn in conversations.find().turns] == [reply, "Answer \\boxed{3}"]
 
 
 @played
