@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.cli.chat import check_system
 from glimp_local.cli.completers import complete_text_or_file
 from glimp_local.cli.solve import solve
 from glimp_local.cli.texts import read_system
 from glimp_local.errors import UsageError
 from glimp_local.events import Started, decode_events
-from glimp_local.messages import Message
 from tests.support.commands import QUESTION, Glimp
 from tests.support.damaged import HEADER, turn_lines, write
 
@@ -122,8 +120,10 @@ def test_files_are_offered_behind_the_at(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_models_read_the_system_message_before_the_problem(glimp: Glimp) -> None:
-    plain = decode_events(glimp.solve("--text", QUESTION, "--jsonl").out.splitlines())[0]
-    told = decode_events(glimp.solve("--text", QUESTION, "--jsonl", "--system", "Be brief.").out.splitlines())[0]
+    plain, told = (
+        decode_events(glimp.solve("--text", QUESTION, "--jsonl", *flags).out.encode().splitlines())[0]
+        for flags in ([], ["--system", "Be brief."])
+    )
     assert isinstance(plain, Started)
     assert isinstance(told, Started)
     assert (plain.system, told.system, told.question) == (None, "Be brief.", QUESTION)
@@ -166,12 +166,12 @@ def test_a_conversation_without_a_system_message_gets_none(glimp: Glimp) -> None
     assert "hint: leave --system out, or begin a conversation: glimp chat --system" in result.err
 
 
-def test_a_conversation_keeps_the_system_message_it_began_with() -> None:
-    messages = [Message("system", "Be brief."), Message("user", QUESTION)]
-    check_system("Be brief.", "x", messages)
-    check_system(None, "x", messages)
-    with pytest.raises(UsageError, match="x keeps the one it began with"):
-        check_system("Be long.", "x", messages)
+def test_a_conversation_keeps_the_system_message_it_began_with(glimp: Glimp) -> None:
+    write("x", HEADER, *turn_lines(0, system="Be brief."))
+    result = glimp("chat", "--resume", "x", "--system", "Be long.")
+    assert result.code == 2
+    assert "--system is for a new conversation: x keeps the one it began with" in result.err
+    assert "a chat needs a terminal" in glimp("chat", "--resume", "x", "--system", "Be brief.").err
 
 
 def test_a_new_chat_takes_a_system_message_that_can_be_read(glimp: Glimp, file: Path) -> None:
