@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +18,8 @@ from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
 if TYPE_CHECKING:
-    from glimp_local.messages import Message
     from glimp_local.records.lines import Header
+    from glimp_local.records.saved import SavedSession
 
 _EPILOG = f"""\b
 Examples:
@@ -78,7 +77,7 @@ def chat(
 
     going_on = conversations.find(resume, tell) if go_on or resume is not None else None
     if going_on is not None:
-        _check_system(message, going_on.id, going_on.messages)
+        _check_system(message, going_on)
         _take_up_pair(loading, going_on.header)
     request = load_request(loading)
     if keep_caches is not None:
@@ -90,14 +89,13 @@ def chat(
     run(request, SessionLog(going_on), system=message, seed=seed, theme=theme)
 
 
-def _check_system(message: str | None, id_: str, messages: Sequence[Message]) -> None:
+def _check_system(message: str | None, going_on: SavedSession) -> None:
     """Raise UsageError for another system message than the one a conversation has."""
-    own = next((said.content for said in messages if said.role == "system"), None)
-    if message in {None, own}:
+    if message in {None, going_on.system}:
         return
-    has = "has none" if own is None else "keeps the one it began with"
+    has = "has none" if going_on.system is None else "keeps the one it began with"
     raise UsageError(
-        f"--system is for a new conversation: {id_} {has}",
+        f"--system is for a new conversation: {going_on.id} {has}",
         hint="leave --system out, or begin a conversation: glimp chat --system ...",
     )
 

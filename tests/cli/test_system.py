@@ -11,7 +11,9 @@ from glimp_local.cli.completers import complete_text_or_file
 from glimp_local.cli.solve import solve
 from glimp_local.cli.texts import read_system
 from glimp_local.errors import UsageError
+from glimp_local.events import Started, decode_events
 from tests.support.commands import QUESTION, Glimp
+from tests.support.damaged import HEADER, turn_lines, write
 
 
 @pytest.fixture
@@ -112,3 +114,67 @@ def test_files_are_offered_behind_the_at(tmp_path: Path, monkeypatch: pytest.Mon
     assert offered(f"@{folder}/styles/l") == [f"@{folder}/styles/long.txt"]
     assert offered("@.h") == ["@.hidden"]
     assert offered("@nowhere/") == offered("st") == offered("@@st") == []
+
+
+# In a run.
+
+
+def test_the_models_read_the_system_message_before_the_problem(glimp: Glimp) -> None:
+    plain, told = (
+        decode_events(glimp.solve("--text", QUESTION, "--jsonl", *flags).out.encode().splitlines())[0]
+        for flags in ([], ["--system", "Be brief."])
+    )
+    assert isinstance(plain, Started)
+    assert isinstance(told, Started)
+    assert (plain.system, told.system, told.question) == (None, "Be brief.", QUESTION)
+    assert told.prompt_tokens > plain.prompt_tokens
+
+
+USER_ALONE = "<|im_start|>user\n{{ said.content }}<|im_end|>\n"
+LEFT_OUT = "{% for said in messages if said.role == 'user' %}" + USER_ALONE + "{% endfor %}<|im_start|>assistant\n"
+REFUSED = (
+    "{% for said in messages %}{% if said.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    + USER_ALONE
+    + "{% endfor %}<|im_start|>assistant\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "message"), [(LEFT_OUT, "takes no system message"), (REFUSED, "cannot be rendered: no system role")]
+)
+def test_a_template_without_a_system_message_says_so_and_what_to_do(
+    glimp: Glimp, tmp_path: Path, template: str, message: str
+) -> None:
+    own = tmp_path / "own.jinja"
+    own.write_text(template)
+    assert glimp.solve("--text", QUESTION, "--chat-template", own).code == 0
+    result = glimp.solve("--text", QUESTION, "--chat-template", own, "--system", "Be brief.")
+    assert (result.code, result.out) == (3, "")
+    assert message in result.err
+    assert "hint: leave the system message out" in result.err
+    assert "--chat-template FILE" in result.err
+
+
+# In a chat, where a conversation keeps its own.
+
+
+def test_a_conversation_without_a_system_message_gets_none(glimp: Glimp) -> None:
+    write("x", HEADER, *turn_lines(0))
+    result = glimp("chat", "--continue", "--system", "Be brief.")
+    assert result.code == 2
+    assert "--system is for a new conversation: x has none" in result.err
+    assert "hint: leave --system out, or begin a conversation: glimp chat --system" in result.err
+
+
+def test_a_conversation_keeps_the_system_message_it_began_with(glimp: Glimp) -> None:
+    write("x", HEADER, *turn_lines(0, system="Be brief."))
+    result = glimp("chat", "--resume", "x", "--system", "Be long.")
+    assert result.code == 2
+    assert "--system is for a new conversation: x keeps the one it began with" in result.err
+    assert "a chat needs a terminal" in glimp("chat", "--resume", "x", "--system", "Be brief.").err
+
+
+def test_a_new_chat_takes_a_system_message_that_can_be_read(glimp: Glimp, file: Path) -> None:
+    assert "No such file" in glimp("chat", "--system", f"@{file}").err
+    file.write_text("Be brief.")
+    assert "a chat needs a terminal" in glimp("chat", "--system", f"@{file}").err
