@@ -97,7 +97,7 @@ def megabytes(size: float) -> str:
 
 
 def _file(folder: Path, model: Model, keeper: KeepsState) -> Path:
-    return folder / f"{model}-{keeper.identity[:16]}{_FILE}"
+    return folder / f"{model}-{keeper.identity[-16:]}{_FILE}"
 
 
 def _files(folder: Path) -> list[tuple[float, int]]:
