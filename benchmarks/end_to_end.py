@@ -40,7 +40,7 @@ class Arm(msgspec.Struct, frozen=True):
             case "speculative":
                 return Speculative()
             case _:
-                return pair.policy(seed)
+                return pair.policy(pair.config.run, seed)
 
 
 ARMS = (
@@ -103,7 +103,7 @@ def _rows(setup: Setup, files: Files, problems: list[Problem], settings: dict[st
 
 
 def _solve(pair: Pair, arm: Arm, problem: Problem, instruction: str, grader: Grader) -> Solved:
-    pair.empty_caches()
+    pair.forget()
     session = Session(pair, seed=1, policy=arm.make(pair, 1))
     solution = fold(session.ask(asked(problem, instruction)))
     correct = grader.grade(solution.answer, problem.answer).correct

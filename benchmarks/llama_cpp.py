@@ -58,7 +58,7 @@ class LlamaBench:
 
     def _measure(self, engine: Engine, what: list[object]) -> float:
         options = engine.options
-        settings = ["-t", engine.threads, "-fa", options.flash_attention, "-ngl", layers_on_gpu(options)]
+        settings = ["-t", engine.placement.threads, "-fa", options.flash_attention, "-ngl", layers_on_gpu(options)]
         cache = "f16" if options.cache_type == "auto" else options.cache_type
         settings += ["-ctk", cache, "-ctv", cache, "-r", 1, "-o", "json"]
         command = [str(part) for part in [self._path, "-m", engine.path, *what, *settings]]
@@ -66,7 +66,7 @@ class LlamaBench:
         if done.returncode:
             raise MissingError(f"llama-bench failed: {done.stderr[-500:].decode('utf-8', 'replace')}")
         found = result(done.stdout)
-        if engine.gpus and found.backends == "CPU":
+        if engine.placement.gpus and found.backends == "CPU":
             raise MissingError(
                 f"{self._path} was built without the GPU that Python computes with",
                 hint="build it with the CMAKE_ARGS of llama-cpp-python, or compare without: --gpu-layers 0",

@@ -12,7 +12,7 @@ import msgspec
 from benchmarks.document import table
 from benchmarks.figures import number
 from benchmarks.llama_cpp import LlamaBench, find
-from benchmarks.setup import QUESTION, MissingError, Setup
+from benchmarks.setup import QUESTION, MissingError, Setup, engine_of, prompt_of
 from glimp_local.events import fold
 from glimp_local.pair import Pair
 from glimp_local.session.session import Session
@@ -43,13 +43,13 @@ def measure(setup: Setup) -> list[str]:
         assert model is not None
         pair = setup.open_alone(model, context=setup.session_tokens)
         with pair:
-            if pair.engines["small"].context >= setup.session_tokens:
+            if engine_of(pair).context >= setup.session_tokens:
                 return _measure(setup, pair, path)
     raise MissingError(f"Neither model of {files.name} has a context of {setup.session_tokens:,} tokens.")
 
 
 def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
-    engine = pair.engines["small"]
+    engine = engine_of(pair)
     exchanges = converse(setup, pair)
     bench = LlamaBench(path)
     rows, ends = [], []
@@ -66,7 +66,7 @@ def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
     rows.append(["end to beginning", "", *slower, ""])
     columns = ("part", "depth", "a forward pass", "a token, all in all", "llama-bench, a pass", "llama-bench to ours")
     about = (
-        f"{engine.path.stem}, {engine.device}: a conversation of {len(exchanges)} questions that fills "
+        f"{engine.path.stem}, {engine.placement.where}: a conversation of {len(exchanges)} questions that fills "
         f"{exchanges[-1].depth + exchanges[-1].passes:,} tokens of context; the first and the last {_ENDS} answers."
     )
     return [table(columns, rows), about]
@@ -74,10 +74,10 @@ def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
 
 def converse(setup: Setup, pair: Pair) -> list[Exchange]:
     """Ask and answer until the context holds about `session_tokens`."""
-    session, engine = Session(pair, seed=1), pair.engines["small"]
+    session, engine = Session(pair, seed=1), engine_of(pair)
     filler = " Wheels, frames, chains and brakes."
     exchanges: list[Exchange] = []
-    each = len(pair.prompts["small"].prompt([{"role": "user", "content": filler * 10}])) / 10
+    each = len(prompt_of(pair, filler * 10)) / 10
     question = QUESTION + filler * int((setup.session_tokens / _TURNS - setup.tokens) / each)
     while len(engine.ids) + setup.session_tokens // _TURNS < setup.session_tokens:
         before = engine.fed

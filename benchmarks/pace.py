@@ -16,7 +16,7 @@ from benchmarks.bare_loop import bare_loop
 from benchmarks.document import table
 from benchmarks.figures import median, ratio
 from benchmarks.llama_cpp import LlamaBench, find
-from benchmarks.setup import QUESTION, MissingError, Setup, fresh_session
+from benchmarks.setup import QUESTION, MissingError, Setup, engine_of, fresh_session, prompt_of
 from glimp_local.engines.glimpse import glimpse
 from glimp_local.events import fold
 from glimp_local.pair import Pair
@@ -72,7 +72,7 @@ def measure(setup: Setup) -> list[str]:
 def _question(pair: Pair) -> str:
     """Lengthen the question until the prompt has so many tokens."""
     question = QUESTION
-    while len(pair.prompts["small"].prompt([{"role": "user", "content": question}])) < _PROMPT_TOKENS:
+    while len(prompt_of(pair, question)) < _PROMPT_TOKENS:
         question += " Wheels, frames, chains and brakes."
     return question
 
@@ -81,8 +81,8 @@ class Parties:
     """All that is measured on one model, each by a method that gives tokens per second under the names of `Round`."""
 
     def __init__(self, pair: Pair, path: Path) -> None:
-        self._pair, self._engine, self._question = pair, pair.engines["small"], _question(pair)
-        self._prompt = pair.prompts["small"].prompt([{"role": "user", "content": self._question}])
+        self._pair, self._engine, self._question = pair, engine_of(pair), _question(pair)
+        self._prompt = prompt_of(pair, self._question)
         self._bench, self._python = LlamaBench(path), LlamaBench(path, python_library=True)
         self._session()
         self._written = self._engine.ids[len(self._prompt) :]  # but the last token, which nobody needed
@@ -150,10 +150,10 @@ def _rows(pair: Pair, rounds: list[Round]) -> list[list[str]]:
         ("decode", "bare loop", "bare", "llama-bench", "bench"),
         ("decode", "llama-bench, Python's library", "bench_python", "llama-bench", "bench"),
     ]
-    engine = pair.engines["small"]
+    engine = engine_of(pair)
     return [
         [
-            f"{engine.path.stem}, {engine.device}",
+            f"{engine.path.stem}, {engine.placement.where}",
             what,
             f"{one}: {median(series[ours])}",
             f"{other}: {median(series[theirs])}",
@@ -165,7 +165,7 @@ def _rows(pair: Pair, rounds: list[Round]) -> list[list[str]]:
 
 def _glimpse(pair: Pair) -> str:
     """Say how long one glimpse at the logits takes, the view on them included."""
-    engine, times = pair.engines["small"], []
+    engine, times = engine_of(pair), []
     engine.feed(engine.vocabulary.tokenize("Once"))
     for _ in range(_GLIMPSES):
         start = perf_counter()

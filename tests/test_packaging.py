@@ -82,21 +82,6 @@ def test_the_public_names_are_there() -> None:
     assert not hasattr(glimp_local, "nothing_like_it")
 
 
-def test_importing_the_package_imports_no_llama_cpp() -> None:
-    code = "import sys, glimp_local; print('llama_cpp' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "False\n"
-
-
-def test_only_the_engine_imports_llama_cpp() -> None:
-    users = {
-        path.relative_to(ROOT).parts[:2]
-        for path in (ROOT / "glimp_local").rglob("*.py")
-        if "import llama_cpp" in path.read_text() or "from llama_cpp" in path.read_text()
-    }
-    assert users == {("glimp_local", "engine")}
-
-
 def test_every_field_of_the_public_json_is_documented() -> None:
     text = (ROOT / "docs" / "json.md").read_text()
     events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)

@@ -21,10 +21,11 @@ from glimp_local.engines.glimpse import glimpse
 from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.events import Solution, Text, fold
+from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Model
 from glimp_local.settings import EngineOptions
-from tests.support.sessions import engine_in, lane_of, lanes_of
+from tests.support.sessions import engine_in, lane_of, lanes_of, prompt_of
 
 pytestmark = pytest.mark.real
 
@@ -98,7 +99,7 @@ def test_one_model_alone_writes_what_llama_cpp_writes_alone(pair: Pair, model: M
     session = Session(pair, seed=1, policy=Alone(model))
     solution = fold(session.ask(PROBLEM))
     lane = lane_of(session, model)
-    prompt = lane.prompts.prompt([{"role": "user", "content": PROBLEM}])
+    prompt = prompt_of(pair, model, Message("user", PROBLEM))
     written = lane.ids[len(prompt) :]
     assert len(written) > 20
     assert written == plain_llama_cpp(engine.path, prompt, len(written))
@@ -122,8 +123,7 @@ def routed(pair: Pair) -> Routed:
         compute(engine, count)
         batches[engine].append(count)
 
-    for engine in pair.engines.values():
-        engine.rewind(0)
+    pair.forget()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Engine, "_compute", compute_and_note)
         session = Session(pair, seed=1)
@@ -144,7 +144,8 @@ def test_steps_are_written_by_both_models_and_handed_over_as_text(routed: Routed
 def test_the_transcript_fed_afresh_in_the_same_batches_gives_the_very_logits_the_session_saw(routed: Routed) -> None:
     turn = routed.session._turn
     assert turn is not None
-    for model, lane in routed.session._lanes.items():
+    for model in routed.session._lanes:
+        lane = lane_of(routed.session, model)
         glimpses = {mark.marks[model]: step for mark, step in zip(turn.marks, routed.solution.steps, strict=True)}
         fresh = Engine(lane.engine.path, lane.engine.options, context=lane.engine.context)
         seen = 0

@@ -83,7 +83,7 @@ class Bench:
         ]
         self.failures: list[str] = []
         is_judged = any(arm.kind == "specreason" for arm in arms)
-        self._judge = Judge(pair.backends["large"]) if is_judged else None
+        self._judge = Judge(pair.backends["large"].vocabulary) if is_judged else None
         self._check_problems()
         check_lengths(pair, problems, instruction)
 

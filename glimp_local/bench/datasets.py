@@ -1,12 +1,7 @@
-"""Data sets of the hub: which ones are known, where they lie in its cache, how their files are read.
-
-Touches the network only when it is told to download.
-"""
+"""Data sets of the hub: which ones are known, and how their files are read."""
 
 from __future__ import annotations
 
-import errno
-import json
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -15,7 +10,7 @@ from rich.filesize import decimal
 
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.inputs import read_limited
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub.datasets import snapshot
 
 
 class DataSet(msgspec.Struct, frozen=True):
@@ -38,8 +33,6 @@ MOST_BYTES = 100_000_000
 """Of a file of problems, all of which are in memory at once: ten times the largest data set above."""
 _TOO_MANY = "split the file, or take --limit problems of it: head -n 1000 FILE"
 _BATCH_ROWS = 1000
-_NO_LISTING = (AttributeError, KeyError, TypeError, RecursionError, json.JSONDecodeError)
-"""What the client raises for an answer of another shape."""
 _COLUMNS = ("problem", "question", "answer", "id", "unique_id")
 
 
@@ -49,7 +42,9 @@ def find(name: str, *, download: bool) -> list[Path]:
     Raises UsageError where it is not on this machine and may not be fetched; GlimpError where fetching fails.
     """
     data_set = DATA_SETS[name]
-    folder = _snapshot(name, data_set, download=download)
+    folder = snapshot(data_set.repo, data_set.pattern, download=download)
+    if folder is None:
+        raise _missing(name, data_set)
     paths = [
         path
         for path in sorted(folder.rglob("*"))
@@ -95,58 +90,8 @@ def _parquet(path: Path) -> list[bytes]:
         raise UsageError(f"{path}: this is not a Parquet file that can be read: {error}") from error
 
 
-def _snapshot(name: str, data_set: DataSet, *, download: bool) -> Path:
-    hub_cache.settings()  # raises UsageError where the library could not be loaded
-    from huggingface_hub import constants, errors, snapshot_download  # noqa: PLC0415 - not needed for a file
-
-    constants.HF_HUB_DISABLE_TELEMETRY = True  # nothing but the data set is asked for
-    try:
-        folder = snapshot_download(
-            data_set.repo, repo_type="dataset", allow_patterns=data_set.pattern, local_files_only=not download
-        )
-    except errors.LocalEntryNotFoundError as error:
-        if not download:
-            raise _missing(name, data_set) from error
-        if constants.HF_HUB_OFFLINE:
-            raise UsageError(
-                f"{data_set.repo} is to be downloaded, but HF_HUB_OFFLINE is set", hint="unset HF_HUB_OFFLINE"
-            ) from error
-        cause = error.__cause__
-        raise _failed(data_set, cause if isinstance(cause, Exception) else error) from error
-    except Exception as error:  # those of the client's HTTP library, too, and which one that is depends on its version
-        raise _failed(data_set, error) from error
-    return Path(folder)
-
-
 def _missing(name: str, data_set: DataSet) -> UsageError:
     return UsageError(
         f"{name} ({data_set.repo}, {data_set.problems:,} problems, licence: {data_set.licence}) is not on this machine",
         hint="--download fetches it",
-    )
-
-
-def _failed(data_set: DataSet, error: Exception) -> GlimpError:
-    from huggingface_hub import errors  # noqa: PLC0415 - as above
-
-    repo = data_set.repo
-    status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
-    if isinstance(error, errors.GatedRepoError) or status in {401, 403}:
-        return GlimpError(
-            f"the hub gives {repo} only to who is logged in and was granted access ({status})",
-            hint="hf auth login",
-        )
-    if status == 404:  # noqa: PLR2004 - known by its number
-        return GlimpError(f"the hub has no data set {repo} (any more), or not all of its files (404)")
-    if isinstance(error, OSError) and (error.errno == errno.ENOSPC or error.filename is not None):
-        where = f"{error.filename}: " if error.filename is not None else ""
-        return GlimpError(
-            f"{repo} could not be kept: {where}{(error.strerror or str(error)).lower()}",
-            hint="make room, or set HF_HOME to a folder that can be written",
-        )
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if isinstance(error, _NO_LISTING):
-        said = "what the hub answers is no list of files"
-    return GlimpError(
-        f"{repo} could not be downloaded: {said if status is None else f'the hub answers {status}'}",
-        hint="check the connection, and give the same command again",
     )

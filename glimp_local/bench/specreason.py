@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from glimp_local.engines.protocol import Backend
+from glimp_local.engines.protocol import Vocabulary
 from glimp_local.errors import CancelledError, ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Step, StepEnded
 from glimp_local.routing import MODELS, Decision, Glimpse, Model, PolicyName
@@ -24,7 +24,7 @@ _QUESTION = (
     "\n\n(How good is the last step of this reasoning, judged by nothing but its facts and its logic? From 0, useless "
     "or wrong, to 9, certainly right, its quality score is:"
 )
-_DIGITS = [f"{space}{digit}".encode() for digit in range(10) for space in ("", " ")]
+DIGITS = [f"{space}{digit}".encode() for digit in range(10) for space in ("", " ")]
 """What says a digit, in order of the digits: with and without a space."""
 
 
@@ -43,9 +43,8 @@ class SmallFirst:
 class Judge:
     """How the large model is asked for a score, and how it is read. Raises UsageError if it has no digits."""
 
-    def __init__(self, backend: Backend) -> None:
-        vocabulary = backend.vocabulary
-        if vocabulary is None or not any(len(vocabulary.tokenize(text, continues=True)) == 1 for text in _DIGITS):
+    def __init__(self, vocabulary: Vocabulary | None) -> None:
+        if vocabulary is None or not any(len(vocabulary.tokenize(text, continues=True)) == 1 for text in DIGITS):
             raise UsageError(
                 "the large model has no token for a digit, so it cannot score a step",
                 hint="leave specreason out: name the policies wanted with --policy",
@@ -56,7 +55,7 @@ class Judge:
 
     def score(self, session: Session) -> int:
         """Score the step just written, from 0 to 9; raises what `Session.peek` raises."""
-        return score(session.peek("large", _DIGITS, aside=self.question.encode()))
+        return score(session.peek("large", DIGITS, aside=self.question.encode()))
 
 
 class SpecReason:
@@ -96,7 +95,7 @@ class SpecReason:
 def score(log_probabilities: Sequence[float]) -> int:
     """Return the likeliest digit, from 0 to 9, even if another token is likelier.
 
-    `log_probabilities` (nats) are those of `_DIGITS`, in its order; both spellings of a digit count together.
+    `log_probabilities` (nats) are those of `DIGITS`, in its order; both spellings of a digit count together.
     """
     likely = np.exp(np.asarray(log_probabilities) - max(log_probabilities)).reshape(10, -1).sum(axis=1)
     return int(likely.argmax())

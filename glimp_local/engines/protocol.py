@@ -256,7 +256,10 @@ class Peeks(Protocol):
 class KeepsState(Protocol):
     """A backend whose cache can be kept in a file."""
 
-    identity: str
+    @property
+    def identity(self) -> str:
+        """What tells this model from all others."""
+        ...
 
     @property
     def state_bytes(self) -> int:

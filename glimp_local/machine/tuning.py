@@ -74,7 +74,7 @@ def thread_counts(physical: int, logical: int) -> list[int]:
 
 def measurable(backend: Backend) -> Engine | None:
     """Return the engine of a model whose speed depends on threads of this machine; None of one that a GPU computes."""
-    return backend.engine if isinstance(backend, LlamaBackend) and not backend.engine.is_offloaded else None
+    return backend.engine if isinstance(backend, LlamaBackend) and not backend.engine.placement.is_offloaded else None
 
 
 def tune(
@@ -116,7 +116,7 @@ def tune(
     speeds = [
         Speed(count, *_median(decoded.get(count, [])), *_median(prefilled.get(count, []))) for count in sorted(counts)
     ]
-    return Tuning(engine.name, len(prompt), speeds, engine.threads, engine.threads_batch)
+    return Tuning(engine.name, len(prompt), speeds, engine.placement.threads, engine.placement.threads_batch)
 
 
 def choose(speeds: dict[int, list[float]]) -> int:

@@ -26,11 +26,12 @@ from textual.widgets import Footer, Static
 
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
+from glimp_local.load import LoadRequest
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.pair import Pair
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy, Share, Threshold
 from glimp_local.session.session import Session
-from glimp_local.settings import load_catalogue
 from glimp_local.tui import status
 from glimp_local.tui.clipboard import copy
 from glimp_local.tui.commands import commands
@@ -59,7 +60,7 @@ _MOVE = 0.05
 
 
 class ChatApp(App[None]):
-    """`glimp chat`. `pair` holds the arguments of `load_pair`; `log` may have a conversation to go on with."""
+    """`glimp chat`. `request` is for the first pair; `log` may have a conversation, `system` is for a new one."""
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
@@ -79,19 +80,20 @@ class ChatApp(App[None]):
 
     def __init__(
         self,
-        pair: dict[str, Any],
+        request: LoadRequest,
         log: SessionLog,
         *,
         seed: int | None = None,
         theme: str | None = None,
-        driver: Callable[[Callable[[], object], SessionLog], Driver] = Driver,
+        system: str | None = None,
+        driver: Callable[[Callable[[], object], SessionLog, str | None], Driver] = Driver,
     ) -> None:
         super().__init__()
-        self._pair = pair
+        self._request = request
         self._seed = seed
         self._going_on = log.going_on
         self.theme = theme or "textual-dark"
-        self._engines = driver(lambda: self.post_message(self.Woken()), log)
+        self._engines = driver(lambda: self.post_message(self.Woken()), log, system)
         self._backlog: deque[Told] = deque()
         self._due = False
         self._frames = Frames()
@@ -164,7 +166,7 @@ class ChatApp(App[None]):
     def _load(self) -> None:
         self._loading = True
         self._say("loading")
-        self._engines.load(self._pair, seed=self._seed)
+        self._engines.load(self._request, seed=self._seed)
 
     def on_unmount(self) -> None:
         """Stop the models."""
@@ -433,14 +435,14 @@ class ChatApp(App[None]):
 
         def load(name: str | None) -> None:
             if name is not None:
-                self._pair = {**self._pair, "name": name, "small": None, "large": None}
+                self._request = self._request.named(name)
                 self._load()
 
         if self.busy or self._loading:
             self.notify("The models are at work: Esc stops them.")
             return
         try:
-            await self.push_screen(PairScreen(load_catalogue(self._pair.get("models_file")), problem), load)
+            await self.push_screen(PairScreen(load_catalogue(self._request.models_file), problem), load)
         except GlimpError as error:
             await self._note(error)
 

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -20,12 +19,12 @@ from glimp_local import crash_notes
 from glimp_local.engines.protocol import KeepsState
 from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
-from glimp_local.load import load_pair
+from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import caches
 from glimp_local.records.session_log import SessionLog
-from glimp_local.routing import MODELS, Model
+from glimp_local.routing import Model
 from glimp_local.runs import Run
 from glimp_local.session.session import Session
 
@@ -92,9 +91,13 @@ Told = AnyEvent | Loading | Loaded | Failed | Saving | MovingCaches | TakenUp | 
 
 
 class Driver:
-    """Runs a session in a thread of its own."""
+    """Runs a session in a thread of its own.
 
-    def __init__(self, wake: Callable[[], object], log: SessionLog) -> None:
+    `system` is the system message of a new conversation, and of those begun after it; one that `log` restores has its
+    own.
+    """
+
+    def __init__(self, wake: Callable[[], object], log: SessionLog, system: str | None = None) -> None:
         self._wake = wake
         self._log = log
         self._told: list[Told] = []
@@ -102,8 +105,9 @@ class Driver:
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._pair: Pair | None = None
+        self._system = system
         # What a pair takes over when it is loaded.
-        self._history: list[Message] = log.going_on.messages if log.going_on else []
+        self._history = log.going_on.messages if log.going_on else self._first_messages
         self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self._computed = False  # is there more in the caches than on the disk?
         self.session: Session | None = None
@@ -117,9 +121,9 @@ class Driver:
         self._note_kept()
         self._thread.start()
 
-    def load(self, pair: dict[str, Any], *, seed: int | None = None) -> None:
-        """Load a pair (the arguments of `load_pair`) in place of the one there is; the conversation goes on with it."""
-        self._do(lambda: self._load(pair, seed))
+    def load(self, request: LoadRequest, *, seed: int | None = None) -> None:
+        """Load a pair in place of the one there is; the conversation continues with it."""
+        self._do(lambda: self._load(request, seed))
 
     def ask(self, question: str, *, instead: bool = False) -> None:
         """Ask a question, or ask it instead of the last one."""
@@ -214,7 +218,7 @@ class Driver:
                 f"the conversation is saved up to its last finished step: glimp chat --resume {self._log.path.stem}",
             )
 
-    def _load(self, pair: dict[str, Any], seed: int | None) -> None:
+    def _load(self, request: LoadRequest, seed: int | None) -> None:
         if self.session is not None:
             self._history, self._last = self.session.history, None
             if (turn := self.session.last_turn) is not None:
@@ -225,18 +229,23 @@ class Driver:
         if self._pair is not None:
             self._pair.close()
             self._pair = None
-        self._pair = load_pair(
+        self._pair = load(
+            request,
             cancel=self._cancel,
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
-            **pair,
         )
         self._take_up_caches(self._pair)
         session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
         if (last := self._last) is not None:
             session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
         self.session = session
-        self._log.begin(self._pair.name, {model: Path(pair[model]) for model in MODELS if pair.get(model)})
+        self._log.begin(self._pair.name, request.files)
         self._tell(Loaded(self._pair))
+
+    @property
+    def _first_messages(self) -> list[Message]:
+        """What a conversation begins with."""
+        return [] if self._system is None else [Message("system", self._system)]
 
     def _begin_anew(self) -> None:
         if self._pair is None:
@@ -249,9 +258,9 @@ class Driver:
         self._log, header = SessionLog(), self._log.header
         if header is not None:
             self._log.head(header)
-        self._history, self._last = [], None
+        self._history, self._last = self._first_messages, None
         policy = self.session.policy if self.session else None
-        self.session = Session(self._pair, policy=policy, cancel=self._cancel)
+        self.session = Session(self._pair, policy=policy, history=self._history, cancel=self._cancel)
         self._tell(Loaded(self._pair, anew=True))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from glimp_local import Session
 from glimp_local.bench.agreement import watch
 from glimp_local.bench.runs import Look
-from glimp_local.bench.specreason import Judge, SmallFirst, SpecReason, digit_tokens, score
+from glimp_local.bench.specreason import DIGITS, Judge, SmallFirst, SpecReason, score
 from glimp_local.errors import ContextFullError, UsageError
 from glimp_local.events import AnyEvent, Rewound, Solution, StepStarted, fold
 from glimp_local.load import load_pair
@@ -78,19 +80,33 @@ def test_seven_is_enough_and_six_is_not(judged: Judged) -> None:
 
 
 def test_the_score_is_the_likeliest_digit_and_leaves_other_tokens_out(open_pair: Open) -> None:
-    tiny = engine_in(open_pair(), "large").vocabulary
-    digits = digit_tokens(tiny)
-    assert {tiny.piece(int(token)) for _, token in digits} == {str(digit).encode() for digit in range(10)}
-    logits = np.full(tiny.size, 5.0, dtype=np.float32)
-    logits[dict(digits.tolist())[8]] = 5.5
-    logits[0] = 60.0
-    assert score(logits, digits) == 8
+    session = Session(open_pair(), seed=1)
+    fold(session.ask(QUESTION))
+    logits = look(session, "large")
+    tiny = engine_in(session.pair, "large").vocabulary
+    digits = {digit: logits[tiny.tokenize(str(digit))[0]] for digit in range(10)}
+    assert logits.max() > max(digits.values())
+    assert score(session.peek("large", DIGITS)) == max(digits, key=lambda digit: digits[digit])
+
+
+def test_a_peek_gives_the_logarithms_of_probabilities(open_pair: Open) -> None:
+    session = Session(open_pair(), seed=1)
+    fold(session.ask(QUESTION))
+    for aside in ("", " So?"):
+        logits = look(session, "large", aside).astype(np.float64)
+        words = engine_in(session.pair, "large").vocabulary
+        every = [token for token in range(words.size) if words.tokenize(words.piece(token), continues=True) == [token]]
+        found = session.peek("large", [words.piece(token) for token in every], aside=aside.encode())
+        assert np.allclose(found, (logits - logsumexp(logits))[every])
+    assert session.peek("large", [b"two tokens", b""]) == [-math.inf, -math.inf]
 
 
 @pytest.mark.parametrize("name", ["qwen2", "llama-bpe", "llama-spm", "gpt-2", "command-r", "gemma-4"])
 def test_the_score_is_the_very_next_token_in_every_vocabulary(llama_cpp_models: Path, name: str) -> None:
     with vocabulary(llama_cpp_models / f"ggml-vocab-{name}.gguf") as real:
-        judge, digits = Judge(real), dict(digit_tokens(real)[:, ::-1].tolist())
+        judge = Judge(real)
+        spelled = {text: real.tokenize(text, continues=True) for text in DIGITS}
+        digits = {ids[0]: int(text) for text, ids in spelled.items() if len(ids) == 1}
         asked = real.tokenize(judge.question, continues=True)
         for digit in range(10):
             *before, last = real.tokenize(f"{judge.question.rstrip()} {digit}", continues=True)
@@ -98,10 +114,10 @@ def test_the_score_is_the_very_next_token_in_every_vocabulary(llama_cpp_models: 
             assert digits[last] == digit
 
 
-def test_the_tokens_of_one_digit_count_together() -> None:
-    digits = np.array([[3, 0], [8, 1], [8, 2]])
-    assert score(np.array([1.0, 0.8, 0.8], dtype=np.float32), digits) == 8
-    assert score(np.array([2.0, 0.8, 0.8], dtype=np.float32), digits) == 3
+def test_both_spellings_of_a_digit_count_together() -> None:
+    said = {b"3": 1.0, b"8": 0.8, b" 8": 0.8}
+    assert score([said.get(text, -9.0) for text in DIGITS]) == 8
+    assert score([{**said, b"3": 2.0}.get(text, -9.0) for text in DIGITS]) == 3
 
 
 def test_a_look_shows_what_a_fresh_engine_computes_and_changes_nothing(open_pair: Open) -> None:
@@ -115,7 +131,7 @@ def test_a_look_shows_what_a_fresh_engine_computes_and_changes_nothing(open_pair
             for model, aside in product(MODELS, ("", " So?")):
                 lane = lane_of(session, model)
                 seen = look(session, model, aside)
-                ids = [*lane.ids, *lane.prompts.handed_over(aside.encode())]
+                ids = [*lane.ids, *lane.engine.vocabulary.tokenize(aside, continues=True)]
                 assert np.allclose(seen, held_by_a_fresh_engine(lane.engine, ids), atol=0.1)
     looked_at = fold(events)
     assert [step.text for step in looked_at.steps] == [step.text for step in undisturbed.steps]
@@ -128,14 +144,14 @@ def test_an_aside_that_has_no_room_leaves_the_session_as_it_was(open_pair: Open)
     session = Session(pair, seed=1)
     fold(session.ask(QUESTION))
     with pytest.raises(ContextFullError):
-        look(session, "large", "x" * 300)
+        session.peek("large", [b"x"], aside=b"x" * 300)
     assert_caches_equal_fresh_runs(session)
 
 
 def test_a_look_needs_the_model_to_be_loaded(open_pair: Open) -> None:
     session = Session(open_pair(policy="small"), seed=1)
     with pytest.raises(UsageError, match="large model is not loaded"):
-        look(session, "large")
+        session.peek("large", [b"x"])
 
 
 def solved_and_watched(pair: Pair) -> tuple[Solution, list[Look]]:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glimp_local.bench.calibration import Cut, cuts
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import user_file
 from glimp_local.routing import Share
-from glimp_local.settings import load_catalogue
 from tests.support.commands import Glimp, Result
 from tests.support.entropies import history_of
 

@@ -152,8 +152,8 @@ def test_a_run_that_is_killed_shows_the_cursor_again(opened: Callable[..., Termi
 
 def test_a_crash_while_a_model_is_loaded_names_it(glimp: Glimp) -> None:
     patch = (
-        "from glimp_local import pair; import os, signal\n"
-        "pair.Engine = lambda path, *_, **__: os.kill(os.getpid(), signal.SIGSEGV)"
+        "from glimp_local import load_files; import os, signal\n"
+        "load_files.Engine = lambda path, *_, **__: os.kill(os.getpid(), signal.SIGSEGV)"
     )
     done = patched(patch, "solve", *glimp.pair(), "--text", QUESTION)
     assert (done.returncode, done.stdout) == (6, "")
@@ -164,7 +164,7 @@ def test_a_crash_while_a_model_is_loaded_names_it(glimp: Glimp) -> None:
 def test_a_crash_before_that_is_not_put_down_to_llama_cpp() -> None:
     patch = (
         "import os, signal; from importlib import import_module\n"
-        "import_module('glimp_local.cli.solve').pair_settings = lambda _: os.kill(os.getpid(), signal.SIGBUS)"
+        "import_module('glimp_local.cli.solve').load_request = lambda _: os.kill(os.getpid(), signal.SIGBUS)"
     )
     done = patched(patch, "solve", "--text", QUESTION)
     assert done.returncode == 6
@@ -173,7 +173,7 @@ def test_a_crash_before_that_is_not_put_down_to_llama_cpp() -> None:
 
 ABORT = """
 import ctypes, threading
-from glimp_local.session.session import session
+from glimp_local.session import session
 from glimp_local.engines.llama import binding
 ask = session.Session.ask
 def give_up(*_):

@@ -12,6 +12,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
@@ -22,6 +23,7 @@ from glimp_local.engines.renderer import Renderer
 from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import CancelledError, GlimpError, ModelUnreadableError
 from glimp_local.events import Finished
+from glimp_local.messages import Message
 from glimp_local.tui.dialogs import PairScreen
 from tests.support import rendering
 from tests.support.chatting import chatting, played
@@ -139,6 +141,10 @@ def test_what_a_template_raises_cannot_pretend_to_be_ours() -> None:
     assert len(str(caught.value)) < 400
 
 
+def as_said(messages: list[dict[str, str]]) -> list[Message]:
+    return msgspec.convert(messages, list[Message])
+
+
 def test_every_template_is_rendered_as_the_binding_does(llama_cpp_models: Path) -> None:
     """Of the 70 that llama.cpp is tested with, each asked for one turn and for three, closed and opened."""
     conversation = [("system", "Be brief."), ("user", "Hi\n"), ("assistant", " <b>'Ho'</b> "), ("user", "Why?")]
@@ -154,9 +160,9 @@ def test_every_template_is_rendered_as_the_binding_does(llama_cpp_models: Path) 
                     expected = theirs(messages=asked, enable_thinking=True).prompt
                 except Exception:  # noqa: BLE001 - whatever it raises, ours has to fail, too
                     with pytest.raises(ModelUnreadableError, match="cannot be rendered"):
-                        ours.render(asked, generate=generate)
+                        ours.render(as_said(asked), generate=generate)
                 else:
-                    assert ours.render(asked, generate=generate) == expected, path.stem
+                    assert ours.render(as_said(asked), generate=generate) == expected, path.stem
                     same += 1
     assert same > 250
 
@@ -223,11 +229,11 @@ def is_renderer(process: psutil.Process) -> bool:
 def test_a_cancel_stops_a_rendering_and_the_next_one_works() -> None:
     with Renderer(seconds=600) as one:
         first = process_of(one)
-        threading.Timer(0.3, one.cancel.set).start()
+        cancel = threading.Event()
+        threading.Timer(0.3, cancel.set).start()
         with pytest.raises(CancelledError):
-            one.render(LOOPS)
+            one.render(LOOPS, cancel=cancel)
         assert is_gone(first)
-        one.cancel.clear()
         assert one.render("{{ 1 }}") == "1"
         second = process_of(one)
     assert is_gone(second)
@@ -367,8 +373,9 @@ def test_a_signal_ends_a_run_whose_template_hangs(glimp: Glimp, hang: Path, numb
 
 
 def test_no_process_stays_when_a_pair_is_closed(open_pair: Open) -> None:
-    pair = open_pair()
-    child = process_of(pair._renderer)
+    one = Renderer()
+    pair = open_pair(renderer=one)
+    child = process_of(one)
     run(pair)
     pair.close()
     assert is_gone(child)
@@ -380,14 +387,15 @@ def test_a_template_that_hangs_on_the_second_question_costs_that_question_alone(
     template = tmp_path / "second.jinja"
     template.write_text("{% if messages | length > 1 %}" + LOOPS + "{% endif %}" + THINKING)
     pair = open_pair(chat_template=str(template))
-    session = Session(pair, seed=1)
+    cancel = threading.Event()
+    session = Session(pair, seed=1, cancel=cancel)
     events = list(session.ask(QUESTION))
     before, held = exchanges_of(session), list(engine_in(pair, "small").ids)
-    threading.Timer(0.3, pair.cancel.set).start()
+    threading.Timer(0.3, cancel.set).start()
     with pytest.raises(CancelledError):
         session.ask("And then?")
     assert (exchanges_of(session), engine_in(pair, "small").ids) == (before, held)
-    pair.cancel.clear()
+    cancel.clear()
     assert isinstance(events[-1], Finished)
     assert list(session.redo(0))[-1].finish_reason == "done"  # type: ignore[union-attr]  # a run ends with Finished
 

@@ -101,7 +101,7 @@ def test_a_tuned_engine_has_the_chosen_threads_and_computes_as_before(tiny: Path
         assert speed.prefill_rounds >= 1
         assert speed.decode_tokens_per_second
         assert speed.prefill_tokens_per_second
-    assert (engine.threads, engine.threads_batch) == (found.threads, found.threads_batch)
+    assert (engine.placement.threads, engine.placement.threads_batch) == (found.threads, found.threads_batch)
     assert 16 <= found.prompt_tokens <= 128
     engine.feed(IDS)
     assert np.allclose(engine.logits(), before, atol=0.03)

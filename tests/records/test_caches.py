@@ -18,12 +18,21 @@ from glimp_local import Session, load_pair
 from glimp_local.cli import cli
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CacheError
+from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import caches, conversations, saved
 from glimp_local.records.session_log import SessionLog
+from glimp_local.tui.driver import _keepers
 from tests.engines.llama.test_engine import IDS
 from tests.support.chatting import EXAMPLE, chatting, played
-from tests.support.sessions import Open, assert_caches_equal_fresh_runs, exchanges_of, lane_of, lanes_of
+from tests.support.sessions import (
+    Open,
+    assert_caches_equal_fresh_runs,
+    engines_in,
+    lane_of,
+    lanes_of,
+    prompt_of,
+)
 
 GB = 1e9
 
@@ -40,13 +49,13 @@ def converse(session: Session, *questions: str) -> None:
 
 def keep(pair: Pair) -> saved.SavedSession:
     found = conversations.find()
-    caches.keep(found.path, pair.engines, limit_bytes=GB)
+    caches.keep(found.path, _keepers(pair), limit_bytes=GB)
     return found
 
 
 def taken_up(pair: Pair, found: saved.SavedSession) -> Session:
     """Take a conversation and its caches up, as a chat does."""
-    for model, engine in pair.engines.items():
+    for model, engine in engines_in(pair).items():
         assert caches.take_up(found.path, model, engine) == len(engine.ids) > 0
     last = found.turns[-1]
     session = Session(pair, seed=1, history=found.messages)
@@ -56,11 +65,11 @@ def taken_up(pair: Pair, found: saved.SavedSession) -> Session:
 
 def fed(pair: Pair, session: Session, question: str) -> dict[str, int]:
     """Give how many tokens each model is fed for its part of the next turn's prompt."""
-    before = {model: engine.fed for model, engine in pair.engines.items()}
-    session._begin_turn(exchanges_of(session), question)
+    before = {model: engine.fed for model, engine in engines_in(pair).items()}
+    session._begin_turn(session.messages, [Message("user", question)])
     for lane in lanes_of(session):
         lane.catch_up()
-    return {model: engine.fed - before[model] for model, engine in pair.engines.items()}
+    return {model: engine.fed - before[model] for model, engine in engines_in(pair).items()}
 
 
 # A conversation that goes on.
@@ -91,9 +100,12 @@ def test_models_that_cannot_go_back_go_on_from_the_disk_too(open_pair: Open, nam
     never_left = fed(pair, session, "And now?")
     again = open_pair(name, name, **settings)
     session = taken_up(again, found)
-    snapshots = {model: [length for length, _ in engine._cache.snapshots] for model, engine in again.engines.items()}
+    snapshots = {
+        model: [length for length, _ in engine._cache.snapshots] for model, engine in engines_in(again).items()
+    }
     now = fed(again, session, "And now?")
-    for model, lane in session._lanes.items():
+    for model in session._lanes:
+        lane = lane_of(session, model)
         # Of a sliding window the disk has only what the end needs: it may have to go back to the snapshot.
         behind = len(lane.ids) - snapshots[model][-1] if name == "sliding-window" else 0
         assert now[model] <= max(never_left[model], behind) < len(lane.ids) / 2
@@ -110,8 +122,8 @@ def test_a_turn_left_in_the_middle_is_taken_up_in_the_tokens_that_the_model_hold
     step = msgspec.structs.replace(turn.steps[0], text="First one.\n\nFirst one.\n\n", end="cancelled")
     turn.steps, turn.finish = [step], "cancelled"
     read = {}
-    for model, engine in pair.engines.items():
-        prompt = pair.prompts[model].prompt([{"role": "user", "content": "What?"}])
+    for model, engine in engines_in(pair).items():
+        prompt = prompt_of(pair, model, Message("user", "What?"))
         engine.sync(prompt[:-3])
         engine.snapshot()
         letters = [id_ for letter in "First one.\n\n" for id_ in engine.vocabulary.tokenize(letter)]
@@ -120,7 +132,8 @@ def test_a_turn_left_in_the_middle_is_taken_up_in_the_tokens_that_the_model_hold
     keep(pair)
     again = open_pair(name, name, max_answer=5)
     session = taken_up(again, found)
-    for model, lane in session._lanes.items():
+    for model in session._lanes:
+        lane = lane_of(session, model)
         rest = lane.engine.vocabulary.tokenize(" one.\n\n")
         assert lane.ids == [*read[model], *rest]
         lane.catch_up()
@@ -207,10 +220,10 @@ def test_what_a_link_leads_to_does_not_make_room(
 
 def test_two_engines_of_one_model_have_a_file_each(open_pair: Open, conversation: Callable[[str], Path]) -> None:
     pair = open_pair("small", "small")
-    for length, engine in zip((20, 30), pair.engines.values(), strict=True):
+    for length, engine in zip((20, 30), engines_in(pair).values(), strict=True):
         engine.feed(IDS[:length])
-    caches.keep(conversation("x"), pair.engines, limit_bytes=GB)
-    assert [caches.take_up(conversation("x"), model, engine) for model, engine in pair.engines.items()] == [20, 30]
+    caches.keep(conversation("x"), _keepers(pair), limit_bytes=GB)
+    assert [caches.take_up(conversation("x"), model, engine) for model, engine in engines_in(pair).items()] == [20, 30]
 
 
 def test_another_model_has_its_own_file(engine: Engine, conversation: Callable[[str], Path], tiny: Path) -> None:
@@ -300,7 +313,7 @@ async def test_a_chat_keeps_its_caches_when_it_is_left_and_takes_them_up_again(s
         await chat.until(lambda: chat.notices)
         assert chat.notices[0].startswith("Taken up from the disk: S ")
         assert chat.app.session is not None
-        engines = chat.app.session.pair.engines.values()
+        engines = engines_in(chat.app.session.pair).values()
         assert all(engine.ids and not engine.fed for engine in engines)
         await chat.ask("third")
         assert all(engine.fed < len(engine.ids) / 2 for engine in engines)

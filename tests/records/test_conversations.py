@@ -314,7 +314,7 @@ def test_a_turn_taken_up_is_read_by_both_models_as_if_they_had_just_written_it(p
     session = Session(pair, seed=1)
     for _ in session.ask("first"):
         pass
-    lane, again = lane_of(session, "large"), restored(pair, found)._lanes["large"]
+    lane, again = lane_of(session, "large"), lane_of(restored(pair, found), "large")
     text = [b"".join(map(lane.engine.vocabulary.piece, ids)) for ids in (lane.ids, again.ids)]
     assert text[0] == text[1]
 

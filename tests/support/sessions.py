@@ -29,6 +29,10 @@ def engine_in(pair: Pair, model: Model) -> Engine:
     return engine_of(pair.backends[model])
 
 
+def engines_in(pair: Pair) -> dict[Model, Engine]:
+    return {model: engine_of(backend) for model, backend in pair.backends.items()}
+
+
 def lane_of(session: Session, model: Model) -> LlamaLane:
     found = session._lanes[model]
     assert isinstance(found, LlamaLane)

@@ -52,17 +52,18 @@ class LlamaBackend:
     @property
     def where(self) -> str:
         """Where its layers are, in words."""
-        return self.engine.device
+        return self.engine.placement.where
 
     @property
     def devices(self) -> frozenset[str]:
         """What computes its layers: the CPU, and GPUs by their numbers."""
-        return self.engine.devices
+        return self.engine.placement.devices
 
     @property
     def cpu_threads(self) -> int:
         """Threads it computes with, at most; 0 if a GPU helps."""
-        return 0 if self.engine.gpus else self.engine.threads
+        placement = self.engine.placement
+        return 0 if placement.gpus else placement.threads
 
     @property
     def context(self) -> int:

@@ -6,6 +6,9 @@ hold drafted tokens: guesses at what comes next, computed in one batch with the 
 costs no computation of its own; the others are dropped before the cache is used for anything else. One thread at a
 time may use an engine; only the cancel event may be set from another. It may read ahead in a thread of its own:
 whatever else is asked of it stops that, and waits for the batch that is being computed.
+
+Its parts have modules of their own: the file in memory (`model`), where its layers are (`placement`), llama.cpp's cache
+and the ways back (`cache`), the thread that reads ahead (`reading`). What is here is the tokens and their computation.
 """
 
 from __future__ import annotations
@@ -117,36 +120,6 @@ class Engine:
     def options(self) -> EngineOptions:
         """What its user chose."""
         return self.placement.options
-
-    @property
-    def threads(self) -> int:
-        """CPU threads it computes one token with, at most."""
-        return self.placement.threads
-
-    @property
-    def threads_batch(self) -> int:
-        """CPU threads it computes several tokens at once with, at most."""
-        return self.placement.threads_batch
-
-    @property
-    def gpus(self) -> tuple[str, ...]:
-        """The GPUs that may compute some of its layers."""
-        return self.placement.gpus
-
-    @property
-    def is_offloaded(self) -> bool:
-        """Does a GPU compute all of its layers?"""
-        return self.placement.is_offloaded
-
-    @property
-    def devices(self) -> frozenset[str]:
-        """What computes its layers: the CPU and GPUs by their numbers."""
-        return self.placement.devices
-
-    @property
-    def device(self) -> str:
-        """Where the model's layers are, in words."""
-        return self.placement.where
 
     def set_threads(self, threads: int, threads_batch: int) -> None:
         """Change the threads for one token and for several, as the options of their names do."""

@@ -17,6 +17,7 @@ from glimp_local import Session, load_pair
 from glimp_local.bench.problems import read_problems
 from glimp_local.engines.llama.drafting import TextDrafter
 from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.llama.sampler import Sampler
 from glimp_local.errors import ContextFullError, DecodeError
 from glimp_local.events import Finished, Notice, StepStarted, Text, fold
 from glimp_local.pair import Pair
@@ -29,6 +30,7 @@ from tests.support.sessions import (
     assert_caches_equal_fresh_runs,
     count_batches,
     engine_in,
+    lane_of,
     look,
     run,
 )
@@ -39,7 +41,6 @@ from tests.support.sessions import (
 @pytest.fixture
 def engine(tiny: Path) -> Iterator[Engine]:
     engine = Engine(tiny / "attention.gguf", EngineOptions(batch=32), context=256)
-    engine.set_sampling(SamplingSettings(temperature=0), seed=1)
     engine.feed(IDS[:20])
     yield engine
     engine.close()
@@ -52,7 +53,8 @@ def test_a_guess_that_comes_true_costs_no_batch_of_its_own(engine: Engine, monke
     for end in range(21, 25):
         assert engine.expects(IDS[end])
         assert np.allclose(engine.logits(), expected[end], atol=TOLERANCE)
-        assert engine.sample() == int(engine.logits().argmax())
+        sampler = Sampler(SamplingSettings(temperature=0), seed=1, vocabulary_size=engine.vocabulary.size)
+        assert engine.sample(sampler) == int(engine.logits().argmax())
         engine.decode(IDS[end])
         assert engine.ids == IDS[: end + 1]
     assert np.allclose(engine.logits(), expected[25], atol=TOLERANCE)
@@ -210,7 +212,8 @@ def test_a_batch_smaller_than_a_draft_is_no_batch_of_the_draft_s_size(tiny: Path
     path = tiny / "endless.gguf"
     with load_pair(small=path, large=path, engine_options={"large": {"batch": 4}}, sampling=GREEDY, **settings) as pair:
         solution = run(pair)
-        measured = [size for size, seconds in enumerate(pair.economies["large"]._seconds) if seconds]
+        economy = lane_of(Session(pair), "large").backend.economy
+        measured = [size for size, seconds in enumerate(economy._seconds) if seconds]
     assert solution.stats.large is not None
     assert max(measured) == 4
     assert solution.stats.large.drafted <= 3 * solution.stats.large.tokens

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from glimp_local.engines.llama import binding
 from glimp_local.engines.llama.engine import Engine
+from glimp_local.engines.llama.sampler import Sampler
 from glimp_local.errors import (
     BindingError,
     CancelledError,
@@ -30,6 +31,7 @@ from glimp_local.errors import (
     ModelUnreadableError,
     UsageError,
 )
+from glimp_local.messages import Message
 from glimp_local.settings import EngineOptions, SamplingSettings
 from tests.support.rendering import renderer
 
@@ -44,9 +46,12 @@ otherwise; those of other tokens differ by five times as much and more (a test b
 @pytest.fixture
 def engine(tiny: Path) -> Iterator[Engine]:
     engine = Engine(tiny / "attention.gguf", EngineOptions(batch=32), context=256)
-    engine.set_sampling(SamplingSettings(temperature=0), seed=1)
     yield engine
     engine.close()
+
+
+def drawing(engine: Engine, settings: SamplingSettings, seed: int) -> Sampler:
+    return Sampler(settings, seed=seed, vocabulary_size=engine.vocabulary.size)
 
 
 def fresh_logits(path: Path, ids: list[int]) -> np.ndarray:
@@ -137,37 +142,38 @@ def test_syncing_feeds_only_what_is_new(engine: Engine) -> None:
 
 def test_greedy_sampling_takes_the_likeliest_token(engine: Engine) -> None:
     engine.feed(IDS[:20])
-    assert engine.sample() == int(engine.logits().argmax())
+    sampler = drawing(engine, SamplingSettings(temperature=0), seed=1)
+    assert engine.sample(sampler) == int(engine.logits().argmax())
 
 
 def test_sampling_leaves_the_raw_logits(engine: Engine) -> None:
-    engine.set_sampling(SamplingSettings(temperature=1.5, top_k=3, presence_penalty=1.0), seed=1)
+    sampler = drawing(engine, SamplingSettings(temperature=1.5, top_k=3, presence_penalty=1.0), seed=1)
     engine.feed(IDS[:20])
     before = engine.logits().copy()
-    engine.sample()
+    engine.sample(sampler)
     assert np.array_equal(before, engine.logits())
 
 
 def test_a_seed_makes_sampling_repeatable(engine: Engine) -> None:
     def draw(seed: int) -> list[int]:
-        engine.set_sampling(SamplingSettings(temperature=5.0, top_k=0, top_p=1.0), seed=seed)
+        sampler = drawing(engine, SamplingSettings(temperature=5.0, top_k=0, top_p=1.0), seed=seed)
         engine.sync(IDS[:20])
-        return [engine.sample() for _ in range(20)]
+        return [engine.sample(sampler) for _ in range(20)]
 
     assert draw(3) == draw(3)
     assert draw(3) != draw(4)
 
 
 def test_penalties_follow_what_the_engine_holds(engine: Engine) -> None:
-    engine.set_sampling(SamplingSettings(temperature=0, presence_penalty=100.0), seed=1)
+    sampler = drawing(engine, SamplingSettings(temperature=0, presence_penalty=100.0), seed=1)
     engine.feed([7] * 20)
     likeliest = int(engine.logits().argmax())
-    assert engine.sample() == likeliest
+    assert engine.sample(sampler) == likeliest
     # With the likeliest token in the text, the penalty rules it out; without it, it is drawn again.
     engine.sync([*[7] * 10, likeliest, *[7] * 10])
-    assert engine.sample() != likeliest
+    assert engine.sample(sampler) != likeliest
     engine.sync([7] * 20)
-    assert engine.sample() == likeliest
+    assert engine.sample(sampler) == likeliest
 
 
 def test_min_p_and_top_k_leave_only_likely_tokens(tiny: Path) -> None:
@@ -178,9 +184,9 @@ def test_min_p_and_top_k_leave_only_likely_tokens(tiny: Path) -> None:
         (1, SamplingSettings(temperature=100, top_k=0, top_p=1, min_p=1)),
         (1, SamplingSettings(temperature=100, top_k=0, top_p=0)),
     ):
-        engine.set_sampling(sampling, seed=1)
+        sampler = drawing(engine, sampling, seed=1)
         likely = {int(token) for token in np.argsort(engine.logits())[-kept:]}
-        assert {engine.sample() for _ in range(60)} == likely
+        assert {engine.sample(sampler) for _ in range(60)} == likely
     engine.close()
 
 
@@ -188,7 +194,7 @@ def test_there_are_no_logits_before_a_token(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="feed a token"):
         engine.logits()
     with pytest.raises(RuntimeError, match="logits of the last token"):
-        engine.sample()
+        engine.sample(drawing(engine, SamplingSettings(), seed=1))
 
 
 def test_a_full_context_loses_nothing(engine: Engine) -> None:
@@ -324,7 +330,7 @@ def test_a_model_without_chat_template_says_what_to_do(tiny: Path) -> None:
     with pytest.raises(ModelUnreadableError, match="no chat template") as caught:
         engine.template(renderer())
     assert "--chat-template" in str(caught.value.hint)
-    assert engine.template(renderer(), "{{ messages[0].content }}").render([{"role": "user", "content": "hi"}]) == "hi"
+    assert engine.template(renderer(), "{{ messages[0].content }}").render([Message("user", "hi")]) == "hi"
     engine.close()
 
 
@@ -416,24 +422,25 @@ def offloaded(path: Path, layers: int) -> bool:
 
 
 def test_penalties_are_told_anew_after_a_rewind_to_the_same_length(engine: Engine) -> None:
-    engine.set_sampling(SamplingSettings(temperature=0, presence_penalty=100.0, penalty_tokens=4), seed=1)
+    sampler = drawing(engine, SamplingSettings(temperature=0, presence_penalty=100.0, penalty_tokens=4), seed=1)
     engine.feed([7] * 20)
-    likeliest = engine.sample()
+    likeliest = engine.sample(sampler)
     engine.decode(likeliest)
     engine.rewind(20)
     engine.feed([7])
     expected = fresh_logits(engine.path, [7] * 21)
     expected[7] = -np.inf
-    assert engine.sample() == int(expected.argmax())
+    assert engine.sample(sampler) == int(expected.argmax())
 
 
 def test_a_closed_engine_says_so(tiny: Path) -> None:
     engine = Engine(tiny / "attention.gguf")
     engine.feed(IDS[:5])
+    sampler = drawing(engine, SamplingSettings(), seed=1)
     engine.close()
     uses: list[Callable[[], object]] = [
         engine.logits,
-        engine.sample,
+        lambda: engine.sample(sampler),
         partial(engine.feed, [1]),
         partial(engine.decode, 1),
         partial(engine.rewind, 0),

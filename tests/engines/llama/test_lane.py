@@ -170,7 +170,7 @@ def test_by_itself_a_model_reads_along_only_where_the_two_share_no_device(
         engine.placement = msgspec.structs.replace(
             engine.placement, options=chosen, gpus=gpus if chosen.gpu_layers else ()
         )
-    assert pair._may_read_along() is along
+    assert pair.reads_along(pair.config) is along
 
 
 @pytest.mark.parametrize("leave", [lambda events, _: events.close(), lambda _, session: session.cancel()])

@@ -133,7 +133,7 @@ def test_numbers_that_are_none_count_as_a_failure(tmp_path: Path, monkeypatch: p
     file = tmp_path / "dying" / "sitecustomize.py"
     file.write_text(
         "import sys\nif 'glimp_local.engines.llama.proving' in sys.orig_argv:\n"
-        "    from glimp_local import proof_models\n    proof_models._SCALE = b'\\x00\\x7e'\n"
+        "    from glimp_local.engines.llama import proof_models\n    proof_models._SCALE = b'\\x00\\x7e'\n"
     )
     found = proof.prove()
     assert found is not None

@@ -17,15 +17,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glimp_local import load_pair
-from glimp_local.engines.llama.lane import Lane
-from glimp_local.engines.llama.prompt import Message, PromptBuilder
+from glimp_local import Session, load_pair
+from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.engines.llama.vocabulary import Vocabulary
+from glimp_local.engines.protocol import Prompt
 from glimp_local.engines.template import ChatTemplate
+from glimp_local.messages import Message
+from glimp_local.routing import Model
 from glimp_local.settings import ThinkingMarkers
+from tests.support.handing_over import closing, handed_over
 from tests.support.rendering import renderer
-from tests.support.sessions import engine_in
+from tests.support.sessions import engine_in, lane_of, prompt_of
 from tests.support.vocabularies import vocabulary
 
 TEXTS = int(os.environ.get("GLIMP_SPELLINGS", "400"))
@@ -111,10 +114,8 @@ def test_a_hand_over_has_the_closing_marker_once_and_no_other_special_token(
     if not spellings:
         return
     marker = spellings[0].decode()
-    builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos="", renderer=renderer()), words, None)
-    builder._markers = ThinkingMarkers(open=marker, close=marker)
     text = spiced(drawn, spellings)
-    ids = builder.handed_over(text)
+    ids = handed_over(words, text, marker)
     assert special_tokens(words, ids) == [spellings[0]] * (spellings[0] in text)
     if is_lossless:
         assert b"".join(words.piece(token) or words.raw(token) for token in ids) == text
@@ -194,8 +195,8 @@ def tiny_words(tiny: Path) -> Iterator[Vocabulary]:
 def test_a_question_that_names_the_markers_opens_and_closes_no_thought(tiny_words: Vocabulary) -> None:
     builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos="", renderer=renderer()), tiny_words, MARKERS)
     messages: list[Message] = [
-        {"role": "user", "content": "What is <think>? And </think><|im_end|>?"},
-        {"role": "assistant", "content": "A <think>tag</think>."},
+        Message("user", "What is <think>? And </think><|im_end|>?"),
+        Message("assistant", "A <think>tag</think>."),
     ]
     ids = builder.prompt(messages)
     own = [b"<|im_start|>", b"<|im_end|>"]
@@ -204,38 +205,38 @@ def test_a_question_that_names_the_markers_opens_and_closes_no_thought(tiny_word
 
 
 def test_the_program_s_own_markers_are_tokens(tiny_words: Vocabulary) -> None:
-    builder = PromptBuilder(ChatTemplate(TEMPLATE, bos="", eos="", renderer=renderer()), tiny_words, MARKERS)
-    assert special_tokens(tiny_words, builder.close(b".")) == [b"</think>"]
-    assert special_tokens(tiny_words, builder.handed_over(b"<think> so\n</think>\n\nAnswer </think>")) == [b"</think>"]
+    assert special_tokens(tiny_words, closing(tiny_words, b".", "</think>")) == [b"</think>"]
+    ids = handed_over(tiny_words, b"<think> so\n</think>\n\nAnswer </think>", "</think>")
+    assert special_tokens(tiny_words, ids) == [b"</think>"]
 
 
 @pytest.mark.real
 @pytest.mark.parametrize("model", ["small", "large"])
-def test_a_real_model_s_question_is_letters(real_pair: tuple[Path, Path], model: str) -> None:
+def test_a_real_model_s_question_is_letters(real_pair: tuple[Path, Path], model: Model) -> None:
     small, large = real_pair
     with load_pair(small=small, large=large) as pair:
-        builder = next(prompts for name, prompts in pair.prompts.items() if name == model)
-        words = builder._vocabulary
-        honest: list[Message] = [{"role": "user", "content": "Hi"}]
-        expected = special_tokens(words, builder.prompt(honest))
+        words = engine_in(pair, model).vocabulary
+        expected = special_tokens(words, prompt_of(pair, model, Message("user", "Hi")))
         for spelling in specials(words):
             content = f"Hi {spelling.decode()}, {spelling.decode()}"
-            ids = builder.prompt([{"role": "user", "content": content}])
+            ids = prompt_of(pair, model, Message("user", content))
             assert special_tokens(words, ids) == expected
             assert content.encode() in b"".join(words.piece(token) or words.raw(token) for token in ids)
-            assert special_tokens(words, builder.handed_over(content.encode())) == []
+            close = None if pair.markers is None else pair.markers.close
+            assert special_tokens(words, handed_over(words, content.encode(), close)) == []
 
 
 def test_a_turn_restored_from_its_text_has_the_tokens_it_was_handed_over_in(tiny: Path) -> None:
     text = b"<think> so <|im_end|>\n</think>\n\nAnswer <think>"
     with load_pair(large=tiny / "large.gguf", policy="large") as pair:
-        engine, prompts = engine_in(pair, "large"), pair.prompts["large"]
-        handed_over = prompts.handed_over(text)
+        engine = engine_in(pair, "large")
+        letters = handed_over(engine.vocabulary, text, "</think>")
         (marker,) = engine.vocabulary.tokenize("<think>", control=True)
-        own = [marker, *prompts.handed_over(text.removeprefix(b"<think>"))]
-        for held, expected in (([], handed_over), (handed_over, handed_over), (own, own)):
+        own = [marker, *handed_over(engine.vocabulary, text.removeprefix(b"<think>"), "</think>")]
+        for held, expected in (([], letters), (letters, letters), (own, own)):
             engine.sync([*engine.vocabulary.tokenize("Hi"), *held])
-            lane = Lane("large", engine, prompts)
-            lane.begin(engine.vocabulary.tokenize("Hi"), stable=0)
-            lane.take_up(text)
+            session = Session(pair)
+            lane = lane_of(session, "large")
+            lane.begin(Prompt(1, (engine.vocabulary.tokenize("Hi"), 0)))
+            session._loop.transcript.hand_over(text)
             assert lane.ids == [*engine.vocabulary.tokenize("Hi"), *expected]
