@@ -29,7 +29,7 @@ def flip(path: Path, at: int) -> None:
 
 
 def test_a_copy_by_another_name_at_another_time_is_the_same_model(model: Path, tmp_path: Path) -> None:
-    copy = shutil.copy(model, tmp_path / "copy.gguf")
+    copy = Path(shutil.copy(model, tmp_path / "copy.gguf"))
     os.utime(copy, (1, 1))
     assert identity(copy) == identity(model)
 

@@ -188,7 +188,7 @@ def test_a_full_disk_is_said_and_the_engine_goes_on(tiny: Path) -> None:
 def test_a_state_of_a_file_that_was_written_since_is_refused_even_if_it_looks_the_same(
     tiny: Path, tmp_path: Path
 ) -> None:
-    model = shutil.copy(tiny / "large.gguf", tmp_path / "model.gguf")
+    model = Path(shutil.copy(tiny / "large.gguf", tmp_path / "model.gguf"))
     file = saved(model, tmp_path / "x.state")
     about = model.stat()
     os.utime(model, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
