@@ -112,13 +112,12 @@ def test_what_a_link_points_to_keeps_its_rights(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_entropies_as_they_were_and_nothing_half_written(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    history = EntropyHistory(tmp_path / "model.gguf", tmp_path / "model.gguf")
+    history = EntropyHistory("gguf-1", "gguf-1")
     history.add([1.5])
     code = (
         "import resource, sys; from pathlib import Path; from glimp_local.records.entropies import EntropyHistory\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))\n"
-        "EntropyHistory(Path(sys.argv[1]), Path(sys.argv[1])).add([0.123456789] * 100)"
+        "EntropyHistory('gguf-1', 'gguf-1').add([0.123456789] * 100)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "model.gguf"], capture_output=True, text=True, check=True
@@ -129,9 +128,8 @@ def test_a_full_disk_leaves_the_entropies_as_they_were_and_nothing_half_written(
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "nowhere"])
-def test_entropies_that_are_no_file_are_none(tmp_path: Path, target: str) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    history = EntropyHistory(tmp_path / "model.gguf", tmp_path / "model.gguf")
+def test_entropies_that_are_no_file_are_none(target: str) -> None:
+    history = EntropyHistory("gguf-1", "gguf-1")
     private.make_folder(history.path.parent)
     history.path.symlink_to(target)
     assert history.read() == []

@@ -14,6 +14,7 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from glimp_local.errors import GlimpError, UsageError
+from glimp_local.models.identity import is_of_before
 from glimp_local.records.writer import LineWriter
 from glimp_local.runs import Solution
 
@@ -142,6 +143,12 @@ class RunLog:
         wanted = msgspec.json.decode(msgspec.json.encode(self.header.settings))
         if differences := [name for name in wanted if found.settings.get(name) != wanted[name]]:
             name = differences[0]
+            if all(other.endswith(" file") and is_of_before(found.settings.get(other)) for other in differences):
+                raise UsageError(
+                    f"the runs in {self.path} were made by an earlier glimp, which told model files apart in another "
+                    "way: whether they are of the same models cannot be told",
+                    hint="choose another --output; the runs that are there stay",
+                )
             raise UsageError(
                 f"the runs in {self.path} were made with another {name}: {_say(found.settings.get(name))}, not "
                 f"{_say(wanted[name])}",
