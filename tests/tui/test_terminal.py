@@ -126,7 +126,7 @@ def test_caches_are_kept_behind_the_screen_and_taken_up_again(opened: Callable[.
 
 def test_keeping_caches_can_be_stopped(opened: Callable[..., Terminal]) -> None:
     chat = opened(
-        code="from glimp_local import caches; from glimp_local.cli import main; import sys, time\n"
+        code="from glimp_local.records import caches; from glimp_local.cli import main; import sys, time\n"
         "sys.argv[1:] = ['chat', '--keep-caches', '1']; caches.keep = lambda *_, **__: time.sleep(600); main()"
     )
     chat.shows("S glimp built-in small")
