@@ -20,7 +20,7 @@ from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.binding import RELEASE
 from glimp_local.engines.llama.proof import Verdict
 from glimp_local.pair import Pair
-from tests.support import hub_server, pulling, tiny_models
+from tests.support import commands, hub_server, markers, pulling, tiny_models
 from tests.support.commands import Glimp
 from tests.support.hub_server import Hub
 from tests.support.sessions import GREEDY, Open
@@ -29,10 +29,21 @@ from tests.support.tiny_models import LARGE, SMALL, byte_alphabet, write_story
 
 # How long an example takes says nothing on a machine that does other things, too.
 settings.register_profile("untimed", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile("untimed")
 
 REAL_SMALL = "smollm2-135m-instruct-q4_1.gguf"
 REAL_LARGE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    markers.mark(items)
+
+
+@pytest.fixture(autouse=True)
+def processes_are_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    markers.refuse_processes(request.node, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +69,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> P
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("HF_HOME", str(folder / "hub"))
+    commands.read_hub_settings()
     proof.keep(verdict)
     return folder
 
@@ -202,5 +214,6 @@ def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def glimp(tiny: Path) -> Glimp:
-    return Glimp(tiny)
+def glimp(tiny: Path, request: pytest.FixtureRequest) -> Glimp:
+    """Run `glimp` in this process; of a test that is marked `process`, in one of its own."""
+    return Glimp(tiny, apart=request.node.get_closest_marker("process") is not None)

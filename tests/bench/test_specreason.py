@@ -83,6 +83,7 @@ def test_the_score_is_the_likeliest_digit_and_leaves_other_tokens_out(open_pair:
     assert score(logits, digits) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2", "llama-bpe", "llama-spm", "gpt-2", "command-r", "gemma-4"])
 def test_the_score_is_the_very_next_token_in_every_vocabulary(llama_cpp_models: Path, name: str) -> None:
     with vocabulary(llama_cpp_models / f"ggml-vocab-{name}.gguf") as real:
