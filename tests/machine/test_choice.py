@@ -179,6 +179,7 @@ def test_an_offer_says_what_it_takes() -> None:
     assert said == "qwen3-0.6b-4b (3.1 GB to download, 7.00 GiB of memory): glimp models pull qwen3-0.6b-4b"
 
 
+@pytest.mark.slow
 def test_a_first_run_says_what_it_uses_and_what_a_bigger_pair_takes(glimp: Glimp) -> None:
     story = load_catalogue().pair("builtin").example
     result = glimp("solve", "--text", story)
@@ -237,6 +238,7 @@ def with_little_memory(path: Path, mebibytes: int, **settings: object) -> list[s
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits a process's memory as Linux does")
 def test_a_pair_for_which_memory_is_short_all_the_same_is_loaded_with_less(tmp_path: Path) -> None:
     wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)  # 16 kB a token
