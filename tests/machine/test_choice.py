@@ -120,6 +120,7 @@ def test_a_cache_that_cannot_be_rounded_is_not_rounded_unasked(tmp_path: Path, m
     wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)
     monkeypatch.setattr("glimp_local.pair.survey", lambda: Machine(int(240e6)))
     with load_pair(large=wide, policy="large") as rounded:
+        assert rounded.plan is not None
         assert rounded.plan.is_rounded
     make = loading.make_context
 
@@ -130,6 +131,7 @@ def test_a_cache_that_cannot_be_rounded_is_not_rounded_unasked(tmp_path: Path, m
 
     monkeypatch.setattr(loading, "make_context", refuse)
     with load_pair(large=wide, policy="large") as plain:
+        assert plain.plan is not None
         assert not plain.plan.is_rounded
     with pytest.raises(UsageError):
         load_pair(large=wide, policy="large", engine_options={"large": {"cache_type": "q8_0"}})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from glimp_local.engines.protocol import Piece
 
 ASCII = 0x80
@@ -22,26 +20,25 @@ class HalfCharacters:
         self._sizes: list[int] = []
         self._raw = bytearray()
 
-    def add(self, token: int, raw: bytes) -> Iterator[Piece]:
-        """Add a token; yield those in front of a character that is still cut, each by itself if it can be read so.
-
-        A piece is out of here once the next one is asked for.
-        """
+    def add(self, token: int, raw: bytes) -> None:
+        """Add a token."""
         self.ids.append(token)
         self._sizes.append(len(raw))
         self._raw += raw
-        whole = len(self._raw) - _cut_bytes(self._raw)
-        count = size = 0
-        while count < len(self.ids) and size + self._sizes[count] <= whole:
-            size += self._sizes[count]
-            count += 1
-            if self._raw[size : size + 1] and self._raw[size] & _KIND == _CONTINUES:
+
+    def take(self) -> Piece | None:
+        """Take out the first tokens that can be read by themselves, as few as possible; None if there are none."""
+        whole, size = len(self._raw) - _cut_bytes(self._raw), 0
+        for count, more in enumerate(self._sizes, 1):
+            size += more
+            if size > whole:
+                break
+            if size < len(self._raw) and self._raw[size] & _KIND == _CONTINUES:
                 continue  # the character goes on in the next token
             piece = Piece(bytes(self._raw[:size]), count, tuple(self.ids[:count]))
             del self.ids[:count], self._sizes[:count], self._raw[:size]
-            whole -= size
-            count = size = 0
-            yield piece
+            return piece
+        return None
 
 
 def _cut_bytes(raw: bytearray) -> int:

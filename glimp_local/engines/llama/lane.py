@@ -230,7 +230,7 @@ class LlamaLane(Lane):
         try:
             while count < most or half.ids:
                 if cancel.is_set():
-                    raise CancelledError("cancelled while a step was written")
+                    raise _cancelled()
                 if count:
                     self._advance()
                 start = perf_counter()
@@ -246,9 +246,12 @@ class LlamaLane(Lane):
                     account.tokens += 1
                     yield Piece(raw, 1, (token,))
                 else:
-                    for piece in half.add(token, raw):
+                    half.add(token, raw)
+                    while piece := half.take():
                         account.tokens += piece.tokens
                         yield piece
+                        if half.ids and cancel.is_set():
+                            raise _cancelled()
             return "most"
         finally:
             if half.ids:  # nobody can read half a character
@@ -290,3 +293,7 @@ class LlamaLane(Lane):
     def stats(self) -> ModelStats:
         """Return the account of this turn."""
         return self._account.stats(self.engine.name, self.drafts)
+
+
+def _cancelled() -> CancelledError:
+    return CancelledError("cancelled while a step was written")
