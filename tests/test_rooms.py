@@ -211,6 +211,7 @@ HEAVY = ["numpy", "llama_cpp", "textual", "rich", "msgspec", "huggingface_hub", 
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+@pytest.mark.process
 def test_a_quick_command_imports_no_library_but_click(arguments: list[str]) -> None:
     code = "from glimp_local.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
     assert loaded(code, arguments).isdisjoint(HEAVY)

@@ -118,7 +118,7 @@ def test_without_a_llama_cpp_a_pair_is_chosen_all_the_same(
 def test_a_cache_that_cannot_be_rounded_is_not_rounded_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its header lets a cache of whole blocks be kept as q8_0; llama.cpp says no for another reason.
     wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)
-    monkeypatch.setattr("glimp_local.pair.survey", lambda: Machine(int(240e6)))
+    monkeypatch.setattr("glimp_local.load_files.survey", lambda: Machine(int(240e6)))
     with load_pair(large=wide, policy="large") as rounded:
         assert rounded.plan is not None
         assert rounded.plan.is_rounded
@@ -203,7 +203,7 @@ def test_nothing_is_known_of_a_file_that_is_neither_there_nor_in_the_catalogue()
 WITH_LITTLE_MEMORY = """
 import resource, sys
 import psutil
-import glimp_local.pair  # what llama.cpp itself takes is not part of the limit
+import glimp_local.load_files  # what llama.cpp itself takes is not part of the limit
 from glimp_local import load_pair
 from glimp_local.errors import MemoryShortError
 settings = {"policy": "large", **eval(sys.argv[3])}
@@ -211,7 +211,7 @@ limit = psutil.Process().memory_info().vms + int(sys.argv[2]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     with load_pair(large=sys.argv[1], **settings) as pair:
-        print(engine_in(pair, "large").context)
+        print(pair.backends["large"].context)
         print(*pair.notices)
 except MemoryShortError as error:
     print(error, error.hint, sep="\\n")
