@@ -20,7 +20,7 @@ FACADES = {"__init__"}
 """Stands on no floor: it imports a public name when that is first used."""
 
 CYCLES: dict[frozenset[str], str] = {
-    frozenset({"tui/app", "tui/commands"}): "for types alone: the palette calls what the app can do",
+    frozenset({"tui/app", "tui/commands", "tui/pump"}): "for types alone: both call what the app can do",
     frozenset({"engines/llama/backend", "engines/llama/lane"}): "for types alone: a backend makes its lanes",
 }
 """Modules of one room that import one another, and why."""
@@ -92,10 +92,11 @@ def own_imports() -> list[Import]:
 
 @cache
 def floors() -> list[list[str]]:
-    """The rooms of the drawing, from the top floor down; those on the ground are the last two lines."""
-    drawing = PAGE.partition("## Rooms")[2].split("```")[1]
-    lines = [re.findall(r"([a-z_/]+)(?:/|\.py)(?=\s|$)", line) for line in drawing.strip().splitlines()]
-    return [*lines[:-2], lines[-2] + lines[-1]]
+    """The rooms of the drawing, from the top floor down; the last lines without a folder are the ground floor."""
+    drawing = PAGE.partition("## Rooms")[2].split("```")[1].strip().splitlines()
+    rooms = [re.findall(r"([a-z_/]+)(?:/|\.py)(?=\s|$)", line) for line in drawing]
+    ground = max(number for number, line in enumerate(drawing) if re.search(r"[a-z]/(\s|$)", line)) + 1
+    return [*rooms[:ground], [room for line in rooms[ground:] for room in line]]
 
 
 def room_of(module: str) -> str:
@@ -105,7 +106,7 @@ def room_of(module: str) -> str:
 
 
 def floor_of(room: str) -> int:
-    return next(number for number, floor in enumerate(floors()) if room in floor)
+    return next((number for number, floor in enumerate(floors()) if room in floor), len(floors()))
 
 
 def homes() -> dict[str, list[str]]:
