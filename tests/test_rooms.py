@@ -92,10 +92,11 @@ def own_imports() -> list[Import]:
 
 @cache
 def floors() -> list[list[str]]:
-    """The rooms of the drawing, from the top floor down; those on the ground are the last two lines."""
-    drawing = PAGE.partition("## Rooms")[2].split("```")[1]
-    lines = [re.findall(r"([a-z_/]+)(?:/|\.py)(?=\s|$)", line) for line in drawing.strip().splitlines()]
-    return [*lines[:-2], lines[-2] + lines[-1]]
+    """The rooms of the drawing, from the top floor down; the last lines without a folder are the ground floor."""
+    drawing = PAGE.partition("## Rooms")[2].split("```")[1].strip().splitlines()
+    rooms = [re.findall(r"([a-z_/]+)(?:/|\.py)(?=\s|$)", line) for line in drawing]
+    ground = max(number for number, line in enumerate(drawing) if re.search(r"[a-z]/(\s|$)", line)) + 1
+    return [*rooms[:ground], [room for line in rooms[ground:] for room in line]]
 
 
 def room_of(module: str) -> str:
