@@ -7,8 +7,9 @@ from benchmarks.setup import Setup
 from glimp_local.machine.choice import plan_of
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.survey import Gpu, Machine, repacked
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import packaged_file
-from glimp_local.settings import PairConfig, load_catalogue
+from glimp_local.settings import PairConfig
 
 HEADING = "The catalogue's pairs on machines of 8, 16 and 24 GB"
 

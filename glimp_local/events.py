@@ -1,143 +1,62 @@
 """What a session tells its readers: typed, frozen records, in the order in which things happen.
 
 Terminals, saved files, benchmarks and tests all read these and nothing else. Written as JSON lines (`--jsonl`,
-`--save`) each event is one object whose `type` is the event's name in snake_case. `Solution` is the same run folded
-into one object (`--json`). All seconds are wall time; all entropies are in nats.
+`--save`) each event is one object whose `type` is the event's name in snake_case. `Fold` puts them together to a `Run`,
+and `fold` to a `Solution` (`--json`); what a run is made of (`runs.py`) can be imported from here, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from glimp_local.routing import Model, PolicyName, Reason
+from glimp_local.runs import (
+    Begun,
+    FinishReason,
+    ModelStats,
+    Part,
+    Run,
+    Solution,
+    Stats,
+    Step,
+    StepEnd,
+    ThoughtEnd,
+    answer_of,
+    last_boxed,
+)
 
-Part = Literal["thought", "answer", "reply"]
-"""Where a step stands: in the thought, in the answer behind it, or in the reply of a pair that has no thought."""
-
-StepEnd = Literal[
-    "blank_line",
-    "thought_end",  # the model closed the thought
-    "end_of_generation",  # the model ended its text
-    "cap",  # the step reached its limit of tokens; the next one goes on in mid-sentence
-    "budget",  # the tokens for the thought or the answer are spent
-    "context_full",
-    "user",  # the user asked for the answer now
-    "failed",  # llama.cpp could not go on
-    "cancelled",
+__all__ = [
+    "Answer",
+    "AnyEvent",
+    "Event",
+    "FinishReason",
+    "Finished",
+    "Fold",
+    "ModelStats",
+    "Notice",
+    "Part",
+    "Rewound",
+    "Run",
+    "Solution",
+    "Started",
+    "Stats",
+    "Step",
+    "StepEnd",
+    "StepEnded",
+    "StepStarted",
+    "TakenBack",
+    "Text",
+    "ThoughtEnd",
+    "ThoughtEnded",
+    "answer_of",
+    "decode_events",
+    "encode",
+    "fold",
+    "last_boxed",
 ]
-
-ThoughtEnd = Literal[
-    "closed",  # by the model
-    "end_of_generation",  # the model ended its text inside the thought; the session closed it
-    "budget",
-    "context_full",  # just enough room was left for the answer
-    "loop",
-    "user",
-]
-
-FinishReason = Literal[
-    "done",
-    "answer_budget",  # the tokens for the answer are spent
-    "context_full",
-    "loop",  # a reply without thought went in circles
-    "failed",  # llama.cpp could not go on; a Notice says why
-    "cancelled",
-]
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One finished step."""
-
-    index: int
-    """Number of the step, counted from 0 through thought and answer."""
-    part: Part
-    model: Model
-    reason: Reason
-    threshold_nats: float | None
-    entropy_nats: float | None
-    """Entropy of the small model's first-token distribution; None where the small model did not look."""
-    top1_probability: float | None
-    margin: float | None
-    """Probability of the likeliest first token less that of the second."""
-    tokens: int
-    seconds: float
-    """From the decision to the last token, catch-up included."""
-    catch_up_tokens: int
-    """Tokens the writer (and, for the glimpse, the small model) was fed before the step could be written."""
-    catch_up_seconds: float
-    end: StepEnd
-    text: str
-
-
-_DRAFTED = 0.1
-"""A model that drafts help has at least so many tokens drafted, of those it writes."""
-
-
-class ModelStats(msgspec.Struct, frozen=True):
-    """What one model did during a run."""
-
-    name: str
-    steps: int
-    tokens: int
-    """Tokens it wrote, in thought and answer."""
-    prefill_tokens: int
-    """Prompt tokens it was fed."""
-    prefill_seconds: float
-    catch_up_tokens: int
-    """Tokens written by the other model (or fed again after a redo) that it was fed."""
-    catch_up_seconds: float
-    decode_seconds: float
-    """Forward passes over its own tokens, and over those drafted for it."""
-    sample_seconds: float
-    tokens_per_second: float
-    """tokens / (decode_seconds + sample_seconds + draft_seconds); 0 where it wrote nothing."""
-    drafted: int = 0
-    """Tokens drafted for it and computed, by the small model or out of the text."""
-    draft_accepted: int = 0
-    """Those of them that came true."""
-    draft_seconds: float = 0.0
-    """Spent on drafting for it."""
-    draft_speedup: float | None = None
-    """Seconds of a token of this run that was computed by itself, over the mean of all, drafting included; None where
-    nothing was drafted."""
-    along_tokens: int = 0
-    """Tokens it read while the other model was writing (eager catch-up)."""
-    along_seconds: float = 0.0
-    """Spent on that, beside the writing. What the other model had to wait for it counts as catch-up."""
-
-    @property
-    def is_drafted(self) -> bool:
-        """Were drafts more than a few tries that did not pay?"""
-        return self.draft_speedup is not None and self.drafted >= _DRAFTED * self.tokens
-
-
-class Stats(msgspec.Struct, frozen=True):
-    """The figures of one run."""
-
-    steps: int
-    """Steps of the thought (of the reply, where there is no thought); the answer is not counted."""
-    steps_large: int
-    share_steps: float
-    """steps_large / steps."""
-    tokens: int
-    """All tokens written, thought and answer, by both models."""
-    tokens_large: int
-    share_tokens: float
-    """tokens_large / tokens."""
-    switches: int
-    """How often the writer changed from one step to the next, the answer included."""
-    seconds: float
-    """From the question to the end, prefill included, loading not."""
-    time_to_first_token_seconds: float | None
-    glimpse_seconds: float
-    """Spent on measuring entropies."""
-    entropies_nats: tuple[float, ...]
-    """Every entropy glimpsed, in order of the steps."""
-    small: ModelStats | None
-    large: ModelStats | None
 
 
 def _snake(name: str) -> str:
@@ -235,22 +154,48 @@ class Finished(Event, frozen=True):
 AnyEvent = Started | StepStarted | Text | StepEnded | ThoughtEnded | Rewound | TakenBack | Notice | Answer | Finished
 
 
-class Solution(msgspec.Struct, frozen=True):
-    """One run as one object: what `glimp solve --json` prints."""
+class Fold:
+    """Folds events into runs, one after another: the last one is the one that the next event belongs to."""
 
-    answer: str
-    """The text behind the thought, without surrounding blanks."""
-    boxed: str | None
-    thought: str
-    """The text of the thought; empty where the pair does not think."""
-    pair: str
-    policy: PolicyName
-    seed: int
-    finish_reason: FinishReason
-    thought_end: ThoughtEnd | None
-    steps: tuple[Step, ...]
-    notices: tuple[str, ...]
-    stats: Stats
+    def __init__(self, *runs: Run) -> None:
+        self.runs = list(runs)
+        """Those whose questions were not taken back."""
+
+    def take(self, event: AnyEvent) -> None:
+        """Let an event count; raises ValueError if the run it continues is missing."""
+        if isinstance(event, Started):
+            found = event
+            self.runs.append(Run(found.question, found.pair, found.policy, found.seed, found.system))
+        elif not self.runs:
+            raise ValueError("it continues a run whose beginning is missing")
+        elif isinstance(event, TakenBack):
+            self.runs.pop()
+        else:
+            self._go_on(self.runs[-1], event)
+
+    @staticmethod
+    def _go_on(run: Run, event: AnyEvent) -> None:
+        match event:
+            case StepStarted():
+                run.reopen()
+                run.begun = Begun(event.index, event.model)
+            case Text(text=text):
+                if run.begun is not None:
+                    run.begun.text += text
+            case StepEnded(step):
+                run.reopen()
+                run.steps.append(step)
+            case ThoughtEnded(reason):
+                run.thought_end = reason
+            case Rewound(index):
+                run.cut(index)
+            case Notice(message):
+                run.notices.append(message)
+            case Finished():
+                run.begun = None
+                run.finish, run.thought_end, run.stats = event.finish_reason, event.thought_end, event.stats
+            case _:  # Answer repeats what the steps say
+                pass
 
 
 def fold(events: Iterable[AnyEvent]) -> Solution:
@@ -258,61 +203,10 @@ def fold(events: Iterable[AnyEvent]) -> Solution:
 
     Raises ValueError when the events are not those of a run that reached its end.
     """
-    started: Started | None = None
-    answer: Answer | None = None
-    finished: Finished | None = None
-    steps: list[Step] = []
-    notices: list[str] = []
+    folding = Fold(Run())
     for event in events:
-        match event:
-            case Started():
-                started = event
-            case StepEnded(step):
-                steps.append(step)
-            case Rewound(index):
-                del steps[index:]
-            case Notice(message):
-                notices.append(message)
-            case Answer():
-                answer = event
-            case Finished():
-                finished = event
-            case _:
-                pass
-    if started is None or answer is None or finished is None:
-        raise ValueError("the events of a finished run begin with Started and end with Answer and Finished")
-    return Solution(
-        answer=answer.text,
-        boxed=answer.boxed,
-        thought="".join(step.text for step in steps if step.part == "thought"),
-        pair=started.pair,
-        policy=started.policy,
-        seed=started.seed,
-        finish_reason=finished.finish_reason,
-        thought_end=finished.thought_end,
-        steps=tuple(steps),
-        notices=tuple(notices),
-        stats=finished.stats,
-    )
-
-
-def answer_of(steps: Iterable[Step]) -> str:
-    """Give the text of the answer, or of the reply of a pair that does not think."""
-    return "".join(step.text for step in steps if step.part != "thought").rstrip()
-
-
-def last_boxed(text: str) -> str | None:
-    r"""Give the content of the last complete `\boxed{...}` in a text, braces inside it included."""
-    end = len(text)
-    while (start := text.rfind("\\boxed{", 0, end)) >= 0:
-        depth, begin = 1, start + len("\\boxed{")
-        for at in range(begin, len(text)):
-            if text[at] in "{}" and text[at - 1] != "\\":
-                depth += 1 if text[at] == "{" else -1
-            if depth == 0:
-                return text[begin:at]
-        end = start
-    return None
+        folding.take(event)
+    return (folding.runs or [Run()])[-1].solution()
 
 
 def encode(value: Any) -> bytes:

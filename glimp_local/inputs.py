@@ -14,6 +14,16 @@ from glimp_local.errors import UsageError
 _CHUNK = 2**20
 
 
+def path_of(text: str) -> Path:
+    """Return the path that a user names, `~` spelt out; raises UsageError for a home folder that does not exist."""
+    if "\0" in text:
+        raise UsageError(f"{text!r}: no path holds a null character", hint="give the path of a file")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{text!r}: {error}", hint="give the whole path") from error
+
+
 def read_limited(
     source: Path | BinaryIO, limit_bytes: int, what: str, *, hint: str = "check that it is the right file"
 ) -> bytes:

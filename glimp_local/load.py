@@ -1,20 +1,106 @@
-"""A pair, from its name or its files to both models in memory."""
+"""From what a user names to a pair in memory. This is the one place that asks where a pair's models are.
+
+A `LoadRequest` is made once (of flags in `cli/flags.py`, or of `load_pair`'s arguments) and handed on as it is; here
+it becomes a checked configuration (`configured`) and a pair (`load`). A request can be made, and checked, without
+llama.cpp: that is imported when a pair is loaded.
+"""
 
 from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import UsageError
-from glimp_local.load_files import FileLoader, OnProgress
 from glimp_local.machine.choice import default_pair, offer, why_none
-from glimp_local.pair import Pair
+from glimp_local.models.catalogue import Catalogue, load_catalogue, override
 from glimp_local.routing import Model
-from glimp_local.settings import Catalogue, ModelSource, PairConfig, check_settings, load_catalogue, merge
+from glimp_local.settings import ModelSource, PairConfig
+
+if TYPE_CHECKING:
+    from glimp_local.engines.renderer import Renderer
+    from glimp_local.load_files import OnProgress
+    from glimp_local.pair import Pair
+
+
+class LoadRequest(msgspec.Struct, frozen=True):
+    """Which pair to load, and how: by its name, or by its files; without either, the default pair."""
+
+    name: str | None = None
+    """A pair of models.toml."""
+    small: Path | None = None
+    """A GGUF as the small model."""
+    large: Path | None = None
+    """A GGUF as the large model."""
+    models_file: Path | None = None
+    """A models.toml in place of the user's."""
+    engine_options: dict[Model, dict[str, Any]] = {}
+    """For each model, keys of `EngineOptions` that override the pair's."""
+    settings: dict[str, Any] = {}
+    """Keys of `PairConfig` that override the pair's."""
+
+    @property
+    def files(self) -> dict[Model, Path]:
+        """The models that are named by their files."""
+        files: dict[Model, Path | None] = {"small": self.small, "large": self.large}
+        return {model: path for model, path in files.items() if path is not None}
+
+    @property
+    def is_default(self) -> bool:
+        """Is no pair named?"""
+        return not self.name and not self.files
+
+    def named(self, name: str) -> LoadRequest:
+        """Return the request for a pair of models.toml, with the same settings."""
+        return msgspec.structs.replace(self, name=name, small=None, large=None)
+
+    def changed(self, **settings: Any) -> LoadRequest:
+        """Return the request with other settings over its own."""
+        return msgspec.structs.replace(self, settings={**self.settings, **settings})
+
+
+def load(
+    request: LoadRequest,
+    *,
+    cancel: threading.Event | None = None,
+    on_progress: OnProgress | None = None,
+    renderer: Renderer | None = None,
+) -> Pair:
+    """Load the pair a request is for.
+
+    `cancel` stops the loading with CancelledError; `on_progress` hears how much of each file is loaded. `renderer`, if
+    it was started before, renders the chat templates; the pair closes it.
+    Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
+    ModelError where a model is missing or unreadable.
+    """
+    from glimp_local.engines.renderer import Renderer  # noqa: PLC0415 - a request does without
+    from glimp_local.load_files import FileLoader  # noqa: PLC0415 - loads llama.cpp, which a request does without
+    from glimp_local.pair import Pair  # noqa: PLC0415 - a request does without
+
+    catalogue = load_catalogue(request.models_file)
+    name, config = configured(request, catalogue)
+    offered = offer(catalogue) if config.only is not None else None
+    is_fallback = config.only is not None and request.is_default and not catalogue.default
+    fallback = why_none(catalogue) if is_fallback else None
+    renderer = renderer or Renderer()  # now: it starts while the models load
+    try:
+        loader = FileLoader(name, config, cancel=cancel or threading.Event(), on_progress=on_progress)
+        backends = loader.load(renderer)
+    except BaseException:
+        renderer.close()
+        raise
+    return Pair(
+        name,
+        config,
+        backends,
+        plan=loader.plan,
+        notices=loader.notices,
+        offer=offered,
+        fallback=fallback,
+        closing=[renderer.close],
+    )
 
 
 def load_pair(
@@ -37,70 +123,39 @@ def load_pair(
     Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
     ModelError where a model is missing or unreadable.
     """
-    catalogue = load_catalogue(Path(models_file) if models_file else None)
-    is_named = name is not None or small is not None or large is not None or bool(catalogue.default)
-    name, config = configured(
-        name, small=small, large=large, catalogue=catalogue, engine_options=engine_options, settings=settings
+    request = LoadRequest(
+        name=name,
+        small=_path(small),
+        large=_path(large),
+        models_file=_path(models_file or None),
+        engine_options=engine_options or {},
+        settings=settings,
     )
-    offered = offer(catalogue) if config.only is not None else None
-    fallback = why_none(catalogue) if config.only is not None and not is_named else None
-    renderer = renderer or Renderer()  # now: it starts while the models load
-    try:
-        loader = FileLoader(
-            name, config, cancel=cancel or threading.Event(), on_progress=on_progress, unrounded=_unrounded
-        )
-        backends = loader.load(renderer)
-    except BaseException:
-        renderer.close()
-        raise
-    return Pair(
-        name,
-        config,
-        backends,
-        plan=loader.plan,
-        notices=loader.notices,
-        offer=offered,
-        fallback=fallback,
-        closing=[renderer.close],
-    )
+    return load(request, cancel=cancel, on_progress=on_progress, renderer=renderer)
 
 
-def configured(
-    name: str | None,
-    *,
-    small: str | Path | None,
-    large: str | Path | None,
-    catalogue: Catalogue,
-    engine_options: dict[Model, dict[str, Any]] | None,
-    settings: dict[str, Any],
-) -> tuple[str, PairConfig]:
-    """Find the pair that `load_pair` would load with the same arguments, and lay its settings over it."""
-    if small is None and large is None:
-        name = name or default_pair(catalogue)
+def configured(request: LoadRequest, catalogue: Catalogue) -> tuple[str, PairConfig]:
+    """Return the name and the configuration of the pair that `load` would load, the request's settings over its own.
+
+    Raises UsageError for a name that is unknown or not alone, and ConfigError for a setting that cannot be used.
+    """
+    files = request.files
+    if not files:
+        name = request.name or default_pair(catalogue)
         config = catalogue.pair(name)
-    elif name is not None:
+    elif request.name is not None:
         raise UsageError("a pair is given by its name or by two paths, not by both")
     else:
-        name = " + ".join(Path(path).stem for path in (small, large) if path is not None)
-        config = PairConfig(small=_local(small), large=_local(large))
-        alone = "large" if small is None else "small"
-        if (small is None or large is None) and settings.get("policy") != alone:
+        name = " + ".join(path.stem for path in files.values())
+        sources = {model: ModelSource(path=str(path)) for model, path in files.items()}
+        config = PairConfig(small=sources.get("small"), large=sources.get("large"))
+        alone = "large" if request.small is None else "small"
+        if len(files) == 1 and request.settings.get("policy") != alone:
             raise UsageError(f"there is only a {alone} model", hint=f"give the other one, too, or the policy {alone!r}")
-    given = (engine_options or {}).items()
+    given = request.engine_options.items()
     loading = {str(model): {"options": options} for model, options in given if config.source(model) is not None}
-    return name, override(config, {**settings, **loading})
+    return name, override(config, {**request.settings, **loading})
 
 
-def override(config: PairConfig, settings: dict[str, Any]) -> PairConfig:
-    """Give the configuration with some keys changed, checked like models.toml; raises ConfigError."""
-    return check_settings(merge(msgspec.to_builtins(config), msgspec.to_builtins(settings)))
-
-
-def _unrounded(config: PairConfig) -> PairConfig:
-    """Give the configuration without a cache that may be rounded."""
-    automatic = [model for model in config.models if config.options(model).cache_type == "auto"]
-    return override(config, {model: {"options": {"cache_type": "f16"}} for model in automatic})
-
-
-def _local(path: str | Path | None) -> ModelSource | None:
-    return None if path is None else ModelSource(path=str(path))
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)

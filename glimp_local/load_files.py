@@ -18,6 +18,7 @@ from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan, resolved, smaller_plan
 from glimp_local.machine.survey import survey
 from glimp_local.models import files
+from glimp_local.models.catalogue import override
 from glimp_local.models.footprint import footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.routing import Model
@@ -34,8 +35,7 @@ _MOST_TEMPLATE_BYTES = 1_000_000
 class FileLoader:
     """Loads the models of one pair. After `load`, `plan` says where they are and `notices` what came up.
 
-    `unrounded` returns a configuration without a cache that may be rounded. Raises ModelMissingError if a file is
-    missing, before the first is loaded.
+    Raises ModelMissingError if a file is missing, before the first is loaded.
     """
 
     def __init__(
@@ -45,13 +45,11 @@ class FileLoader:
         *,
         cancel: threading.Event,
         on_progress: OnProgress | None,
-        unrounded: Callable[[PairConfig], PairConfig],
     ) -> None:
         self._name = name
         self._config = config
         self._cancel = cancel
         self._on_progress = on_progress
-        self._unrounded = unrounded
         self.notices: list[str] = []
         # Both files are found before the first is loaded: what is missing is said at once.
         self._paths = files.find_all({model: self._source(model) for model in config.models}, name)
@@ -87,7 +85,7 @@ class FileLoader:
                     raise
                 self.plan, short = less, error
             except UsageError:
-                unrounded = self._unrounded(config)
+                unrounded = _unrounded(config)
                 if unrounded == config or not self.plan.is_rounded:
                     raise
                 # It was not asked for, and this model, or this GPU, cannot keep a rounded cache.
@@ -161,3 +159,9 @@ class FileLoader:
         for engine in self._engines.values():
             engine.close()
         self._engines.clear()
+
+
+def _unrounded(config: PairConfig) -> PairConfig:
+    """Return the configuration without a cache that may be rounded."""
+    automatic = [model for model in config.models if config.options(model).cache_type == "auto"]
+    return override(config, {model: {"options": {"cache_type": "f16"}} for model in automatic})

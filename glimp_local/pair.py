@@ -130,8 +130,10 @@ class Pair:
         if len(self.backends) < len(MODELS):
             return None
         settings = settings or self.config
-        paths = (getattr(self.backends[model], "path") for model in MODELS)  # noqa: B009 - until identities are there
-        return EntropyHistory(*paths, top_k=settings.top_k, task=settings.task)
+        small, large = (self.backends[model] for model in MODELS)
+        # What an earlier glimp stored is found by the names of the files; a model elsewhere has none.
+        files = [path for backend in (small, large) if (path := getattr(backend, "path", None)) is not None]
+        return EntropyHistory(small.identity, large.identity, top_k=settings.top_k, task=settings.task, files=files)
 
     def policy(self, settings: RunSettings, seed: int) -> Policy:
         """Make the policy that settings ask for."""

@@ -17,9 +17,9 @@ import pytest
 from glimp_local import Session, load_pair
 from glimp_local.events import Finished, Notice, Solution, StepEnded, Text, decode_events, fold
 from glimp_local.machine.choice import default_pair
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Policy, Random, Share, Threshold
-from glimp_local.settings import load_catalogue
 from tests.support.sessions import assert_caches_equal_fresh_runs, engine_in, run, writers
 from training.evaluate import SUITE
 from training.stories import Story, held_out

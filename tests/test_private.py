@@ -19,8 +19,9 @@ from glimp_local import private
 from glimp_local.cli import cli
 from glimp_local.locks import Lock
 from glimp_local.paths import data_folder
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.records.entropies import EntropyHistory
+from glimp_local.records.session_log import SessionLog
 from tests.support.chatting import chatting, played
 from tests.support.damaged import converse
 
@@ -50,9 +51,9 @@ def test_a_folder_and_a_file_are_private_whatever_the_umask(home: Path) -> None:
     home.chmod(0o755)
     (home / "data").mkdir(exist_ok=True)
     (home / "data").chmod(0o755)
-    private.make_folder(saved.folder())
-    private.make_file(saved.folder() / "file")
-    lock = Lock(saved.folder() / "lock")
+    private.make_folder(conversations.folder())
+    private.make_file(conversations.folder() / "file")
+    lock = Lock(conversations.folder() / "lock")
     lock.acquire()
     assert modes().keys() == {".", "proof.json", "sessions", "sessions/file", "sessions/lock"}
     assert_private()
@@ -66,9 +67,9 @@ def test_a_disk_that_knows_no_owners_is_written_to_all_the_same(monkeypatch: pyt
 
     monkeypatch.setattr(Path, "chmod", refuse)
     monkeypatch.setattr(os, "fchmod", refuse)
-    private.make_folder(saved.folder())
-    private.make_file(saved.folder() / "file")
-    assert (saved.folder() / "file").read_bytes() == b""
+    private.make_folder(conversations.folder())
+    private.make_file(conversations.folder() / "file")
+    assert (conversations.folder() / "file").read_bytes() == b""
 
 
 @played
@@ -85,7 +86,7 @@ async def test_all_that_a_chat_writes_is_private_also_in_folders_that_were_not(s
         assert_private()
     assert {Path(name).suffix for name in modes()} == {"", ".jsonl", ".json", ".caches", ".state"}
     assert_private()
-    found = saved.find()
+    found = conversations.find()
     found.path.chmod(0o644)
     async with chatting(small, large, going_on=found, **settings) as chat:
         await chat.ask("second")
@@ -102,8 +103,8 @@ def test_a_folder_that_others_could_look_into_is_closed_when_it_is_read() -> Non
 def test_what_a_link_points_to_keeps_its_rights(tmp_path: Path) -> None:
     behind = converse("x").rename(tmp_path / "behind.jsonl")
     behind.chmod(0o644)
-    (saved.folder() / "x.jsonl").symlink_to(behind)
-    saved.SessionLog(saved.find("x")).close()
+    (conversations.folder() / "x.jsonl").symlink_to(behind)
+    SessionLog(conversations.find("x")).close()
     assert behind.stat().st_mode & 0o777 == 0o644
 
 
@@ -111,13 +112,12 @@ def test_what_a_link_points_to_keeps_its_rights(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_entropies_as_they_were_and_nothing_half_written(tmp_path: Path) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    history = EntropyHistory(tmp_path / "model.gguf", tmp_path / "model.gguf")
+    history = EntropyHistory("gguf-1", "gguf-1")
     history.add([1.5])
     code = (
         "import resource, sys; from pathlib import Path; from glimp_local.records.entropies import EntropyHistory\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50, resource.RLIM_INFINITY))\n"
-        "EntropyHistory(Path(sys.argv[1]), Path(sys.argv[1])).add([0.123456789] * 100)"
+        "EntropyHistory('gguf-1', 'gguf-1').add([0.123456789] * 100)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "model.gguf"], capture_output=True, text=True, check=True
@@ -128,9 +128,8 @@ def test_a_full_disk_leaves_the_entropies_as_they_were_and_nothing_half_written(
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "nowhere"])
-def test_entropies_that_are_no_file_are_none(tmp_path: Path, target: str) -> None:
-    (tmp_path / "model.gguf").write_bytes(b"GGUF")
-    history = EntropyHistory(tmp_path / "model.gguf", tmp_path / "model.gguf")
+def test_entropies_that_are_no_file_are_none(target: str) -> None:
+    history = EntropyHistory("gguf-1", "gguf-1")
     private.make_folder(history.path.parent)
     history.path.symlink_to(target)
     assert history.read() == []
@@ -145,17 +144,17 @@ def test_entropies_that_are_no_file_are_none(tmp_path: Path, target: str) -> Non
 async def test_no_lock_stays_behind_a_chat_or_a_command(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask("first")
-        assert list(saved.folder().glob("*.lock"))
+        assert list(conversations.folder().glob("*.lock"))
         chat.app.action_new()
         await chat.until(lambda: not chat.turns)
-        assert not list(saved.folder().glob("*.lock"))
+        assert not list(conversations.folder().glob("*.lock"))
         await chat.ask("second")
-    assert not list(saved.folder().glob("*.lock"))
-    async with chatting(small, large, going_on=saved.find()):
-        assert len(list(saved.folder().glob("*.lock"))) == 1
-    for arguments in (["list"], ["show"], ["export"], ["rm", saved.find().id, "--yes"]):
+    assert not list(conversations.folder().glob("*.lock"))
+    async with chatting(small, large, going_on=conversations.find()):
+        assert len(list(conversations.folder().glob("*.lock"))) == 1
+    for arguments in (["list"], ["show"], ["export"], ["rm", conversations.find().id, "--yes"]):
         assert CliRunner().invoke(cli, ["sessions", *arguments]).exit_code == 0
-        assert not list(saved.folder().glob("*.lock"))
+        assert not list(conversations.folder().glob("*.lock"))
 
 
 def test_a_lock_left_by_a_killed_process_holds_nobody_up_and_goes_with_the_next_holder(tmp_path: Path) -> None:

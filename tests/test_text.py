@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from glimp_local.errors import GlimpError
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.text import Pieces, harmless, harmless_json, one_line, without_controls
 from glimp_local.tui.dialogs import PairScreen
 from glimp_local.tui.steps import parser
@@ -244,7 +244,7 @@ def test_a_chat_shows_what_its_models_write_and_are_called(
     chat.type("\x11")
     assert chat.end() == 0
     assert not RAW.search(POINTER.sub("", chat.drawn.decode()))
-    saved.find().path.rename(saved.folder() / f"{NAME}.jsonl")
+    conversations.find().path.rename(conversations.folder() / f"{NAME}.jsonl")
     again = terminal("chat", "--continue", "--models", named, "--pair", NAME)
     again.shows(harmless(HOSTILE["a title"]))
     again.shows(f"{harmless(NAME)} · CPU")

@@ -14,11 +14,13 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -28,13 +30,15 @@ from glimp_local import Session
 from glimp_local.bench import statistics
 from glimp_local.bench.verdict import points
 from glimp_local.engines.glimpse import glimpse
+from glimp_local.engines.llama.backend import engine_of
 from glimp_local.errors import GlimpError
 from glimp_local.events import Solution, fold
+from glimp_local.load import LoadRequest, load
 from glimp_local.machine.survey import describe_with_load
-from glimp_local.pair import Pair, override
+from glimp_local.messages import Message
+from glimp_local.pair import Pair
 from glimp_local.paths import packaged_file
-from glimp_local.routing import Alone, Model, Policy, Random, Threshold
-from glimp_local.settings import load_catalogue
+from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Threshold
 from training.stories import Story, held_out
 from training.words import HELD_OUT, TAUGHT
 
@@ -101,10 +105,10 @@ def fill(card: Path, mark: str, text: str) -> None:
 def open_pair(folder: Path | None = None) -> Pair:
     """Load the built-in pair as the package ships it, or two other files with its settings."""
     # The packaged file twice: the user's own settings must not change the figures.
-    config = load_catalogue(packaged_file()).pair("builtin")
+    files: dict[str, Any] = {}
     if folder is not None:
-        config = override(config, {model: {"path": str(folder / f"{model}.gguf")} for model in ("small", "large")})
-    return Pair("builtin", config)
+        files = {model: {"path": str(folder / f"{model}.gguf")} for model in MODELS}
+    return load(LoadRequest("builtin", models_file=packaged_file(), settings=files))
 
 
 def report(pair: Pair, count: int) -> str:
@@ -117,7 +121,7 @@ def report(pair: Pair, count: int) -> str:
     ):
         stories = held_out(words, number, TEST)
         lines += [f"### {number} {title}", "", *compare(pair, stories), "", *signal(pair, stories), ""]
-    sizes = {model: engine.path.stat().st_size for model, engine in pair.engines.items()}
+    sizes = {model: engine_of(backend).path.stat().st_size for model, backend in pair.backends.items()}
     lines += [
         f"Sizes: small {sizes['small'] / 1e6:.2f} MB, large {sizes['large'] / 1e6:.2f} MB.",
         "",
@@ -172,7 +176,7 @@ def thresholds(pair: Pair, nats: Sequence[float], count: int) -> str:
 
 def solve(pair: Pair, story: Story, policy: Policy, seed: int) -> Solution:
     """Solve one story with empty caches."""
-    pair.empty_caches()
+    pair.forget()
     return fold(Session(pair, seed=seed, policy=policy).ask(story.question))
 
 
@@ -225,8 +229,10 @@ class Step:
 
 def read(pair: Pair, model: Model, story: Story) -> list[Step]:
     """Let a model read the reference thought and compare its likeliest tokens with it."""
-    engine = pair.engines[model]
-    engine.sync(pair.prompts[model].prompt([{"role": "user", "content": story.question}]))
+    backend = pair.backends[model]
+    engine, lane = engine_of(backend), backend.lane(pair.config, seed=0, cancel=threading.Event())
+    lane.begin(lane.prepare([Message("user", story.question)], pair.markers))
+    lane.glimpse()
     steps: list[Step] = []
     begins = True
     for token in engine.vocabulary.tokenize(f"{story.thought}\n", continues=True):
@@ -256,7 +262,8 @@ def first_word(pair: Pair) -> str:
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder) / "models.toml"
-        tables = (f"[pairs.{pair.name}.{model}]\npath = '{engine.path}'\n" for model, engine in pair.engines.items())
+        paths = {model: engine_of(backend).path for model, backend in pair.backends.items()}
+        tables = (f"[pairs.{pair.name}.{model}]\npath = '{path}'\n" for model, path in paths.items())
         models.write_text("".join(tables), encoding="utf-8")
         environment = {**os.environ, "GLIMP_MODELS": str(models), "GLIMP_PAIR": pair.name}
         for _ in range(7):

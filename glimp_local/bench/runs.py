@@ -6,6 +6,7 @@ The first line says what was measured and how; runs of other settings do not go 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,7 +14,9 @@ import msgspec
 from filelock import FileLock, Timeout
 
 from glimp_local.errors import GlimpError, UsageError
-from glimp_local.events import Solution
+from glimp_local.models.identity import is_of_before
+from glimp_local.records.writer import LineWriter
+from glimp_local.runs import Solution
 
 FILE = "runs.jsonl"
 _LOCK = ".lock"
@@ -110,7 +113,7 @@ class RunLog:
             # A line is whole where it ends: what a killed process left of one is written over.
             self._file = self.path.open("r+b" if whole else "wb", buffering=0)
             self._file.truncate(len(whole))
-            self._file.seek(len(whole))
+            self._lines = LineWriter(lambda: nullcontext(self._file), end=len(whole))
             if not whole:
                 self._write(header)
         except BaseException:
@@ -140,6 +143,12 @@ class RunLog:
         wanted = msgspec.json.decode(msgspec.json.encode(self.header.settings))
         if differences := [name for name in wanted if found.settings.get(name) != wanted[name]]:
             name = differences[0]
+            if all(other.endswith(" file") and is_of_before(found.settings.get(other)) for other in differences):
+                raise UsageError(
+                    f"the runs in {self.path} were made by an earlier glimp, which told model files apart in another "
+                    "way: whether they are of the same models cannot be told",
+                    hint="choose another --output; the runs that are there stay",
+                )
             raise UsageError(
                 f"the runs in {self.path} were made with another {name}: {_say(found.settings.get(name))}, not "
                 f"{_say(wanted[name])}",
@@ -155,11 +164,9 @@ class RunLog:
         self._records[key(record)] = record
 
     def _write(self, value: Header | Record) -> None:
-        rest = memoryview(msgspec.json.encode(value) + b"\n")
-        try:
-            while rest:
-                rest = rest[self._file.write(rest) :]
-        except OSError as error:
+        self._lines.write(value)
+        if (error := self._lines.error) is not None:
+            self._lines.drop()  # it will be run again
             raise GlimpError(
                 f"{self.path} cannot be written: {error.strerror}; the runs before this one are there",
                 hint="make room and give the same command again: it goes on",

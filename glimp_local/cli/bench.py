@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from glimp_local.cli.completers import complete_problems
-from glimp_local.cli.flags import FILE, Number, engine_options, model_options, pair_settings
+from glimp_local.cli.flags import FILE, Number, load_request, model_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import GlimpError, UsageError
+
+if TYPE_CHECKING:
+    from glimp_local.bench.arms import Kind
 
 # Only what `--help` and usage errors need is imported here; the bench itself is in `cli/run_bench.py`.
 
@@ -77,7 +81,23 @@ Exit codes:
 @click.option("--download", is_flag=True, help="Fetch a data set of the hub: the one use of the network here.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @model_options
-def bench(**flags: Any) -> None:
+def bench(
+    *,
+    problems: str,
+    kinds: tuple[Kind, ...],
+    thresholds: tuple[float, ...],
+    shares: tuple[float, ...],
+    limit: int | None,
+    repeat: int,
+    time_limit: float | None,
+    looks: bool,
+    instruction: str | None,
+    output: Path | None,
+    download: bool,
+    quiet: bool,
+    seed: int | None,
+    **loading: Any,
+) -> None:
     """Solve PROBLEMS under several policies and say whether routing pays.
 
     Each problem is solved by the small and the large model alone, routed, routed at random with the same share of
@@ -88,18 +108,31 @@ def bench(**flags: Any) -> None:
     from glimp_local.bench.problems import read_problems  # noqa: PLC0415 - `glimp --help` does without
 
     require_extra("glimp bench", _EXTRA)
-    _check_policies(set(flags["kinds"] or _KINDS), flags)
-    problems = read_problems(flags["problems"], download=flags["download"])[: flags["limit"]]
-    settings = pair_settings(flags)
-    from glimp_local.cli.run_bench import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+    _check_policies(set(kinds or _KINDS), {"threshold": thresholds, "share": shares})
+    chosen = read_problems(problems, download=download)[:limit]
+    request = load_request(loading)
+    from glimp_local.cli.run_bench import BenchFlags, run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
 
-    command = shlex.join(["glimp", *sys.argv[1:]])
-    sys.exit(run(problems, settings, engine_options(flags), {**flags, "command": command}))
+    flags = BenchFlags(
+        source=problems,
+        kinds=kinds,
+        thresholds=thresholds,
+        shares=shares,
+        repeat=repeat,
+        time_limit=time_limit,
+        looks=looks,
+        instruction=instruction,
+        output=output,
+        seed=seed,
+        quiet=quiet,
+        command=shlex.join(["glimp", *sys.argv[1:]]),
+    )
+    sys.exit(run(request, chosen, flags))
 
 
-def _check_policies(kinds: set[str], flags: dict[str, Any]) -> None:
-    for kind in ("threshold", "share"):
-        if flags[f"{kind}s"] and kind not in kinds:
+def _check_policies(kinds: set[str], given: Mapping[str, Sequence[float]]) -> None:
+    for kind, values in given.items():
+        if values and kind not in kinds:
             raise UsageError(f"--{kind} is for the policy {kind!r}", hint=f"add --policy {kind}")
     if "random" in kinds and not kinds & {"threshold", "share"}:
         raise UsageError(

@@ -9,7 +9,7 @@ import click
 
 from glimp_local.cli.bench import require_extra
 from glimp_local.cli.completers import complete_problems
-from glimp_local.cli.flags import Number, engine_options, model_options, pair_settings
+from glimp_local.cli.flags import Number, load_request, model_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 
@@ -56,7 +56,20 @@ written then.
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @model_options
-def calibrate(**flags: Any) -> None:
+def calibrate(
+    *,
+    problems: str,
+    limit: int,
+    share: float | None,
+    agreement: bool,
+    write: bool,
+    instruction: str | None,
+    download: bool,
+    as_json: bool,
+    quiet: bool,
+    seed: int | None,
+    **loading: Any,
+) -> None:
     """Solve a few problems and print which threshold sends which share of the steps to the large model.
 
     A threshold does not carry over between pairs, quantisations or kinds of task (--task). The entropies glimpsed are
@@ -64,15 +77,16 @@ def calibrate(**flags: Any) -> None:
     """
     from glimp_local.bench.problems import read_problems  # noqa: PLC0415 - `glimp --help` does without
 
-    if flags["agreement"]:
+    if agreement:
         require_extra("glimp calibrate --agreement", ["scipy"])
-    if flags["write"] and (flags["small"] or flags["large"]):
+    if write and (loading["small"] or loading["large"]):
         raise UsageError(
             "--write wants a pair that has a name",
             hint="put the two files into your models.toml as a pair, and name it with --pair",
         )
-    problems = read_problems(flags["problems"], download=flags["download"], answers=False)[: flags["limit"]]
-    from glimp_local.cli.run_calibrate import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+    chosen = read_problems(problems, download=download, answers=False)[:limit]
+    request = load_request(loading)
+    from glimp_local.cli.run_calibrate import CalibrateFlags, run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
 
-    share = flags.pop("share")
-    sys.exit(run(problems, share, pair_settings(flags), engine_options(flags), flags))
+    flags = CalibrateFlags(share, agreement, write, instruction, seed, as_json, quiet)
+    sys.exit(run(request, chosen, flags))

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from glimp_local.cli.completers import complete_session
-from glimp_local.cli.flags import Number, engine_options, pair_options, pair_settings
+from glimp_local.cli.flags import SYSTEM, Number, load_request, pair_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.cli.notes import tell
+from glimp_local.cli.texts import read_system
 from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
 if TYPE_CHECKING:
     from glimp_local.records.lines import Header
+    from glimp_local.records.saved import SavedSession
 
 _EPILOG = f"""\b
 Examples:
   glimp chat
   glimp chat --pair qwen3-0.6b-4b --share 0.2
+  glimp chat --system @house-style.txt
   glimp chat --continue
   glimp chat --resume 20
 
@@ -34,6 +38,7 @@ by SIGTERM).
 
 
 @click.command(cls=Command, epilog=_EPILOG)
+@SYSTEM
 @pair_options
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
 @click.option(
@@ -49,35 +54,50 @@ by SIGTERM).
     help="Keep the models' caches on the disk, so that a long conversation goes on at once; so much at most in all.",
 )
 @click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
-def chat(**flags: Any) -> None:
+def chat(
+    *,
+    system: str | None,
+    go_on: bool,
+    resume: str | None,
+    keep_caches: float | None,
+    theme: str | None,
+    seed: int | None,
+    **loading: Any,
+) -> None:
     """Talk with a pair of models and watch them think, step by step.
 
-    Conversations are saved as they go. Esc stops the models, F1 shows all keys, Ctrl+P all commands.
+    Conversations are saved as they go, each with its system message. Esc stops the models, F1 shows all keys, Ctrl+P
+    all commands.
     """
-    resumes = flags["resume"] is not None
-    if flags["go_on"] and resumes:
+    if go_on and resume is not None:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
-    from glimp_local.records import conversations as saved  # noqa: PLC0415 - `glimp --help` does without
+    message = None if system is None else read_system(system)
+    from glimp_local.records import conversations  # noqa: PLC0415 - `glimp --help` does without
+    from glimp_local.records.session_log import SessionLog  # noqa: PLC0415 - `glimp --help` does without
 
-    going_on = saved.find(flags["resume"], tell) if flags["go_on"] or resumes else None
+    going_on = conversations.find(resume, tell) if go_on or resume is not None else None
     if going_on is not None:
-        _take_up_pair(flags, going_on.header)
-    settings = pair_settings(flags)
-    if flags["keep_caches"] is not None:
-        settings["keep_caches_gb"] = flags["keep_caches"]
+        _check_system(message, going_on)
+        _take_up_pair(loading, going_on.header)
+    request = load_request(loading)
+    if keep_caches is not None:
+        request = request.changed(keep_caches_gb=keep_caches)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
     from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
 
-    pair = {
-        "name": flags["name"],
-        "small": flags["small"],
-        "large": flags["large"],
-        "models_file": flags["models_file"],
-        "engine_options": engine_options(flags),
-        **settings,
-    }
-    run(pair, saved.SessionLog(going_on), seed=flags["seed"], theme=flags["theme"])
+    run(request, SessionLog(going_on), system=message, seed=seed, theme=theme)
+
+
+def _check_system(message: str | None, going_on: SavedSession) -> None:
+    """Raise UsageError for another system message than the one a conversation has."""
+    if message in {None, going_on.system}:
+        return
+    has = "has none" if going_on.system is None else "keeps the one it began with"
+    raise UsageError(
+        f"--system is for a new conversation: {going_on.id} {has}",
+        hint="leave --system out, or begin a conversation: glimp chat --system ...",
+    )
 
 
 def _take_up_pair(flags: dict[str, Any], header: Header) -> None:
@@ -85,7 +105,7 @@ def _take_up_pair(flags: dict[str, Any], header: Header) -> None:
     by_flag = flags["name"] and click.get_current_context().get_parameter_source("name") is ParameterSource.COMMANDLINE
     if by_flag or flags["small"] or flags["large"]:
         return
-    files: dict[str, str] = {model: path for model in MODELS if (path := getattr(header, model))}
+    files: dict[str, Path] = {model: Path(path) for model in MODELS if (path := getattr(header, model))}
     if not files:
         flags["name"] = header.pair or flags["name"]  # no line may be left that says it
         return

@@ -5,6 +5,8 @@ A shell asks for this at every Tab: it is quick (no llama.cpp, no hub library), 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 from click.shell_completion import CompletionItem
 
@@ -19,7 +21,7 @@ Offers = list[CompletionItem[str]]
 
 def complete_pair(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001 - click's signature
     """Offer the names of the pairs; none where the models.toml cannot be used."""
-    from glimp_local.settings import load_catalogue  # noqa: PLC0415 - only a shell asks for it
+    from glimp_local.models.catalogue import load_catalogue  # noqa: PLC0415 - only a shell asks for it
 
     try:
         pairs = load_catalogue(ctx.params.get("models_file")).pairs
@@ -31,10 +33,10 @@ def complete_pair(ctx: click.Context, param: click.Parameter, incomplete: str) -
 
 def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
     """Offer the ids of the saved conversations, the last one first."""
-    from glimp_local.records import conversations as saved  # noqa: PLC0415 - only a shell asks for it
+    from glimp_local.records import conversations  # noqa: PLC0415 - only a shell asks for it
 
     try:
-        ids = saved.ids()
+        ids = conversations.ids()
     except OSError:
         return []
     # What a shell would obey, or cannot spell, is no id of ours.
@@ -54,6 +56,23 @@ def complete_pair_or_file(ctx: click.Context, param: click.Parameter, incomplete
 def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
     """Offer files."""
     return [CompletionItem(incomplete, type="file")]
+
+
+def complete_text_or_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
+    """Offer files behind an @; nothing for a text.
+
+    They are listed here, for shells that take the @ as a part of the word: no file is called that.
+    """
+    if not incomplete.startswith("@") or incomplete.startswith("@@"):
+        return []
+    folder, slash, begun = incomplete[1:].rpartition("/")
+    try:
+        found = sorted(Path(f"{folder}{slash}" or ".").expanduser().iterdir())
+    except (OSError, ValueError, RuntimeError):
+        return []
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in found if path.name.startswith(begun)]
+    shown = [name for name in names if name.isprintable() and name.startswith(".") == begun.startswith(".")]
+    return [CompletionItem(f"@{folder}{slash}{name}") for name in shown]
 
 
 def complete_problems(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001

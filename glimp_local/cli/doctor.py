@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from glimp_local.cli.flags import engine_options, loading_options, pair_settings
+from glimp_local.cli.flags import load_request, loading_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 
@@ -38,7 +38,7 @@ Exit codes:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @loading_options
-def doctor(**flags: Any) -> None:
+def doctor(*, tune: bool, as_json: bool, quiet: bool, **loading: Any) -> None:
     """Examine this machine and say what needs doing.
 
     It looks at llama-cpp-python and its build, at the GPUs and whether work goes to them, at threads, memory, disk and
@@ -54,11 +54,12 @@ def doctor(**flags: Any) -> None:
     time, and a prompt, fastest. The fewest that come within 3% of the best are written into your models.toml, for that
     pair; for two files (--small, --large) the flags to use are printed. Best when nothing else is at work.
     """
-    if not flags["tune"]:
+    if not tune:
         _refuse_the_flags_of_tune()
+    request = load_request(loading)
     from glimp_local.cli.run_doctor import run  # noqa: PLC0415 - `--help` does without
 
-    sys.exit(run(pair_settings(flags), engine_options(flags), flags))
+    sys.exit(run(request, tune=tune, as_json=as_json, quiet=quiet))
 
 
 def _refuse_the_flags_of_tune() -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from glimp_local.cli.completers import complete_pair
+from glimp_local.cli.completers import complete_pair, complete_text_or_file
 from glimp_local.cli.help import options_of
 from glimp_local.errors import UsageError
 
 if TYPE_CHECKING:
+    from glimp_local.load import LoadRequest
     from glimp_local.routing import Model
 
 # Only what `--help` and usage errors need is imported here.
@@ -22,6 +23,8 @@ FILE = click.Path(path_type=Path)
 _MAX_DRAFT = 16
 _LAYERS = click.IntRange(-1, 10_000)
 _MAX_THREADS = 512
+_SETTINGS = ("threshold", "share", "answer_by", "max_thought", "max_answer", "task", "draft", "catch_up")
+"""Flags that have the name of the setting they set."""
 
 
 class Draft(click.ParamType["str | int"]):
@@ -92,6 +95,13 @@ MODELS_FILE = _models(
     envvar="GLIMP_MODELS",
     show_envvar=True,
     help="A models.toml over the packaged one, instead of yours.",
+)
+
+SYSTEM = _writing(
+    "--system",
+    metavar="TEXT|@FILE",
+    shell_complete=complete_text_or_file,
+    help="System message. @FILE reads it from a UTF-8 file; @@ begins a text that starts with @.",
 )
 
 _NAMES = (
@@ -212,45 +222,50 @@ def _with(command: Callable[..., None], options: tuple[Callable[..., Any], ...])
     return command
 
 
-def pair_settings(flags: dict[str, Any]) -> dict[str, Any]:
-    """Turn the flags that were given into settings of the pair."""
-    alone_will_do = "policy" in flags
-    keys = ("threshold", "share", "answer_by", "max_thought", "max_answer", "task", "draft", "catch_up")
-    for flag in ("policy", "temperature", *keys):
-        flags.setdefault(flag, None)  # a command without the flags of routing, or of writing
-    policy = flags["policy"] or _implied_policy(flags)
+def load_request(flags: Mapping[str, Any]) -> LoadRequest:
+    """Make the request of the flags that say which pair is loaded, and how; raises UsageError where they disagree."""
+    from glimp_local.load import LoadRequest  # noqa: PLC0415 - `--help` does without
+
+    policy = flags.get("policy") or _implied_policy(flags)
     for flag, policies in (("threshold", {"threshold", "share"}), ("share", {"share", "random"})):
-        if flags[flag] is not None and policy is not None and policy not in policies:
+        if flags.get(flag) is not None and policy is not None and policy not in policies:
             raise UsageError(f"--{flag} has no effect under the policy {policy!r}", hint="leave one of the two out")
-    if (flags["small"] is None) != (flags["large"] is None):
-        alone = "small" if flags["large"] is None else "large"
+    name, small, large = flags["name"], flags["small"], flags["large"]
+    if (small is None) != (large is None):
+        alone = "small" if large is None else "large"
         if policy != alone:
-            instead = f", or --policy {alone}" if alone_will_do else ""
+            instead = f", or --policy {alone}" if "policy" in flags else ""
             raise UsageError(f"there is only a {alone} model", hint=f"give both models{instead}")
-    if flags["name"] and (flags["small"] or flags["large"]):
+    if name and (small or large):
         if click.get_current_context().get_parameter_source("name") is not click.core.ParameterSource.ENVIRONMENT:
             raise UsageError("a pair is given by --pair or by --small and --large, not by both")
-        flags["name"] = None
+        name = None
+    return LoadRequest(name, small, large, flags["models_file"], _engine_options(flags), _settings(flags, policy))
+
+
+def _implied_policy(flags: Mapping[str, Any]) -> str | None:
+    """Return the policy a lone --threshold or --share asks for."""
+    given = [flag for flag in ("threshold", "share") if flags.get(flag) is not None]
+    if len(given) > 1:
+        raise UsageError("--threshold and --share exclude each other", hint="leave one of the two out")
+    return given[0] if given else None
+
+
+def _settings(flags: Mapping[str, Any], policy: str | None) -> dict[str, Any]:
+    """Return the settings of the pair that flags set."""
     settings = {
         "policy": policy,
-        "context": flags["ctx"],
-        "chat_template": flags["chat_template"] and str(flags["chat_template"]),
-        **{key: flags[key] for key in keys},
+        "context": flags.get("ctx"),
+        "chat_template": None if (template := flags.get("chat_template")) is None else str(template),
+        **{key: flags.get(key) for key in _SETTINGS},
     }
-    if flags["temperature"] is not None:
-        settings["sampling"] = {"temperature": flags["temperature"]}
+    if (temperature := flags.get("temperature")) is not None:
+        settings["sampling"] = {"temperature": temperature}
     return {key: value for key, value in settings.items() if value is not None}
 
 
-def _implied_policy(flags: dict[str, Any]) -> str | None:
-    """Give the policy a lone --threshold or --share asks for."""
-    if flags["threshold"] is not None and flags["share"] is not None:
-        raise UsageError("--threshold and --share exclude each other", hint="leave one of the two out")
-    return next((flag for flag in ("threshold", "share") if flags[flag] is not None), None)
-
-
-def engine_options(flags: dict[str, Any]) -> dict[Model, dict[str, Any]]:
-    """Give the options each model is loaded with, as far as flags say so."""
+def _engine_options(flags: Mapping[str, Any]) -> dict[Model, dict[str, Any]]:
+    """Return the options each model is loaded with, as far as flags set them."""
     options: dict[Model, dict[str, Any]] = {"small": {}, "large": {}}
     for model, given in options.items():
         for key in ("gpu_layers", "cache_type", "flash_attention", "threads", "threads_batch"):

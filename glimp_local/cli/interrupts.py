@@ -1,4 +1,8 @@
-"""Ctrl-C and a polite kill while models are at work: the first one stops them in order, the second one at once."""
+"""Ctrl-C and a polite kill while models are at work: the first one stops them in order, the second one at once.
+
+with Interrupts() as interrupts, load(request, cancel=interrupts.cancel) as pair:
+...
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ import signal
 import sys
 import threading
 from time import monotonic
+from typing import Self
+
+from glimp_local.errors import CancelledError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _ONE_SECONDS = 0.1
@@ -18,7 +25,8 @@ class Interrupts:
     """Turns Ctrl-C and a polite kill into `cancel`; a second one ends the process at once.
 
     At once, without freeing anything: what was written is on the disk, and the first signal may be at the freeing now.
-    The handlers stay to the end of the run, which is the last thing the process does.
+    A CancelledError that leaves the context gets the exit code of the signal. After it, signals are ignored: the run is
+    the last thing the process does, and what is pressed then must not change the exit code.
     """
 
     def __init__(self) -> None:
@@ -39,7 +47,11 @@ class Interrupts:
         self.exit_code, self._came = 128 + number, monotonic()
         self.cancel.set()
 
-    def ignore(self) -> None:
-        """Take no more notice: all is done, and what is pressed now must not change the exit code."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, CancelledError):
+            error.exit_code = self.exit_code or error.exit_code
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 from glimp_local.errors import ModelMissingError, UsageError
+from glimp_local.inputs import path_of
 from glimp_local.machine.inventory import pinned, sources
+from glimp_local.models.catalogue import Catalogue
 from glimp_local.models.gguf.header import part_names
 from glimp_local.models.hub import cache as hub_cache
-from glimp_local.settings import Catalogue, ModelSource, path_of
+from glimp_local.settings import ModelSource
 
 
 def named(catalogue: Catalogue, name: str) -> list[ModelSource]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from glimp_local.cli.completers import complete_pair
-from glimp_local.cli.flags import Number, engine_options, pair_settings, planning_options
+from glimp_local.cli.flags import Number, load_request, planning_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.errors import UsageError
 
@@ -50,19 +50,19 @@ _MOST_GIB = 1_000_000
     help="Plan for a GPU with so much free memory; 0 is none, and given twice there are two.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def plan(**flags: Any) -> None:
+def plan(*, pair: str | None, ram: float | None, vram: tuple[float, ...], as_json: bool, **loading: Any) -> None:
     """Show how the two models of PAIR share the memory of this machine.
 
     The table has the layers, the weights, the cache and the rest of each model on each device: what `glimp solve` and
     `glimp chat` would do with the same flags. What a flag or models.toml sets is kept; what is "auto" is chosen so that
     both models fit. Nothing is loaded, and of the pairs that come with glimp nothing needs to be downloaded for it.
     """
-    if flags["pair"] is not None:
+    if pair is not None:
         by_flag = click.get_current_context().get_parameter_source("name") is click.core.ParameterSource.COMMANDLINE
-        if flags["small"] or flags["large"] or by_flag:
+        if loading["small"] or loading["large"] or by_flag:
             raise UsageError("a pair is given by PAIR, by --pair, or by --small and --large, not by two of them")
-        flags["name"] = flags["pair"]
-    settings = pair_settings(flags)
-    from glimp_local.cli.run_plan import run  # noqa: PLC0415 - loads llama.cpp: only for flags that are right
+        loading["name"] = pair
+    request = load_request(loading)
+    from glimp_local.cli.run_plan import run  # noqa: PLC0415 - asks llama.cpp for its devices: only for flags that are right
 
-    sys.exit(run(settings, engine_options(flags), flags))
+    sys.exit(run(request, ram_gib=ram, vram_gib=vram, as_json=as_json))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+
+import msgspec
 
 from glimp_local import crash_notes
 from glimp_local.cli.display import Display
@@ -13,11 +15,11 @@ from glimp_local.cli.terminal import write_json
 from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
-from glimp_local.load import load_pair
+from glimp_local.load import LoadRequest, load
+from glimp_local.messages import Message
 from glimp_local.records.event_log import EventLog
-from glimp_local.routing import Model
 from glimp_local.session.session import Session
-from glimp_local.text import Pieces, harmless
+from glimp_local.text import Pieces
 
 _SPENT = 4
 _EXIT_CODES: dict[FinishReason, int] = {
@@ -29,83 +31,75 @@ _EXIT_CODES: dict[FinishReason, int] = {
 }
 
 
-def run(
-    problem: str,
-    settings: dict[str, Any],
-    options: dict[Model, dict[str, Any]],
-    flags: dict[str, Any],
-    renderer: Renderer,
-) -> int:
+class SolveFlags(msgspec.Struct, frozen=True):
+    """The flags of `glimp solve` that are not about which pair is loaded, and how."""
+
+    system: str | None
+    """The system message."""
+    seed: int | None
+    thoughts: bool
+    as_json: bool
+    as_jsonl: bool
+    save: Path | None
+    quiet: bool
+
+
+def run(request: LoadRequest, problem: str, flags: SolveFlags, renderer: Renderer) -> int:
     """Solve a problem the way the flags say; return the exit code."""
-    interrupts = Interrupts()
-    try:
-        return _solve(problem, settings, options, flags, renderer=renderer, interrupts=interrupts)
-    except CancelledError as error:  # while the models were loading
-        sys.stderr.write(harmless(f"glimp: {error}\n"))
-        return interrupts.exit_code or error.exit_code
-    finally:
-        interrupts.ignore()
+    display = Display(thoughts=flags.thoughts, quiet=flags.quiet)
+    with Interrupts() as interrupts:
+        return _solve(request, problem, flags, display=display, renderer=renderer, interrupts=interrupts)
 
 
 def _solve(
+    request: LoadRequest,
     problem: str,
-    settings: dict[str, Any],
-    options: dict[Model, dict[str, Any]],
-    flags: dict[str, Any],
+    flags: SolveFlags,
     *,
+    display: Display,
     renderer: Renderer,
     interrupts: Interrupts,
 ) -> int:
-    display = Display(thoughts=flags["thoughts"], quiet=flags["quiet"])
     events: list[AnyEvent] = []
     with ExitStack() as stack:
-        log = stack.enter_context(EventLog(flags["save"])) if flags["save"] else None
+        log = stack.enter_context(EventLog(flags.save)) if flags.save else None
         stack.enter_context(display.running())
         pair = stack.enter_context(
-            load_pair(
-                flags["name"],
-                small=flags["small"],
-                large=flags["large"],
-                models_file=flags["models_file"],
-                cancel=interrupts.cancel,
-                on_progress=display.loading,
-                engine_options=options,
-                renderer=renderer,
-                **settings,
-            )
+            load(request, cancel=interrupts.cancel, on_progress=display.loading, renderer=renderer)
         )
         described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
         display.loaded(described, pair.plan.line())
-        if pair.fallback is not None and not flags["quiet"] and pair.objection(problem) is None:
+        if pair.fallback is not None and not flags.quiet and pair.objection(problem) is None:
             elsewhere = f" One that reasons about anything: {pair.offer}" if pair.offer is not None else ""
             display.say(f"the pair {pair.name!r} answers: {pair.fallback}.{elsewhere}")
-        session = Session(pair, seed=flags["seed"], cancel=interrupts.cancel)
-        if flags["as_jsonl"] and sys.stdout.isatty():
+        before = [] if flags.system is None else [Message("system", flags.system)]
+        session = Session(pair, seed=flags.seed, history=before, cancel=interrupts.cancel)
+        if flags.as_jsonl and sys.stdout.isatty():
             display.pause()
         crash_notes.note("kept", _kept(flags))
-        answer = _AnswerStream(display, hold=flags["thoughts"] and pair.markers is None)
+        answer = _AnswerStream(display, hold=flags.thoughts and pair.markers is None)
         for event in session.ask(problem):
             if log is not None:
                 log.write(event)
             if not isinstance(event, Text):
                 events.append(event)
-            if flags["as_jsonl"]:
+            if flags.as_jsonl:
                 write_json(encode(event))
-            elif not flags["as_json"]:
+            elif not flags.as_json:
                 answer.take(event)
             display.show(event)
     finished = events[-1]
     assert isinstance(finished, Finished)
     if (history := pair.entropies()) is not None:
         history.add(finished.stats.entropies_nats)
-    if flags["as_json"]:
+    if flags.as_json:
         write_json(encode(fold(events)))
     return _exit_code(finished, log, display, interrupts)
 
 
-def _kept(flags: dict[str, Any]) -> str:
+def _kept(flags: SolveFlags) -> str:
     """Say where what is written would be if the process were ended at once; --json is printed at the end alone."""
-    places = [*([] if flags["as_json"] else ["on stdout"]), *([f"in {flags['save']}"] if flags["save"] else [])]
+    places = [*([] if flags.as_json else ["on stdout"]), *([f"in {flags.save}"] if flags.save else [])]
     return f"what was written is {' and '.join(places)}" if places else ""
 
 

@@ -7,56 +7,72 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from glimp_local import crash_notes
-from glimp_local.bench.arms import KINDS, make_arms
+from glimp_local.bench.arms import KINDS, Kind, make_arms
 from glimp_local.bench.bench import Bench, instruction_for, settings_of
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.report import LEGEND, Report
 from glimp_local.bench.runs import Header, RunLog
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.cli.loading import loaded, say_notices
+from glimp_local.cli.notices import say_notices
 from glimp_local.cli.progress import RunProgress
 from glimp_local.errors import CancelledError
+from glimp_local.load import LoadRequest, load
 from glimp_local.pair import Pair
-from glimp_local.routing import Model
 from glimp_local.text import harmless
 
 _SPENT = 4
 _SEED = 1
 
 
-def run(
-    problems: Sequence[Problem],
-    settings: dict[str, Any],
-    options: dict[Model, dict[str, Any]],
-    flags: dict[str, Any],
-) -> int:
-    """Run a bench the way the flags say; give the exit code."""
+class BenchFlags(msgspec.Struct, frozen=True):
+    """The flags of `glimp bench` that are not about which pair is loaded, and how."""
+
+    source: str
+    """Where the problems are from, as it was given."""
+    kinds: Sequence[Kind]
+    thresholds: Sequence[float]
+    shares: Sequence[float]
+    repeat: int
+    time_limit: float | None
+    """Minutes."""
+    looks: bool
+    instruction: str | None
+    output: Path | None
+    seed: int | None
+    quiet: bool
+    command: str
+    """The whole command, for the report."""
+
+
+def run(request: LoadRequest, problems: Sequence[Problem], flags: BenchFlags) -> int:
+    """Run a bench the way the flags say; return the exit code."""
     began = monotonic()
-    with loaded(settings, options, flags, "threshold") as (pair, interrupts):
+    with (
+        Interrupts() as interrupts,
+        load(request.changed(policy="threshold"), cancel=interrupts.cancel) as pair,
+    ):
         return _bench(pair, problems, flags, interrupts, began)
 
 
-def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], interrupts: Interrupts, began: float) -> int:
+def _bench(pair: Pair, problems: Sequence[Problem], flags: BenchFlags, interrupts: Interrupts, began: float) -> int:
     says = Console(stderr=True, highlight=False, soft_wrap=True)
-    instruction = instruction_for(pair, flags["instruction"])
+    instruction = instruction_for(pair, flags.instruction)
     notices = say_notices(pair, problems, instruction, says)
     config = pair.config
-    arms = make_arms(
-        flags["kinds"] or KINDS, flags["thresholds"] or [config.threshold], flags["shares"] or [config.share]
-    )
-    seed = _SEED if flags["seed"] is None else flags["seed"]
-    folder = flags["output"] or _folder_of(flags["problems"], pair.name)
+    arms = make_arms(flags.kinds or KINDS, flags.thresholds or [config.threshold], flags.shares or [config.share])
+    seed = _SEED if flags.seed is None else flags.seed
+    folder = flags.output or _folder_of(flags.source, pair.name)
     history = pair.entropies()
     stored = tuple(history.read()) if history else ()
     header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, config.threshold)
-    deadline = None if flags["time_limit"] is None else began + 60 * flags["time_limit"]
+    deadline = None if flags.time_limit is None else began + 60 * flags.time_limit
     code = 0
     crash_notes.note("kept", f"what is finished is in {folder}: the same command continues from there")
     with RunLog(folder, header) as log:
@@ -66,17 +82,17 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
             arms,
             log,
             seed=seed,
-            repeat=flags["repeat"],
-            looks=flags["looks"],
+            repeat=flags.repeat,
+            looks=flags.looks,
             instruction=instruction,
             cancel=interrupts.cancel,
         )
-        if (done := len(bench.tasks) - len(bench.pending)) and not flags["quiet"]:
+        if (done := len(bench.tasks) - len(bench.pending)) and not flags.quiet:
             said = f"glimp: {done:,} of {len(bench.tasks):,} runs are in {folder} already"
             says.print(harmless(said), markup=False)
         stopped = None
         try:
-            with Grader() as grader, RunProgress(bench, says, quiet=flags["quiet"]) as progress:
+            with Grader() as grader, RunProgress(bench, says, quiet=flags.quiet) as progress:
                 for task in bench.run(grader):
                     progress.advance(task)
                     if interrupts.exit_code is not None:
@@ -96,9 +112,9 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: dict[str, Any], inter
             said = f"glimp: {stopped}: finished runs are in {folder}; run the same command to continue"
             says.print(harmless(said), markup=False)
             code = interrupts.exit_code or code
-        title = f"glimp bench: {flags['problems']} with {pair.name}"
+        title = f"glimp bench: {flags.source} with {pair.name}"
         try:
-            report = Report(title, flags["command"], arms, log, bench.tasks, notices=notices)
+            report = Report(title, flags.command, arms, log, bench.tasks, notices=notices)
         except ValueError as error:
             says.print(harmless(f"glimp: no report yet: {error}"), markup=False)
             return code

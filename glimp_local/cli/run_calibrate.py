@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
@@ -18,14 +18,15 @@ from glimp_local.bench.calibration import FEW, SHARES, Cut, cuts
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Look, Looks
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.cli.loading import loaded, say_notices
+from glimp_local.cli.notices import say_notices
 from glimp_local.cli.terminal import shown_safely, write_json
 from glimp_local.errors import CancelledError, GlimpError
 from glimp_local.events import Solution, fold
+from glimp_local.load import LoadRequest, load
 from glimp_local.models import models_toml
 from glimp_local.pair import Pair
 from glimp_local.paths import user_file
-from glimp_local.routing import Model, Share
+from glimp_local.routing import Share
 from glimp_local.session.session import Session
 
 if TYPE_CHECKING:
@@ -55,17 +56,23 @@ class Calibration(msgspec.Struct, frozen=True):
     """The models.toml into which the chosen threshold was put."""
 
 
-def run(
-    problems: Sequence[Problem],
-    share: float | None,
-    settings: dict[str, Any],
-    options: dict[Model, dict[str, Any]],
-    flags: dict[str, Any],
-) -> int:
-    """Calibrate the way the flags say; give the exit code."""
-    with loaded(settings, options, flags, "share") as (pair, interrupts):
-        found = _calibrate(pair, problems, pair.config.share if share is None else share, flags, interrupts)
-    if flags["as_json"]:
+class CalibrateFlags(msgspec.Struct, frozen=True):
+    """The flags of `glimp calibrate` that are not about which pair is loaded, and how."""
+
+    share: float | None
+    agreement: bool
+    write: bool
+    instruction: str | None
+    seed: int | None
+    as_json: bool
+    quiet: bool
+
+
+def run(request: LoadRequest, problems: Sequence[Problem], flags: CalibrateFlags) -> int:
+    """Calibrate the way the flags say; return the exit code."""
+    with Interrupts() as interrupts, load(request.changed(policy="share"), cancel=interrupts.cancel) as pair:
+        found = _calibrate(pair, problems, flags, request.models_file or user_file(), interrupts)
+    if flags.as_json:
         write_json(msgspec.json.encode(found))
     else:
         _show(found)
@@ -73,23 +80,24 @@ def run(
 
 
 def _calibrate(
-    pair: Pair, problems: Sequence[Problem], share: float, flags: dict[str, Any], interrupts: Interrupts
+    pair: Pair, problems: Sequence[Problem], flags: CalibrateFlags, models_file: Path, interrupts: Interrupts
 ) -> Calibration:
+    share = pair.config.share if flags.share is None else flags.share
     says = Console(stderr=True, highlight=False, soft_wrap=True)
-    instruction = instruction_for(pair, flags["instruction"])
+    instruction = instruction_for(pair, flags.instruction)
     check_lengths(pair, problems, instruction)
     say_notices(pair, problems, instruction, says)
     solved: list[Solution] = []
     looks: list[Looks] = []
     policy = Share(share, threshold_nats=pair.config.threshold)
-    seed = _SEED if flags["seed"] is None else flags["seed"]
-    hidden = flags["quiet"] or not says.is_terminal
+    seed = _SEED if flags.seed is None else flags.seed
+    hidden = flags.quiet or not says.is_terminal
     for number, problem in enumerate(track(problems, "solving", console=says, transient=True, disable=hidden)):
         pair.forget()
         session = Session(pair, seed=(seed + number) % 2**32, policy=policy, cancel=interrupts.cancel)
         seen: list[Look] = []
         question = asked(problem, instruction)
-        solved.append(fold(watch(session, question, seen) if flags["agreement"] else session.ask(question)))
+        solved.append(fold(watch(session, question, seen) if flags.agreement else session.ask(question)))
         looks.append(Looks(problem.id, 0, tuple(seen)))
         if interrupts.exit_code is not None:
             raise CancelledError("interrupted: nothing was stored or written")
@@ -114,8 +122,8 @@ def _calibrate(
         chosen=chosen,
         threshold_nats=pair.config.threshold,
         share_at_threshold=sum(nats > pair.config.threshold for nats in every) / len(every),
-        agreement=_agreement(looks) if flags["agreement"] else None,
-        written=_write(pair, chosen, flags["models_file"]) if flags["write"] else None,
+        agreement=_agreement(looks) if flags.agreement else None,
+        written=_write(pair, chosen, models_file) if flags.write else None,
     )
 
 
@@ -134,8 +142,7 @@ def _agreement(looks: Sequence[Looks]) -> AgreementFigures | None:
     return agreement(looks)
 
 
-def _write(pair: Pair, chosen: Cut, models_file: Path | None) -> str:
-    file = models_file or user_file()
+def _write(pair: Pair, chosen: Cut, file: Path) -> str:
     models_toml.put(file, pair.name, {"threshold": chosen.threshold_nats})
     return str(file)
 

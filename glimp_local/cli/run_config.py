@@ -11,9 +11,9 @@ import tomlkit
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.machine.choice import default_pair
 from glimp_local.machine.locations import places
+from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.origins import Setting, settings
 from glimp_local.paths import packaged_file
-from glimp_local.settings import Catalogue, load_catalogue
 
 _COLUMN = 40
 _BEST = "best"

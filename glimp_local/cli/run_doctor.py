@@ -7,16 +7,16 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from glimp_local.cli.terminal import write_json
+from glimp_local.load import LoadRequest
 from glimp_local.machine.doctor.finding import Finding, Level
 from glimp_local.machine.doctor.privacy import without_names
 from glimp_local.machine.doctor.report import Examination, examine
-from glimp_local.routing import Model
 from glimp_local.text import harmless
 
 if TYPE_CHECKING:
@@ -27,17 +27,17 @@ _INDENT = 25
 """Columns before what a finding says."""
 
 
-def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> int:
-    """Examine the machine, and tune a pair, the way the flags say; give the exit code."""
+def run(request: LoadRequest, *, tune: bool, as_json: bool, quiet: bool) -> int:
+    """Examine the machine, and tune a pair, the way the flags say; return the exit code."""
     tuning: PairTuning | None = None
     says = ["glimp doctor --tune measures how many threads suit each model of a pair, in about a minute."]
-    if flags["tune"]:
+    if tune:
         from glimp_local.cli import run_tune  # noqa: PLC0415 - loads llama.cpp, which may be what does not work
 
-        tuning = run_tune.tune_pair(settings, options, flags)
+        tuning = run_tune.tune_pair(request, quiet=quiet)
         says = run_tune.lines(tuning)
-    found = examine(flags["models_file"], flags["name"])
-    if flags["as_json"]:
+    found = examine(request.models_file, request.name)
+    if as_json:
         report = msgspec.to_builtins(found) | {"tuning": msgspec.to_builtins(tuning)}
         write_json(msgspec.json.encode(without_names(report, _paths(found))))
     else:

@@ -11,13 +11,15 @@ from glimp_local import units
 from glimp_local.cli.model_names import named
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import ModelMissingError, UsageError
+from glimp_local.inputs import path_of
 from glimp_local.models import compare as comparison
 from glimp_local.models import files as model_files
+from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.gguf.fatal import refuse_fatal
 from glimp_local.models.gguf.header import read_header
 from glimp_local.models.info import ModelInfo, inspect
 from glimp_local.routing import Model
-from glimp_local.settings import Catalogue, ModelSource, load_catalogue, path_of
+from glimp_local.settings import ModelSource
 
 _WIDEST = 100
 """Characters shown of a text that stands in a file."""

@@ -19,11 +19,12 @@ from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import CancelledError, ModelError
 from glimp_local.machine.inventory import FileEntry, Inventory, pinned, sources, take_stock
 from glimp_local.models import files as model_files
+from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.gguf.header import part_names
 from glimp_local.models.hub import cache as hub_cache
 from glimp_local.models.hub.remove import remove
 from glimp_local.models.hub.verify import Verified, missing, verify
-from glimp_local.settings import Catalogue, ModelSource, load_catalogue
+from glimp_local.settings import ModelSource
 from glimp_local.text import harmless
 
 if TYPE_CHECKING:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import ModelMissingError
-from glimp_local.load import configured
+from glimp_local.load import LoadRequest, configured
 from glimp_local.machine.choice import model_sources, offer, plan_of
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.survey import Gpu, Machine, survey
 from glimp_local.models import files as model_files
-from glimp_local.routing import MODELS, Model
-from glimp_local.settings import PairConfig, load_catalogue
+from glimp_local.models.catalogue import load_catalogue
+from glimp_local.routing import MODELS
+from glimp_local.settings import PairConfig
 from glimp_local.text import harmless
 
 _GIB, _MIB = 2**30, 2**20
@@ -35,24 +34,17 @@ class PlanReport(msgspec.Struct, frozen=True):
     plan: Plan
 
 
-def run(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> int:
-    """Plan a pair the way the flags say; give the exit code."""
-    catalogue = load_catalogue(flags["models_file"])
-    name, config = configured(
-        flags["name"],
-        small=flags["small"],
-        large=flags["large"],
-        catalogue=catalogue,
-        engine_options=options,
-        settings=settings,
-    )
-    machine = _machine(flags["ram"], flags["vram"])
+def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, ...], as_json: bool) -> int:
+    """Plan a pair the way the flags say; return the exit code."""
+    catalogue = load_catalogue(request.models_file)
+    name, config = configured(request, catalogue)
+    machine = _machine(ram_gib, vram_gib)
     plan = plan_of(config, machine)
     if plan is None:
         model_files.find_all(model_sources(config), name)  # says what is missing, and how to get it
         raise AssertionError
     context = max(chosen.context for chosen in plan.models.values())
-    if flags["as_json"]:
+    if as_json:
         report = PlanReport(name, plan.fits, plan.runs, context, plan)
         write_json(msgspec.json.encode(report))
     else:

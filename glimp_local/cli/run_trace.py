@@ -17,10 +17,9 @@ from glimp_local.cli.display import COLOURS
 from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write_json
 from glimp_local.errors import UsageError
-from glimp_local.events import Step
 from glimp_local.records import trace
-from glimp_local.records.folding import Run
 from glimp_local.records.runs import read_runs
+from glimp_local.runs import Run, Step
 from glimp_local.text import harmless, one_line
 
 _TEXT_WIDTH = 20
@@ -105,7 +104,7 @@ class _View:
         self._line(Line(one_line(trace.about(found)), style="dim"))
         self._rows(found)
         if found.begun is not None:
-            text = f"the file ends within step {found.begun.index} ({found.begun.model}) {one_line(found.begun_text)}"
+            text = f"the file ends within step {found.begun.index} ({found.begun.model}) {one_line(found.begun.text)}"
             self._line(Line(text.rstrip(), style="dim"))
         self._say(trace.totals(found))
         if self._threshold is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import msgspec
 import psutil
@@ -11,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from glimp_local import units
-from glimp_local.cli.loading import loaded
+from glimp_local.cli.interrupts import Interrupts
 from glimp_local.errors import CancelledError
+from glimp_local.load import LoadRequest, load
 from glimp_local.machine.survey import cores
 from glimp_local.machine.tuning import Tuning, measurable, thread_counts, tune
 from glimp_local.models import models_toml
@@ -41,13 +41,13 @@ class PairTuning(msgspec.Struct, frozen=True):
     """The models.toml the threads were put into; None for a pair without a name, or where nothing was measured."""
 
 
-def tune_pair(settings: dict[str, Any], options: dict[Model, dict[str, Any]], flags: dict[str, Any]) -> PairTuning:
-    """Measure the threads of the pair the flags name, and write them into its models.toml."""
-    load = psutil.getloadavg()[0]
+def tune_pair(request: LoadRequest, *, quiet: bool) -> PairTuning:
+    """Measure the threads of a pair, and write them into its models.toml."""
+    busy = psutil.getloadavg()[0]
     try:
-        with loaded(settings, options, flags) as (pair, interrupts):
+        with Interrupts() as interrupts, load(request, cancel=interrupts.cancel) as pair:
             offloaded: list[Model] = [model for model, backend in pair.backends.items() if measurable(backend) is None]
-            tuned = _measure(pair, quiet=flags["quiet"])
+            tuned = _measure(pair, quiet=quiet)
             if interrupts.exit_code is not None:  # it came in the last measurement
                 raise CancelledError("interrupted")  # noqa: TRY301 - it gets its exit code from the context
     except CancelledError as error:
@@ -56,13 +56,13 @@ def tune_pair(settings: dict[str, Any], options: dict[Model, dict[str, Any]], fl
         raise stopped from error
     chosen = {model: {"threads": found.threads, "threads_batch": found.threads_batch} for model, found in tuned.items()}
     written = None
-    if chosen and not (flags["small"] or flags["large"]):
-        file = flags["models_file"] or user_file()
+    if chosen and not request.files:
+        file = request.models_file or user_file()
         models_toml.put(file, pair.name, {model: {"options": values} for model, values in chosen.items()})
         written = str(file)
     return PairTuning(
         pair=pair.name,
-        load=load,
+        load=busy,
         offloaded=offloaded,
         small=tuned.get("small"),
         large=tuned.get("large"),

@@ -12,9 +12,8 @@ from glimp_local.cli.help import Command, Group
 from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import UsageError
-from glimp_local.records import conversations as saved
-from glimp_local.records import exports
-from glimp_local.records.conversations import SavedSession, Unreadable
+from glimp_local.records import conversations, exports
+from glimp_local.records.saved import SavedSession, Unreadable
 from glimp_local.text import one_line
 
 _EXIT_CODES = """\b
@@ -47,14 +46,14 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 def list_(*, as_json: bool) -> None:
     """List all, the last one first: id, pair, turns, size of the kept caches, first question."""
-    if said := saved.in_words(_listed(as_json=as_json)):
+    if said := conversations.in_words(_listed(as_json=as_json)):
         tell(f"{said}. To remove one: glimp sessions rm ID")
 
 
 def _listed(*, as_json: bool) -> Iterator[SavedSession | Unreadable]:
     """Print a line of each conversation as it is read: all of them may be more than the memory holds."""
     found = None
-    for found in saved.scan():
+    for found in conversations.scan():
         if as_json:
             write_json(exports.summary(found))
         else:
@@ -77,7 +76,7 @@ Examples:
 @click.option("--thoughts", is_flag=True, help="With the thoughts.")
 def show(id_: str | None, *, thoughts: bool) -> None:
     """Print a conversation (the last one without ID); the beginning of an id is enough."""
-    write(exports.as_markdown(saved.find(id_, tell), thoughts=thoughts))
+    write(exports.as_markdown(conversations.find(id_, tell), thoughts=thoughts))
 
 
 @sessions.command(
@@ -102,7 +101,7 @@ Examples:
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="A new file, instead of stdout.")
 def export(id_: str | None, *, kind: str, thoughts: bool, output: Path | None) -> None:
     """Write a conversation (the last one without ID) as Markdown or JSON."""
-    session = saved.find(id_, tell)
+    session = conversations.find(id_, tell)
     text = (exports.as_markdown if kind == "markdown" else exports.as_json)(session, thoughts=thoughts)
     if output is None:
         if kind == "json":
@@ -136,12 +135,12 @@ def rm(ids: tuple[str, ...], *, yes: bool) -> None:
     One that cannot be restored has to be named in full, and with --yes each. Of a link, the link is removed and not the
     file behind it.
     """
-    chosen = [saved.find_to_remove(id_, in_full=yes) for id_ in ids]
+    chosen = [conversations.find_to_remove(id_, in_full=yes) for id_ in ids]
     for found in {found.id: found for found in chosen}.values():
         what = found.title if isinstance(found, SavedSession) else f"cannot be restored: {found.damage}"
         id_ = one_line(exports.spelled(found.id))
         if yes or click.confirm(f"remove {id_} ({one_line(what)})?"):
-            saved.remove(found)
+            conversations.remove(found)
             click.echo(f"removed {id_}", err=True)
         else:
             click.echo(f"kept {id_}", err=True)

@@ -105,9 +105,9 @@ def _read(file: str) -> tuple[bytes, str]:
 
 def _conversation(id_: str) -> Path:
     """Return the file of a saved conversation."""
-    from glimp_local.records import conversations as saved  # noqa: PLC0415 - reads events
+    from glimp_local.records import conversations  # noqa: PLC0415 - reads events
 
     try:
-        return saved.named(id_)
+        return conversations.named(id_)
     except UsageError as error:
         raise UsageError(f"there is no file {id_!r}, and {error}", hint=error.hint) from error

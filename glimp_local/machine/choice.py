@@ -13,11 +13,12 @@ from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan
 from glimp_local.machine.survey import Machine, survey
 from glimp_local.models import files as model_files
+from glimp_local.models.catalogue import Catalogue
 from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.gguf.header import Header, read_header
 from glimp_local.models.known import known_header
 from glimp_local.routing import Model
-from glimp_local.settings import Catalogue, ModelSource, PairConfig
+from glimp_local.settings import ModelSource, PairConfig
 
 BUILTIN = "builtin"
 _TEMPLATE = "tokenizer.chat_template"

@@ -14,11 +14,12 @@ import msgspec
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.machine.choice import default_pair
 from glimp_local.models import files as model_files
+from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.compare import compare
 from glimp_local.models.gguf.header import is_whole, part_names, read_header
 from glimp_local.models.hub import cache as hub_cache
 from glimp_local.paths import PACKAGE, packaged_file
-from glimp_local.settings import Catalogue, ModelSource, load_catalogue
+from glimp_local.settings import ModelSource
 
 State = Literal["built in", "cached", "at a path", "partial", "damaged", "missing"]
 Origin = Literal["packaged", "changed", "yours"]

@@ -14,10 +14,11 @@ import msgspec
 
 from glimp_local import units
 from glimp_local.errors import ModelMissingError
+from glimp_local.inputs import path_of
 from glimp_local.models.gguf.header import part_names, part_paths
 from glimp_local.models.hub import cache as hub_cache
 from glimp_local.routing import Model
-from glimp_local.settings import ModelSource, path_of
+from glimp_local.settings import ModelSource
 
 
 class Presence(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Any
 import tomlkit
 
 from glimp_local.errors import ConfigError
-from glimp_local.settings import BYTE_ORDER_MARK, merge, parse_toml, read_toml
+from glimp_local.models.catalogue import BYTE_ORDER_MARK, merge, parse_toml, read_toml
 
 
 def put(file: Path, pair: str, settings: Mapping[str, Any]) -> None:

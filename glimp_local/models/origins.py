@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from glimp_local.settings import Catalogue
+from glimp_local.models.catalogue import Catalogue
 
 
 class Setting(msgspec.Struct, frozen=True):

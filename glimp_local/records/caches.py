@@ -93,7 +93,7 @@ def remove(conversation: Path) -> None:
 
 
 def _file(folder: Path, model: Model, keeper: KeepsState) -> Path:
-    return folder / f"{model}-{keeper.identity[:16]}{_FILE}"
+    return folder / f"{model}-{keeper.identity[-16:]}{_FILE}"
 
 
 def _files(folder: Path) -> list[tuple[float, int]]:

@@ -1,31 +1,32 @@
 """A run on the disk: one event a line, written as it happens.
 
-Each line is handed to the system at once, so that a killed process loses nothing it has shown.
+Each line is handed to the system at once (`writer.py`), so that a killed process loses nothing it has shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Self
 
 from glimp_local.errors import UsageError
-from glimp_local.events import AnyEvent, encode
-from glimp_local.records import lines as records
+from glimp_local.events import AnyEvent
+from glimp_local.records import lines
 from glimp_local.records.lines import Problem
+from glimp_local.records.writer import LineWriter
 
 
 class EventLog:
     """Writes events to a file as JSON lines.
 
     The file is opened at once, so that one that cannot be written is known before a model is loaded. What stands in a
-    file is never replaced. When writing fails later (a full disk), `error` says why and the run goes on. Raises
-    UsageError where the file cannot be opened or holds something.
+    file is never replaced. If writing fails later (a full disk), `error` says why and the run continues; what could not
+    be written is written once it can be. Raises UsageError if the file cannot be opened or holds something.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.error: OSError | None = None
         self._is_new = not path.exists()
         self._begun = False
         if path.is_file() and path.stat().st_size:
@@ -36,21 +37,24 @@ class EventLog:
             raise UsageError(
                 f"--save {path}: cannot be written: {error.strerror}", hint="choose a file in a folder you may write to"
             ) from error
+        self._lines = LineWriter(lambda: nullcontext(self._file))
+
+    @property
+    def error(self) -> OSError | None:
+        """Why the last event is not in the file; None if all are."""
+        return self._lines.error
 
     def write(self, event: AnyEvent) -> None:
         """Add an event."""
-        if self.error is not None:
-            return
-        try:
-            self._begun = True
-            line = encode(event) + b"\n"
-            while line:
-                line = line[self._file.write(line) :]
-        except OSError as error:
-            self.error = error
+        self._begun = True
+        self._lines.write(event)
 
     def close(self) -> None:
-        """Close the file; a new one that no event was written to is taken away."""
+        """Write what could not be written before, and close the file; a new one without an event is taken away."""
+        if self._file.closed:
+            return
+        if self.error is not None:
+            self._lines.flush()
         self._file.close()
         if self._is_new and not self._begun:
             self.path.unlink(missing_ok=True)
@@ -70,8 +74,8 @@ def read_events(path: str | Path, on_damage: Callable[[Problem], object] | None 
     """
     events: list[AnyEvent] = []
     with Path(path).open("rb") as file:
-        for _, found in records.read(file):
-            records.refuse_newer(found, str(path))
+        for _, found in lines.read(file):
+            lines.refuse_newer(found, str(path))
             if isinstance(found, AnyEvent):
                 events.append(found)
             elif isinstance(found, Problem):

@@ -8,18 +8,18 @@ from __future__ import annotations
 import msgspec
 
 from glimp_local import units
-from glimp_local.events import Step
 from glimp_local.records import caches
-from glimp_local.records.conversations import SavedSession, Unreadable
+from glimp_local.records.saved import SavedSession, Unreadable
+from glimp_local.runs import Step
 
 
 def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:
-    """Give a conversation as Markdown; steps of a thought are headed by the letter of the model that wrote them."""
+    """Return a conversation as Markdown; steps of a thought are headed by the letter of the model that wrote them."""
     blocks = [f"# {session.title or spelled(session.id)}", f"*{session.header.pair}, {session.created}*"]
     if session.system is not None:
         blocks.append(f"> **system**\n>\n{_quoted(session.system.strip())}")
     for turn in session.turns:
-        blocks.append(f"## {turn.question.strip()}")
+        blocks.append(f"## {turn.asked.strip()}")
         if thoughts:
             blocks += [
                 f"> **{step.model[0].upper()}**{_entropy(step)}\n>\n" + _quoted(step.text.strip())
@@ -34,7 +34,7 @@ def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
     """Give a conversation as one JSON object; with `thoughts`, each turn has its steps."""
     turns = [
         {
-            "question": turn.question,
+            "question": turn.asked,
             "answer": turn.answer,
             "finish_reason": turn.finish,
             **({"steps": turn.steps} if thoughts else {}),

@@ -15,7 +15,8 @@ from typing import IO
 import msgspec
 
 from glimp_local.errors import UsageError
-from glimp_local.events import AnyEvent, Solution
+from glimp_local.events import AnyEvent
+from glimp_local.runs import Solution
 
 VERSION = 1
 """Of conversations and benches: what a newer glimp has written is not read."""

@@ -2,7 +2,7 @@
 
 The events of `glimp solve --save` or `--jsonl` (a last line cut short by a killed process is left out), the object of
 `--json`, a saved conversation of `glimp chat` (each turn is a run), and the runs of a bench. Each line says by itself
-what it is (`records.py`), so that several such files may stand in one. A damaged line costs what it held.
+what it is (`lines.py`), so that several such files may stand in one. A damaged line costs what it held.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import io
 import msgspec
 
 from glimp_local.errors import UsageError
-from glimp_local.events import Solution
-from glimp_local.records.folding import Recording, Run, of_solution, runs_of
+from glimp_local.records.recording import Recording, runs_of
+from glimp_local.runs import Run, Solution
 
 HINT = "a run is in what glimp solve --save, --jsonl or --json writes, a saved conversation, or a bench's runs.jsonl"
 
@@ -40,6 +40,6 @@ def read_runs(content: bytes, name: str) -> Recording:
 def _solution(content: bytes) -> Run | None:
     """Read one object that is written over several lines."""
     try:
-        return of_solution(msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"), type=Solution))
+        return Run.of(msgspec.json.decode(content.removeprefix(b"\xef\xbb\xbf"), type=Solution))
     except (ValueError, RecursionError):
         return None

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from glimp_local import units
-from glimp_local.events import Step
-from glimp_local.records.folding import Run
 from glimp_local.routing import Glimpse, Model, Reason, by_threshold
+from glimp_local.runs import Run, Step
 
 _NOT_BY_POLICY = frozenset({"user", "redo", "loop", "answer"})
 """Reasons of steps that no policy decides."""
@@ -199,6 +198,7 @@ def as_json(run: Run, number: int, what_if: WhatIf | None) -> bytes:
     value = {
         "run": number,
         "question": run.question,
+        "system": run.system,
         "pair": run.pair,
         "policy": run.policy,
         "seed": run.seed,

@@ -15,10 +15,9 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from glimp_local import units
-from glimp_local.events import Step
 from glimp_local.records import trace
-from glimp_local.records.folding import Run
 from glimp_local.routing import Model
+from glimp_local.runs import Run, Step
 from glimp_local.text import harmless, one_line
 
 _TEMPLATE = "trace.html.j2"

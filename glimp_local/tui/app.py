@@ -15,10 +15,11 @@ from textual.message import Message
 from textual.screen import ModalScreen, Screen
 
 from glimp_local.errors import GlimpError
-from glimp_local.records.conversations import SessionLog
+from glimp_local.load import LoadRequest
+from glimp_local.models.catalogue import load_catalogue
+from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy
 from glimp_local.session.session import Session
-from glimp_local.settings import load_catalogue
 from glimp_local.tui import steering
 from glimp_local.tui.clipboard import copy
 from glimp_local.tui.commands import commands
@@ -33,7 +34,7 @@ from glimp_local.tui.told import Told
 
 
 class ChatApp(ChatLayout):
-    """`glimp chat`. `pair` has the arguments of `load_pair`, `log` maybe a conversation; `system` is for a new one."""
+    """`glimp chat`. `request` is for the first pair; `log` may have a conversation, `system` is for a new one."""
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
@@ -53,7 +54,7 @@ class ChatApp(ChatLayout):
 
     def __init__(
         self,
-        pair: dict[str, Any],
+        request: LoadRequest,
         log: SessionLog,
         *,
         seed: int | None = None,
@@ -62,7 +63,7 @@ class ChatApp(ChatLayout):
         driver: Callable[[Callable[[], object], SessionLog, str | None], Driver] = Driver,
     ) -> None:
         super().__init__()
-        self._pair = pair
+        self._request = request
         self._seed = seed
         self._going_on = log.going_on
         self.theme = theme or "textual-dark"
@@ -95,15 +96,15 @@ class ChatApp(ChatLayout):
         if self._going_on is not None:
             await self.conversation.show_system(self._going_on.system)
         for saved in self._going_on.turns if self._going_on else []:
-            turn = await self.conversation.begin(saved.question)
+            turn = await self.conversation.begin(saved.asked)
             await turn.show_saved(saved)
-            self.composer.remember(saved.question)
+            self.composer.remember(saved.asked)
         if self._going_on is not None and self._going_on.damage is not None:
             await self.conversation.note(f"This conversation is damaged: {self._going_on.damage}", error=True)
 
     def _load(self) -> None:
         self._pump.begin_loading()
-        self._engines.load(self._pair, seed=self._seed)
+        self._engines.load(self._request, seed=self._seed)
 
     def on_unmount(self) -> None:
         """Stop the models."""
@@ -234,14 +235,14 @@ class ChatApp(ChatLayout):
 
         def load(name: str | None) -> None:
             if name is not None:
-                self._pair = {**self._pair, "name": name, "small": None, "large": None}
+                self._request = self._request.named(name)
                 self._load()
 
         if self.busy or self._pump.loading:
             self.notify("The models are at work: Esc stops them.")
             return
         try:
-            await self.push_screen(PairScreen(load_catalogue(self._pair.get("models_file")), problem), load)
+            await self.push_screen(PairScreen(load_catalogue(self._request.models_file), problem), load)
         except GlimpError as error:
             await self._pump.complain(error)
 

@@ -17,8 +17,9 @@ from textual.widgets.option_list import Option
 
 from glimp_local.errors import GlimpError, ModelMissingError
 from glimp_local.models import files as model_files
+from glimp_local.models.catalogue import Catalogue
 from glimp_local.routing import Model
-from glimp_local.settings import Catalogue, ModelSource, PairConfig
+from glimp_local.settings import ModelSource, PairConfig
 from glimp_local.text import harmless, one_line
 
 _KEYS: dict[str, dict[str, str]] = {

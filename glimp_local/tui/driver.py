@@ -10,8 +10,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator
-from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -19,12 +17,13 @@ from glimp_local import crash_notes
 from glimp_local.engines.protocol import KeepsState
 from glimp_local.errors import CacheError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
-from glimp_local.load import load_pair
+from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import caches
-from glimp_local.records.conversations import SavedTurn, SessionLog
-from glimp_local.routing import MODELS, Model
+from glimp_local.records.session_log import SessionLog
+from glimp_local.routing import Model
+from glimp_local.runs import Run
 from glimp_local.session.session import Session
 from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
 
@@ -50,7 +49,7 @@ class Driver:
         self._system = log.going_on.system if log.going_on else system
         # What a pair takes over when it is loaded.
         self._history = log.going_on.messages if log.going_on else self._first_messages
-        self._last: SavedTurn | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
+        self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self._computed = False  # is there more in the caches than on the disk?
         self.session: Session | None = None
         """None until a pair is loaded."""
@@ -63,9 +62,9 @@ class Driver:
         self._note_kept()
         self._thread.start()
 
-    def load(self, pair: dict[str, Any], *, seed: int | None = None) -> None:
-        """Load a pair (the arguments of `load_pair`) in place of the one there is; the conversation goes on with it."""
-        self._do(lambda: self._load(pair, seed))
+    def load(self, request: LoadRequest, *, seed: int | None = None) -> None:
+        """Load a pair in place of the one there is; the conversation continues with it."""
+        self._do(lambda: self._load(request, seed))
 
     def ask(self, question: str, *, instead: bool = False) -> None:
         """Ask a question, or ask it instead of the last one."""
@@ -160,28 +159,28 @@ class Driver:
                 f"the conversation is saved up to its last finished step: glimp chat --resume {self._log.path.stem}",
             )
 
-    def _load(self, pair: dict[str, Any], seed: int | None) -> None:
+    def _load(self, request: LoadRequest, seed: int | None) -> None:
         if self.session is not None:
             self._history, self._last = self.session.history, None
             if (turn := self.session.last_turn) is not None:
                 at = turn.position
-                self._last = SavedTurn(turn.question, turn.steps, at.thought_end, turn.finish)
+                self._last = Run(turn.question, steps=turn.steps, thought_end=at.thought_end, finish=turn.finish)
         self._keep_caches()
         self.session = None
         if self._pair is not None:
             self._pair.close()
             self._pair = None
-        self._pair = load_pair(
+        self._pair = load(
+            request,
             cancel=self._cancel,
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
-            **pair,
         )
         self._take_up_caches(self._pair)
         session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
         if (last := self._last) is not None:
-            session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
+            session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
         self.session = session
-        self._log.begin(self._pair.name, {model: Path(pair[model]) for model in MODELS if pair.get(model)})
+        self._log.begin(self._pair.name, request.files)
         self._tell(Loaded(self._pair))
 
     @property

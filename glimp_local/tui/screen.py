@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
 
 import click
 from textual.driver import Driver
@@ -15,8 +14,9 @@ from textual.theme import BUILTIN_THEMES
 
 from glimp_local import crash_notes
 from glimp_local.errors import UsageError
+from glimp_local.load import LoadRequest
 from glimp_local.records import caches
-from glimp_local.records.conversations import SessionLog
+from glimp_local.records.session_log import SessionLog
 from glimp_local.text import harmless
 from glimp_local.tui import status
 from glimp_local.tui.app import ChatApp
@@ -24,12 +24,12 @@ from glimp_local.tui.told import CachesLost, Failed, MovingCaches, Told
 
 
 def run(
-    pair: dict[str, Any], log: SessionLog, *, seed: int | None, theme: str | None, system: str | None = None
+    request: LoadRequest, log: SessionLog, *, seed: int | None, theme: str | None, system: str | None = None
 ) -> None:
     """Run the chat; ends the process where it ended badly."""
     if theme is not None and theme not in BUILTIN_THEMES:
         raise UsageError(f"there is no theme {theme!r}", hint=f"there are: {', '.join(BUILTIN_THEMES)}")
-    app = ChatApp(pair, log, seed=seed, theme=theme, system=system)
+    app = ChatApp(request, log, seed=seed, theme=theme, system=system)
     app.driver_class = _noted(app.driver_class)
     try:
         with _terminal_of_our_own():

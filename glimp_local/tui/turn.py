@@ -24,8 +24,8 @@ from glimp_local.events import (
     ThoughtEnded,
     answer_of,
 )
-from glimp_local.records.conversations import SavedTurn
 from glimp_local.routing import Model
+from glimp_local.runs import Run
 from glimp_local.text import Pieces, harmless
 from glimp_local.tui.maths import readable
 from glimp_local.tui.steps import LETTERS, StepBlock, Thought, parser
@@ -150,7 +150,7 @@ class TurnView:
             await self._ending.remove()
             self._ending = None
 
-    async def show_saved(self, turn: SavedTurn) -> None:
+    async def show_saved(self, turn: Run) -> None:
         """Show a turn that was read from the disk."""
         self.steps = list(turn.steps)
         thought = [step for step in turn.steps if step.part != "answer"]

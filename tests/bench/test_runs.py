@@ -86,6 +86,22 @@ def test_runs_of_other_settings_are_refused_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "bench" / FILE).read_bytes() == before
 
 
+def test_runs_of_an_earlier_glimp_are_not_said_to_be_of_another_file(tmp_path: Path) -> None:
+    settings = {"pair": "one", "small file": "1" * 64, "large file": "2" * 64, "seed": 1}
+    with log_of(tmp_path, Header(settings, (), 0.3)) as log:
+        log.add(made_up("a", "large", correct=True))
+    now = {**settings, "small file": "gguf-3", "large file": "gguf-4"}
+    with pytest.raises(UsageError, match="by an earlier glimp, which told model files apart in another way") as raised:
+        log_of(tmp_path, Header(now, (), 0.3))
+    assert "--output" in str(raised.value.hint)
+    with pytest.raises(UsageError, match="another small file: '1111"):
+        log_of(tmp_path, Header({**now, "seed": 2}, (), 0.3))
+    with log_of(tmp_path / "new", Header(now, (), 0.3)) as log:
+        log.add(made_up("a", "large", correct=True))
+    with pytest.raises(UsageError, match="another small file: 'gguf-3', not 'gguf-5'"):
+        log_of(tmp_path / "new", Header({**now, "small file": "gguf-5"}, (), 0.3))
+
+
 @pytest.mark.parametrize("content", [b"notes of mine\n", b'{"type":"started"}\n', b"\xff\xfe\n", b"notes, no end"])
 def test_a_file_that_holds_something_else_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "bench" / FILE

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glimp_local.bench.calibration import Cut, cuts
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import user_file
-from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import Share
-from glimp_local.settings import load_catalogue
 from tests.support.commands import Glimp, Result
+from tests.support.entropies import history_of
 
 Calibrate = Callable[..., Result]
 
@@ -78,19 +78,19 @@ def test_calibrating_prints_the_thresholds_and_stores_the_entropies(
     assert result.code == 0, result.err
     assert "12 glimpses in 3 problems" in result.out
     assert "These are few" in result.out
-    history = EntropyHistory(small, large).read()
+    history = history_of(small, large).read()
     assert len(history) == 12
     assert Share(0.25, threshold_nats=9.0, history=history).threshold_nats < 9.0
     # Another time takes the place of the first.
     calibrate("--limit", "1")
-    assert len(EntropyHistory(small, large).read()) == 4
+    assert len(history_of(small, large).read()) == 4
 
 
 def test_problems_that_are_too_long_are_refused(glimp: Glimp, small: Path, large: Path) -> None:
     result = glimp("calibrate", "-q", *glimp.pair())
     assert result.code == 2
     assert "more than half of the context" in result.err
-    assert EntropyHistory(small, large).read() == []
+    assert history_of(small, large).read() == []
 
 
 def test_problems_that_are_not_for_the_pair_are_said_once(glimp: Glimp, tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_problems_that_are_not_for_the_pair_are_said_once(glimp: Glimp, tmp_path
 
 def test_tasks_are_kept_apart(calibrate: Calibrate, small: Path, large: Path) -> None:
     calibrate("--task", "stories")
-    assert EntropyHistory(small, large).read() == []
-    assert len(EntropyHistory(small, large, task="stories").read()) == 12
+    assert history_of(small, large).read() == []
+    assert len(history_of(small, large, task="stories").read()) == 12
 
 
 def test_the_json_has_the_figures_and_the_agreement(calibrate: Calibrate) -> None:

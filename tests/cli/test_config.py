@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.models.origins import settings
 from glimp_local.paths import packaged_file, user_file
-from glimp_local.settings import PairConfig, load_catalogue
+from glimp_local.settings import PairConfig
 from tests.support.commands import Glimp
 
 QWEN = "qwen3-0.6b-4b"

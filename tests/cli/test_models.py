@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import packaged_file
-from glimp_local.settings import load_catalogue
 from tests.support.hub_server import COMMIT, Content, Hub
 from tests.support.pulling import BUILTIN, LARGE, REPO, SMALL, command, models, pair
 

@@ -164,7 +164,7 @@ def test_a_crash_while_a_model_is_loaded_names_it(glimp: Glimp) -> None:
 def test_a_crash_before_that_is_not_put_down_to_llama_cpp() -> None:
     patch = (
         "import os, signal; from importlib import import_module\n"
-        "import_module('glimp_local.cli.solve').pair_settings = lambda _: os.kill(os.getpid(), signal.SIGBUS)"
+        "import_module('glimp_local.cli.solve').load_request = lambda _: os.kill(os.getpid(), signal.SIGBUS)"
     )
     done = patched(patch, "solve", "--text", QUESTION)
     assert done.returncode == 6

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import user_file
-from glimp_local.settings import EngineOptions, load_catalogue
+from glimp_local.settings import EngineOptions
 from tests.support.commands import QUESTION, Glimp
 
 

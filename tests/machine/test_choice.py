@@ -13,8 +13,9 @@ from glimp_local.engines.llama import loading
 from glimp_local.errors import BindingError, UsageError
 from glimp_local.machine.choice import Offer, default_pair, header_of, offer, plan_of, why_none
 from glimp_local.machine.survey import Gpu, Machine
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import user_file
-from glimp_local.settings import EngineOptions, ModelSource, PairConfig, load_catalogue
+from glimp_local.settings import EngineOptions, ModelSource, PairConfig
 from tests.support.commands import QUESTION, Glimp
 from tests.support.tiny_models import LARGE, Vocabulary, write_attention, write_story
 
@@ -199,6 +200,7 @@ def test_nothing_is_known_of_a_file_that_is_neither_there_nor_in_the_catalogue()
 WITH_LITTLE_MEMORY = """
 import resource, sys
 import psutil
+import glimp_local.pair  # what llama.cpp itself takes is not part of the limit
 from glimp_local import load_pair
 from glimp_local.errors import MemoryShortError
 settings = {"policy": "large", **eval(sys.argv[3])}

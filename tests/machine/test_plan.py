@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 
 from glimp_local.engines.llama import binding
 from glimp_local.hardware import Device, DeviceKind
-from glimp_local.load import override
 from glimp_local.machine.plan import CONTEXT, CPU, Plan
 from glimp_local.machine.planning import CONTEXTS, make_plan, resolved, smaller_plan
 from glimp_local.machine.survey import Gpu, Machine, survey
+from glimp_local.models.catalogue import load_catalogue, override
 from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.models.known import known_header
 from glimp_local.paths import packaged_file
 from glimp_local.routing import MODELS, Model
-from glimp_local.settings import EngineOptions, PairConfig, load_catalogue
+from glimp_local.settings import EngineOptions, PairConfig
 from tests.support.commands import Glimp
 
 GIB = 2**30

@@ -1,5 +1,6 @@
 """Finding a model's file without asking any network, and that the command in the hint puts it where it is found."""
 
+import hashlib
 import shlex
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from glimp_local.errors import ModelMissingError
 from glimp_local.models import files as model_files
 from glimp_local.records.entropies import LIMIT, EntropyHistory
 from glimp_local.settings import ModelSource
+from tests.support.entropies import history_of
 from tests.support.hub_server import Content, Hub
 from tests.support.pulling import models
 
@@ -107,8 +109,8 @@ def test_a_split_model_at_a_path_lacks_the_file_that_is_named(tmp_path: Path) ->
 @pytest.fixture
 def history(tmp_path: Path) -> EntropyHistory:
     for name in ("small.gguf", "large.gguf"):
-        (tmp_path / name).write_bytes(b"GGUF")
-    return EntropyHistory(tmp_path / "small.gguf", tmp_path / "large.gguf")
+        (tmp_path / name).write_bytes(b"GGUF " + name.encode())
+    return history_of(tmp_path / "small.gguf", tmp_path / "large.gguf")
 
 
 def test_the_history_of_a_pair_grows_and_is_bounded(history: EntropyHistory) -> None:
@@ -121,8 +123,36 @@ def test_the_history_of_a_pair_grows_and_is_bounded(history: EntropyHistory) -> 
 
 
 def test_another_pair_has_another_history(history: EntropyHistory, tmp_path: Path) -> None:
-    (tmp_path / "other.gguf").write_bytes(b"GGUF")
-    assert EntropyHistory(tmp_path / "other.gguf", tmp_path / "large.gguf").path != history.path
+    other = tmp_path / "other.gguf"
+    other.write_bytes(b"GGUF other.gguf")
+    assert history_of(other, tmp_path / "large.gguf").path != history.path
+    other.write_bytes((tmp_path / "small.gguf").read_bytes())  # a copy is the same model
+    assert history_of(other, tmp_path / "large.gguf").path == history.path
+
+
+def test_entropies_stored_by_the_names_of_the_files_are_taken_over_once(
+    history: EntropyHistory, tmp_path: Path
+) -> None:
+    # As glimp 0.1.0 named the file of a pair of "small.gguf" and "large.gguf" of 15 bytes each.
+    key = hashlib.sha256(b"small.gguf:15|large.gguf:15|None").hexdigest()[:16]
+    former = history.path.with_name(f"{key}.json")
+    former.parent.mkdir(parents=True)
+    former.write_bytes(b"[0.5,1.5]")
+    assert history.read() == [0.5, 1.5]
+    assert not former.exists()
+    former.write_bytes(b"[9.0]")
+    history.add([2.5])
+    assert history_of(tmp_path / "small.gguf", tmp_path / "large.gguf").read() == [0.5, 1.5, 2.5]
+    assert former.read_bytes() == b"[9.0]"
+
+
+def test_entropies_of_before_are_those_that_a_calibration_replaces(history: EntropyHistory) -> None:
+    key = hashlib.sha256(b"small.gguf:15|large.gguf:15|None").hexdigest()[:16]
+    former = history.path.with_name(f"{key}.json")
+    former.parent.mkdir(parents=True)
+    former.write_bytes(b"[0.5,1.5]")
+    history.replace([2.5])
+    assert (history.read(), former.exists()) == ([2.5], False)
 
 
 def test_a_damaged_history_is_begun_anew(history: EntropyHistory) -> None:

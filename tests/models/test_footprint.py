@@ -6,11 +6,11 @@ from typing import Any, cast
 import pytest
 
 from glimp_local.errors import ModelUnreadableError, UsageError
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.models.footprint import CacheType, footprint, padded
 from glimp_local.models.gguf.header import Header, Tensor, read_header
 from glimp_local.models.known import known_header
 from glimp_local.paths import packaged_file
-from glimp_local.settings import load_catalogue
 from tests.support import tiny_models
 from tests.support.allocations import MEBIBYTE, counted, write_header
 

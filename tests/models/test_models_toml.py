@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from glimp_local.errors import ConfigError
+from glimp_local.models.catalogue import load_catalogue, merge
 from glimp_local.models.models_toml import put
-from glimp_local.settings import load_catalogue, merge
 
 MINE = """\
 # My models.

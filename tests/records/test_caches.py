@@ -20,8 +20,8 @@ from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CacheError
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.records import caches
-from glimp_local.records import conversations as saved
+from glimp_local.records import caches, conversations, saved
+from glimp_local.records.session_log import SessionLog
 from glimp_local.tui.driver import _keepers
 from tests.engines.llama.test_engine import IDS
 from tests.support.chatting import EXAMPLE, chatting, played
@@ -39,7 +39,7 @@ GB = 1e9
 
 def converse(session: Session, *questions: str) -> None:
     """Ask, and save what was answered."""
-    log = saved.SessionLog()
+    log = SessionLog()
     log.begin(session.pair.name, {})
     for question in questions:
         for event in session.ask(question):
@@ -48,7 +48,7 @@ def converse(session: Session, *questions: str) -> None:
 
 
 def keep(pair: Pair) -> saved.SavedSession:
-    found = saved.find()
+    found = conversations.find()
     caches.keep(found.path, _keepers(pair), limit_bytes=GB)
     return found
 
@@ -59,7 +59,7 @@ def taken_up(pair: Pair, found: saved.SavedSession) -> Session:
         assert caches.take_up(found.path, model, engine) == len(engine.ids) > 0
     last = found.turns[-1]
     session = Session(pair, seed=1, history=found.messages)
-    session.restore(last.question, last.steps, thought_end=last.thought_end, finish=last.finish)
+    session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
     return session
 
 
@@ -116,7 +116,7 @@ def test_models_that_cannot_go_back_go_on_from_the_disk_too(open_pair: Open, nam
 def test_a_turn_left_in_the_middle_is_taken_up_in_the_tokens_that_the_model_holds(open_pair: Open, name: str) -> None:
     pair = open_pair(name, name, max_answer=5)
     converse(Session(pair, seed=1), "What?")
-    found = saved.find()
+    found = conversations.find()
     (turn,) = found.turns
     # Random models write no text worth the name: these have written "First one.", letter by letter, and then "First".
     step = msgspec.structs.replace(turn.steps[0], text="First one.\n\nFirst one.\n\n", end="cancelled")
@@ -306,10 +306,10 @@ async def test_a_chat_keeps_its_caches_when_it_is_left_and_takes_them_up_again(s
     async with chatting(small, large, keep_caches_gb=1) as chat:
         await chat.ask("first")
         await chat.ask("second")
-        assert caches.kept_bytes(saved.find().path) == 0
-    kept = caches.kept_bytes(saved.find().path)
+        assert caches.kept_bytes(conversations.find().path) == 0
+    kept = caches.kept_bytes(conversations.find().path)
     assert kept > 0
-    async with chatting(small, large, going_on=saved.find()) as chat:
+    async with chatting(small, large, going_on=conversations.find()) as chat:
         await chat.until(lambda: chat.notices)
         assert chat.notices[0].startswith("Taken up from the disk: S ")
         assert chat.app.session is not None
@@ -317,14 +317,14 @@ async def test_a_chat_keeps_its_caches_when_it_is_left_and_takes_them_up_again(s
         assert all(engine.ids and not engine.fed for engine in engines)
         await chat.ask("third")
         assert all(engine.fed < len(engine.ids) / 2 for engine in engines)
-    assert caches.kept_bytes(saved.find().path) == kept  # it was not asked to keep any
+    assert caches.kept_bytes(conversations.find().path) == kept  # it was not asked to keep any
 
 
 @played
 async def test_by_itself_a_chat_keeps_no_caches(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask("first")
-    assert not list(saved.folder().glob("*.caches"))
+    assert not list(conversations.folder().glob("*.caches"))
 
 
 @played
@@ -333,7 +333,7 @@ async def test_caches_that_cannot_be_taken_up_are_said_and_the_conversation_is_r
 ) -> None:
     async with chatting(small, large, keep_caches_gb=1) as chat:
         await chat.ask("first")
-    found = saved.find()
+    found = conversations.find()
     for file in found.path.with_suffix(".caches").iterdir():
         file.write_bytes(file.read_bytes()[:-1])
     async with chatting(small, large, going_on=found, keep_caches_gb=1e-9) as chat:
@@ -344,7 +344,7 @@ async def test_caches_that_cannot_be_taken_up_are_said_and_the_conversation_is_r
         assert (await chat.ask("second")).text == "Answer \\boxed{3}"
         chat.app.action_new()
         await chat.until(lambda: len(chat.turns) == 0)
-    assert len(saved.find().turns) == 2
+    assert len(conversations.find().turns) == 2
 
 
 @played
@@ -355,10 +355,10 @@ async def test_caches_are_kept_where_another_conversation_or_another_pair_comes(
         await chat.ask("first")
         chat.app.action_new()
         await chat.until(lambda: not chat.turns)
-        first = saved.find()
+        first = conversations.find()
         assert caches.kept_bytes(first.path)
         await chat.ask("second")
-        second = saved.find()
+        second = conversations.find()
         assert second.id != first.id
         await chat.switch({"small": small, "large": endless})
         # The small model is the same: it need not read anything anew.

@@ -17,9 +17,12 @@ from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations, saved, session_log
 from glimp_local.records.lines import decode
-from tests.support.damaged import converse, turn_lines
+from glimp_local.records.runs import read_runs
+from glimp_local.records.session_log import SessionLog
+from glimp_local.runs import Run
+from tests.support.damaged import HEADER, converse, turn_lines, write
 from tests.support.sessions import Open, assert_caches_equal_fresh_runs, exchanges_of, lane_of
 
 EXAMPLE = (Path(__file__).parents[2] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
@@ -36,8 +39,8 @@ class Frozen(datetime):
         return cls(2026, 1, 2, tzinfo=tz)
 
 
-def talk(pair: Pair, *questions: str, log: saved.SessionLog | None = None) -> saved.SavedSession:
-    log = log or saved.SessionLog()
+def talk(pair: Pair, *questions: str, log: SessionLog | None = None) -> saved.SavedSession:
+    log = log or SessionLog()
     log.begin(pair.name, {})
     session = Session(pair, seed=1)
     for question in questions:
@@ -66,7 +69,7 @@ def test_a_conversation_is_read_back_as_it_was(pair: Pair) -> None:
 
 
 def test_every_finished_step_is_on_the_disk_before_the_next_one_begins(pair: Pair) -> None:
-    log = saved.SessionLog()
+    log = SessionLog()
     log.begin(pair.name, {})
     for event in Session(pair, seed=1).ask("?"):
         log.write(event)
@@ -80,12 +83,12 @@ def test_a_line_cut_short_is_left_out_and_written_over(pair: Pair) -> None:
         file.write(b'{"type":"step_en')
     cut = saved.read(whole.path)
     assert cut.turns == whole.turns
-    after = talk(pair, "second", log=saved.SessionLog(cut))
+    after = talk(pair, "second", log=SessionLog(cut))
     assert [turn.question for turn in after.turns] == ["first", "second"]
 
 
 def test_what_a_full_disk_refuses_is_written_once_there_is_room(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    log, opened, room = saved.SessionLog(), Path.open, True
+    log, opened, room = SessionLog(), Path.open, True
 
     def open_(path: Path, *arguments: Any, **more: Any) -> Any:
         # As much as Linux offers: a device that is always full, in place of the file.
@@ -103,33 +106,33 @@ def test_what_a_full_disk_refuses_is_written_once_there_is_room(pair: Pair, monk
 
 def test_a_conversation_is_written_and_removed_by_one_at_a_time(pair: Pair) -> None:
     found = talk(pair, "first")
-    log = saved.SessionLog(found)
-    for rival in (saved.SessionLog, saved.remove):
+    log = SessionLog(found)
+    for rival in (SessionLog, conversations.remove):
         with pytest.raises(UsageError, match="is open in another glimp chat"):
             rival(found)
     assert "is open in another" in glimp("rm", found.id, "--yes", code=2)
     log.close()
     glimp("rm", found.id, "--yes")
-    assert list(saved.folder().iterdir()) == []
+    assert list(conversations.folder().iterdir()) == []
 
 
 def test_a_conversation_is_written_by_one_at_a_time_by_whatever_name_it_is_found(tmp_path: Path) -> None:
     path = converse("real")
-    (saved.folder() / "alias.jsonl").symlink_to(path)
+    (conversations.folder() / "alias.jsonl").symlink_to(path)
     outside = converse("outside").rename(tmp_path / "outside.jsonl")
     for name in ("mine", "other"):
-        (saved.folder() / f"{name}.jsonl").symlink_to(outside)
+        (conversations.folder() / f"{name}.jsonl").symlink_to(outside)
     for one, other in (("real", "alias"), ("alias", "real"), ("mine", "other")):
-        log = saved.SessionLog(saved.find(one))
+        log = SessionLog(conversations.find(one))
         with pytest.raises(UsageError, match=f"{other} is open in another glimp chat"):
-            saved.SessionLog(saved.find(other))
+            SessionLog(conversations.find(other))
         log.close()
     assert not list(tmp_path.glob("*.lock"))
 
 
 def test_what_somebody_else_has_written_is_not_written_over() -> None:
     path = converse("x")
-    log = saved.SessionLog(saved.find("x"))
+    log = SessionLog(conversations.find("x"))
     log.write(TakenBack())
     with path.open("ab") as file:
         file.write(turn_lines(7)[0])
@@ -144,20 +147,20 @@ def test_what_somebody_else_has_written_is_not_written_over() -> None:
 
 def test_a_conversation_that_was_changed_after_it_was_read_is_read_again_first() -> None:
     path = converse("x")
-    found = saved.find("x")
+    found = conversations.find("x")
     with path.open("ab") as file:
         file.write(turn_lines(7)[0])
     with pytest.raises(UsageError, match="x was changed meanwhile") as error:
-        saved.SessionLog(found)
+        SessionLog(found)
     assert error.value.hint == "the same command again reads what was added"
-    saved.SessionLog(saved.find("x")).close()
+    SessionLog(conversations.find("x")).close()
 
 
 def test_a_new_conversation_takes_no_file_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter(["aaaa", "aaaa", "bbbb"])
-    monkeypatch.setattr(saved, "secrets", SimpleNamespace(token_hex=lambda _: next(drawn)))
-    monkeypatch.setattr(saved, "datetime", Frozen)
-    first, second = saved.SessionLog(), saved.SessionLog()
+    monkeypatch.setattr(session_log, "secrets", SimpleNamespace(token_hex=lambda _: next(drawn)))
+    monkeypatch.setattr(session_log, "datetime", Frozen)
+    first, second = SessionLog(), SessionLog()
     for log in (first, second):
         log.begin("builtin", {})
         log.write(decode(turn_lines(0)[0]))  # type: ignore[arg-type]  # it is an event
@@ -166,28 +169,28 @@ def test_a_new_conversation_takes_no_file_that_is_there(monkeypatch: pytest.Monk
     assert (first.path.stem[-4:], second.path.stem[-4:]) == ("aaaa", "bbbb")
     first.close()
     second.close()
-    assert len(list(saved.folder().iterdir())) == 2
+    assert len(list(conversations.folder().iterdir())) == 2
 
 
 def test_a_conversation_that_is_not_to_be_removed_after_all_is_kept_and_that_is_said(pair: Pair) -> None:
     found = talk(pair, "first")
     result = CliRunner().invoke(cli, ["sessions", "rm", found.id], input="n\n")
     assert (result.exit_code, f"kept {found.id}" in result.output) == (0, True)
-    assert saved.find().id == found.id
+    assert conversations.find().id == found.id
 
 
 def test_a_question_taken_back_is_gone(pair: Pair) -> None:
     found = talk(pair, "first", "second")
-    log = saved.SessionLog(found)
+    log = SessionLog(found)
     log.write(TakenBack())
     assert [turn.question for turn in saved.read(found.path).turns] == ["first"]
 
 
 def test_another_pair_that_goes_on_is_the_one_taken_up_next_time(pair: Pair) -> None:
     found = talk(pair, "first")
-    log = saved.SessionLog(found)
+    log = SessionLog(found)
     log.begin(pair.name, {})
-    assert log._unwritten == b""
+    assert log._lines.unwritten == b""
     log.begin("builtin", {})
     log.write(TakenBack())
     after = saved.read(found.path)
@@ -199,7 +202,7 @@ def test_what_a_killed_process_has_written_is_all_there(open_pair: Open, thinkin
     cut = tmp_path / "cut.jsonl"
     pair = open_pair(thinking=thinking)
     whole = talk(pair, "first").turns[0]
-    lines = saved.find().path.read_bytes().splitlines(keepends=True)
+    lines = conversations.find().path.read_bytes().splitlines(keepends=True)
     for kept in range(2, len(lines)):
         cut.write_bytes(b"".join(lines[:kept]))
         (turn,) = saved.read(cut).turns
@@ -217,22 +220,57 @@ def test_what_a_killed_process_has_written_is_all_there(open_pair: Open, thinkin
 
 def test_a_redo_that_was_killed_can_be_gone_on_with(pair: Pair) -> None:
     found = talk(pair, "first")
-    log = saved.SessionLog(found)
+    log = SessionLog(found)
     log.write(Rewound(1))
     (turn,) = saved.read(found.path).turns
     assert (turn.finish, len(turn.steps), turn.answer) == (None, 1, "")
 
 
+# The system message.
+
+
+def test_a_system_message_comes_first_and_on_top_of_what_is_shown() -> None:
+    system = "Be brief.\nUse words."
+    path = write("x", HEADER, *turn_lines(0, system=system), *turn_lines(1, system=system))
+    found = saved.read(path)
+    assert [(message.role, message.content) for message in found.messages] == [
+        ("system", system),
+        ("user", "Question 0: how many?"),
+        ("assistant", "The answer is \\boxed{0}."),
+    ]
+    shown = glimp("show", "x")
+    assert "**System message**\n\n> Be brief.\n> Use words.\n\n## Question 0" in shown
+    assert json.loads(glimp("export", "x", "--format", "json"))["system"] == system
+    (first, _) = read_runs(path.read_bytes(), "x").runs
+    assert first.system == system
+
+
+def test_a_conversation_without_a_system_message_shows_none_nor_does_one_of_before_there_were_any() -> None:
+    old = [line.replace(b',"system":null', b"") for line in turn_lines(0)]
+    for lines in (turn_lines(0), old):
+        found = saved.read(write("x", HEADER, *lines, *turn_lines(1)))
+        assert (found.system, found.messages[0].role, found.damage) == (None, "user", None)
+        assert "System" not in glimp("show", "x")
+        assert json.loads(glimp("export", "x", "--format", "json"))["system"] is None
+    assert old != turn_lines(0)
+
+
+def test_a_system_message_whose_line_is_lost_is_known_from_another_question() -> None:
+    second = turn_lines(1, system="Be brief.")
+    path = write("x", HEADER, *turn_lines(0, system="Be brief."), b"?" + second[0], *second[1:])
+    assert saved.read(path).messages[0] == Message("system", "Be brief.")
+
+
 def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:
     found = talk(pair, "first")
-    assert saved.find(found.id[:-1]).id == found.id
-    assert saved.find(found.id[-4:]).id == found.id
-    assert saved.find().id == found.id
+    assert conversations.find(found.id[:-1]).id == found.id
+    assert conversations.find(found.id[-4:]).id == found.id
+    assert conversations.find().id == found.id
     with pytest.raises(UsageError, match="no saved conversation begins or ends with 'x'"):
-        saved.find("x")
+        conversations.find("x")
     found.path.with_name(found.id + "b.jsonl").write_bytes(found.path.read_bytes())
     with pytest.raises(UsageError, match="2 saved conversations begin or end with"):
-        saved.find(found.id[:4])
+        conversations.find(found.id[:4])
 
 
 def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
@@ -264,9 +302,9 @@ def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) 
 # A session that takes a saved turn up.
 
 
-def restored(pair: Pair, turn: saved.SavedTurn) -> Session:
+def restored(pair: Pair, turn: Run) -> Session:
     session = Session(pair, seed=1)
-    session.restore(turn.question, turn.steps, thought_end=turn.thought_end, finish=turn.finish)
+    session.restore(turn.asked, turn.steps, thought_end=turn.thought_end, finish=turn.finish)
     return session
 
 
@@ -286,7 +324,7 @@ def test_a_turn_taken_up_in_the_middle_goes_on_to_the_same_end() -> None:
     with load_pair("builtin") as pair:
         found = talk(pair, EXAMPLE).turns[0]
         for kept in range(len(found.steps)):
-            cut = saved.SavedTurn(EXAMPLE, found.steps[:kept])
+            cut = Run(EXAMPLE, steps=found.steps[:kept])
             events = list(restored(pair, cut).resume())
             written = [event.step.text for event in events if isinstance(event, StepEnded)]
             assert written == [step.text for step in found.steps[kept:]], kept

@@ -15,9 +15,10 @@ from click.testing import CliRunner, Result
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, ThoughtEnded, encode
-from glimp_local.records import conversations as saved
-from glimp_local.records.conversations import LOST_QUESTION, SessionLog
+from glimp_local.records import conversations, saved
 from glimp_local.records.lines import Header, decode
+from glimp_local.records.session_log import SessionLog
+from glimp_local.runs import LOST_QUESTION
 from tests.support.chatting import chatting, played
 from tests.support.damaged import HEADER, converse, steps_of, turn_lines, write
 from tests.support.tracing import step
@@ -36,7 +37,7 @@ def line(event: object) -> bytes:
 
 
 def turns(path: Path) -> list[tuple[str, str, int]]:
-    return [(turn.question, turn.answer, len(turn.steps)) for turn in saved.read(path).turns]
+    return [(turn.asked, turn.answer, len(turn.steps)) for turn in saved.read(path).turns]
 
 
 def whole(*numbers: int) -> list[tuple[str, str, int]]:
@@ -214,7 +215,7 @@ def test_without_a_header_the_turns_are_restored_and_the_question_says_who_was_a
     assert found.damage is not None
     assert found.damage.startswith("2 of 2 turns restored (")
     path.rename(path.with_name("mine.jsonl"))
-    assert saved.find("mine").created.startswith("20")
+    assert conversations.find("mine").created.startswith("20")
 
 
 @pytest.mark.parametrize("at", [0, 13])
@@ -252,8 +253,8 @@ def test_what_is_damaged_at_the_end_is_not_written_over(tail: bytes) -> None:
     path = write("damaged", HEADER, *turn_lines(0), tail)
     before = path.read_bytes()
     log = SessionLog(saved.read(path))
-    for event in turn_lines(1):
-        log._unwritten += event
+    for each in turn_lines(1):
+        log.write(decode(each))  # type: ignore[arg-type]  # they are events
     log.write(TakenBack())
     log.close()
     assert path.read_bytes().startswith(before + b"\n")
@@ -294,7 +295,7 @@ async def test_a_chat_shows_what_is_left_says_what_is_not_and_continues(small: P
     lines = turn_lines(1)
     lines[0], lines[4] = b"\xff\n", NESTED
     path = write("damaged", HEADER, *turn_lines(0), *lines)
-    async with chatting(small, large, going_on=saved.find()) as chat:
+    async with chatting(small, large, going_on=conversations.find()) as chat:
         await chat.until(lambda: len(chat.turns) == 2)
         assert chat.notices == ["This conversation is damaged: 1 of 2 turns restored (line 14: it is not UTF-8 text)"]
         assert LOST_QUESTION in chat.screen
@@ -337,7 +338,7 @@ SPECIAL: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_whatever_else_is_in_the_folder_is_passed_over_said_and_removed(name: str) -> None:
     healthy = converse("healthy")
     os.utime(healthy, (1, 1))
-    path = saved.folder() / f"{name}-file.jsonl"
+    path = conversations.folder() / f"{name}-file.jsonl"
     make, reason = SPECIAL[name]
     if name in {"terminal", "memory"} and sys.platform != "linux":
         pytest.skip("there is no such device")
@@ -365,18 +366,18 @@ def test_whatever_else_is_in_the_folder_is_passed_over_said_and_removed(name: st
     assert f"remove {whole_id} (cannot be restored: {reason}" in asked
     assert os.path.lexists(path)
     glimp("sessions", "rm", whole_id, "--yes")
-    assert [each.name for each in saved.folder().iterdir()] == ["healthy.jsonl"]
+    assert [each.name for each in conversations.folder().iterdir()] == ["healthy.jsonl"]
 
 
 @POSIX
 def test_a_link_is_removed_and_not_the_file_behind_it(tmp_path: Path) -> None:
     behind = converse("elsewhere").rename(tmp_path / "elsewhere.jsonl")
-    link = saved.folder() / "link.jsonl"
+    link = conversations.folder() / "link.jsonl"
     link.symlink_to(behind)
-    (saved.folder() / "link.caches").symlink_to(tmp_path)
-    assert saved.find("link").title == "Question 0: how many?"
+    (conversations.folder() / "link.caches").symlink_to(tmp_path)
+    assert conversations.find("link").title == "Question 0: how many?"
     glimp("sessions", "rm", "link", "--yes")
-    assert list(saved.folder().iterdir()) == []
+    assert list(conversations.folder().iterdir()) == []
     assert behind.is_file()
 
 
@@ -385,7 +386,7 @@ def test_a_file_that_may_not_be_read_is_said() -> None:
     code = """
 import os, sys, tempfile
 from click.testing import CliRunner
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.cli import cli
 from tests.support.damaged import converse
 if os.geteuid() == 0:
@@ -395,7 +396,7 @@ with tempfile.TemporaryDirectory() as folder:
     converse("healthy")
     converse("secret").chmod(0)
     print(CliRunner().invoke(cli, ["sessions", "list"]).output)
-    print(saved.find().id)
+    print(conversations.find().id)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True
@@ -411,10 +412,10 @@ def test_where_nothing_can_be_restored_continue_says_so() -> None:
 
 
 def test_a_folder_that_is_none_is_said_and_completes_to_nothing() -> None:
-    saved.folder().write_text("")
+    conversations.folder().write_text("")
     assert "sessions: Not a directory" in glimp("sessions", "list", code=1).stderr
     with pytest.raises(NotADirectoryError):
-        saved.ids()
+        conversations.ids()
     asks = {"COMP_WORDS": "glimp chat --resume ", "COMP_CWORD": "3", "_GLIMP_COMPLETE": "bash_complete"}
     assert CliRunner().invoke(cli, prog_name="glimp", env=asks).output.strip() == ""
 
@@ -423,7 +424,7 @@ def test_a_folder_that_is_none_is_said_and_completes_to_nothing() -> None:
 def test_names_that_are_no_text_or_steer_a_terminal_are_not_offered_and_do_no_harm() -> None:
     healthy = converse("healthy")
     for name in (b"\xff\xfe.jsonl", b"\x1b[31mred.jsonl", b"two\nlines.jsonl"):
-        (saved.folder() / os.fsdecode(name)).write_bytes(healthy.read_bytes() + b"?\n")
+        (conversations.folder() / os.fsdecode(name)).write_bytes(healthy.read_bytes() + b"?\n")
     asks = {"COMP_WORDS": "glimp chat --resume ", "COMP_CWORD": "3", "_GLIMP_COMPLETE": "bash_complete"}
     assert CliRunner().invoke(cli, prog_name="glimp", env=asks).output == "plain,healthy\n"
     assert len([json.loads(row) for row in glimp("sessions", "list", "--json").stdout.splitlines()]) == 4
@@ -435,9 +436,9 @@ def test_names_that_are_no_text_or_steer_a_terminal_are_not_offered_and_do_no_ha
 def test_an_id_that_begins_another_is_found_by_its_whole() -> None:
     converse("one")
     converse("one-more")
-    assert saved.find("one").id == "one"
+    assert conversations.find("one").id == "one"
     with pytest.raises(UsageError, match="2 saved conversations begin or end with 'on'"):
-        saved.find("on")
+        conversations.find("on")
 
 
 def test_the_last_one_is_continued_though_it_is_damaged_and_that_is_said() -> None:
@@ -453,10 +454,10 @@ def test_each_is_listed_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     converse("one")
 
     def scan() -> Iterator[saved.SavedSession]:
-        yield saved.read(saved.folder() / "one.jsonl")
+        yield saved.read(conversations.folder() / "one.jsonl")
         raise OSError(5, "the disk is gone")
 
-    monkeypatch.setattr(saved, "scan", scan)
+    monkeypatch.setattr(conversations, "scan", scan)
     assert "Question 0: how many?" in glimp("sessions", "list", code=1).stdout
 
 

@@ -17,10 +17,12 @@ from click.testing import CliRunner, Result
 
 from glimp_local.cli import cli
 from glimp_local.events import Rewound, Started, Step, StepEnded, TakenBack, ThoughtEnded, encode
-from glimp_local.records import conversations as saved
-from glimp_local.records.conversations import SavedSession, SavedTurn, SessionLog
+from glimp_local.records import conversations, saved
 from glimp_local.records.exports import as_json, as_markdown, row, summary
 from glimp_local.records.lines import decode
+from glimp_local.records.saved import SavedSession
+from glimp_local.records.session_log import SessionLog
+from glimp_local.runs import Run
 from tests.support.damaged import HEADER, converse, turn_lines, write
 from tests.support.tracing import step
 
@@ -35,8 +37,8 @@ def glimp(*arguments: str) -> Result:
     return result
 
 
-def ids(turn: SavedTurn) -> tuple[object, ...]:
-    return turn.question, turn.answer, len(turn.steps), turn.finish
+def ids(turn: Run) -> tuple[object, ...]:
+    return turn.asked, turn.answer, len(turn.steps), turn.finish
 
 
 def lines_of_turns(lines: list[bytes]) -> list[int]:
@@ -73,7 +75,7 @@ def test_a_flipped_bit_costs_no_other_conversation_and_no_other_turn() -> None:
         victim.write_bytes(content)
         content[at] ^= 1 << bit % 8
         os.utime(victim, (2_000_000_000 + case,) * 2)  # it is the last one written to
-        found = {each.id: each for each in saved.scan()}
+        found = {each.id: each for each in conversations.scan()}
         assert found["healthy"] == untouched
         after = found["victim"]
         if isinstance(after, SavedSession):
@@ -97,7 +99,7 @@ def test_a_flipped_bit_costs_no_other_conversation_and_no_other_turn() -> None:
             assert glimp("sessions", "show", "victim").exit_code == (0 if isinstance(after, SavedSession) else 2)
             assert glimp("sessions", "export", "healthy", "--format", "json").exit_code == 0
             assert glimp("trace", "victim").exit_code == (0 if isinstance(after, SavedSession) else 2)
-            assert saved.find().id == ("victim" if isinstance(after, SavedSession) else "healthy")
+            assert conversations.find().id == ("victim" if isinstance(after, SavedSession) else "healthy")
             counts["looked at with glimp"] += 1
     print(f"\n{CASES} flips in {len(content):,} bytes: {dict(counts)}")  # noqa: T201 - the counts are the point
     assert counts["the others whole"] >= 0.95 * CASES
@@ -116,7 +118,7 @@ def goes_on(after: SavedSession, drawn: random.Random) -> tuple[list[Any], list[
         case _:
             index = drawn.randrange(len(turns[-1].steps))
             again = step(index, reason="redo", text="Again.")
-            kept = SavedTurn(turns[-1].question, [*turns[-1].steps[:index], again])
+            kept = Run(turns[-1].question, steps=[*turns[-1].steps[:index], again])
             return [Rewound(index), StepEnded(again)], [*map(ids, turns[:-1]), ids(kept)]
 
 
@@ -128,7 +130,7 @@ def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
     for _ in range(CASES):
         chosen = drawn.choices([*lines, b"?\n", b"\n"], k=drawn.randrange(1, 30))
         path = write("victim", *chosen)
-        found = {each.id: each for each in saved.scan()}
+        found = {each.id: each for each in conversations.scan()}
         assert found["healthy"] == healthy
         after = found["victim"]
         if isinstance(after, SavedSession):

@@ -14,11 +14,11 @@ from glimp_local import Session
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, TakenBack, encode
-from glimp_local.records import conversations as saved
 from glimp_local.records import trace
 from glimp_local.records.event_log import read_events
 from glimp_local.records.lines import Header, Problem
 from glimp_local.records.runs import read_runs
+from glimp_local.records.session_log import SessionLog
 from glimp_local.records.trace_page import page
 from tests.support.sessions import Open
 from tests.support.tracing import (
@@ -80,7 +80,7 @@ def test_a_killed_run_says_where_it_ends() -> None:
 
 
 def test_the_turns_of_a_conversation_are_runs(open_pair: Open) -> None:
-    pair, log = open_pair(), saved.SessionLog()
+    pair, log = open_pair(), SessionLog()
     log.begin(pair.name, {})
     session = Session(pair, seed=1)
     for question in ("first", "second", "third"):

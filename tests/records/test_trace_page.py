@@ -14,9 +14,9 @@ import msgspec
 import pytest
 
 from glimp_local.records import trace
-from glimp_local.records.folding import Run
 from glimp_local.records.runs import read_runs
 from glimp_local.records.trace_page import page
+from glimp_local.runs import Run
 from glimp_local.text import harmless
 from tests.support.tracing import (
     BROWSER,
@@ -105,7 +105,9 @@ def test_what_models_write_is_inert_on_the_page(made: Callable[..., Page]) -> No
     steps = [msgspec.structs.replace(each, text=HOSTILE) for each in run.steps]
     stats = msgspec.structs.replace(run.stats, small=small)
     question = HOSTILE * 3  # too long for the heading alone, like the recorded one
-    hostile = Run(question, HOSTILE, "threshold", 1, steps, None, "done", stats, problem=HOSTILE, arm=HOSTILE)
+    hostile = Run(
+        question, HOSTILE, "threshold", 1, steps=steps, finish="done", stats=stats, problem=HOSTILE, arm=HOSTILE
+    )
     text = page([(1, hostile)], None)
     found = Page(text)
     assert [tag for tag, _ in found.tags] == plain

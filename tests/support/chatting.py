@@ -11,7 +11,9 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from glimp_local.records.conversations import SavedSession, SessionLog
+from glimp_local.load import LoadRequest
+from glimp_local.records.saved import SavedSession
+from glimp_local.records.session_log import SessionLog
 from glimp_local.session.session import Session
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver
@@ -73,7 +75,7 @@ class Chat:
     async def switch(self, pair: dict[str, Any]) -> Session:
         """Load another pair; give its session."""
         before = self.app.session
-        self.app._engines.load(pair)
+        self.app._engines.load(_request(pair))
         await self.until(lambda: self.app.session not in {None, before})
         assert self.app.session is not None
         return self.app.session
@@ -120,6 +122,12 @@ class Chat:
         return "\n".join("".join(segment.text for segment in strip)[:width].rstrip() for strip in lines)
 
 
+def _request(pair: dict[str, Any]) -> LoadRequest:
+    """Make the request that `load_pair` would make of the same arguments."""
+    own = {key: pair[key] for key in LoadRequest.__struct_fields__ if key in pair}
+    return LoadRequest(**own, settings={key: value for key, value in pair.items() if key not in own})
+
+
 @asynccontextmanager
 async def chatting(
     small: Path | None = None,
@@ -142,7 +150,7 @@ async def chatting(
             time.sleep(pace_seconds)
             super()._tell(what)
 
-    app = ChatApp(pair, SessionLog(going_on), seed=1, system=system, driver=Paced)
+    app = ChatApp(_request(pair), SessionLog(going_on), seed=1, system=system, driver=Paced)
     try:
         async with app.run_test(size=size) as pilot:
             chat = Chat(app, pilot)

@@ -46,7 +46,8 @@ class Glimp:
 @contextmanager
 def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[bytes], list[bytes]]]:
     """Start a process that writes events, and read them up to the first text."""
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # Without a buffer: `communicate` would lose what is in it.
+    with subprocess.Popen(command, bufsize=0, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         lines: list[bytes] = []
         while not lines or b'"type":"text"' not in lines[-1]:

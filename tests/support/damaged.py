@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from glimp_local.events import Answer, Finished, Started, Stats, StepEnded, StepStarted, ThoughtEnded, encode
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.records.lines import Header
 from tests.support.tracing import SOLUTION, step
 
@@ -23,10 +23,10 @@ def steps_of(turn: int) -> list[Any]:
     ]
 
 
-def turn_lines(turn: int, question: str | None = None) -> list[bytes]:
+def turn_lines(turn: int, question: str | None = None, system: str | None = None) -> list[bytes]:
     """Return the lines of a turn of four steps as a chat writes them: 12 of them."""
     question = f"Question {turn}: how many?" if question is None else question
-    events: list[Any] = [Started(question, "builtin", "threshold", 1, "small", "large", True, 20)]
+    events: list[Any] = [Started(question, "builtin", "threshold", 1, "small", "large", True, 20, system)]
     for each in steps_of(turn):
         fields = {name: getattr(each, name) for name in StepStarted.__struct_fields__}
         events += [StepStarted(**fields), StepEnded(each)]
@@ -38,7 +38,7 @@ def turn_lines(turn: int, question: str | None = None) -> list[bytes]:
 
 def write(id_: str, *lines: bytes) -> Path:
     """Write a file where conversations are."""
-    path = saved.folder() / f"{id_}.jsonl"
+    path = conversations.folder() / f"{id_}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(lines))
     return path

@@ -14,10 +14,11 @@ from textual.pilot import Pilot
 
 from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
+from glimp_local.load import LoadRequest
 from glimp_local.machine.choice import Offer
-from glimp_local.records.conversations import SessionLog
+from glimp_local.models.catalogue import load_catalogue
+from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import MODELS, Threshold
-from glimp_local.settings import load_catalogue
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.told import Loaded, Told
@@ -125,7 +126,7 @@ def draw(name: str, monkeypatch: Any = None) -> str:
     theme = options.get("theme")
 
     async def play() -> str:
-        app = ChatApp({}, SessionLog(), theme=theme, driver=driver)
+        app = ChatApp(LoadRequest(), SessionLog(), theme=theme, driver=driver)
         async with app.run_test(size=size) as pilot:
             await _rest(pilot)
             await press(pilot)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations, saved, session_log
 from tests.support.chatting import DRAWN, EXAMPLE, PACE, chatting, played
 from tests.support.sessions import exchanges_of
 
@@ -179,7 +179,7 @@ async def test_a_whole_conversation_with_the_built_in_pair() -> None:
         assert "\\boxed{42}" in chat.turn.text
         await chat.ask("Who are you?")
         assert any("can do counting stories and nothing else" in notice for notice in chat.notices)
-    async with chatting(pair={"name": "builtin"}, going_on=saved.find()) as chat:
+    async with chatting(pair={"name": "builtin"}, going_on=conversations.find()) as chat:
         assert len(chat.turns) == 3
         assert "[ 42 ]" in chat.screen
         await chat.press("up")
@@ -194,7 +194,7 @@ async def test_the_conversation_is_saved_as_it_goes_and_taken_up_again(small: Pa
     async with chatting(small, large) as chat:
         await chat.ask("first")
         await chat.ask("second")
-    before = saved.find()
+    before = conversations.find()
     assert [(turn.question, turn.answer) for turn in before.turns] == [
         ("first", "Answer \\boxed{3}"),
         ("second", "Answer \\boxed{3}"),
@@ -206,7 +206,7 @@ async def test_the_conversation_is_saved_as_it_goes_and_taken_up_again(small: Pa
         await chat.press("ctrl+t", "up", "up", "r")
         await chat.until(lambda: chat.letters == "SSS" and not chat.app.busy)
         await chat.ask("third")
-    after = saved.find()
+    after = conversations.find()
     assert after.id == before.id
     assert [turn.question for turn in after.turns] == ["first", "second", "third"]
 
@@ -216,7 +216,7 @@ async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> N
     async with chatting(endless, sampling=DRAWN, pace_seconds=PACE) as chat:
         await chat.begin()
         await chat.until(lambda: len(chat.turn.steps) > 2)
-        cut = saved.find()  # what a killed process leaves
+        cut = conversations.find()  # what a killed process leaves
         await chat.press("escape")
         await chat.until(lambda: not chat.app.busy)
     path = cut.path.with_name("20000101-000000-cut.jsonl")
@@ -243,7 +243,7 @@ async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> N
 async def test_a_full_disk_is_said_and_the_chat_goes_on(
     small: Path, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(saved, "folder", lambda: Path("/dev/full"))
+    monkeypatch.setattr(session_log, "folder", lambda: Path("/dev/full"))
     async with chatting(small, large) as chat:
         await chat.ask()
         assert "cannot be written" in chat.notices[0]

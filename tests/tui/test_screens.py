@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from glimp_local.errors import CancelledError
-from glimp_local.records import conversations as saved
+from glimp_local.load import LoadRequest
+from glimp_local.records import conversations
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.panel import SidePanel
 from tests.support.chatting import chatting, played
@@ -82,12 +83,12 @@ async def test_an_unknown_pair_leads_to_those_there_are() -> None:
 
 @played
 async def test_a_pair_that_is_loading_can_be_stopped(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load_pair(*, cancel: threading.Event, **_more: object) -> None:
+    def load(_request: LoadRequest, *, cancel: threading.Event, **_more: object) -> None:
         cancel.wait(30)
         raise CancelledError("cancelled while loading big.gguf")
 
     with monkeypatch.context() as patch:
-        patch.setattr("glimp_local.tui.driver.load_pair", load_pair)
+        patch.setattr("glimp_local.tui.driver.load", load)
         async with chatting(small, loads=False) as chat:
             await chat.press("escape")
             await chat.until(lambda: isinstance(chat.app.screen, PairScreen))
@@ -143,7 +144,7 @@ async def test_a_pair_of_another_kind_takes_over_the_answer_without_the_thought(
         reply = (await chat.ask("first")).text
         assert exchanges_of(await chat.switch(thinking)) == [("first", reply)]
         await chat.ask("second")
-    assert [turn.answer for turn in saved.find().turns] == [reply, "Answer \\boxed{3}"]
+    assert [turn.answer for turn in conversations.find().turns] == [reply, "Answer \\boxed{3}"]
 
 
 @played

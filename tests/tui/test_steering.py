@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.routing import Share, Threshold
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.steps import WINDOW
@@ -146,7 +146,7 @@ async def test_an_answer_is_written_again_by_the_other_model(small: Path, large:
         assert len(chat.app.query(".answer")) == 1
         assert chat.turn.thought is not None
         assert chat.turn.thought.folded
-        assert saved.find().turns[0].steps[-1].reason == "redo"
+        assert conversations.find().turns[0].steps[-1].reason == "redo"
 
 
 @played
@@ -258,8 +258,9 @@ async def test_a_new_conversation_knows_nothing_of_the_one_before(small: Path, l
         await chat.ask("second")
         assert chat.app.session is not None
         assert exchanges_of(chat.app.session) == [("second", "Answer \\boxed{3}")]
-    assert sorted(found.title for found in saved.saved_sessions()) == ["first", "second"]
-    assert len({found.header.small for found in saved.saved_sessions()}) == 1
+    saved = [conversations.find(id_) for id_ in conversations.ids()]
+    assert sorted(found.title for found in saved) == ["first", "second"]
+    assert len({found.header.small for found in saved}) == 1
 
 
 @played
@@ -311,4 +312,4 @@ async def test_the_program_can_be_left_in_mid_thought(endless: Path) -> None:
             await chat.begin()
             await chat.press("ctrl+q")
         assert chat.app.return_code == 0
-        assert saved.find().turns[0].finish == "cancelled"
+        assert conversations.find().turns[0].finish == "cancelled"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 
 pytest.importorskip("termios")  # where there are pseudo-terminals
 import resource
@@ -43,7 +43,7 @@ def test_a_question_is_asked_and_the_terminal_left_as_it_was(opened: Callable[..
     chat.type("\x11")
     assert chat.end() == 0
     assert chat.is_as_before
-    assert saved.find().turns[0].finish == "done"
+    assert conversations.find().turns[0].finish == "done"
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
@@ -138,7 +138,7 @@ def test_keeping_caches_can_be_stopped(opened: Callable[..., Terminal]) -> None:
     chat.process.send_signal(signal.SIGINT)
     assert chat.end() == 130
     assert chat.is_as_before
-    assert saved.find().turns[0].finish == "done"
+    assert conversations.find().turns[0].finish == "done"
 
 
 def test_what_could_not_be_saved_is_said_when_the_chat_is_left(opened: Callable[..., Terminal]) -> None:
@@ -168,11 +168,11 @@ def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     chat = opened("--pair", "rambling", "--seed", "1", *models)
     chat.shows("· S ")
     chat.type("On and on?\r")
-    folder = saved.folder()
+    folder = conversations.folder()
     chat.until(lambda: sum(log.read_bytes().count(b'"step_ended"') for log in folder.glob("*.jsonl")) > 20)
     chat.child().kill()
     assert chat.end() == 6
-    (turn,) = saved.find().turns
+    (turn,) = conversations.find().turns
     assert len(turn.steps) > 20
     assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
     assert turn.finish is None
@@ -181,4 +181,4 @@ def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     again.shows("· S ")
     again.type("\x11")
     assert again.end() == 0
-    assert saved.find().turns == [turn]
+    assert conversations.find().turns == [turn]

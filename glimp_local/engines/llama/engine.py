@@ -33,6 +33,7 @@ from glimp_local.engines.llama.placement import Placement
 from glimp_local.engines.llama.reading import ReadingAhead
 from glimp_local.engines.llama.sampler import Sampler
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError
+from glimp_local.models.identity import identity
 from glimp_local.settings import MAX_DRAFT, EngineOptions
 
 
@@ -330,8 +331,8 @@ class Engine:
 
     @cached_property
     def identity(self) -> str:
-        """What tells the model's file from others (see `states.fingerprint`)."""
-        return states.fingerprint(self.path)
+        """What tells the model from others (see `models/identity.py`)."""
+        return identity(self.path)
 
     @property
     def state_bytes(self) -> int:
@@ -344,7 +345,7 @@ class Engine:
 
         Raises CacheError or OSError where that fails; the file may be there in part then.
         """
-        depends_on = states.depends_on(self.identity, self.options)
+        depends_on = states.depends_on(self.path, self.identity, self.options)
         self.rewind(len(self.ids))  # only what `ids` says
         return self._cache.save(path, self.ids, depends_on)
 
@@ -354,7 +355,7 @@ class Engine:
         Raises CacheError or OSError where the file is damaged, of another model or of other options, or holds more than
         there is room for; then nothing is held.
         """
-        depends_on = states.depends_on(self.identity, self.options)
+        depends_on = states.depends_on(self.path, self.identity, self.options)
         self.rewind(0)
         self.ids = self._cache.load(path, self.context, depends_on)
         return len(self.ids)

@@ -8,7 +8,6 @@ damaged: so it gets only what the record says is whole and of this model.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import struct
 import zlib
@@ -21,6 +20,7 @@ import msgspec
 from glimp_local.engines.llama import binding
 from glimp_local.engines.llama.binding import lib
 from glimp_local.errors import CacheError
+from glimp_local.models.gguf.header import part_paths
 from glimp_local.settings import EngineOptions
 
 Snapshot = tuple[int, ctypes.Array[ctypes.c_uint8]]
@@ -33,7 +33,6 @@ _CRC_BYTES = 4
 _BLOCK = 1 << 20
 _HEAD_BYTES, _TOKEN_BYTES = 12, 4  # of llama.cpp's part
 _RECORD_BYTES = 1024  # at most, without the snapshots
-_SAMPLES, _SAMPLE_BYTES = 256, 1 << 14
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -45,25 +44,14 @@ class Record(msgspec.Struct, frozen=True, array_like=True):
     snapshots: list[tuple[int, bytes]]
 
 
-def fingerprint(model: Path) -> str:
-    """Give what tells a model's file from others: a hash of its size, its time of change and 256 samples of 16 KiB.
+def depends_on(model: Path, identity: str, options: EngineOptions) -> dict[str, str]:
+    """Return all that a state depends on, except what llama.cpp checks itself. Raises OSError.
 
-    Not of all of it, which takes a minute for the largest. A file written anew has another one; so has a copy, unless
-    it keeps the time. Of a model in several files only the first is looked at.
+    The time at which the model's file was changed counts, too: a change may be too small for the identity to notice.
     """
-    about = model.stat()
-    found = hashlib.sha256(f"{about.st_size} {about.st_mtime_ns}".encode())
-    with model.open("rb") as file:
-        for i in range(_SAMPLES):
-            file.seek(max(0, about.st_size - _SAMPLE_BYTES) * i // (_SAMPLES - 1))
-            found.update(file.read(_SAMPLE_BYTES))
-    return found.hexdigest()
-
-
-def depends_on(model: str, options: EngineOptions) -> dict[str, str]:
-    """Give all that a state depends on, but for what llama.cpp checks itself; `model` is its fingerprint."""
     return {
-        "model": model,
+        "model": identity,
+        "written": str(max(part.stat().st_mtime_ns for part in part_paths(model))),
         "llama-cpp-python": binding.RELEASE,
         "cache_type": "f16" if options.cache_type == "auto" else options.cache_type,
         "swa_full": "true" if options.swa_full else "false",
@@ -147,8 +135,12 @@ def _crc(file: BinaryIO, size: int) -> int:
 def _difference(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     """Say what a state is of, where it is not of what is wanted."""
     names = [name for name in wanted if found.get(name) != wanted[name]]
+    if "written" not in found:
+        return "an older glimp, which told model files apart in another way"
     if "model" in names:
         return "another model"
+    if "written" in names:
+        return "the model's file as it was before somebody wrote to it"
     return ", ".join(f"{name} {found.get(name)}, not {wanted[name]}" for name in names)
 
 

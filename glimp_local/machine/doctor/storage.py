@@ -14,8 +14,9 @@ from glimp_local.machine.choice import BUILTIN, default_pair, model_sources
 from glimp_local.machine.doctor.finding import Finding, Judged
 from glimp_local.machine.locations import Places
 from glimp_local.models import files as model_files
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.models.gguf.header import read_header
-from glimp_local.settings import PairConfig, load_catalogue
+from glimp_local.settings import PairConfig
 
 _LEAST_BYTES = 200_000_000
 """With less than this, conversations and their caches are soon without room."""

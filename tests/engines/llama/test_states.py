@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -184,22 +185,22 @@ def test_a_full_disk_is_said_and_the_engine_goes_on(tiny: Path) -> None:
     engine.close()
 
 
-def test_a_fingerprint_tells_what_was_changed(tmp_path: Path) -> None:
-    model = tmp_path / "model.gguf"
-    content = bytearray(os.urandom(1 << 20))
-    model.write_bytes(content)
-    found = states.fingerprint(model)
+def test_a_state_of_a_file_that_was_written_since_is_refused_even_if_it_looks_the_same(
+    tiny: Path, tmp_path: Path
+) -> None:
+    model = Path(shutil.copy(tiny / "large.gguf", tmp_path / "model.gguf"))
+    file = saved(model, tmp_path / "x.state")
     about = model.stat()
-    moved = model.rename(tmp_path / "moved.gguf")
-    assert states.fingerprint(moved) == found
-    for at in (0, 300_000, len(content) - 1):
-        content[at] ^= 1
-        moved.write_bytes(content)
-        os.utime(moved, ns=(about.st_atime_ns, about.st_mtime_ns))
-        assert states.fingerprint(moved) != found
-        content[at] ^= 1
-    moved.write_bytes(content)
-    os.utime(moved, ns=(about.st_atime_ns, about.st_mtime_ns))
-    assert states.fingerprint(moved) == found
-    os.utime(moved, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
-    assert states.fingerprint(moved) != found
+    os.utime(model, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
+    engine = Engine(model, context=512)
+    with pytest.raises(CacheError, match="of the model's file as it was before somebody wrote to it"):
+        engine.load_state(file)
+    engine.close()
+
+
+def test_a_state_of_before_models_had_an_identity_is_not_said_to_be_another_model_s() -> None:
+    wanted = states.depends_on(Path(__file__), "gguf-1", EngineOptions())
+    former = {**wanted, "model": "1" * 64}
+    del former["written"]
+    assert states._difference(former, wanted) == "an older glimp, which told model files apart in another way"
+    assert states._difference({**wanted, "model": "gguf-2"}, wanted) == "another model"

@@ -1,20 +1,16 @@
 """models.toml: what is in the packaged one, how the user's lies over it, and what a mistake in it is called."""
 
 from pathlib import Path
-from typing import get_args
 
-import click
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glimp_local.cli.solve import solve
 from glimp_local.errors import ConfigError, UsageError
-from glimp_local.load import override
+from glimp_local.models.catalogue import load_catalogue, merge, override
 from glimp_local.paths import packaged_file, user_file
-from glimp_local.routing import PolicyName
-from glimp_local.settings import MAX_DRAFT, PairConfig, load_catalogue, merge
+from glimp_local.settings import PairConfig
 
 
 @pytest.fixture
@@ -210,13 +206,3 @@ def test_merging_keeps_what_is_above_and_adds_what_is_only_below(
     for key, value in above.items():
         if not isinstance(value, dict):
             assert merged[key] == value
-
-
-def test_the_flags_that_import_nothing_know_what_the_settings_know() -> None:
-    offered = {option.name: option for option in solve.params}
-    assert isinstance(offered["policy"].type, click.Choice)
-    assert tuple(offered["policy"].type.choices) == get_args(PolicyName)
-    draft = offered["draft"].type
-    assert draft.convert(str(MAX_DRAFT), None, None) == MAX_DRAFT
-    with pytest.raises(click.BadParameter, match=f"from 1 to {MAX_DRAFT}"):
-        draft.convert(str(MAX_DRAFT + 1), None, None)
