@@ -17,7 +17,7 @@ def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:
     """Return a conversation as Markdown; steps of a thought are headed by the letter of the model that wrote them."""
     blocks = [f"# {session.title or spelled(session.id)}", f"*{session.header.pair}, {session.created}*"]
     if session.system is not None:
-        blocks.append(f"> **system**\n>\n{_quoted(session.system.strip())}")
+        blocks.append("**System message**\n\n" + _quoted(session.system.strip()))
     for turn in session.turns:
         blocks.append(f"## {turn.asked.strip()}")
         if thoughts:

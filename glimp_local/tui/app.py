@@ -9,12 +9,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from textual import on
-from textual.app import ComposeResult, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
-from textual.widgets import Footer, Static
 
 from glimp_local.errors import GlimpError
 from glimp_local.load import LoadRequest
@@ -29,14 +27,13 @@ from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.driver import Driver
-from glimp_local.tui.panel import SidePanel
+from glimp_local.tui.layout import ChatLayout
 from glimp_local.tui.pump import Pump
 from glimp_local.tui.steps import Line
-from glimp_local.tui.terminal_app import NARROW, TerminalApp
 from glimp_local.tui.told import Told
 
 
-class ChatApp(TerminalApp):
+class ChatApp(ChatLayout):
     """`glimp chat`. `request` is for the first pair; `log` may have a conversation, `system` is for a new one."""
 
     CSS_PATH = "app.tcss"
@@ -71,20 +68,7 @@ class ChatApp(TerminalApp):
         self._going_on = log.going_on
         self.theme = theme or "textual-dark"
         self._engines = driver(lambda: self.post_message(self.Woken()), log, system)
-        self._pump = Pump(self, self._engines)
-
-    def compose(self) -> ComposeResult:
-        """Lay the screen out."""
-        self.conversation = Conversation()
-        self.composer = Composer()
-        self.panel = SidePanel()
-        self.status = Static(id="status")
-        with Horizontal(id="main"):
-            yield self.conversation
-            yield self.panel
-        yield self.status
-        yield self.composer
-        yield Footer(compact=True, show_command_palette=False)
+        self._pump = Pump(self, self._engines, self.action_choose_pair)
 
     @property
     def saved(self) -> SessionLog:
@@ -160,28 +144,6 @@ class ChatApp(TerminalApp):
             self.composer.stop_revising()
         else:
             self.composer.focus()
-
-    def action_switch(self) -> None:
-        """Go from the message box to the steps, and back."""
-        (self.conversation if self.composer.has_focus else self.composer).focus()
-
-    def action_scroll(self, way: int) -> None:
-        """Scroll the conversation by a page."""
-        if way < 0:
-            self.conversation.scroll_page_up()
-        else:
-            self.conversation.scroll_page_down()
-
-    async def action_fold_thoughts(self) -> None:
-        """Fold or unfold all thoughts."""
-        await self.conversation.fold_thoughts()
-
-    def action_toggle_panel(self) -> None:
-        """Show or hide the side panel."""
-        if self.has_class("narrow"):
-            self.notify(f"The panel needs {NARROW} columns.")
-        else:
-            self.toggle_class("without-panel")
 
     def action_move(self, way: int) -> None:
         """Move the threshold (or the share) so that the small (1) or the large model (-1) writes more."""

@@ -8,6 +8,7 @@ models are at work, whether a pair is being loaded, and which message is on its 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,11 @@ from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBac
 from glimp_local.tui import status
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.frames import Frames
+from glimp_local.tui.layout import ChatLayout
 from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
 
 if TYPE_CHECKING:
     from glimp_local.pair import Pair
-    from glimp_local.tui.app import ChatApp
     from glimp_local.tui.composer import Composer
 
 _BUSY_SECONDS = 1 / 30
@@ -32,11 +33,15 @@ _PANEL_SECONDS = 1.0
 
 
 class Pump:
-    """Shows what the driver tells. Works in the interface's thread."""
+    """Shows what the driver tells. Works in the interface's thread.
 
-    def __init__(self, app: ChatApp, driver: Driver) -> None:
+    `choose_pair` has the user choose another pair, since the one there was could not be loaded.
+    """
+
+    def __init__(self, app: ChatLayout, driver: Driver, choose_pair: Callable[[GlimpError], Awaitable[None]]) -> None:
         self._app = app
         self._driver = driver
+        self._choose_pair = choose_pair
         self._backlog: deque[Told] = deque()
         self._due = False
         self._frames = Frames()
@@ -164,7 +169,7 @@ class Pump:
             self._app.composer.give_back(self._asked.text, instead=self._asked.instead)
             self._asked = None
         if self._driver.session is None:
-            await self._app.action_choose_pair(error)
+            await self._choose_pair(error)
         else:
             await self.complain(error)
 

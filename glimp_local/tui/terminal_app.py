@@ -12,14 +12,11 @@ import signal
 from collections.abc import Sequence
 from contextlib import suppress
 
-from textual import events
 from textual.app import App
 from textual.filter import LineFilter
 
 from glimp_local.tui.filter import Harmless
 
-NARROW = 90
-"""With fewer columns the screen has the class "narrow"."""
 _HARMLESS = Harmless()
 _HUNG_UP = 129
 """Exit code, as if SIGHUP had come."""
@@ -54,7 +51,3 @@ class TerminalApp(App[None]):
         """Leave when the terminal is gone: not every one that goes says so by a signal."""
         if not os.isatty(0):
             self.exit(None, _HUNG_UP)
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Note whether the screen is narrow."""
-        self.set_class(event.size.width < NARROW, "narrow")
