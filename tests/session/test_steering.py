@@ -274,6 +274,8 @@ ACTIONS = st.sampled_from(["cancel", "walk away", "answer now", "force small", "
 @pytest.mark.slow
 @settings(max_examples=60)
 @example(plan=[("cancel", 4), ("cancel", 1), ("walk away", 13)], seed=4)
+@example(plan=[("cancel", 4), ("cancel", 1), ("redo", 2), ("redo", 11), ("answer now", 2)], seed=165)
+@example(plan=[("force small", 1), ("force small", 1), ("force small", 1), ("answer now", 7)], seed=392)
 @given(plan=st.lists(st.tuples(ACTIONS, st.integers(1, 15)), max_size=6), seed=st.integers(0, 1000))
 def test_whatever_is_done_to_a_turn_both_transcripts_and_the_text_agree(
     tiny: Path, plan: list[tuple[str, int]], seed: int

@@ -99,7 +99,8 @@ class LlamaLane(Lane):
     def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
         """Put text of others behind the transcript; see `Lane.append`.
 
-        Text comes in the tokens that the cache holds already, as far as it holds it, else it is cut into tokens here.
+        Text of others comes in the tokens that the cache holds already, as far as it holds it, else it is cut into
+        tokens here.
         """
         vocabulary, engine = self.engine.vocabulary, self.engine
         # Of two vocabularies that count as one, the larger may have padding on top.
@@ -108,7 +109,7 @@ class LlamaLane(Lane):
             return
         if not engine.is_open:  # the pair was closed in mid-step, and nobody reads this any more
             return
-        if len(engine.ids) > len(self.ids) and engine.ids[: len(self.ids)] == self.ids:
+        if not own and len(engine.ids) > len(self.ids) and engine.ids[: len(self.ids)] == self.ids:
             for token in engine.ids[len(self.ids) :]:
                 piece = vocabulary.piece(token)
                 if not piece or not raw.startswith(piece):
