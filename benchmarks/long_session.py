@@ -12,7 +12,8 @@ import msgspec
 from benchmarks.document import table
 from benchmarks.figures import number
 from benchmarks.llama_cpp import LlamaBench, find
-from benchmarks.setup import QUESTION, MissingError, Setup, engine_of, prompt_of
+from benchmarks.setup import QUESTION, MissingError, Setup, prompt_of
+from glimp_local.engines.llama.backend import engine_of
 from glimp_local.events import fold
 from glimp_local.pair import Pair
 from glimp_local.session.session import Session
@@ -43,13 +44,13 @@ def measure(setup: Setup) -> list[str]:
         assert model is not None
         pair = setup.open_alone(model, context=setup.session_tokens)
         with pair:
-            if engine_of(pair).context >= setup.session_tokens:
+            if engine_of(pair.backends["small"]).context >= setup.session_tokens:
                 return _measure(setup, pair, path)
     raise MissingError(f"Neither model of {files.name} has a context of {setup.session_tokens:,} tokens.")
 
 
 def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
-    engine = engine_of(pair)
+    engine = engine_of(pair.backends["small"])
     exchanges = converse(setup, pair)
     bench = LlamaBench(path)
     rows, ends = [], []
@@ -74,7 +75,7 @@ def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
 
 def converse(setup: Setup, pair: Pair) -> list[Exchange]:
     """Ask and answer until the context holds about `session_tokens`."""
-    session, engine = Session(pair, seed=1), engine_of(pair)
+    session, engine = Session(pair, seed=1), engine_of(pair.backends["small"])
     filler = " Wheels, frames, chains and brakes."
     exchanges: list[Exchange] = []
     each = len(prompt_of(pair, filler * 10)) / 10

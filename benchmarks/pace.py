@@ -16,8 +16,9 @@ from benchmarks.bare_loop import bare_loop
 from benchmarks.document import table
 from benchmarks.figures import median, ratio
 from benchmarks.llama_cpp import LlamaBench, find
-from benchmarks.setup import QUESTION, MissingError, Setup, engine_of, fresh_session, prompt_of
+from benchmarks.setup import QUESTION, MissingError, Setup, fresh_session, prompt_of
 from glimp_local.engines.glimpse import glimpse
+from glimp_local.engines.llama.backend import engine_of
 from glimp_local.events import fold
 from glimp_local.pair import Pair
 
@@ -81,7 +82,7 @@ class Parties:
     """All that is measured on one model, each by a method that gives tokens per second under the names of `Round`."""
 
     def __init__(self, pair: Pair, path: Path) -> None:
-        self._pair, self._engine, self._question = pair, engine_of(pair), _question(pair)
+        self._pair, self._engine, self._question = pair, engine_of(pair.backends["small"]), _question(pair)
         self._prompt = prompt_of(pair, self._question)
         self._bench, self._python = LlamaBench(path), LlamaBench(path, python_library=True)
         self._session()
@@ -150,7 +151,7 @@ def _rows(pair: Pair, rounds: list[Round]) -> list[list[str]]:
         ("decode", "bare loop", "bare", "llama-bench", "bench"),
         ("decode", "llama-bench, Python's library", "bench_python", "llama-bench", "bench"),
     ]
-    engine = engine_of(pair)
+    engine = engine_of(pair.backends["small"])
     return [
         [
             f"{engine.path.stem}, {engine.placement.where}",
@@ -165,7 +166,7 @@ def _rows(pair: Pair, rounds: list[Round]) -> list[list[str]]:
 
 def _glimpse(pair: Pair) -> str:
     """Say how long one glimpse at the logits takes, the view on them included."""
-    engine, times = engine_of(pair), []
+    engine, times = engine_of(pair.backends["small"]), []
     engine.feed(engine.vocabulary.tokenize("Once"))
     for _ in range(_GLIMPSES):
         start = perf_counter()

@@ -11,7 +11,8 @@ import msgspec
 import psutil
 
 from benchmarks.apart import asked_for, tell
-from benchmarks.setup import Files, Setup, engine_of, fresh_session
+from benchmarks.setup import Files, Setup, fresh_session
+from glimp_local.engines.llama.backend import engine_of
 from glimp_local.events import fold
 from glimp_local.pair import Pair
 
@@ -72,7 +73,7 @@ def main() -> None:
     before = process.memory_info().rss
     with asked.setup.open(asked.files, policy="threshold", max_answer=asked.setup.tokens) as pair:
         log.setLevel(logging.CRITICAL)
-        sizes, warm = sum(engine_of(pair, model).path.stat().st_size for model in pair.backends), 0
+        sizes, warm = sum(engine_of(backend).path.stat().st_size for backend in pair.backends.values()), 0
         for number in range(asked.solves):
             _solve(asked, pair)
             if number < min(_WARM, asked.solves):

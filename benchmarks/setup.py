@@ -9,13 +9,11 @@ from typing import Any
 import msgspec
 
 from glimp_local.engines.llama.backend import LlamaBackend
-from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.errors import GlimpError
 from glimp_local.load import load_pair
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.routing import Model
 from glimp_local.session.session import Session
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."
@@ -125,21 +123,10 @@ class Setup(msgspec.Struct, frozen=True):
         )
 
 
-def engine_of(pair: Pair, model: Model = "small") -> Engine:
-    """Return the engine of a pair's model, for what is measured below the session."""
-    return backend_of(pair, model).engine
-
-
-def backend_of(pair: Pair, model: Model = "small") -> LlamaBackend:
-    """Return what computes a pair's model: always this machine, in a benchmark."""
-    backend = pair.backends[model]
-    assert isinstance(backend, LlamaBackend)
-    return backend
-
-
 def prompt_of(pair: Pair, question: str) -> list[int]:
-    """Return the tokens of a question as the small model of a pair, alone in it, reads it."""
-    backend = backend_of(pair)
+    """Return the tokens of a question as the small model of a pair reads it."""
+    backend = pair.backends["small"]
+    assert isinstance(backend, LlamaBackend)
     builder = PromptBuilder(backend.template, backend.vocabulary, pair.markers)
     return builder.prompt([Message("user", question)])
 

@@ -28,10 +28,10 @@ _LOOK_SECONDS = 0.05
 class Pair:
     """The backends of one pair. A context manager: leaving it frees both models.
 
-    Under the policies `small` and `large` only that model is loaded. `plan` says where models on this machine are,
-    `notices` is what came up while they were loaded. `offer` is a pair to offer to somebody whose question this one is
-    not for; `fallback` says why it is used though it is narrow and nobody named it, None if that is not so. What is in
-    `closing` is called when it is closed.
+    Under the policies `small` and `large` only that model is loaded. `plan` says where models on this machine are
+    (None: none is), `notices` is what came up while they were loaded. `offer` is a pair to offer to somebody whose
+    question this one is not for; `fallback` says why it is used though it is narrow and nobody named it, None if that
+    is not so. What is in `closing` is called when it is closed.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Pair:
         config: PairConfig,
         backends: Mapping[Model, Backend],
         *,
-        plan: Plan,
+        plan: Plan | None = None,
         notices: Sequence[str] = (),
         offer: Offer | None = None,
         fallback: str | None = None,

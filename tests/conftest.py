@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from glimp_local import load_pair
@@ -19,18 +20,30 @@ from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.binding import RELEASE
 from glimp_local.engines.llama.proof import Verdict
 from glimp_local.pair import Pair
-from tests.support import hub_server, pulling, tiny_models
+from tests.support import commands, hub_server, markers, pulling, tiny_models
 from tests.support.commands import Glimp
 from tests.support.hub_server import Hub
 from tests.support.sessions import GREEDY, Open
+from tests.support.sharing import made_once
 from tests.support.tiny_models import LARGE, SMALL, byte_alphabet, write_story
 
 # How long an example takes says nothing on a machine that does other things, too.
 settings.register_profile("untimed", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile("untimed")
 
 REAL_SMALL = "smollm2-135m-instruct-q4_1.gguf"
 REAL_LARGE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    markers.mark(items)
+
+
+@pytest.fixture(autouse=True)
+def processes_are_marked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    markers.refuse_processes(request.node, monkeypatch)
 
 
 @pytest.fixture(scope="session")
@@ -56,14 +69,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> P
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("HF_HOME", str(folder / "hub"))
+    commands.read_hub_settings()
     proof.keep(verdict)
     return folder
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the tiny models once; give their folder."""
-    folder = tmp_path_factory.mktemp("tiny")
+    """Write the tiny models once for all workers; give their folder."""
+    return made_once(tmp_path_factory, "tiny", _write_tiny_models)
+
+
+def _write_tiny_models(folder: Path) -> None:
     write_story(folder / "large.gguf", LARGE, seed=1)
     write_story(folder / "small.gguf", SMALL, seed=2)
     write_story(folder / "looping.gguf", tiny_models.LOOPING)
@@ -79,7 +96,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_models.write_sliding_window(folder / "sliding-window.gguf")
     tiny_models.write_recurrent(folder / "recurrent.gguf")
     tiny_models.write_hybrid(folder / "hybrid.gguf")
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +119,12 @@ def llama_cpp_models(request: pytest.FixtureRequest) -> Path:
     assert cache is not None
     folder = cache.mkdir("llama-cpp-source")
     models = folder / f"llama_cpp_python-{RELEASE}" / "vendor" / "llama.cpp" / "models"
+    with FileLock(folder / ".lock"):  # another worker may be at it
+        _download(folder, models)
+    return models
+
+
+def _download(folder: Path, models: Path) -> None:
     if not models.exists():
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
         done = subprocess.run(
@@ -116,7 +138,6 @@ def llama_cpp_models(request: pytest.FixtureRequest) -> Path:
             wanted = [member for member in tar if "/vendor/llama.cpp/models/" in member.name]
             tar.extractall(folder, wanted, filter="data")
         archive.unlink()
-    return models
 
 
 @pytest.fixture
@@ -193,5 +214,6 @@ def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def glimp(tiny: Path) -> Glimp:
-    return Glimp(tiny)
+def glimp(tiny: Path, request: pytest.FixtureRequest) -> Glimp:
+    """Run `glimp` in this process; of a test that is marked `process`, in one of its own."""
+    return Glimp(tiny, apart=request.node.get_closest_marker("process") is not None)

@@ -96,6 +96,7 @@ def test_pace_asks_llama_bench_for_the_same_depth_and_settings(tiny: Path, llama
     assert "µs at" in blocks[-1]
 
 
+@pytest.mark.slow
 def test_busy_measures_every_party_beside_every_neighbour(
     tiny: Path, llama_bench: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_the_floor_of_the_built_in_pair_is_measured_where_no_other_is_there() ->
     assert "two vocabularies: its files are not there" in blocks[3]
 
 
+@pytest.mark.slow
 def test_drafting_is_measured_by_the_number_of_tokens(tiny: Path) -> None:
     chosen = setup(shared_small=tiny / "small.gguf", shared_large=tiny / "large.gguf")
     rows = [line.strip("| ").split(" | ") for line in drafting.measure(chosen)[0].splitlines()[2:]]
@@ -138,6 +140,7 @@ def test_drafting_is_measured_by_the_number_of_tokens(tiny: Path) -> None:
     assert [row[4] == "0 a run" for row in rows[:2]] == [True, False]
 
 
+@pytest.mark.slow
 def test_whole_problems_are_solved_and_graded(tiny: Path, tmp_path: Path) -> None:
     problems = tmp_path / "problems.jsonl"
     problems.write_text('{"problem": "How many?", "answer": "1"}\n')
@@ -148,6 +151,7 @@ def test_whole_problems_are_solved_and_graded(tiny: Path, tmp_path: Path) -> Non
     assert [row[5] for row in (rows[0], rows[5])] == ["100%", "100%"]
 
 
+@pytest.mark.slow
 def test_a_pair_without_problems_is_left_out_in_words(tiny: Path) -> None:
     blocks = end_to_end.measure(setup(tiny / "small.gguf", tiny / "large.gguf"))
     assert blocks[-1] == "Not measured on a pair of two vocabularies: it has no problems."
@@ -186,6 +190,7 @@ def test_a_section_without_its_models_says_so_and_is_skipped(monkeypatch: pytest
     assert both.stdout.strip() in document.FILE.read_text()
 
 
+@pytest.mark.slow
 def test_the_plan_is_compared_with_what_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planned, "_CACHES", ("f16",))
     table, farthest, _ = planned.measure(setup())

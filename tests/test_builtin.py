@@ -20,6 +20,7 @@ from glimp_local.machine.choice import default_pair
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Policy, Random, Share, Threshold
+from tests.support.commands import GLIMP, Glimp
 from tests.support.sessions import assert_caches_equal_fresh_runs, engine_in, run, writers
 from training.evaluate import SUITE
 from training.stories import Story, held_out
@@ -103,13 +104,14 @@ def test_the_example_is_solved_by_both_models_together(pair: Pair) -> None:
     assert solution.boxed == "102"
 
 
-def test_every_line_of_a_thought_stands_behind_its_step_s_letter() -> None:
+def test_every_line_of_a_thought_stands_behind_its_step_s_letter(glimp: Glimp) -> None:
     command = ("solve", "--pair", "builtin", "--text", EXAMPLE, "--thoughts", "--seed", "1")
-    lines = glimp(*command).stderr.decode().splitlines()[3:-1]
+    lines = glimp(*command).err.splitlines()[3:-1]
     assert all(re.match(r"[SL] \d\.\d\d │ ", line) or line.startswith(" " * 7 + "│ ") for line in lines)
     assert "       │ Leo 30." in lines
 
 
+@pytest.mark.slow
 def test_routing_keeps_the_large_model_s_answers_and_chance_does_not(pair: Pair, stories: list[Story]) -> None:
     small, _ = right(pair, stories, Alone("small"))
     large, _ = right(pair, stories, Alone("large"))
@@ -122,12 +124,14 @@ def test_routing_keeps_the_large_model_s_answers_and_chance_does_not(pair: Pair,
     assert chance <= routed - 0.15 * len(stories)
 
 
+@pytest.mark.slow
 def test_a_forgotten_question_mark_costs_nothing(pair: Pair, stories: list[Story]) -> None:
     unmarked = [dataclasses.replace(story, question=story.question.removesuffix("?")) for story in stories[:20]]
     policy = Threshold(pair.config.threshold)
     assert right(pair, unmarked, policy)[0] >= right(pair, stories[:20], policy)[0] - 1
 
 
+@pytest.mark.slow
 def test_the_small_model_is_surer_of_the_steps_it_gets_right(pair: Pair, stories: list[Story]) -> None:
     """Up to its first mistake in a story, the small model's past is the right one."""
     entropies: dict[bool, list[float]] = {True: [], False: []}
@@ -155,6 +159,7 @@ def test_each_part_of_the_thought_is_a_step(pair: Pair, stories: list[Story]) ->
 # The session, on real models.
 
 
+@pytest.mark.slow
 def test_the_share_that_is_asked_for_is_kept(pair: Pair, stories: list[Story]) -> None:
     for share in (0.1, 0.3):
         policy = Share(share, threshold_nats=pair.config.threshold)
@@ -216,23 +221,20 @@ def test_a_second_story_in_the_same_session_is_solved_too(pair: Pair, stories: l
 # `glimp solve`, as it is after install.
 
 
-def glimp(*arguments: str, cwd: Path = ROOT, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
-    command = [sys.executable, "-m", "glimp_local", *arguments]
-    return subprocess.run(command, capture_output=True, timeout=60, check=False, cwd=cwd, env=env)
-
-
-def test_the_example_is_solved_straight_after_install() -> None:
+@pytest.mark.process
+def test_the_example_is_solved_straight_after_install(glimp: Glimp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     done = glimp("solve", "examples/marbles.txt", "--json")
-    assert done.returncode == 0, done.stderr
-    solution = msgspec.json.decode(done.stdout, type=Solution)
+    assert done.code == 0, done.err
+    solution = msgspec.json.decode(done.out, type=Solution)
     assert solution.pair == "builtin"
     assert "\\boxed{102}" in solution.answer
-    assert b"counting stories" not in done.stderr
+    assert "counting stories" not in done.err
 
 
-def test_the_events_of_a_run_fold_into_what_json_prints() -> None:
-    whole = msgspec.json.decode(glimp("solve", "examples/marbles.txt", "--json", "--seed", "1").stdout, type=Solution)
-    events = decode_events(glimp("solve", "examples/marbles.txt", "--jsonl", "--seed", "1").stdout.splitlines())
+def test_the_events_of_a_run_fold_into_what_json_prints(glimp: Glimp) -> None:
+    whole = msgspec.json.decode(glimp("solve", "--text", EXAMPLE, "--json", "--seed", "1").out, type=Solution)
+    events = decode_events(glimp("solve", "--text", EXAMPLE, "--jsonl", "--seed", "1").out.encode().splitlines())
     assert fold(events).thought == whole.thought
     assert isinstance(events[-1], Finished)
 
@@ -262,13 +264,14 @@ def test_a_question_of_another_kind_is_not_taken_for_a_story(pair: Pair, questio
     assert why in said
 
 
-def test_another_kind_of_question_is_told_where_to_go() -> None:
-    said = glimp("solve", "--text", "Who are you?").stderr.decode()
+def test_another_kind_of_question_is_told_where_to_go(glimp: Glimp) -> None:
+    said = glimp("solve", "--text", "Who are you?").err
     assert "the pair 'builtin' can do counting stories and nothing else" in said
     assert "One that reasons about anything: qwen3-" in said
     assert "of memory): glimp models pull qwen3-" in said
 
 
+@pytest.mark.slow
 def test_the_notice_is_an_event_and_comes_with_each_such_question(pair: Pair) -> None:
     session = Session(pair, seed=1)
     for question in ("Who are you?", "And who am I?"):
@@ -297,6 +300,7 @@ def test_stories_are_taken_as_they_are(pair: Pair) -> None:
     assert [story.question for story in stories if pair.objection(story.question)] == []
 
 
+@pytest.mark.process
 def test_the_wheel_solves_the_example_without_a_network(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
@@ -312,7 +316,8 @@ def test_the_wheel_solves_the_example_without_a_network(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{tmp_path}"}
     problem = tmp_path / "problem.txt"
     problem.write_text(EXAMPLE)
-    done = glimp("solve", str(problem), "--json", cwd=tmp_path, env=environment)
+    solve = [*GLIMP, "solve", str(problem), "--json"]
+    done = subprocess.run(solve, capture_output=True, timeout=60, check=False, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     assert msgspec.json.decode(done.stdout, type=Solution).boxed == "102"
     where = [sys.executable, "-c", "import glimp_local; print(glimp_local.__file__)"]

@@ -13,7 +13,7 @@ import pytest
 
 from glimp_local.errors import UsageError
 from glimp_local.inputs import read_limited
-from tests.support.commands import GLIMP, QUESTION, Glimp
+from tests.support.commands import GLIMP, QUESTION, Glimp, invoke
 
 
 def test_what_is_within_the_limit_is_read_whole(tmp_path: Path) -> None:
@@ -77,16 +77,16 @@ ENDLESS = Path("/dev/zero")
     ],
 )
 def test_a_command_ends_with_a_hint(tmp_path: Path, arguments: list[str | Path], said: tuple[str, str]) -> None:
-    command = [*GLIMP, *(str(argument).format(folder=tmp_path / "bench") for argument in arguments)]
     with ENDLESS.open("rb") as stdin:
-        done = subprocess.run(command, stdin=stdin, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2, done.stderr
-    message, hint = done.stderr.split("hint: ")
+        done = invoke(*(str(argument).format(folder=tmp_path / "bench") for argument in arguments), stdin=stdin)
+    assert done.code == 2, done.err
+    message, hint = done.err.split("hint: ")
     assert said[0] in message
     assert said[1] in hint
-    assert done.stdout == ""
+    assert done.out == ""
 
 
+@pytest.mark.process
 def test_a_pipe_that_somebody_fills_for_ever_is_left(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

@@ -194,6 +194,7 @@ def test_a_cache_of_eight_bits_rounds_no_more_than_a_batch_does(pair: Pair, mode
     rounded.close()
 
 
+@pytest.mark.process
 def test_solve_runs_the_pair_from_the_command_line(real_pair: tuple[Path, Path]) -> None:
     small, large = map(str, real_pair)
     done = subprocess.run(

@@ -105,7 +105,7 @@ def room_of(module: str) -> str:
 
 
 def floor_of(room: str) -> int:
-    return next(number for number, floor in enumerate(floors()) if room in floor)
+    return next((number for number, floor in enumerate(floors()) if room in floor), len(floors()))
 
 
 def homes() -> dict[str, list[str]]:
@@ -211,6 +211,7 @@ HEAVY = ["numpy", "llama_cpp", "textual", "rich", "msgspec", "huggingface_hub", 
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"]])
+@pytest.mark.process
 def test_a_quick_command_imports_no_library_but_click(arguments: list[str]) -> None:
     code = "from glimp_local.cli import main\ntry:\n    main()\nexcept SystemExit:\n    pass"
     assert loaded(code, arguments).isdisjoint(HEAVY)

@@ -68,7 +68,7 @@ def _solve(
             load(request, cancel=interrupts.cancel, on_progress=display.loading, renderer=renderer)
         )
         described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
-        display.loaded(described, pair.plan.line())
+        display.loaded(described, "" if pair.plan is None else pair.plan.line())
         if pair.fallback is not None and not flags.quiet and pair.objection(problem) is None:
             elsewhere = f" One that reasons about anything: {pair.offer}" if pair.offer is not None else ""
             display.say(f"the pair {pair.name!r} answers: {pair.fallback}.{elsewhere}")

@@ -230,9 +230,11 @@ class Lane(Protocol):
 
     def follow(self, ids: Sequence[int]) -> None:
         """Read along, if that helps, while another lane writes; `ids` is its step so far, if both know them."""
+        del ids
 
     def rest(self) -> None:
         """Stop whatever is computed beside the run, which is over."""
+        return
 
 
 @runtime_checkable

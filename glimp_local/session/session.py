@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from time import perf_counter
 
 from glimp_local.engines.protocol import Lane, Peeks, Piece
-from glimp_local.errors import PromptTooLongError, UsageError
+from glimp_local.errors import UsageError
 from glimp_local.events import (
     Answer,
     AnyEvent,
@@ -31,16 +31,13 @@ from glimp_local.events import (
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.routing import Decision, Model, Policy
+from glimp_local.session.asking import as_messages, make_loop, not_loaded, prepared, without_last_question
 from glimp_local.session.loop import Loop, Steering
-from glimp_local.session.transcript import Transcript
 from glimp_local.session.turn import Turn
 from glimp_local.settings import RunSettings
 
 Events = Generator[AnyEvent, None, None]
 """The events of a run, as they happen. Closing it keeps what was written; `resume` continues."""
-
-_MINIMUM_ROOM = 16
-"""Tokens of room a prompt must leave, at least."""
 
 _DOES_NOT_DRAFT = "the small model does not draft for the large one: "
 
@@ -94,22 +91,11 @@ class Session:
         """The loops of the next turn and of the last one: settings may have changed between them."""
 
     def _make_loop(self) -> Loop:
-        pair, settings, steering = self.pair, self._settings, self._steering
-        if missing := set(steering.policy.models) - set(pair.backends):
-            raise _not_loaded(steering.policy, missing.pop())
-        lanes = {
-            model: backend.lane(settings, seed=self.seed, cancel=steering.cancel)
-            for model, backend in pair.backends.items()
-            if model in steering.policy.models
-        }
-        large, small = lanes.get("large"), lanes.get("small")
-        self._obstacle = large.meet(small) if large is not None and small is not None else None
-        fixed = not isinstance(settings.draft, str)
-        if self._obstacle is not None and (fixed or steering.policy.name == "speculative"):
+        loop, self._obstacle = make_loop(self.pair, self._settings, self._steering, self.seed)
+        is_wanted = not isinstance(self._settings.draft, str) or self.policy.name == "speculative"
+        if self._obstacle is not None and is_wanted:
             self._notices.append(_DOES_NOT_DRAFT + self._obstacle)
-        close = None if pair.markers is None else pair.markers.close
-        transcript = Transcript(lanes, close=close, shares_vocabulary=pair.shares_vocabulary)
-        return Loop(transcript, settings, steering, reads_along=pair.reads_along(settings))
+        return loop
 
     @property
     def _lanes(self) -> dict[Model, Lane]:
@@ -139,7 +125,7 @@ class Session:
     @policy.setter
     def policy(self, policy: Policy) -> None:
         if missing := set(policy.models) - set(self._lanes):
-            raise _not_loaded(policy, missing.pop())
+            raise not_loaded(policy, missing.pop())
         self._steering.policy = policy
         if policy.name == "speculative" and self._obstacle is not None:
             self._notices.append(_DOES_NOT_DRAFT + self._obstacle)
@@ -162,13 +148,11 @@ class Session:
         or none to be replaced, or if another session is using the pair, ModelUnreadableError if a chat template fails
         on this conversation, and CancelledError if `cancel` stops that; then nothing has changed.
         """
-        asked = [Message("user", question)] if isinstance(question, str) else list(question)
-        if not asked or asked[-1].role != "user" or not asked[-1].content.strip():
-            raise UsageError("there is no question to answer")
+        asked = as_messages(question)
         self._check_idle()
         history = self.messages
         if instead:
-            history = self.history if self._turn is not None else _without_last_question(history)
+            history = self.history if self._turn is not None else without_last_question(history)
         turn = self._begin_turn(history, asked)
         lanes, backends = self._lanes, self.pair.backends
         whole = [*history, *asked]
@@ -190,19 +174,7 @@ class Session:
 
     def _begin_turn(self, history: list[Message], asked: Sequence[Message]) -> Turn:
         """Put a conversation and a question before the models; nothing is computed yet."""
-        lanes = self._lanes
-        prompts = {model: lane.prepare([*history, *asked], self.pair.markers) for model, lane in lanes.items()}
-        for model, prompt in prompts.items():
-            backend = self.pair.backends[model]
-            if prompt.tokens + _MINIMUM_ROOM > backend.context:
-                more = backend.context < backend.trained_context
-                raise PromptTooLongError(
-                    f"the conversation takes {prompt.tokens:,} tokens: with {_MINIMUM_ROOM} for an answer, more "
-                    f"than the context of {backend.name} holds ({backend.context:,})",
-                    hint=f"give it more with --ctx, up to {backend.trained_context:,}"
-                    if more
-                    else "shorten the question, or begin a new session",
-                )
+        prompts = prepared(self.pair, self._loop, [*history, *asked])
         self._loop.transcript.begin(prompts)
         turn = Turn(asked, self._loop.first_position(), prompt_tokens=next(iter(prompts.values())).tokens)
         self.history, self._turn, self._turn_loop = history, turn, self._loop
@@ -370,15 +342,3 @@ class Session:
     def contexts(self) -> dict[Model, tuple[int, int]]:
         """Return the tokens each model's transcript takes, and the most it may take."""
         return {model: (lane.context - lane.room, lane.context) for model, lane in self._lanes.items()}
-
-
-def _without_last_question(messages: list[Message]) -> list[Message]:
-    """Return a conversation without its last question and the answer to it."""
-    last = next((at for at in range(len(messages) - 1, -1, -1) if messages[at].role == "user"), None)
-    if last is None:
-        raise UsageError("nothing was asked yet")
-    return messages[:last]
-
-
-def _not_loaded(policy: Policy, model: Model) -> UsageError:
-    return UsageError(f"the policy {policy.name!r} needs the {model} model, which is not loaded")

@@ -99,7 +99,7 @@ class Conversation(VerticalScroll, can_focus=True):
                 lines.append(Content(one_line(f"One that reasons about anything: {pair.offer}")))
         if pair is not None and pair.config.example:
             lines.append(Content("↑ puts an example into the box, Enter asks it."))
-        if pair is not None:
+        if pair is not None and pair.plan is not None:
             lines += [Content(), Content(one_line(pair.plan.line())).stylize("dim")]
         await self.mount(Static(Content("\n").join(lines), classes="welcome"))
 

@@ -62,6 +62,7 @@ def records(folder: Path) -> list[Run | Looks]:
 FOLDER = Path("bench-problems-small-large")
 
 
+@pytest.mark.slow
 def test_every_problem_is_solved_under_every_policy_in_turn(bench: Bench) -> None:
     result = bench()
     assert result.code == 0, result.err
@@ -84,6 +85,7 @@ def test_every_problem_is_solved_under_every_policy_in_turn(bench: Bench) -> Non
     assert isinstance(looks.looks[0], Look)
 
 
+@pytest.mark.slow
 def test_the_report_comes_in_every_form_and_tells_the_same(bench: Bench) -> None:
     result = bench("--policy", "large", "--policy", "threshold", "--policy", "random", "--threshold", "1")
     markdown = (FOLDER / "report.md").read_text()
@@ -134,6 +136,7 @@ def killed(tmp_path: Path) -> Iterator[Callable[[list[str], Path, int], int]]:
 BUILTIN = [*GLIMP, "bench", "builtin", "--limit", "5", "--seed", "3", "--temperature", "0.8", "-q", *SAME]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_bench_that_was_stopped_goes_on_and_comes_to_the_same(
     killed: Callable[[list[str], Path, int], int], tmp_path: Path, how: int
@@ -155,6 +158,7 @@ def test_a_bench_that_was_stopped_goes_on_and_comes_to_the_same(
     ]
 
 
+@pytest.mark.slow
 def test_a_bench_that_grows_comes_to_what_it_would_have_been_at_once(bench: Bench) -> None:
     flags = ("--temperature", "1", "--repeat", "2", *SAME)
     assert bench(*flags, "--limit", "1", "-o", "grown").code == 0
@@ -302,6 +306,7 @@ def test_a_problem_that_is_too_long_is_refused_before_anything_is_run(bench: Ben
     assert "more than half of the context" in result.err
 
 
+@pytest.mark.process
 def test_the_extra_is_asked_for_by_its_name(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import importlib.util as u\nfind = u.find_spec\n"
@@ -321,6 +326,7 @@ def test_the_extra_is_asked_for_by_its_name(tmp_path: Path) -> None:
     assert "glimp-local[bench]" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_entropies_of_a_bench_do_not_move_its_own_start(bench: Bench, glimp: Glimp) -> None:
     glimp.solve("--text", "How many?")  # stores entropies
     bench("--policy", "share", "--no-looks", "--limit", "1")

@@ -215,6 +215,7 @@ def test_numbers_start_no_process() -> None:
         assert grader._process is None
 
 
+@pytest.mark.slow
 def test_a_formula_that_takes_for_ever_is_cut_and_the_next_one_is_graded() -> None:
     with Grader(seconds=1) as grader:
         begin = time.monotonic()
@@ -224,6 +225,7 @@ def test_a_formula_that_takes_for_ever_is_cut_and_the_next_one_is_graded() -> No
         assert grader.grade(r"\boxed{\frac{36}{2}}", "18") == Grade(correct=True, given=r"\frac{36}{2}")
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_at_work_is_noted_and_started_anew() -> None:
     with Grader(seconds=60) as grader:
         assert grader.grade(r"\boxed{\frac{36}{2}}", "18").correct
@@ -235,6 +237,7 @@ def test_a_process_that_is_killed_at_work_is_noted_and_started_anew() -> None:
         assert grader.grade(r"\boxed{\frac{36}{2}}", "18").correct
 
 
+@pytest.mark.slow
 def test_a_process_that_was_killed_at_rest_costs_no_answer() -> None:
     with Grader(seconds=60) as grader:
         grader.grade(r"\boxed{\frac{36}{2}}", "18")
@@ -269,6 +272,7 @@ WORKS = """\
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit of time is the system's own only elsewhere")
 @pytest.mark.parametrize("at_work", [False, True])
 def test_the_process_does_not_outlive_a_parent_that_is_killed(tmp_path: Path, *, at_work: bool) -> None:
@@ -320,6 +324,7 @@ def test_the_process_loads_no_llama_cpp() -> None:
     assert done.stdout == "False\n"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [GLIMP, [str(Path(sys.executable).with_name("glimp"))]], ids=["module", "script"])
 def test_glimp_bench_grades_formulas(glimp: Glimp, tmp_path: Path, command: list[str]) -> None:
     problems = tmp_path / "problems.jsonl"

@@ -101,6 +101,7 @@ def test_a_peek_gives_the_logarithms_of_probabilities(open_pair: Open) -> None:
     assert session.peek("large", [b"two tokens", b""]) == [-math.inf, -math.inf]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2", "llama-bpe", "llama-spm", "gpt-2", "command-r", "gemma-4"])
 def test_the_score_is_the_very_next_token_in_every_vocabulary(llama_cpp_models: Path, name: str) -> None:
     with vocabulary(llama_cpp_models / f"ggml-vocab-{name}.gguf") as real:

@@ -80,6 +80,7 @@ def test_a_paired_difference_is_bonett_and_prices() -> None:
     assert (found.value, found.low, found.high) == pytest.approx((0.2, won - lost - half, won - lost + half), abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problems", [5, 20, 60])
 @pytest.mark.parametrize(("won", "lost"), [(0.02, 0.02), (0.1, 0.05), (0.3, 0.1)])
 def test_a_difference_s_interval_holds_the_truth_as_often_as_it_says(problems: int, won: float, lost: float) -> None:
@@ -140,6 +141,7 @@ def test_the_auroc_counts_pairs(cases: list[tuple[int, bool]]) -> None:
     assert found == pytest.approx(won / (len(positive) * len(negative)))
 
 
+@pytest.mark.slow
 def test_the_auroc_of_clusters_has_a_wider_interval_than_that_of_single_cases() -> None:
     # All the cases of a cluster are alike: ten clusters say no more than ten cases.
     scores = [[float(i)] * 30 for i in range(10)]

@@ -73,6 +73,7 @@ def in_fish(line: str) -> dict[str, str]:
     return {word: says for word, _, says in (line.partition("\t") for line in lines)}
 
 
+@pytest.mark.process
 def test_bash_completes_commands_pairs_policies_and_conversations() -> None:
     folder().mkdir(parents=True)
     (folder() / "2026-01-02-abc.jsonl").write_text("")
@@ -88,11 +89,13 @@ def test_bash_completes_commands_pairs_policies_and_conversations() -> None:
     assert "--threshold" in in_bash("solve", "--th")
 
 
+@pytest.mark.process
 def test_behind_a_command_that_is_unknown_nothing_is_offered() -> None:
     assert in_bash("nosuch", "") == [""]
     assert "plan" in in_bash("")
 
 
+@pytest.mark.process
 def test_fish_completes_and_describes_in_full() -> None:
     assert in_fish("glimp se") == {"sessions": "List, show, export and remove saved conversations."}
     pairs = in_fish("glimp solve --pair qwen3-0")
@@ -100,6 +103,7 @@ def test_fish_completes_and_describes_in_full() -> None:
     assert pairs["qwen3-0.6b-4b"] == "Qwen3 0.6B and 4B: 3.1 GB, for a laptop"
 
 
+@pytest.mark.screen
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_zsh_completes_in_a_terminal(tmp_path: Path) -> None:
     if shutil.which("zsh") is None:
@@ -119,6 +123,7 @@ def test_zsh_completes_in_a_terminal(tmp_path: Path) -> None:
         zsh.close()
 
 
+@pytest.mark.process
 def test_powershell_is_answered_in_lines_of_three() -> None:
     # pwsh itself is not run here: this is what its script (click's own) asks for and reads.
     lines = asked("powershell", "glimp solve --pair qwen3-0")
@@ -129,6 +134,7 @@ def test_powershell_is_answered_in_lines_of_three() -> None:
     assert "_GLIMP_COMPLETE" in script
 
 
+@pytest.mark.process
 def test_a_pair_of_mine_is_offered_and_a_broken_file_offers_nothing() -> None:
     user_file().parent.mkdir(parents=True)
     user_file().write_text('[pairs.mine]\nsmall.path = "a"\nlarge.path = "b"\n')
@@ -137,6 +143,7 @@ def test_a_pair_of_mine_is_offered_and_a_broken_file_offers_nothing() -> None:
     assert asked("bash", "glimp chat --pair mi") == []
 
 
+@pytest.mark.process
 def test_the_file_that_models_names_is_the_one_that_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = tmp_path / "other.toml"
     other.write_text('[pairs.other]\nsmall.path = "a"\nlarge.path = "b"\n')
@@ -147,6 +154,7 @@ def test_the_file_that_models_names_is_the_one_that_is_read(tmp_path: Path, monk
     assert asked("bash", "glimp chat --pair ot") == []
 
 
+@pytest.mark.process
 def test_completing_imports_nothing_heavy() -> None:
     code = (
         "import sys\nfrom glimp_local.cli import main\n"

@@ -17,6 +17,7 @@ import pytest
 
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import packaged_file
+from tests.support.commands import invoke
 from tests.support.hub_server import COMMIT, Content, Hub
 from tests.support.pulling import BUILTIN, LARGE, REPO, SMALL, command, models, pair
 
@@ -128,6 +129,7 @@ def test_the_list_makes_no_folder(home: Path) -> None:
     assert not (home / "hub").exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "arguments", [["list"], ["list", "--json"], ["verify"], ["rm", REPO, "--yes"], ["pull", "tiny"]]
 )
@@ -141,6 +143,7 @@ def test_no_connection_is_opened_where_none_is_needed(hub: Hub, arguments: list[
     assert len(hub.requests) == asked
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("hub")
 def test_the_block_on_connections_works() -> None:
     run = command("pull", SMALL)
@@ -317,6 +320,7 @@ def test_names_in_the_cache_are_what_they_are_in_a_pipe_and_may_end_in_capitals(
         assert not {"\x1b", "\x9b"} & set(result.err)
 
 
+@pytest.mark.process
 def test_a_download_that_is_under_way_is_not_removed(hub: Hub, home: Path) -> None:
     models("pull", SMALL)
     hub.seconds_a_piece = 0.5
@@ -408,6 +412,7 @@ def test_built_in_files_are_never_removed() -> None:
     assert "built in: never removed" in result.err
 
 
+@pytest.mark.process
 def test_on_a_terminal_a_bar_shows_bytes_rate_and_time_left(hub: Hub) -> None:
     hub.seconds_a_piece = 0.02
     control, terminal = pty.openpty()
@@ -435,6 +440,7 @@ def test_the_help_of_each_command_has_examples_and_exit_codes() -> None:
         assert "Exit codes:" in text
 
 
+@pytest.mark.process
 def test_help_loads_no_library_of_the_hub() -> None:
     code = "import sys; from glimp_local.cli import main\ntry: main()\nfinally: print('huggingface_hub' in sys.modules)"
     done = subprocess.run(
@@ -451,11 +457,10 @@ def test_a_file_that_is_cut_short_is_damaged_and_pulled_anew(home: Path) -> None
     blob.write_bytes(whole[:100_000])
     found = the_pair()
     assert (found["small"]["state"], found["is_here"]) == ("damaged", False)
-    command_ = [sys.executable, "-m", "glimp_local", "solve", "--pair", "tiny", "--text", "?"]
-    solve = subprocess.run(command_, capture_output=True, text=True, check=False)
-    assert solve.returncode == 3
-    assert f"{link(home)} is damaged: it has 100,000 bytes, not {len(whole):,}" in solve.stderr
-    assert "hint: glimp models pull tiny" in solve.stderr
+    solve = invoke("solve", "--pair", "tiny", "--text", "?")
+    assert solve.code == 3
+    assert f"{link(home)} is damaged: it has 100,000 bytes, not {len(whole):,}" in solve.err
+    assert "hint: glimp models pull tiny" in solve.err
     assert models("pull", "tiny").code == 0
     assert blob.read_bytes() == whole
     assert the_pair()["is_here"]
@@ -477,6 +482,7 @@ def test_a_name_that_is_no_pair_says_how_a_model_is_named() -> None:
     assert "a model on the hub is MAKER/NAME/FILE.gguf or MAKER/NAME:QUANT" in result.err
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("hub")
 @pytest.mark.parametrize(("name", "value"), [("HF_HUB_DOWNLOAD_TIMEOUT", "abc"), ("HF_ENDPOINT", "http://[::1")])
 @pytest.mark.parametrize(

@@ -153,6 +153,7 @@ def test_what_stands_in_a_file_is_cut_and_a_pipe_gets_the_rest_as_it_is(glimp: G
     assert json.loads(glimp("models", "info", path, "--json").out)["name"] == nasty
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such name")
 def test_a_name_of_bytes_that_are_no_text_is_printed_as_it_is(small: Path, tmp_path: Path) -> None:
     path = os.fsencode(tmp_path) + b"/\xff.gguf"
@@ -167,6 +168,7 @@ def test_a_name_longer_than_a_line_is_cut(glimp: Glimp, tmp_path: Path) -> None:
     assert glimp("models", "info", path).out.splitlines()[0] == "n" * 99 + "…"
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["info", "builtin"], ["compare", "builtin", "--json"], ["info", "--help"]])
 def test_nothing_heavy_is_imported(arguments: list[str]) -> None:
     code = (

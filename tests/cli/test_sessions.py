@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from glimp_local.events import Answer, Started, StepEnded, encode
 from glimp_local.records import conversations as saved
 from glimp_local.records.lines import Header
+from tests.support.commands import invoke
 from tests.support.damaged import write
 from tests.support.tracing import step
 
@@ -32,6 +32,7 @@ def hostile() -> None:
 COMMANDS = [["list"], ["list", "--json"], ["show"], ["export"], ["export", "--format", "json"], ["rm", "x"]]
 
 
+@pytest.mark.screen
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_on_a_terminal_control_characters_are_shown(command: list[str]) -> None:
     terminal = Terminal([sys.executable, "-m", "glimp_local", "sessions", *command])
@@ -49,9 +50,9 @@ def test_on_a_terminal_control_characters_are_shown(command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", ["list", "show", "export"])
 def test_a_pipe_and_a_file_get_every_byte(command: str) -> None:
-    run = [sys.executable, "-m", "glimp_local", "sessions", command]
-    assert HOSTILE.encode() in subprocess.run(run, capture_output=True, check=True).stdout
+    shown = invoke("sessions", command)
+    assert HOSTILE in shown.out
     if command == "export":
         path = saved.folder() / "x.md"
-        subprocess.run([*run, "-o", path], check=True, capture_output=True)
+        assert invoke("sessions", command, "-o", path).code == 0
         assert HOSTILE.encode() in path.read_bytes()

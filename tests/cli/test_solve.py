@@ -38,6 +38,7 @@ def test_a_file_is_solved_and_only_the_answer_is_on_stdout(glimp: Glimp, problem
     assert "4 steps, 25% large · 10 tokens, 50% large" in result.err
 
 
+@pytest.mark.process
 def test_the_problem_may_come_by_stdin_or_as_text(glimp: Glimp) -> None:
     assert glimp.solve("-", stdin=QUESTION.encode()).out == ANSWER
     assert glimp.solve(stdin=QUESTION.encode()).out == ANSWER
@@ -203,6 +204,7 @@ def test_a_problem_that_cannot_be_read(glimp: Glimp, problem: Path, content: byt
     assert str(problem) in result.err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("typed", "code"), [("caf\u00e9".encode(), 0), (b"caf\xe9", 2)])
 def test_the_bytes_of_text_count_in_any_locale(glimp: Glimp, typed: bytes, code: int) -> None:
     arguments = [*map(os.fsencode, [*GLIMP, "solve", *glimp.pair()]), b"--text", typed]
@@ -212,6 +214,7 @@ def test_the_bytes_of_text_count_in_any_locale(glimp: Glimp, typed: bytes, code:
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_an_output_that_takes_nothing_is_said(glimp: Glimp) -> None:
     with Path("/dev/full").open("wb") as full:
@@ -349,6 +352,7 @@ def test_a_full_disk_costs_the_save_but_not_the_answer(glimp: Glimp) -> None:
 # Budgets and interrupts.
 
 
+@pytest.mark.process
 def test_a_save_into_a_pipe_works(glimp: Glimp) -> None:
     result = glimp.solve("--text", QUESTION, "--save", "/dev/stdout", "--json")
     *events, solution = result.out.splitlines()
@@ -368,6 +372,7 @@ def test_a_spent_thought_is_said_and_still_answered(glimp: Glimp) -> None:
     assert "the tokens for the thought are spent (--max-thought)" in result.err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_keeps_what_was_written(glimp: Glimp, tmp_path: Path, number: int, code: int) -> None:
     saved = tmp_path / "run.jsonl"
@@ -382,6 +387,7 @@ def test_an_interrupt_keeps_what_was_written(glimp: Glimp, tmp_path: Path, numbe
     assert b"Traceback" not in err
 
 
+@pytest.mark.process
 def test_a_second_interrupt_ends_at_once_whatever_is_going_on(glimp: Glimp, tmp_path: Path) -> None:
     for pause in (0.0, 0.002, 0.01, 0.03, 0.11, 0.15):
         saved = tmp_path / f"{pause}.jsonl"
@@ -395,6 +401,7 @@ def test_a_second_interrupt_ends_at_once_whatever_is_going_on(glimp: Glimp, tmp_
         assert len(read_events(saved)) >= len(lines)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), ("<&-", 0), (">&- 2>&- <&-", 0)])
 def test_a_stream_that_is_closed_costs_only_what_it_would_show(glimp: Glimp, closed: str, code: int) -> None:
     command = shlex.join([*GLIMP, "solve", *glimp.pair(), "--text", QUESTION])
@@ -403,6 +410,7 @@ def test_a_stream_that_is_closed_costs_only_what_it_would_show(glimp: Glimp, clo
     assert done.stdout == ("" if ">&-" in closed.replace("2>&-", "") else ANSWER)
 
 
+@pytest.mark.process
 def test_a_killed_process_leaves_what_it_showed_in_the_save(glimp: Glimp, tmp_path: Path) -> None:
     saved = tmp_path / "run.jsonl"
     with started(glimp.endless("--save", saved)) as (process, lines):
@@ -413,6 +421,7 @@ def test_a_killed_process_leaves_what_it_showed_in_the_save(glimp: Glimp, tmp_pa
     assert read_events(saved)[: len(shown)] == shown
 
 
+@pytest.mark.process
 def test_the_reader_of_a_pipe_may_leave(glimp: Glimp) -> None:
     with started(glimp.endless()) as (process, _):
         assert process.stdout is not None
@@ -423,6 +432,7 @@ def test_the_reader_of_a_pipe_may_leave(glimp: Glimp) -> None:
     assert b"Traceback" not in err
 
 
+@pytest.mark.process
 def test_no_connection_is_opened(glimp: Glimp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     # Python reads this at every start: the process has no sockets.
     blocked = "import socket\n\ndef refuse(*_):\n    raise SystemExit('a socket')\n\nsocket.socket = refuse\n"
@@ -449,6 +459,7 @@ def test_the_commands_are_listed(glimp: Glimp) -> None:
     assert glimp("slove").code == 2
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["solve", "--help"], ["solve", "--threshold", "nan"]])
 def test_a_quick_command_imports_nothing_heavy(arguments: list[str]) -> None:
     code = (

@@ -25,6 +25,8 @@ from tests.support.commands import GLIMP, QUESTION, Glimp, started
 pytest.importorskip("termios")
 from benchmarks.terminal import Terminal
 
+pytestmark = pytest.mark.process
+
 CASES = int(os.environ.get("GLIMP_KILL_CASES", "6"))
 SIGNALS = (signal.SIGKILL, signal.SIGABRT, signal.SIGSEGV)
 BUILTIN_QUESTION = "Mia has 24 marbles. She finds 17 more. How many marbles does Mia have now?"

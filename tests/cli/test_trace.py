@@ -70,6 +70,7 @@ def test_what_a_model_writes_does_not_steer_the_terminal() -> None:
         assert harmless(HOSTILE) in out
 
 
+@pytest.mark.screen
 @pytest.mark.parametrize("width", [20, 50, 80, 120])
 @pytest.mark.parametrize("more", [[], ["--full"]])
 def test_no_line_is_wider_than_the_terminal(width: int, more: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,6 +197,7 @@ def test_help_gives_examples_fields_and_exit_codes() -> None:
         assert re.search(rf"\b{name}\b", out), name
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "absent"),
     [

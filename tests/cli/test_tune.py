@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from glimp_local.engines.llama import binding
+from glimp_local.hardware import Device
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import user_file
 from glimp_local.settings import EngineOptions
@@ -30,6 +32,7 @@ def test_flags_that_only_matter_for_tuning_are_refused_without_it(glimp: Glimp) 
     assert "add --tune" in result.err
 
 
+@pytest.mark.slow
 def test_tuning_writes_the_threads_of_both_models_and_keeps_all_else(glimp: Glimp) -> None:
     user_file().parent.mkdir(parents=True)
     mine = "# Mine.\n[pairs.builtin]\nthreshold = 0.2  # tried out\n"
@@ -50,6 +53,7 @@ def test_tuning_writes_the_threads_of_both_models_and_keeps_all_else(glimp: Glim
             assert of_phase == min(count for count, speed in reached.items() if speed and speed >= 0.97 * best)
 
 
+@pytest.mark.slow
 def test_tuning_writes_into_the_file_that_models_names(glimp: Glimp, tmp_path: Path) -> None:
     file = tmp_path / "other.toml"
     file.write_text("")
@@ -62,6 +66,7 @@ def test_tuning_writes_into_the_file_that_models_names(glimp: Glimp, tmp_path: P
     assert not user_file().exists()
 
 
+@pytest.mark.slow
 def test_for_two_files_the_flags_to_use_are_printed(glimp: Glimp) -> None:
     paths = ["--small", str(glimp.tiny / "small.gguf"), "--large", str(glimp.tiny / "large.gguf")]
     result = glimp("doctor", "--tune", *paths, "--gpu-layers", "0")
@@ -74,6 +79,7 @@ def test_for_two_files_the_flags_to_use_are_printed(glimp: Glimp) -> None:
     assert glimp.solve("--text", QUESTION, *flags).code == 0
 
 
+@pytest.mark.slow
 def test_a_pair_that_uses_one_model_has_that_one_measured(glimp: Glimp) -> None:
     user_file().parent.mkdir(parents=True)
     user_file().write_text(f'[pairs.a]\npolicy = "small"\nsmall = {{path = "{glimp.tiny / "small.gguf"}"}}\n')
@@ -90,6 +96,7 @@ def patched(patch: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("moment", ["done < 0.1", "done == 1"])
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_an_interrupt_writes_nothing(name: str, code: int, moment: str) -> None:
@@ -105,19 +112,18 @@ def test_an_interrupt_writes_nothing(name: str, code: int, moment: str) -> None:
     assert not user_file().exists()
 
 
-def test_there_is_nothing_to_tune_where_a_gpu_computes_everything() -> None:
-    patch = (
-        "from glimp_local.engines.llama import binding\n"
-        "from glimp_local.hardware import Device\n"
-        "binding.devices = lambda: [Device('GPU0', 'a GPU', 'GPU', 8 * 2**30, 8 * 2**30)]"
-    )
-    done = patched(patch, "doctor", "--tune")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("a GPU computes all layers") == 2
+@pytest.mark.slow
+def test_there_is_nothing_to_tune_where_a_gpu_computes_everything(
+    glimp: Glimp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(binding, "devices", lambda: [Device("GPU0", "a GPU", "GPU", 8 * 2**30, 8 * 2**30)])
+    done = glimp("doctor", "--tune")
+    assert done.code == 0, done.err
+    assert done.out.count("a GPU computes all layers") == 2
     assert not user_file().exists()
-    done = patched(patch, "doctor", "--tune", "--gpu-layers-small", "0")
-    assert done.returncode == 0, done.stderr
-    assert "large: a GPU computes all layers" in done.stdout
+    done = glimp("doctor", "--tune", "--gpu-layers-small", "0")
+    assert done.code == 0, done.err
+    assert "large: a GPU computes all layers" in done.out
     small, large = options()
     assert isinstance(small.threads, int)
     assert large == EngineOptions()

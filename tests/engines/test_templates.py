@@ -115,6 +115,7 @@ def patient() -> Iterator[Renderer]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAILS)
 def test_a_template_that_fails_is_one_sentence_with_a_hint(impatient: Renderer, patient: Renderer, name: str) -> None:
     source, why = FAILS[name]
@@ -145,6 +146,7 @@ def as_said(messages: list[dict[str, str]]) -> list[Message]:
     return msgspec.convert(messages, list[Message])
 
 
+@pytest.mark.slow
 def test_every_template_is_rendered_as_the_binding_does(llama_cpp_models: Path) -> None:
     """Of the 70 that llama.cpp is tested with, each asked for one turn and for three, closed and opened."""
     conversation = [("system", "Be brief."), ("user", "Hi\n"), ("assistant", " <b>'Ho'</b> "), ("user", "Why?")]
@@ -300,6 +302,7 @@ def test_a_process_that_does_not_come_up_is_told(tmp_path: Path, monkeypatch: py
     assert "jinja2" in str(caught.value.hint)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("source", ["{{ 1 }}", LOOPS])
 @pytest.mark.skipif(sys.platform == "win32", reason="a limit of time is the system's own only elsewhere")
 def test_it_does_not_outlive_the_process_that_started_it(source: str) -> None:
@@ -327,6 +330,7 @@ def hang(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_limit_of_time_ends_a_run_with_an_exit_code(glimp: Glimp, hang: Path) -> None:
     result = glimp.solve("--text", QUESTION, "--chat-template", hang)
     assert (result.code, result.out) == (3, "")
@@ -355,6 +359,7 @@ def test_a_template_that_invents_messages_is_refused(open_pair: Open, tmp_path: 
         open_pair(chat_template=str(template))
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_run_whose_template_hangs(glimp: Glimp, hang: Path, number: signal.Signals) -> None:

@@ -118,8 +118,9 @@ def test_without_a_llama_cpp_a_pair_is_chosen_all_the_same(
 def test_a_cache_that_cannot_be_rounded_is_not_rounded_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its header lets a cache of whole blocks be kept as q8_0; llama.cpp says no for another reason.
     wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)
-    monkeypatch.setattr("glimp_local.pair.survey", lambda: Machine(int(240e6)))
+    monkeypatch.setattr("glimp_local.load_files.survey", lambda: Machine(int(240e6)))
     with load_pair(large=wide, policy="large") as rounded:
+        assert rounded.plan is not None
         assert rounded.plan.is_rounded
     make = loading.make_context
 
@@ -130,6 +131,7 @@ def test_a_cache_that_cannot_be_rounded_is_not_rounded_unasked(tmp_path: Path, m
 
     monkeypatch.setattr(loading, "make_context", refuse)
     with load_pair(large=wide, policy="large") as plain:
+        assert plain.plan is not None
         assert not plain.plan.is_rounded
     with pytest.raises(UsageError):
         load_pair(large=wide, policy="large", engine_options={"large": {"cache_type": "q8_0"}})
@@ -179,6 +181,7 @@ def test_an_offer_says_what_it_takes() -> None:
     assert said == "qwen3-0.6b-4b (3.1 GB to download, 7.00 GiB of memory): glimp models pull qwen3-0.6b-4b"
 
 
+@pytest.mark.slow
 def test_a_first_run_says_what_it_uses_and_what_a_bigger_pair_takes(glimp: Glimp) -> None:
     story = load_catalogue().pair("builtin").example
     result = glimp("solve", "--text", story)
@@ -200,7 +203,7 @@ def test_nothing_is_known_of_a_file_that_is_neither_there_nor_in_the_catalogue()
 WITH_LITTLE_MEMORY = """
 import resource, sys
 import psutil
-import glimp_local.pair  # what llama.cpp itself takes is not part of the limit
+import glimp_local.load_files  # what llama.cpp itself takes is not part of the limit
 from glimp_local import load_pair
 from glimp_local.errors import MemoryShortError
 settings = {"policy": "large", **eval(sys.argv[3])}
@@ -208,7 +211,7 @@ limit = psutil.Process().memory_info().vms + int(sys.argv[2]) * 2**20
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 try:
     with load_pair(large=sys.argv[1], **settings) as pair:
-        print(engine_in(pair, "large").context)
+        print(pair.backends["large"].context)
         print(*pair.notices)
 except MemoryShortError as error:
     print(error, error.hint, sep="\\n")
@@ -237,6 +240,7 @@ def with_little_memory(path: Path, mebibytes: int, **settings: object) -> list[s
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits a process's memory as Linux does")
 def test_a_pair_for_which_memory_is_short_all_the_same_is_loaded_with_less(tmp_path: Path) -> None:
     wide = write_attention(tmp_path / "wide.gguf", context=16384, head=2048)  # 16 kB a token

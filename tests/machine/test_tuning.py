@@ -88,6 +88,7 @@ def test_two_numbers_are_compared_however_long_it_takes(engine: Engine, monkeypa
     assert Timed(engine, monkeypatch, {4: 100.0, 8: 80.0, 2: 50.0}, took=60.0).measured == [4, 8]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["attention", "sliding-window", "recurrent", "hybrid"])
 def test_a_tuned_engine_has_the_chosen_threads_and_computes_as_before(tiny: Path, name: str) -> None:
     engine = Engine(tiny / f"{name}.gguf", context=256)

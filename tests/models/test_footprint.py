@@ -42,6 +42,7 @@ def check(path: Path, contexts: tuple[int, ...], *, near: float, tiny: float = 0
                     assert whole == pytest.approx(model.weights_bytes + caches + computing, rel=near, abs=tiny)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", listed())
 def test_the_memory_of_the_catalogue_s_models_is_llama_cpp_s_within_a_hundredth(file: str, tmp_path: Path) -> None:
     header = known_header(file)

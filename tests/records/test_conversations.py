@@ -319,6 +319,7 @@ def test_a_turn_taken_up_is_read_by_both_models_as_if_they_had_just_written_it(p
     assert text[0] == text[1]
 
 
+@pytest.mark.slow
 def test_a_turn_taken_up_in_the_middle_goes_on_to_the_same_end() -> None:
     # Real vocabularies cut a text the way it was written; the tiny ones, made of bytes and a few words, do not.
     with load_pair("builtin") as pair:

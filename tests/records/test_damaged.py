@@ -381,6 +381,7 @@ def test_a_link_is_removed_and_not_the_file_behind_it(tmp_path: Path) -> None:
     assert behind.is_file()
 
 
+@pytest.mark.process
 @POSIX
 def test_a_file_that_may_not_be_read_is_said() -> None:
     code = """

@@ -13,6 +13,7 @@ import random
 from collections import Counter
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from glimp_local.cli import cli
@@ -26,6 +27,7 @@ from glimp_local.runs import Run
 from tests.support.damaged import HEADER, converse, turn_lines, write
 from tests.support.tracing import step
 
+pytestmark = pytest.mark.fuzz
 CASES = int(os.environ.get("GLIMP_FUZZ_CASES", "300"))
 TURNS = 5
 

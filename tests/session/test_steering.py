@@ -271,6 +271,7 @@ def test_a_cancel_in_mid_character_leaves_no_half_of_it(
 ACTIONS = st.sampled_from(["cancel", "walk away", "answer now", "force small", "force large", "redo", "read on"])
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @example(plan=[("cancel", 4), ("cancel", 1), ("walk away", 13)], seed=4)
 @given(plan=st.lists(st.tuples(ACTIONS, st.integers(1, 15)), max_size=6), seed=st.integers(0, 1000))

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from textual.pilot import Pilot
 
 from glimp_local.load import LoadRequest
@@ -172,4 +173,5 @@ def played(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 
     run.__name__, run.__doc__ = test.__name__, test.__doc__
     run.__signature__ = __import__("inspect").signature(test)  # type: ignore[attr-defined]  # pytest reads the fixtures
-    return run
+    marked: Callable[..., None] = pytest.mark.screen(run)
+    return marked

@@ -1,14 +1,22 @@
-"""`glimp` as scripts use it: in a process of its own, on the tiny models."""
+"""`glimp` as scripts use it, on the tiny models: in this process, or in one of its own where that is what is tested."""
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import reload
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
+from click.testing import CliRunner
+
+from glimp_local.cli import cli
+from glimp_local.engines.llama import proof
 
 GLIMP = [sys.executable, "-m", "glimp_local"]
 QUESTION = "How many steps are there?"
@@ -21,13 +29,58 @@ class Result(msgspec.Struct):
     err: str
 
 
-class Glimp:
-    """Runs `glimp` in a process of its own."""
+def invoke(*arguments: str | Path, stdin: bytes | BinaryIO = b"", **environment: str) -> Result:
+    """Run `glimp` in this process as if it were one of its own.
 
-    def __init__(self, tiny: Path) -> None:
+    Only the parent process that tells of a crash (cli/supervisor.py) is left out. An exception that would end a process
+    with a traceback is raised.
+    """
+    with _as_a_process("glimp", *map(str, arguments), **environment):
+        done = CliRunner(catch_exceptions=False).invoke(cli, sys.argv[1:], input=stdin, prog_name="glimp")
+    return Result(done.exit_code, done.stdout_bytes.decode(), done.stderr_bytes.decode())
+
+
+@contextmanager
+def _as_a_process(*arguments: str, **environment: str) -> Iterator[None]:
+    """Set what a process has for itself, and put it back: arguments, environment, signals, settings read at import."""
+    argv, environ = sys.argv, dict(os.environ)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    sys.argv = list(arguments)
+    os.environ.update(environment)
+    os.environ.setdefault("COLUMNS", "80")  # the terminal that pytest runs in is not the one of the command
+    proof.forget()
+    read_hub_settings()
+    try:
+        yield
+    finally:
+        sys.argv = argv
+        os.environ.clear()
+        os.environ.update(environ)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        read_hub_settings()
+        proof.forget()
+
+
+def read_hub_settings() -> None:
+    """Have the hub's library, which reads its variables when it is imported, read them again and connect anew."""
+    if "huggingface_hub.constants" in sys.modules:
+        from huggingface_hub import close_session, constants  # noqa: PLC0415 - or each run of tests would load it
+
+        reload(constants)
+        close_session()
+
+
+class Glimp:
+    """Runs `glimp` on the tiny models: in this process, or `apart` in one of its own."""
+
+    def __init__(self, tiny: Path, *, apart: bool = False) -> None:
         self.tiny = tiny
+        self._apart = apart
 
     def __call__(self, *arguments: str | Path, stdin: bytes = b"") -> Result:
+        if not self._apart:
+            return invoke(*arguments, stdin=stdin)
         done = subprocess.run([*GLIMP, *map(str, arguments)], input=stdin, capture_output=True, timeout=60, check=False)
         return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
 

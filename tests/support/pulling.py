@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-from tests.support.commands import Result
+from tests.support.commands import Result, invoke
 from tests.support.hub_server import COMMIT, Content, Hub
 
 BUILTIN = Path(__file__).parents[2] / "glimp_local" / "builtin"
@@ -48,19 +47,15 @@ def pair(hub: Hub, name: str = "tiny", **changed: Any) -> str:
 
 
 def command(*arguments: str | Path) -> list[str]:
+    """Give the command that does so in a process of its own."""
     return [sys.executable, "-c", _QUICK, "models", *map(str, arguments)]
 
 
 def models(*arguments: str | Path, stdin: str = "", **environment: str) -> Result:
-    """Run `glimp models` in a process of its own."""
-    done = subprocess.run(
-        command(*arguments),
-        env={**os.environ, **environment},
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    return Result(done.returncode, done.stdout, done.stderr)
+    """Run `glimp models` in this process."""
+    waits = (0.01,) * 5
+    with (
+        patch("glimp_local.models.hub.partial.WAITS_SECONDS", waits),
+        patch("glimp_local.models.hub.pull.WAITS_SECONDS", waits),
+    ):
+        return invoke("models", *arguments, stdin=stdin.encode(), **environment)

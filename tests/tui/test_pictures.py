@@ -8,6 +8,8 @@ import pytest
 
 from tests.support.pictures import DOCS, SCREENS, draw, seen
 
+pytestmark = pytest.mark.screen
+
 
 @pytest.mark.parametrize("name", SCREENS)
 def test_a_screen_looks_as_it_is_pictured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,7 +122,7 @@ async def test_a_mistake_of_ours_is_a_message_too_and_the_conversation_goes_on(
     async with chatting(small, large) as chat:
         await chat.ask("first")
         with monkeypatch.context() as patch:
-            patch.setattr("glimp_local.engines.glimpse.glimpse", lambda *_arguments, **_more: 1 / 0)
+            patch.setattr("glimp_local.engines.llama.lane.entropy.glimpse", lambda *_arguments, **_more: 1 / 0)
             await chat.type("second")
             await chat.press("enter")
             await chat.until(lambda: chat.notices and not chat.app.busy)

@@ -8,7 +8,7 @@ writes next. Several lanes may share an engine and use it in turns: each claims 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glimp_local.engines import glimpse as entropy
+from glimp_local.engines.llama.account import Account
+from glimp_local.engines.llama.characters import ASCII, HalfCharacters
 from glimp_local.engines.llama.drafting import Drafts, ModelDrafter
 from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.sampler import Sampler
@@ -31,12 +33,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 16
 """A model reads along once this many tokens are new to it: fewer are not worth a batch."""
-_ASCII = 0x80
-"""Bytes below are characters by themselves."""
-_KIND, _CONTINUES = 0xC0, 0x80
-"""The bits of a byte that tell whether it continues a character, and what they are if it does."""
-_LEADING = ((0xC2, 0xDF, 2), (0xE0, 0xEF, 3), (0xF0, 0xF4, 4))
-"""First and last byte that a character of this many bytes begins with."""
 
 
 class LlamaLane(Lane):
@@ -75,12 +71,8 @@ class LlamaLane(Lane):
         """Begin with a prompt, whose first `stable` tokens begin the next one, too: a snapshot is taken there."""
         self.ids = ids
         self._stable = stable
-        self._prompt_tokens = len(ids)
         self._owed: int | None = None  # place of the last token this model wrote, until it is computed
-        self.tokens = self._prefill_tokens = self._catch_up_tokens = 0
-        self._along_before = self._along()
-        self._prefill_seconds = self._catch_up_seconds = self.decode_seconds = self.sample_seconds = 0.0
-        self._glimpse_seconds = 0.0
+        self._account = Account(self.engine, len(ids))
         if self.drafts is not None:
             self.drafts.begin_turn()
 
@@ -97,12 +89,12 @@ class LlamaLane(Lane):
     @property
     def fed(self) -> Fed:
         """What it was fed in this turn that was neither the prompt nor its own."""
-        return Fed(self._catch_up_tokens, self._catch_up_seconds)
+        return self._account.missed
 
     @property
     def glimpse_seconds(self) -> float:
         """Spent on measuring entropies in this turn."""
-        return self._glimpse_seconds
+        return self._account.glimpse_seconds
 
     def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
         """Put text of others behind the transcript; see `Lane.append`.
@@ -159,22 +151,7 @@ class LlamaLane(Lane):
             self._stable = 0
             engine.sync(self.ids)
         finally:
-            self._account(engine.fed - before, perf_counter() - start, own=int(owes))
-
-    def _account(self, fed: int, seconds: float, *, own: int) -> None:
-        """Tell the prompt, the model's own last token and what it missed apart."""
-        prompt = min(fed, max(0, self._prompt_tokens - (len(self.engine.ids) - fed)))
-        missed = max(0, fed - prompt - own)
-        if own and missed == prompt == 0:
-            self.decode_seconds += seconds
-        elif missed == prompt == 0:  # at most it had to wait for what was read ahead
-            self._catch_up_seconds += seconds
-        else:
-            per_token = seconds / (prompt + missed)
-            self._prefill_tokens += prompt
-            self._prefill_seconds += per_token * prompt
-            self._catch_up_tokens += missed
-            self._catch_up_seconds += per_token * missed
+            self._account.add(engine.fed - before, perf_counter() - start, own=int(owes))
 
     def follow(self, ids: Sequence[int]) -> None:
         """Read the transcript, and what the other model has written of its step, while that continues.
@@ -191,9 +168,6 @@ class LlamaLane(Lane):
             engine.claim(self, self._cancel)
             engine.read_ahead([*self.ids, *ids])
 
-    def _along(self) -> Fed:
-        return Fed(self.engine.ahead.tokens, self.engine.ahead.seconds)
-
     def rest(self) -> None:
         """Stop reading along."""
         self.engine.stop_reading()
@@ -209,7 +183,7 @@ class LlamaLane(Lane):
         except ValueError as error:
             raise DecodeError(f"{self.engine.name}: {error}; its file or its quantisation is damaged") from error
         finally:
-            self._glimpse_seconds += perf_counter() - start
+            self._account.glimpse_seconds += perf_counter() - start
 
     def logits(self, aside: bytes = b"") -> npt.NDArray[np.float32]:
         """Return the raw logits of the next token, shape (vocabulary,), float32, a copy; `aside` is read before them.
@@ -246,9 +220,9 @@ class LlamaLane(Lane):
 
     def write(self, most: int) -> Generator[Piece, None, Stop]:
         """Write behind the transcript: the token loop; see `Lane.write`."""
-        engine, cancel, sampler = self.engine, self._cancel, self._sampler
+        engine, cancel, sampler, account = self.engine, self._cancel, self._sampler, self._account
         ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
-        half = _Half()
+        half = HalfCharacters()
         self.catch_up()
         if self.drafts is not None:
             self.drafts.begin_step(len(self.ids))
@@ -256,25 +230,28 @@ class LlamaLane(Lane):
         try:
             while count < most or half.ids:
                 if cancel.is_set():
-                    raise CancelledError("cancelled while a step was written")
+                    raise _cancelled()
                 if count:
                     self._advance()
                 start = perf_counter()
                 token = engine.sample(sampler)
-                self.sample_seconds += perf_counter() - start
+                account.sample_seconds += perf_counter() - start
                 if token in ends:
                     return "end"
                 self._owed = len(self.ids)
                 self.ids.append(token)
                 count += 1
                 raw = piece_of(token)
-                if not half.ids and (not raw or raw[-1] < _ASCII):
-                    self.tokens += 1
+                if not half.ids and (not raw or raw[-1] < ASCII):
+                    account.tokens += 1
                     yield Piece(raw, 1, (token,))
                 else:
-                    for piece in half.add(token, raw):
-                        self.tokens += piece.tokens
+                    half.add(token, raw)
+                    while piece := half.take():
+                        account.tokens += piece.tokens
                         yield piece
+                        if half.ids and cancel.is_set():
+                            raise _cancelled()
             return "most"
         finally:
             if half.ids:  # nobody can read half a character
@@ -288,9 +265,9 @@ class LlamaLane(Lane):
         start = perf_counter()
         if self.drafts is None:
             self.engine.decode(self.ids[-1])
-            self.decode_seconds += perf_counter() - start
+            self._account.decode_seconds += perf_counter() - start
         else:
-            self.decode_seconds += self.drafts.decode(self.engine, self.ids)
+            self._account.decode_seconds += self.drafts.decode(self.engine, self.ids)
         self._owed = None
 
     # Working together.
@@ -315,64 +292,8 @@ class LlamaLane(Lane):
 
     def stats(self) -> ModelStats:
         """Return the account of this turn."""
-        drafts, along = self.drafts, self._along() - self._along_before
-        draft_seconds = 0.0 if drafts is None else drafts.seconds
-        busy = self.decode_seconds + self.sample_seconds + draft_seconds
-        return ModelStats(
-            name=self.engine.name,
-            steps=0,
-            tokens=self.tokens,
-            prefill_tokens=self._prefill_tokens,
-            prefill_seconds=self._prefill_seconds,
-            catch_up_tokens=self._catch_up_tokens,
-            catch_up_seconds=self._catch_up_seconds,
-            along_tokens=along.tokens,
-            along_seconds=along.seconds,
-            decode_seconds=self.decode_seconds,
-            sample_seconds=self.sample_seconds,
-            drafted=0 if drafts is None else drafts.drafted,
-            draft_accepted=0 if drafts is None else drafts.accepted,
-            draft_seconds=draft_seconds,
-            draft_speedup=None if drafts is None else drafts.speedup,
-            tokens_per_second=self.tokens / busy if busy else 0.0,
-        )
+        return self._account.stats(self.engine.name, self.drafts)
 
 
-class _Half:
-    """The tokens at the end of a transcript that hold the beginning of a character, and their text."""
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self._sizes: list[int] = []
-        self._raw = bytearray()
-
-    def add(self, token: int, raw: bytes) -> Iterator[Piece]:
-        """Add a token; yield those in front of a character that is still cut, each by itself if it can be read so.
-
-        A piece is out of here once the next one is asked for.
-        """
-        self.ids.append(token)
-        self._sizes.append(len(raw))
-        self._raw += raw
-        whole = len(self._raw) - _cut_bytes(self._raw)
-        count = size = 0
-        while count < len(self.ids) and size + self._sizes[count] <= whole:
-            size += self._sizes[count]
-            count += 1
-            if self._raw[size : size + 1] and self._raw[size] & _KIND == _CONTINUES:
-                continue  # the character goes on in the next token
-            piece = Piece(bytes(self._raw[:size]), count, tuple(self.ids[:count]))
-            del self.ids[:count], self._sizes[:count], self._raw[:size]
-            whole -= size
-            count = size = 0
-            yield piece
-
-
-def _cut_bytes(raw: bytearray) -> int:
-    """Count the bytes at the end of UTF-8 text that are the beginning of a character, and no more."""
-    for back in range(1, min(3, len(raw)) + 1):
-        byte = raw[-back]
-        if byte & _KIND != _CONTINUES:  # the character begins here, if it is one
-            length = next((length for first, last, length in _LEADING if first <= byte <= last), 1)
-            return back if length > back else 0
-    return 0
+def _cancelled() -> CancelledError:
+    return CancelledError("cancelled while a step was written")

@@ -166,6 +166,7 @@ def builtin() -> Iterator[Callable[..., Pair]]:
 STORIES = [problem.text for problem in read_problems("builtin")[:4]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draft", ["auto", 1, 3, MAX_DRAFT])
 @pytest.mark.parametrize("policy", ["threshold", "speculative", "small"])
 def test_at_temperature_0_drafts_change_no_token(builtin: Callable[..., Pair], draft: Draft, policy: str) -> None:
@@ -180,6 +181,7 @@ def test_at_temperature_0_drafts_change_no_token(builtin: Callable[..., Pair], d
             assert all(model.draft_accepted <= model.drafted for model in models)
 
 
+@pytest.mark.slow
 def test_with_drafts_tokens_are_drawn_from_the_same_distribution(open_pair: Open) -> None:
     sampling = {"temperature": 1.0, "top_k": 9, "top_p": 1.0}
     settings = {"small": "rambling", "large": "rambling", "sampling": sampling, "max_thought": 7, "max_answer": 1}

@@ -46,6 +46,7 @@ def builtin() -> Iterator[Callable[..., Pair]]:
         pair.close()
 
 
+@pytest.mark.slow
 def test_read_along_or_not_the_run_is_the_same(builtin: Callable[..., Pair]) -> None:
     lazy, eager = builtin(catch_up="lazy"), builtin()
     for story in STORIES:
@@ -173,6 +174,7 @@ def test_by_itself_a_model_reads_along_only_where_the_two_share_no_device(
     assert pair.reads_along(pair.config) is along
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leave", [lambda events, _: events.close(), lambda _, session: session.cancel()])
 def test_a_run_that_is_left_leaves_no_thread_at_work(
     builtin: Callable[..., Pair], monkeypatch: pytest.MonkeyPatch, leave: Callable[..., object]

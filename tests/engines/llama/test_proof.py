@@ -84,6 +84,7 @@ def test_another_gpu_is_tried_out(monkeypatch: pytest.MonkeyPatch, verdict: Verd
     assert proof.settle() == verdict.choice
 
 
+@pytest.mark.slow
 def test_kernels_that_crash_are_done_without_and_that_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, glimp: Glimp
 ) -> None:
@@ -140,6 +141,7 @@ def test_numbers_that_are_none_count_as_a_failure(tmp_path: Path, monkeypatch: p
     assert found.failure == "llama.cpp computed a value that is not a number while multiplying Q8_0 matrices"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"])
 def test_a_process_that_somebody_ends_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signal: str
@@ -158,6 +160,7 @@ def test_a_crash_is_not_forgotten_if_the_next_choice_cannot_be_tried(
     assert proof.known() is None  # it is tried again the next time
 
 
+@pytest.mark.slow
 def test_a_choice_that_takes_too_long_is_not_given_up_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dying(tmp_path, monkeypatch, "extra_buffers and __import__('time').sleep(60)")
     monkeypatch.setattr(proof, "_SECONDS", 3.0)
@@ -205,6 +208,7 @@ def test_a_crash_is_told_from_other_endings(
     assert (ending.crashed, ending.how) == (crashed, how)
 
 
+@pytest.mark.slow
 def test_the_doctor_says_what_was_chosen_and_what_speed_that_costs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, glimp: Glimp
 ) -> None:

@@ -92,6 +92,7 @@ def published(request: pytest.FixtureRequest, llama_cpp_models: Path) -> Iterato
         yield words, specials(words), request.param not in LOSSY
 
 
+@pytest.mark.slow
 @settings(max_examples=max(1, TEXTS // len(VOCABULARIES)), derandomize=True, database=None)
 @given(drawn=fragments)
 def test_no_text_becomes_a_special_token_and_all_of_it_stays(

@@ -30,6 +30,7 @@ def qwen(llama_cpp_models: Path) -> Iterator[Vocabulary]:
         yield loaded
 
 
+@pytest.mark.slow
 def test_text_comes_back_from_its_tokens(real: Vocabulary) -> None:
     assert real.text(real.tokenize(TEXT, continues=True)) == TEXT.encode()
 
@@ -86,6 +87,7 @@ def test_a_missing_token_is_spelled_as_nothing(qwen: Vocabulary) -> None:
     assert qwen.spelled(-1) == ""
 
 
+@pytest.mark.slow
 def test_a_vocabulary_agrees_with_itself_and_with_no_other(llama_cpp_models: Path) -> None:
     for one in ("qwen2", "llama-spm"):
         for other in ("qwen2", "llama-bpe", "llama-spm", "phi-3"):

@@ -59,6 +59,7 @@ def undone(found: Examination, subject: str) -> list[Finding]:
     return [finding for finding in found.findings if (finding.subject, finding.level) == (subject, "needs doing")]
 
 
+@pytest.mark.slow
 def test_the_report_has_every_subject_in_words_and_in_json(glimp: Glimp, home: Path) -> None:
     before = sorted(home.rglob("*"))
     result = glimp("doctor")
@@ -80,6 +81,7 @@ def test_the_report_has_every_subject_in_words_and_in_json(glimp: Glimp, home: P
     assert sorted(home.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_a_broken_models_toml_is_a_finding_and_hides_nothing_else(glimp: Glimp) -> None:
     mine("[pairs.builtin]\ntreshold = 1\n")
     result = glimp("doctor")
@@ -92,6 +94,7 @@ def test_a_broken_models_toml_is_a_finding_and_hides_nothing_else(glimp: Glimp) 
     assert {finding["subject"] for finding in found["findings"]} == SUBJECTS - {"pairs"}
 
 
+@pytest.mark.process
 def test_a_llama_cpp_that_does_not_load_is_a_finding_and_hides_nothing_else(
     glimp: Glimp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +115,7 @@ def test_a_llama_cpp_that_does_not_load_is_a_finding_and_hides_nothing_else(
     assert {finding["subject"] for finding in found["findings"]} == SUBJECTS - {"devices"}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("fake", "says"),
     [
@@ -132,6 +136,7 @@ def test_a_pair_is_found_where_llama_cpp_does_not_load(
     assert "1 thing needs doing" in result.out
 
 
+@pytest.mark.process
 def test_no_connection_is_opened(glimp: Glimp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     blocked = "import socket\n\ndef refuse(*_):\n    raise SystemExit('a socket')\n\nsocket.socket = refuse\n"
     (tmp_path / "sitecustomize.py").write_text(blocked)
@@ -141,6 +146,7 @@ def test_no_connection_is_opened(glimp: Glimp, monkeypatch: pytest.MonkeyPatch, 
     assert "a token comes out" in result.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_nothing_in_it_is_private(glimp: Glimp, home: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]) -> None:
     monkeypatch.setenv("USER", "jane")
@@ -157,6 +163,7 @@ def test_nothing_in_it_is_private(glimp: Glimp, home: Path, monkeypatch: pytest.
         assert private not in out, private
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [[], ["--json"]])
 def test_of_folders_outside_home_the_beginning_is_shown_and_whether_they_serve(
     glimp: Glimp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
@@ -260,6 +267,7 @@ def test_of_a_pair_with_a_path_that_leads_nowhere_no_size_is_said(
     assert "qwen3-0.6b-4b (3.1 GB)" in says
 
 
+@pytest.mark.process
 def test_a_setting_of_the_hub_that_it_cannot_read_needs_doing_and_hides_nothing_else(
     glimp: Glimp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -296,6 +304,7 @@ def test_what_cannot_be_examined_is_said_and_hides_nothing_else(
     assert {finding.subject for finding in found.findings} == SUBJECTS - {"devices"} | {"machine"}
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no addresses")
 @pytest.mark.parametrize("limit", [60_000_000, 150_000_000, 260_000_000])
 def test_too_little_address_space_is_said_and_ends_in_no_abort(limit: int) -> None:
@@ -340,6 +349,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("fake", "said"),
     [
@@ -373,6 +383,7 @@ def test_a_limit_of_a_container_is_said(examined: Callable[..., Examination], mo
     assert any(text.startswith("memory is scarce now") for text in says)
 
 
+@pytest.mark.process
 def test_a_terminal_without_unicode_or_colours_is_said(glimp: Glimp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     monkeypatch.setenv("NO_COLOR", "1")
@@ -381,6 +392,7 @@ def test_a_terminal_without_unicode_or_colours_is_said(glimp: Glimp, monkeypatch
     assert "becomes a question mark" in result.out
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_lines_are_as_long_as_the_terminal_is_wide_and_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     import pty  # noqa: PLC0415 - as said above

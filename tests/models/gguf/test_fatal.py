@@ -218,6 +218,7 @@ def test_what_llama_cpp_would_die_of_is_refused_in_a_sentence(fatal: dict[str, P
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_llama_cpp_dies_of_every_one_of_them(fatal: dict[str, Path]) -> None:
     found = dict(zip(fatal, ends(list(fatal.values()), unchecked=True), strict=True))
     assert {name: end for name, end in found.items() if end.startswith("exit")} == {}
@@ -258,6 +259,7 @@ def test_solve_refuses_it_with_exit_code_3(glimp: Glimp, fatal: dict[str, Path])
     assert "llama.cpp would crash on that" in result.err
 
 
+@pytest.mark.fuzz
 def test_a_model_changed_at_random_is_run_or_refused(models: dict[str, Model], tmp_path: Path) -> None:
     paths, changes = [], []
     for seed in range(MUTATIONS):

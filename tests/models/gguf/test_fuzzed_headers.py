@@ -27,6 +27,7 @@ from glimp_local.models.gguf.tensor_types import TENSOR_TYPES
 from tests.support import headers
 from tests.support.headers import Key, Matrix, gguf_bytes, string, strings, u32, u64
 
+pytestmark = pytest.mark.fuzz
 CASES = int(os.environ.get("GLIMP_FUZZ_CASES", "1000"))
 BUILTIN = Path(__file__).parents[3] / "glimp_local" / "builtin"
 BASES = ["small", "no-template", "hybrid", "recurrent", "builtin"]

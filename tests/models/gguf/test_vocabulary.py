@@ -82,6 +82,7 @@ def test_the_built_in_models_vocabularies_are_llama_cpp_s() -> None:
     assert_alike(BUILTIN / "large.gguf")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_a_published_vocabulary_is_llama_cpp_s(llama_cpp_models: Path, name: str) -> None:
     assert_alike(llama_cpp_models / f"ggml-vocab-{name}.gguf")
@@ -120,6 +121,7 @@ def vocabularies(draw: st.DrawFn) -> bytes:
     return gguf_bytes(keys)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=vocabularies())
 def test_whatever_a_header_says_the_vocabulary_is_llama_cpp_s(tmp_path: Path, content: bytes) -> None:

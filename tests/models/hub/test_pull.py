@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support import hub_server
+from tests.support.commands import invoke
 from tests.support.hub_server import COMMIT, TOKEN, Content, Hub
 from tests.support.pulling import LARGE, REPO, SMALL, command, models, pair
 
@@ -44,14 +45,9 @@ def test_a_pulled_pair_solves(hub: Hub) -> None:
     assert result.err.endswith("next: glimp chat --pair tiny\n")
     assert result.out == ""
     assert not hub.leaked
-    solve = [sys.executable, "-m", "glimp_local", "solve", "--pair", "tiny", "--temperature", "0", "--text"]
-    solved = subprocess.run(
-        [*solve, "Mia has 24 marbles. Mia finds 17 more. How many marbles does Mia have now?"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "\\boxed{41}" in solved.stdout, solved.stderr
+    story = "Mia has 24 marbles. Mia finds 17 more. How many marbles does Mia have now?"
+    solved = invoke("solve", "--pair", "tiny", "--temperature", "0", "--text", story)
+    assert "\\boxed{41}" in solved.out, solved.err
 
 
 def test_the_hub_is_asked_for_the_files_and_for_nothing_else(hub: Hub) -> None:
@@ -434,6 +430,7 @@ def test_the_disk_is_looked_at_for_all_files_before_anything_comes(hub: Hub) -> 
     assert not hub.sent_bytes
 
 
+@pytest.mark.process
 @pytest.mark.usefixtures("hub")
 def test_a_disk_that_is_full_in_the_middle_keeps_what_came(home: Path) -> None:
     done = subprocess.run(
@@ -451,6 +448,7 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_came(home: Path) -> None:
     assert models("pull", LARGE).code == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_download_goes_on_later(hub: Hub, home: Path, number: int, code: int) -> None:
     hub.seconds_a_piece = 0.05
@@ -468,6 +466,7 @@ def test_an_interrupted_download_goes_on_later(hub: Hub, home: Path, number: int
     assert hub.ranges[-1] == f"bytes={kept}-"
 
 
+@pytest.mark.process
 def test_two_pulls_at_once_download_once(hub: Hub) -> None:
     hub.seconds_a_piece = 0.5
     with subprocess.Popen(command("pull", LARGE), stderr=subprocess.DEVNULL) as first:
@@ -488,6 +487,7 @@ def big() -> Content:
     return Content(block, 300 * MILLION)
 
 
+@pytest.mark.process
 def test_after_kill_9_only_the_rest_of_300_mb_is_fetched(hub: Hub, home: Path, big: Content) -> None:
     hub.put("maker/big-GGUF", "big.gguf", big)
     hub.seconds_a_piece = 0.0005

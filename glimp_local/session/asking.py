@@ -1,0 +1,74 @@
+"""What precedes a turn: lanes for its settings, messages for its question, prompts for its models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from glimp_local.engines.protocol import Prompt
+from glimp_local.errors import PromptTooLongError, UsageError
+from glimp_local.messages import Message
+from glimp_local.pair import Pair
+from glimp_local.routing import Model, Policy
+from glimp_local.session.loop import Loop, Steering
+from glimp_local.session.transcript import Transcript
+from glimp_local.settings import RunSettings
+
+_MINIMUM_ROOM = 16
+"""Tokens of room a prompt must leave, at least."""
+
+
+def make_loop(pair: Pair, settings: RunSettings, steering: Steering, seed: int) -> tuple[Loop, str | None]:
+    """Return a loop over new lanes, and what keeps the small model from drafting for the large one (None: nothing).
+
+    Of the pair's models, those take part that the policy can choose. Raises UsageError if one is not loaded.
+    """
+    if missing := set(steering.policy.models) - set(pair.backends):
+        raise not_loaded(steering.policy, missing.pop())
+    lanes = {
+        model: backend.lane(settings, seed=seed, cancel=steering.cancel)
+        for model, backend in pair.backends.items()
+        if model in steering.policy.models
+    }
+    large, small = lanes.get("large"), lanes.get("small")
+    obstacle = large.meet(small) if large is not None and small is not None else None
+    close = None if pair.markers is None else pair.markers.close
+    transcript = Transcript(lanes, close=close, shares_vocabulary=pair.shares_vocabulary)
+    return Loop(transcript, settings, steering, reads_along=pair.reads_along(settings)), obstacle
+
+
+def as_messages(question: str | Sequence[Message]) -> list[Message]:
+    """Return what is asked as messages; raises UsageError if they do not end with a question."""
+    asked = [Message("user", question)] if isinstance(question, str) else list(question)
+    if not asked or asked[-1].role != "user" or not asked[-1].content.strip():
+        raise UsageError("there is no question to answer")
+    return asked
+
+
+def prepared(pair: Pair, loop: Loop, messages: Sequence[Message]) -> dict[Model, Prompt]:
+    """Return each model's prompt of a conversation; raises PromptTooLongError if it leaves no room for an answer."""
+    prompts = {model: lane.prepare(messages, pair.markers) for model, lane in loop.lanes.items()}
+    for model, prompt in prompts.items():
+        backend = pair.backends[model]
+        if prompt.tokens + _MINIMUM_ROOM > backend.context:
+            more = backend.context < backend.trained_context
+            raise PromptTooLongError(
+                f"the conversation takes {prompt.tokens:,} tokens: with {_MINIMUM_ROOM} for an answer, more than the "
+                f"context of {backend.name} holds ({backend.context:,})",
+                hint=f"give it more with --ctx, up to {backend.trained_context:,}"
+                if more
+                else "shorten the question, or begin a new session",
+            )
+    return prompts
+
+
+def without_last_question(messages: list[Message]) -> list[Message]:
+    """Return a conversation without its last question and the answer to it; raises UsageError if there is none."""
+    last = next((at for at in range(len(messages) - 1, -1, -1) if messages[at].role == "user"), None)
+    if last is None:
+        raise UsageError("nothing was asked yet")
+    return messages[:last]
+
+
+def not_loaded(policy: Policy, model: Model) -> UsageError:
+    """Say that a policy needs a model that is not there."""
+    return UsageError(f"the policy {policy.name!r} needs the {model} model, which is not loaded")
