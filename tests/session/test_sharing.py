@@ -1,0 +1,293 @@
+"""Several sessions on one pair: each finds everything as it would be alone, and what one run needs is its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations
+from typing import Any
+
+import msgspec
+import pytest
+
+from glimp_local import Session
+from glimp_local.errors import CancelledError, UsageError
+from glimp_local.events import AnyEvent, Finished, Started, StepEnded, fold
+from glimp_local.messages import Message
+from glimp_local.pair import Pair
+from glimp_local.settings import RunSettings, SamplingSettings
+from tests.support.scripted import ScriptedBackend, scripted_pair
+from tests.support.sessions import QUESTION, Open, assert_caches_equal_fresh_runs
+
+ACTIONS: tuple[Callable[[Session], Iterator[AnyEvent]], ...]
+
+
+def cancelled(session: Session) -> Iterator[AnyEvent]:
+    """Ask, and stop behind the second step."""
+    for event in session.ask("And the second question?"):
+        yield event
+        if isinstance(event, StepEnded) and event.step.index == 1:
+            session.cancel()
+
+
+def forced(session: Session) -> Iterator[AnyEvent]:
+    """Continue, with the next step forced."""
+    session.force("large")
+    yield from session.resume()
+
+
+ACTIONS = (
+    lambda session: session.ask("What is the first question?"),
+    cancelled,
+    forced,
+    lambda session: session.redo(1),
+)
+
+
+def untimed(events: Sequence[AnyEvent]) -> list[Any]:
+    """Return events without times, and without what was read again because the cache held somebody else's text."""
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, dict):
+            kept = {key: item for key, item in value.items() if not key.endswith(("seconds", "per_second", "speedup"))}
+            return {key: clean(item) for key, item in kept.items() if key not in {"catch_up_tokens", "prefill_tokens"}}
+        if isinstance(value, float):
+            return pytest.approx(value, abs=1e-4)  # what is read in batches of other sizes is rounded otherwise
+        return [clean(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return [clean(msgspec.to_builtins(event)) for event in events]
+
+
+def alone(pair: Pair, seed: int, temperature: float) -> list[list[Any]]:
+    pair.forget()
+    session = session_of(pair, seed, temperature)
+    return [untimed(list(action(session))) for action in ACTIONS]
+
+
+def session_of(pair: Pair, seed: int, temperature: float) -> Session:
+    settings = msgspec.structs.replace(
+        pair.config.run, sampling=SamplingSettings(temperature=temperature), draft="off", catch_up="lazy"
+    )
+    system = [Message("system", f"You are number {seed}.")] if seed % 2 else []
+    return Session(pair, settings=settings, seed=seed, history=system)
+
+
+def orders() -> list[tuple[int, ...]]:
+    """All orders in which two sessions can do four things each: who is next, 70 times eight."""
+    turns = range(2 * len(ACTIONS))
+    return [tuple(int(turn in second) for turn in turns) for second in combinations(turns, len(ACTIONS))]
+
+
+def check_order(pair: Pair, order: Sequence[int], expected: Sequence[list[list[Any]]], temperature: float) -> None:
+    pair.forget()
+    sessions = [session_of(pair, seed, temperature) for seed in (1, 2)]
+    done: list[list[Any]] = [[], []]
+    for who in order:
+        action = ACTIONS[len(done[who])]
+        done[who].append(untimed(list(action(sessions[who]))))
+    assert done == list(expected)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_two_sessions_in_every_order_are_each_as_if_alone(temperature: float) -> None:
+    pair = scripted_pair(policy="random", share=0.5)
+    expected = [alone(pair, seed, temperature) for seed in (1, 2)]
+    assert expected[0] != expected[1]
+    for order in orders():
+        check_order(pair, order, expected, temperature)
+
+
+def test_two_sessions_on_real_models_are_each_as_if_alone(open_pair: Open) -> None:
+    pair = open_pair()
+    expected = [alone(pair, seed, 0) for seed in (1, 2)]
+    for order in orders()[::7]:
+        check_order(pair, order, expected, 0)
+
+
+@pytest.mark.parametrize("name", ["attention", "recurrent", "hybrid", "sliding-window"])
+def test_two_sessions_on_any_architecture_find_their_own_transcripts_in_the_caches(open_pair: Open, name: str) -> None:
+    settings: dict[str, Any] = {"max_answer": 40, "max_step": 8, "max_thought": 30, "policy": "random", "share": 0.5}
+    pair = open_pair(name, name, **settings)
+    for order in orders()[::23]:
+        sessions, done = [session_of(pair, seed, 1.0) for seed in (1, 2)], [0, 0]
+        for who in order:
+            list(ACTIONS[done[who]](sessions[who]))
+            done[who] += 1
+        for session in (*sessions, sessions[0]):
+            assert_caches_equal_fresh_runs(session)
+
+
+def test_a_second_run_is_refused_while_one_is_read() -> None:
+    pair = scripted_pair()
+    one, two = Session(pair, seed=1), Session(pair, seed=2)
+    events = one.ask(QUESTION)
+    next(events)
+    with pytest.raises(UsageError, match="another run is using this pair"):
+        list(two.ask(QUESTION))
+    assert two.can_resume
+    list(events)
+    assert fold([*two.resume(), *two.ask(QUESTION)]).finish_reason == "done"
+
+
+def test_a_run_that_was_left_gives_the_pair_back() -> None:
+    pair = scripted_pair()
+    events = Session(pair, seed=1).ask(QUESTION)
+    next(events)
+    events.close()
+    assert fold(Session(pair, seed=2).ask(QUESTION)).finish_reason == "done"
+
+
+def test_a_second_run_waits_if_it_is_told_to() -> None:
+    pair = scripted_pair()
+    first = Session(pair, seed=1).ask(QUESTION)
+    next(first)
+    found: list[AnyEvent] = []
+    waiting = threading.Thread(target=lambda: found.extend(Session(pair, seed=2, wait=True).ask(QUESTION)))
+    waiting.start()
+    waiting.join(0.2)
+    assert waiting.is_alive()
+    assert not found
+    list(first)
+    waiting.join(10)
+    assert isinstance(found[-1], Finished)
+
+
+def test_who_waits_can_give_up() -> None:
+    pair = scripted_pair()
+    first = Session(pair, seed=1).ask(QUESTION)
+    next(first)
+    waiting = Session(pair, seed=2, wait=True)
+    threading.Timer(0.1, waiting.cancel).start()
+    with pytest.raises(CancelledError, match="waiting for the models"):
+        list(waiting.ask(QUESTION))
+    list(first)
+    assert list(waiting.resume())
+
+
+def test_a_cancel_stops_one_session_and_no_other() -> None:
+    pair = scripted_pair()
+    one, two = Session(pair, seed=1), Session(pair, seed=2)
+    events = one.ask(QUESTION)
+    next(events)
+    one.cancel()
+    assert fold([Started("", "", "small", 1, None, None, False, 0), *events]).finish_reason == "cancelled"
+    assert fold(two.ask(QUESTION)).finish_reason == "done"
+
+
+def test_a_forced_step_is_the_session_s_own() -> None:
+    pair = scripted_pair(threshold=100)
+    one, two = Session(pair, seed=1), Session(pair, seed=2)
+    one.force("large")
+    assert fold(two.ask(QUESTION)).steps[0].model == "small"
+    assert fold(one.ask(QUESTION)).steps[0].model == "large"
+
+
+def test_settings_differ_from_one_run_to_the_next_without_loading() -> None:
+    pair = scripted_pair(threshold=0)
+    session = Session(pair, seed=1)
+    assert {step.model for step in fold(session.ask(QUESTION)).steps} == {"large"}
+    session.settings = RunSettings(threshold=100, answer_by="small", max_thought=1, max_answer=2)
+    second = fold(session.ask(QUESTION))
+    assert {step.model for step in second.steps} == {"small"}
+    assert (second.thought_end, second.finish_reason) == ("budget", "answer_budget")
+    assert pair.config.threshold == 0
+    session.settings = RunSettings(policy="large")
+    assert session.messages[-1].content == second.answer
+    assert {step.model for step in fold(session.ask(QUESTION)).steps} == {"large"}
+
+
+def test_settings_that_need_a_model_not_loaded_are_refused_and_change_nothing() -> None:
+    pair = scripted_pair()
+    del pair.backends["large"]
+    with pytest.raises(UsageError, match="needs the large model, which is not loaded"):
+        Session(pair)
+    session = Session(pair, settings=RunSettings(policy="small"))
+    with pytest.raises(UsageError, match="needs the large model"):
+        session.settings = RunSettings(policy="large")
+    assert session.settings.policy == session.policy.name == "small"
+
+
+# Messages with roles.
+
+
+def prompt_of(session: Session) -> str:
+    backend = session.pair.backends["small"]
+    assert isinstance(backend, ScriptedBackend)
+    return b" ".join(backend.held).decode()
+
+
+def test_a_system_message_stays_on_top_of_all_turns() -> None:
+    session = Session(scripted_pair(), seed=1, history=[Message("system", "Be brief.")])
+    for question in ("One?", "Two?"):
+        started, *_ = list(session.ask(question))
+        assert isinstance(started, Started)
+        assert (started.question, started.system) == (question, "Be brief.")
+        assert prompt_of(session).startswith("[system]Be brief.")
+    assert [message.role for message in session.messages] == ["system", "user", "assistant", "user", "assistant"]
+
+
+def test_a_question_may_come_as_messages() -> None:
+    session = Session(scripted_pair(), seed=1)
+    asked = [Message("system", "S"), Message("user", "A?"), Message("assistant", "B."), Message("user", "C?")]
+    solution = fold(session.ask(asked))
+    assert solution.system == "S"
+    assert session.messages == [*asked, Message("assistant", solution.answer)]
+    list(session.ask("D?", instead=True))
+    assert [message.content for message in session.messages[:-1]] == ["D?"]
+
+
+def test_a_conversation_that_ends_with_an_answer_asks_nothing() -> None:
+    session = Session(scripted_pair(), seed=1)
+    for asked in ([], [Message("user", "A?"), Message("assistant", "B.")], [Message("user", " ")], " \n"):
+        with pytest.raises(UsageError, match="no question"):
+            session.ask(asked)
+
+
+def test_a_system_message_survives_a_question_without_an_answer() -> None:
+    session = Session(scripted_pair(), seed=1)
+    events = session.ask([Message("system", "S"), Message("user", "A?")])
+    next(events)
+    session.cancel()
+    list(events)
+    assert session.messages == [Message("system", "S")]
+
+
+def test_the_last_question_of_a_history_can_be_replaced() -> None:
+    history = [Message("system", "S"), Message("user", "A?"), Message("assistant", "B.")]
+    session = Session(scripted_pair(), seed=1, history=history)
+    list(session.ask("C?", instead=True))
+    assert [message.content for message in session.messages[:-1]] == ["S", "C?"]
+    with pytest.raises(UsageError, match="nothing was asked yet"):
+        Session(scripted_pair(), history=[Message("system", "S")]).ask("C?", instead=True)
+
+
+# What a model cannot do.
+
+
+def test_a_model_that_cannot_go_on_ends_the_run_and_can_be_asked_again() -> None:
+    pair = scripted_pair(threshold=100)
+    session = Session(pair, seed=1)
+    small = pair.backends["small"]
+    assert isinstance(small, ScriptedBackend)
+    small.fails_at = 12
+    failed = list(session.ask(QUESTION))
+    assert isinstance(failed[-1], Finished)
+    assert failed[-1].finish_reason == "failed"
+    small.fails_at = None
+    assert list(session.resume())[-1].finish_reason == "done"  # type: ignore[union-attr]  # a run ends with Finished
+
+
+def test_a_model_that_tells_no_probabilities_says_so() -> None:
+    session = Session(scripted_pair(), seed=1)
+    with pytest.raises(UsageError, match="small does not tell how likely a continuation is"):
+        session.peek("small", [b"x"])
+    with pytest.raises(UsageError, match="does not tell"):
+        session.likeliest("large")
+
+
+def test_what_keeps_a_model_from_drafting_is_said_if_it_was_asked_to() -> None:
+    pair = scripted_pair(draft=4)
+    assert any("does not draft" in notice for notice in fold(Session(pair, seed=1).ask(QUESTION)).notices)
+    assert not any(
+        "does not draft" in notice for notice in fold(Session(scripted_pair(), seed=1).ask(QUESTION)).notices
+    )
