@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Session", "__version__", "load_pair", "read_events"]
+__all__ = ["Message", "RunSettings", "Session", "__version__", "load_pair", "read_events"]
 
 if TYPE_CHECKING:
     from glimp_local.load import load_pair
+    from glimp_local.messages import Message
     from glimp_local.records.event_log import read_events
     from glimp_local.session.session import Session
+    from glimp_local.settings import RunSettings
 
 _HOMES = {
+    "Message": "glimp_local.messages",
+    "RunSettings": "glimp_local.settings",
     "Session": "glimp_local.session.session",
     "load_pair": "glimp_local.load",
     "read_events": "glimp_local.records.event_log",

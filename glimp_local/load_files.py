@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from glimp_local import crash_notes
-from glimp_local.engines.llama import proof
+from glimp_local.engines.llama import binding, proof  # binding first: it says what keeps llama.cpp from loading
 from glimp_local.engines.llama.backend import LlamaBackend
-from glimp_local.engines.llama.binding import REBUILD_FOR_CUDA, gpus_left_alone
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
@@ -134,7 +133,7 @@ class FileLoader:
 
     def _check_offload(self) -> None:
         """Say it if layers were asked onto a GPU that llama.cpp does not see."""
-        if gpus_left_alone():
+        if binding.gpus_left_alone():
             self.notices.append(
                 "llama.cpp crashed on this machine's GPU when it was tried out, so everything is on the CPU; after an "
                 "update of its driver, glimp doctor tries again"
@@ -144,7 +143,7 @@ class FileLoader:
         if any(isinstance(layers, int) and layers > 0 for layers in wanted) and not self.plan.gpus:
             self.notices.append(
                 "layers were to go to the GPU, but llama.cpp sees none: everything is on the CPU. If there is one, "
-                f"llama-cpp-python was built without it; for NVIDIA rebuild with: {REBUILD_FOR_CUDA}"
+                f"llama-cpp-python was built without it; for NVIDIA rebuild with: {binding.REBUILD_FOR_CUDA}"
             )
 
     def _source(self, model: Model) -> ModelSource:

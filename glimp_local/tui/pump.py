@@ -81,7 +81,7 @@ class Pump:
         self._panel_due = monotonic() + _PANEL_SECONDS
         turn, session = self._app.conversation.last, self._driver.session
         if session is not None:
-            steps, stats = (turn.steps, turn.stats) if turn else ([], None)
+            steps, stats = (turn.run.steps, turn.run.stats) if turn else ([], None)
             self._app.panel.show(steps, stats, session, self._driver.memory_bytes)
 
     async def complain(self, error: GlimpError) -> None:

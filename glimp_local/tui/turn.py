@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
@@ -13,16 +15,15 @@ from glimp_local.events import (
     AnyEvent,
     Finished,
     FinishReason,
+    Fold,
     Notice,
     Rewound,
-    Stats,
     Step,
     StepEnded,
     StepStarted,
     Text,
     ThoughtEnd,
     ThoughtEnded,
-    answer_of,
 )
 from glimp_local.routing import Model
 from glimp_local.runs import Run
@@ -68,9 +69,7 @@ class TurnView:
         self._conversation = conversation
         self._widgets: list[Widget] = []
         self.question = question
-        self.steps: list[Step] = []
-        self.stats: Stats | None = None
-        self.finish: FinishReason | None = None
+        self._fold = Fold(Run(question))
         self.thought: Thought | None = None
         """The steps, if there are any."""
         self.answer: AnswerBlock | None = None
@@ -95,9 +94,14 @@ class TurnView:
         await self._conversation.mount(widget)
 
     @property
+    def run(self) -> Run:
+        """What was written so far."""
+        return self._fold.runs[-1]
+
+    @property
     def text(self) -> str:
         """The text of the answer, or of the reply of a pair that does not think."""
-        return answer_of(self.steps)
+        return self.run.answer
 
     @property
     def blocks(self) -> list[StepBlock | AnswerBlock]:
@@ -107,6 +111,7 @@ class TurnView:
 
     async def show(self, event: AnyEvent) -> None:  # noqa: C901, PLR0912 - one short case an event
         """Show what an event tells."""
+        self._fold.take(event)
         match event:
             case StepStarted():
                 await self._begin_step(event)
@@ -130,8 +135,7 @@ class TurnView:
                 await self.note(message)
             case Answer(text):
                 await self._end_answer(text)
-            case Finished(reason, _, stats):
-                self.stats, self.finish = stats, reason
+            case Finished(reason):
                 if reason in _FINISHES:
                     self._ending = await self.note(_FINISHES[reason])
             case _:
@@ -152,7 +156,7 @@ class TurnView:
 
     async def show_saved(self, turn: Run) -> None:
         """Show a turn that was read from the disk."""
-        self.steps = list(turn.steps)
+        self._fold = Fold(replace(turn, steps=list(turn.steps)))
         thought = [step for step in turn.steps if step.part != "answer"]
         if thought:
             self.thought = Thought(self._conversation, thought[0].part)
@@ -162,7 +166,6 @@ class TurnView:
             first = turn.steps[len(thought)]
             await self._begin_answer(first.model, first.index)
             await self._end_answer(turn.answer)
-        self.finish = turn.finish
         ending = _FINISHES.get(turn.finish) if turn.finish else "The program ended here; its finished steps are kept."
         if ending:
             self._ending = await self.note(ending)
@@ -182,7 +185,6 @@ class TurnView:
         await self._add(self.answer)
 
     async def _end_step(self, step: Step) -> None:
-        self.steps.append(step)
         if self._block is not None and self.thought is not None and step.part != "answer":
             await self.thought.finish(step, trim=self._conversation.is_vertical_scroll_end)
             self._block = None
@@ -195,12 +197,10 @@ class TurnView:
             await self.answer.update(shown)
 
     async def _rewind(self, index: int) -> None:
-        del self.steps[index:]
-        self.finish = None
         await self._go_on()
         if self.thought is not None:
             await self.thought.rewind(index)
-        if any(step.part == "answer" for step in self.steps):
+        if any(step.part == "answer" for step in self.run.steps):
             return
         if self.thought is not None and (self.answer is None or index < self.answer.index):
             await self.thought.fold(False)

@@ -92,7 +92,7 @@ class Chat:
         turns = len(self.turns)
         await self.type(question)
         await self.press("enter")
-        await self.until(lambda: len(self.turns) > turns and self.turn.steps)
+        await self.until(lambda: len(self.turns) > turns and self.turn.run.steps)
 
     @property
     def turns(self) -> list[TurnView]:
@@ -105,7 +105,7 @@ class Chat:
     @property
     def letters(self) -> str:
         """Who wrote the finished steps of the last turn's thought."""
-        return "".join(step.model[0].upper() for step in self.turn.steps if step.part != "answer")
+        return "".join(step.model[0].upper() for step in self.turn.run.steps if step.part != "answer")
 
     @property
     def status(self) -> str:

@@ -53,7 +53,7 @@ async def test_a_step_shows_letter_entropy_tokens_and_speed(small: Path, large: 
         await chat.ask()
         await chat.press("ctrl+t")
         (line,) = [line for line in chat.screen.splitlines() if "Third three." in line]
-        assert f"L {chat.turn.steps[2].entropy_nats:.2f}" in line
+        assert f"L {chat.turn.run.steps[2].entropy_nats:.2f}" in line
         assert "2 tok" in line
         assert "/s" in line
 
@@ -215,7 +215,7 @@ async def test_the_conversation_is_saved_as_it_goes_and_taken_up_again(small: Pa
 async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> None:
     async with chatting(endless, sampling=DRAWN, pace_seconds=PACE) as chat:
         await chat.begin()
-        await chat.until(lambda: len(chat.turn.steps) > 2)
+        await chat.until(lambda: len(chat.turn.run.steps) > 2)
         cut = conversations.find()  # what a killed process leaves
         await chat.press("escape")
         await chat.until(lambda: not chat.app.busy)
@@ -229,13 +229,13 @@ async def test_a_turn_cut_off_by_a_kill_goes_on_where_it_was(endless: Path) -> N
     ) as chat:
         await chat.until(lambda: chat.notices)
         assert chat.notices == ["The program ended here; its finished steps are kept."]
-        steps = len(chat.turn.steps)
+        steps = len(chat.turn.run.steps)
         assert steps == len(going_on.turns[0].steps)
         await chat.go_to_steps()
         await chat.press("g")
         await chat.until(lambda: chat.turn.text and not chat.app.busy)
         assert len(chat.turns) == 1
-        assert len(chat.turn.steps) > steps
+        assert len(chat.turn.run.steps) > steps
     assert saved.read(path).turns[0].finish is not None
 
 

@@ -23,7 +23,7 @@ async def test_escape_stops_and_keeps_what_was_written_and_what_was_typed(endles
         await chat.type("half a mess")
         await chat.press("escape")
         await chat.until(lambda: not chat.app.busy)
-        assert chat.turn.finish == "cancelled"
+        assert chat.turn.run.finish == "cancelled"
         assert chat.turn.thought is not None
         assert chat.turn.thought.blocks[0].text.endswith("one.\n\n")
         assert chat.notices == ["Stopped; what was written so far is kept."]
@@ -79,8 +79,8 @@ async def test_an_escape_right_after_the_question_stops_it_and_nothing_else(endl
         for _ in range(3):
             chat.app.send(Composer.Sent("question", instead=False))
             chat.app.action_stop()
-            await chat.until(lambda: chat.turns and chat.turn.finish and not chat.app.busy)
-            assert chat.turn.finish == "cancelled"
+            await chat.until(lambda: chat.turns and chat.turn.run.finish and not chat.app.busy)
+            assert chat.turn.run.finish == "cancelled"
         chat.app._engines.cancel()  # as if it came when all was over already
         await chat.ask()
         assert chat.turn.text
@@ -93,7 +93,7 @@ async def test_the_next_step_is_forced_on_a_model(endless: Path) -> None:
         await chat.go_to_steps()
         await chat.press("l")
         await chat.until(lambda: "L" in chat.letters)
-        assert chat.turn.steps[chat.letters.index("L")].reason == "user"
+        assert chat.turn.run.steps[chat.letters.index("L")].reason == "user"
         await chat.press("escape")
 
 
@@ -105,7 +105,7 @@ async def test_the_threshold_moves_while_the_models_write(endless: Path) -> None
         assert chat.app.session is not None
         assert isinstance(chat.app.session.policy, Threshold)
         assert chat.app.session.policy.threshold_nats == pytest.approx(1.1)
-        await chat.until(lambda: chat.turn.steps and chat.turn.steps[-1].threshold_nats == pytest.approx(1.1))
+        await chat.until(lambda: chat.turn.run.steps and chat.turn.run.steps[-1].threshold_nats == pytest.approx(1.1))
         assert "large above 1.1 nats" in chat.screen
         await chat.press("escape")
 
@@ -126,7 +126,7 @@ async def test_a_step_is_written_again_by_the_other_model(small: Path, large: Pa
         await chat.press("ctrl+t", "tab", "up", "up", "up", "r")
         await chat.until(lambda: not chat.app.busy)
         assert chat.letters == "SLLS"
-        assert chat.turn.steps[1].reason == "redo"
+        assert chat.turn.run.steps[1].reason == "redo"
         await chat.press("ctrl+t")
         lines = chat.screen.splitlines()
         assert "redo" in lines[next(at for at, line in enumerate(lines) if "Second two:" in line) + 1]
@@ -141,7 +141,7 @@ async def test_an_answer_is_written_again_by_the_other_model(small: Path, large:
         await chat.ask()
         await chat.press("tab", "up", "r")
         await chat.until(lambda: not chat.app.busy and chat.turn.text)
-        assert [step.model for step in chat.turn.steps if step.part == "answer"] == ["small"]
+        assert [step.model for step in chat.turn.run.steps if step.part == "answer"] == ["small"]
         assert chat.letters == "SSLS"
         assert len(chat.app.query(".answer")) == 1
         assert chat.turn.thought is not None
@@ -214,7 +214,7 @@ async def test_a_long_thought_shows_its_last_steps_and_brings_the_earlier_ones_b
         await chat.begin()
         thought = chat.turn.thought
         assert thought is not None
-        await chat.until(lambda: len(chat.turn.steps) > 2 * WINDOW + 1)
+        await chat.until(lambda: len(chat.turn.run.steps) > 2 * WINDOW + 1)
         await chat.press("escape")
         await chat.until(lambda: not chat.app.busy)
         first = thought.blocks[0].started.index
@@ -234,7 +234,7 @@ async def test_what_is_written_stays_in_sight_whatever_is_pressed_meanwhile() ->
         await chat.begin(EXAMPLE)
         for key in ("ctrl+t", "tab", *["up"] * 15):
             await chat.press(key)
-        await chat.until(lambda: chat.turn.finish and not chat.app.busy)
+        await chat.until(lambda: chat.turn.run.finish and not chat.app.busy)
         await chat.until(lambda: "[ 102 ]" in chat.screen)
 
 
