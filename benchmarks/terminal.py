@@ -45,6 +45,8 @@ class Terminal:
         """Start another command on the same terminal."""
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), self._inside)
         environment = os.environ | {"TERM": "xterm-256color", "COLORTERM": "truecolor"} | more.pop("env", {})
+        for size in ("COLUMNS", "LINES"):  # who runs tests in parallel sets them, and they count more than the terminal
+            environment.pop(size, None)
         settings: dict[str, Any] = streams | {"env": environment, "start_new_session": True} | more
         return subprocess.Popen(command, **settings)  # noqa: S603 - what it is for
 

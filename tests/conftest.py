@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -34,6 +35,12 @@ settings.load_profile("untimed")
 
 REAL_SMALL = "smollm2-135m-instruct-q4_1.gguf"
 REAL_LARGE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C even if the tests run in the background of a shell, which has it ignored: children would, too."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks

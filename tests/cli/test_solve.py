@@ -84,7 +84,7 @@ def test_json_is_one_object_of_the_documented_shape(glimp: Glimp) -> None:
     found = json.loads(result.out)
     assert list(found) == [
         "answer", "boxed", "thought", "pair", "policy", "seed", "finish_reason", "thought_end", "steps", "notices",
-        "stats",
+        "stats", "system",
     ]  # fmt: skip
     assert list(found["steps"][2]) == [
         "index", "part", "model", "reason", "threshold_nats", "entropy_nats", "top1_probability", "margin", "tokens",

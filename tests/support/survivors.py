@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from glimp_local import Session, load_pair
-from glimp_local.engines.llama import engine
+from glimp_local.engines.llama import model
 from glimp_local.errors import GlimpError
 from tests.support.sessions import engine_in
 
@@ -86,7 +86,7 @@ if __name__ == "__main__":
     paths = sys.argv[1:]
     if paths[:1] == ["--unchecked"]:
         del paths[0]
-        vars(engine)["refuse_fatal"] = id
+        vars(model)["refuse_fatal"] = id
     for path in paths:
         sys.stdout.write(f"{_end(path)}\n")
         sys.stdout.flush()

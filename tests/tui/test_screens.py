@@ -58,7 +58,7 @@ async def test_keys_are_offered_only_where_they_work(small: Path, large: Path) -
 async def test_a_missing_pair_leads_to_those_that_can_be_run(tmp_path: Path) -> None:
     async with chatting(tmp_path / "none.gguf", loads=False) as chat:
         await chat.until(lambda: isinstance(chat.app.screen, PairScreen))
-        assert "none.gguf: no such file" in chat.screen
+        await chat.until(lambda: "none.gguf: no such file" in chat.screen)
         await chat.press("down")
         assert "Not on this machine. To get it: glimp models pull" in chat.screen
         await chat.press("up", "enter")
