@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from glimp_local.engines import glimpse as entropy
+from glimp_local.engines import glimpse
 from glimp_local.engines.llama.account import Account
 from glimp_local.engines.llama.characters import ASCII, HalfCharacters
 from glimp_local.engines.llama.drafting import Drafts, ModelDrafter
@@ -180,7 +180,7 @@ class LlamaLane(Lane):
         self.catch_up()
         start = perf_counter()
         try:
-            return entropy.glimpse(self.engine.logits(), top_k=top_k)
+            return glimpse.glimpse(self.engine.logits(), top_k=top_k)
         except ValueError as error:
             raise DecodeError(f"{self.engine.name}: {error}; its file or its quantisation is damaged") from error
         finally:
