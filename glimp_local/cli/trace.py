@@ -37,7 +37,7 @@ Examples:
 --json prints one object a run:
   run                its number in the file, from 1
   question           null where the file does not hold it (solve --json)
-  pair, policy, seed, thought_end, notices, answer, steps    as in solve --json
+  pair, policy, seed, thought_end, notices, answer, steps, system    as in solve --json
   finish_reason      as there; null where the process ended in the middle
   problem, arm, repeat, correct    of a bench; else null
   damaged            is something of it lost? Then question, pair, policy and seed may be null

@@ -80,7 +80,7 @@ async def test_another_question_in_place_of_the_first_one_stays_below_it(small: 
         await chat.press("e")
         await chat.type(" in other words")
         await chat.press("enter")
-        await chat.until(lambda: chat.turn.question == "first in other words" and not chat.app.busy)
+        await chat.until(lambda: chat.turns and chat.turn.question == "first in other words" and not chat.app.busy)
         assert chat.screen.count(TERSE) == 1
         assert chat.app.session is not None
         assert [message.role for message in chat.app.session.messages] == ["system", "user", "assistant"]
