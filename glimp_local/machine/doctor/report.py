@@ -2,7 +2,7 @@
 
 Each subject is examined by itself: whatever fails, a broken models.toml or a llama.cpp that does not load, is a finding
 and takes no other subject down. No model of the user's is loaded, nothing is written, and the network is not touched.
-The facts come from `hardware`, `probe` and `belongings`; here, and in `offload`, it is said what they mean.
+The facts come from `hardware`, `probe` and `storage`; here, and in `offload`, it is said what they mean.
 """
 
 from __future__ import annotations
