@@ -196,7 +196,7 @@ class LlamaLane(Lane):
         engine = self.engine
         if not aside:
             return engine.logits().copy()
-        engine.snapshot()  # where the architecture cannot go back by itself
+        engine.snapshot()  # for an architecture that cannot go back by itself
         try:
             engine.feed(engine.vocabulary.tokenize(aside, continues=True))
             return engine.logits().copy()
@@ -287,7 +287,7 @@ class LlamaLane(Lane):
         return None
 
     def news(self) -> list[str]:
-        """Return that the drafting model failed, and what there is to say of the pace."""
+        """Return that the drafting model failed, and news of the pace."""
         found = (None if self.drafts is None else self.drafts.news(), self.engine.news)
         return [message for message in found if message is not None]
 
