@@ -73,7 +73,7 @@ def load(
     `cancel` stops the loading with CancelledError; `on_progress` hears how much of each file is loaded. `renderer`, if
     it was started before, renders the chat templates; the pair closes it.
     Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
-    ModelError where a model is missing or unreadable.
+    ModelError if a model is missing or unreadable.
     """
     from glimp_local.engines.renderer import Renderer  # noqa: PLC0415 - a request does without
     from glimp_local.load_files import FileLoader  # noqa: PLC0415 - loads llama.cpp, which a request does without
@@ -121,7 +121,7 @@ def load_pair(
     `engine_options` override how each model is loaded (`EngineOptions`). `renderer`, if it was started before, renders
     the chat templates; the pair closes it.
     Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
-    ModelError where a model is missing or unreadable.
+    ModelError if a model is missing or unreadable.
     """
     request = LoadRequest(
         name=name,

@@ -50,7 +50,7 @@ class FileLoader:
         self._cancel = cancel
         self._on_progress = on_progress
         self.notices: list[str] = []
-        # Both files are found before the first is loaded: what is missing is said at once.
+        # Both files are found before the first is loaded: what is missing is reported at once.
         self._paths = files.find_all({model: self._source(model) for model in config.models}, name)
         self._engines: dict[Model, Engine] = {}
 
@@ -132,7 +132,7 @@ class FileLoader:
             raise ConfigError(f"{self._config.chat_template} is not UTF-8 text") from error
 
     def _check_offload(self) -> None:
-        """Say it if layers were asked onto a GPU that llama.cpp does not see."""
+        """Add a notice if layers were asked onto a GPU that llama.cpp does not see."""
         if binding.gpus_left_alone():
             self.notices.append(
                 "llama.cpp crashed on this machine's GPU when it was tried out, so everything is on the CPU; after an "

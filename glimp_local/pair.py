@@ -86,7 +86,7 @@ class Pair:
             return None
         small, large = self.backends["small"].vocabulary, self.backends["large"].vocabulary
         if small is None or large is None:
-            return "one of them does not tell its tokens"
+            return "one of them does not reveal its tokens"
         return small.difference(large)
 
     @contextmanager
@@ -108,14 +108,14 @@ class Pair:
             self._at_work.release()
 
     def reads_along(self, settings: RunSettings) -> bool:
-        """Say whether each model reads what the other one writes at once, and not when its turn comes."""
+        """Return whether each model reads what the other one writes at once, and not when its turn comes."""
         if settings.catch_up != "auto":
             return settings.catch_up == "eager"
         devices = [backend.devices for backend in self.backends.values()]
         return len(devices) == len(MODELS) and devices[0].isdisjoint(devices[1])
 
     def objection(self, question: str) -> str | None:
-        """Say it, and what to do, if a question is not, or hardly, of the one kind the pair was made for."""
+        """Return a warning about a question that is not of the one kind the pair was made for, None about any other."""
         vocabulary = next(iter(self.backends.values())).vocabulary
         if self.config.only is None or vocabulary is None:
             return None

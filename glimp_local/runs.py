@@ -1,6 +1,6 @@
 """A run: one question and what was written to it, with the figures of each step, each model and the whole.
 
-These are records alone. The events (`events.py`) tell how a run comes about and are folded into it there; saved
+These are records alone. The events (`events.py`) show how a run comes about and are folded into it there; saved
 conversations, traces and the object of `--json` are views of it. All seconds are wall time; all entropies are in nats.
 """
 
@@ -21,11 +21,11 @@ StepEnd = Literal[
     "blank_line",
     "thought_end",  # the model closed the thought
     "end_of_generation",  # the model ended its text
-    "cap",  # the step reached its limit of tokens; the next one goes on in mid-sentence
+    "cap",  # the step reached its limit of tokens; the next one continues in mid-sentence
     "budget",  # the tokens for the thought or the answer are spent
     "context_full",
     "user",  # the user asked for the answer now
-    "failed",  # llama.cpp could not go on
+    "failed",  # llama.cpp could not continue
     "cancelled",
 ]
 
@@ -43,7 +43,7 @@ FinishReason = Literal[
     "answer_budget",  # the tokens for the answer are spent
     "context_full",
     "loop",  # a reply without thought went in circles
-    "failed",  # llama.cpp could not go on; a Notice says why
+    "failed",  # llama.cpp could not continue; a Notice says why
     "cancelled",
 ]
 
@@ -58,7 +58,7 @@ class Step(msgspec.Struct, frozen=True):
     reason: Reason
     threshold_nats: float | None
     entropy_nats: float | None
-    """Entropy of the small model's first-token distribution; None where the small model did not look."""
+    """Entropy of the small model's first-token distribution; None if the small model did not look."""
     top1_probability: float | None
     margin: float | None
     """Probability of the likeliest first token less that of the second."""
@@ -73,7 +73,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 _DRAFTED = 0.1
-"""A model that drafts help has at least so many tokens drafted, of those it writes."""
+"""A model that drafts help has at least this share of its tokens drafted."""
 
 
 class ModelStats(msgspec.Struct, frozen=True):
@@ -93,7 +93,7 @@ class ModelStats(msgspec.Struct, frozen=True):
     """Forward passes over its own tokens, and over those drafted for it."""
     sample_seconds: float
     tokens_per_second: float
-    """tokens / (decode_seconds + sample_seconds + draft_seconds); 0 where it wrote nothing."""
+    """tokens / (decode_seconds + sample_seconds + draft_seconds); 0 if it wrote nothing."""
     drafted: int = 0
     """Tokens drafted for it and computed, by the small model or out of the text."""
     draft_accepted: int = 0
@@ -101,7 +101,7 @@ class ModelStats(msgspec.Struct, frozen=True):
     draft_seconds: float = 0.0
     """Spent on drafting for it."""
     draft_speedup: float | None = None
-    """Seconds of a token of this run that was computed by itself, over the mean of all, drafting included; None where
+    """Seconds of a token of this run that was computed by itself, over the mean of all, drafting included; None if
     nothing was drafted."""
     along_tokens: int = 0
     """Tokens it read while the other model was writing (eager catch-up)."""
@@ -118,7 +118,7 @@ class Stats(msgspec.Struct, frozen=True):
     """The figures of one run."""
 
     steps: int
-    """Steps of the thought (of the reply, where there is no thought); the answer is not counted."""
+    """Steps of the thought (of the reply, if there is no thought); the answer is not counted."""
     steps_large: int
     share_steps: float
     """steps_large / steps."""
@@ -147,7 +147,7 @@ class Solution(msgspec.Struct, frozen=True):
     """The text behind the thought, without surrounding blanks."""
     boxed: str | None
     thought: str
-    """The text of the thought; empty where the pair does not think."""
+    """The text of the thought; empty if the pair does not think."""
     pair: str
     policy: PolicyName
     seed: int
@@ -203,7 +203,7 @@ class Run:
 
     @classmethod
     def of(cls, solution: Solution, question: str | None = None) -> Run:
-        """Return the run that an object of `--json` tells of."""
+        """Return the run that an object of `--json` holds."""
         return cls(
             question=question,
             pair=solution.pair,
@@ -244,7 +244,7 @@ class Run:
         return "".join(step.text for step in self.steps if step.part == "thought")
 
     def reopen(self) -> None:
-        """Go on behind the last finished step: the run has no end any more, nor a step that is being written."""
+        """Continue behind the last finished step: the run has no end any more, nor a step that is being written."""
         self.begun = self.finish = self.stats = None
 
     def cut(self, index: int) -> None:

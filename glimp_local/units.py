@@ -3,7 +3,7 @@
 Knows nothing of what is measured. Figures that a program reads (`--json`, CSV) are numbers with the unit in their name,
 and tables of a bench round as their intervals need it; everything else that a person reads comes from here.
 
-Two kinds of bytes are told apart, as everywhere else in the field: what lies on a disk or is downloaded counts in
+Two kinds of bytes are distinguished, as everywhere else in the field: what lies on a disk or is downloaded counts in
 thousands (GB, as the hub, a file manager and a download's progress do), memory in powers of two (GiB, as llama.cpp,
 graphics cards and free memory do).
 """

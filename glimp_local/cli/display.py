@@ -53,7 +53,7 @@ _FINISHES: dict[FinishReason, str] = {
     "answer_budget": "the tokens for the answer are spent before it was finished: raise --max-answer",
     "context_full": "the context is full before the answer was finished: raise --ctx",
     "loop": "the reply went in circles and was stopped",
-    "failed": "the run could not go on; what was written so far is kept",
+    "failed": "the run could not continue; what was written so far is kept",
     "cancelled": "interrupted; what was written so far is kept",
 }
 

@@ -9,7 +9,7 @@ from glimp_local.inputs import path_of
 from glimp_local.machine.inventory import pinned, sources
 from glimp_local.models.catalogue import Catalogue
 from glimp_local.models.gguf.header import part_names
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 from glimp_local.settings import ModelSource
 
 
@@ -37,8 +37,8 @@ def to_remove(catalogue: Catalogue, name: str) -> dict[str, list[str] | None]:
         if quant is not None:
             raise UsageError(f"{name} names no file", hint="glimp models list names those that are here")
         if file is None:
-            if not hub_cache.repo_folder(repo).exists():
-                raise ModelMissingError(f"nothing of {repo} is in {hub_cache.root()}", hint="see: glimp models list")
+            if not cache.repo_folder(repo).exists():
+                raise ModelMissingError(f"nothing of {repo} is in {cache.root()}", hint="see: glimp models list")
             return {repo: None}
         chosen = [ModelSource(repo=repo, file=file)]
     found: dict[str, list[str] | None] = {}
@@ -49,8 +49,8 @@ def to_remove(catalogue: Catalogue, name: str) -> dict[str, list[str] | None]:
         assert source.file is not None
         # Another revision than the pinned one may be here: whatever goes by this name.
         parts = part_names(source.file)
-        is_cached = any(file.file in parts for file in hub_cache.files(source.repo))
-        if is_cached or any(hub_cache.partials(source.repo, part) for part in parts):
+        is_cached = any(file.file in parts for file in cache.files(source.repo))
+        if is_cached or any(cache.partials(source.repo, part) for part in parts):
             found[source.repo] = [*(found.get(source.repo) or []), source.file]
     if not found:
         where = (
@@ -58,7 +58,7 @@ def to_remove(catalogue: Catalogue, name: str) -> dict[str, list[str] | None]:
             if any(source.path for source in chosen)
             else "see: glimp models list"
         )
-        raise ModelMissingError(f"nothing of {name} is in {hub_cache.root()}", hint=where)
+        raise ModelMissingError(f"nothing of {name} is in {cache.root()}", hint=where)
     return found
 
 

@@ -13,7 +13,7 @@ from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import ModelMissingError, UsageError
 from glimp_local.inputs import path_of
 from glimp_local.models import compare as comparison
-from glimp_local.models import files as model_files
+from glimp_local.models import files
 from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.gguf.fatal import refuse_fatal
 from glimp_local.models.gguf.header import read_header
@@ -81,7 +81,7 @@ def _find(name: str, models_file: Path | None) -> list[Path]:
         pair = catalogue.pair(name)
         roles: tuple[tuple[Model, ModelSource | None], ...] = (("small", pair.small), ("large", pair.large))
         wanted = {role: source for role, source in roles if source is not None}
-        return list(model_files.find_all(wanted, name).values())
+        return list(files.find_all(wanted, name).values())
     found = path if is_there else _cached(catalogue, name)
     if found is not None:
         return [found]
@@ -94,7 +94,7 @@ def _cached(catalogue: Catalogue, name: str) -> Path | None:
         (source,) = named(catalogue, name)
     except (UsageError, ModelMissingError):  # no name of that kind
         return None
-    return next(iter(model_files.look(source).paths), None)
+    return next(iter(files.look(source).paths), None)
 
 
 def _in_line(text: str) -> str:

@@ -21,7 +21,7 @@ from glimp_local.machine.inventory import FileEntry, Inventory, pinned, sources,
 from glimp_local.models import files as model_files
 from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.gguf.header import part_names
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 from glimp_local.models.hub.remove import remove
 from glimp_local.models.hub.verify import Verified, missing, verify
 from glimp_local.settings import ModelSource
@@ -76,7 +76,7 @@ def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None
 
 def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Download what is not here of the models named."""
-    hub_cache.settings()  # what cannot be read of them is said before the library is loaded
+    cache.settings()  # what cannot be read of them is said before the library is loaded
     from glimp_local.models.hub import pull as hub  # noqa: PLC0415 - the one module that opens connections: only for who asks for it
 
     catalogue = load_catalogue(models_file)
@@ -167,7 +167,7 @@ def remove_models(name: str, models_file: Path | None, *, yes: bool, as_json: bo
             if others := [pair for pair in dict.fromkeys(users) if pair != name]:
                 click.echo(harmless(f"glimp: {repo}/{file} is of {', '.join(others)}, too"), err=True)
     if not yes:
-        click.confirm(harmless(f"remove {', '.join(removed)} from {hub_cache.root()}?"), abort=True, err=True)
+        click.confirm(harmless(f"remove {', '.join(removed)} from {cache.root()}?"), abort=True, err=True)
     freed = remove(
         {
             repo: None if files is None else [part for file in files for part in part_names(file)]
@@ -216,12 +216,12 @@ def _next(catalogue: Catalogue, names: Sequence[str], pulled: Sequence[Pulled]) 
 
 
 def _mend(file: Verified) -> str:
-    if hub_cache.origin(Path(file.path)) is None:
+    if cache.origin(Path(file.path)) is None:
         return (
             f"get {file.name} anew from where it came; "
             "a built-in one comes with: pip install --force-reinstall glimp-local"
         )
-    by_path = hub_cache.origin(Path(file.name).absolute())
+    by_path = cache.origin(Path(file.name).absolute())
     name = "/".join(by_path) if by_path else file.name
     return f"glimp models rm {shlex.quote(name)} --yes && {model_files.pull_command(name)}"
 

@@ -12,7 +12,7 @@ from glimp_local.load import LoadRequest, configured
 from glimp_local.machine.choice import model_sources, offer, plan_of
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.survey import Gpu, Machine, survey
-from glimp_local.models import files as model_files
+from glimp_local.models import files
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.routing import MODELS
 from glimp_local.settings import PairConfig
@@ -41,7 +41,7 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
     machine = _machine(ram_gib, vram_gib)
     plan = plan_of(config, machine)
     if plan is None:
-        model_files.find_all(model_sources(config), name)  # says what is missing, and how to get it
+        files.find_all(model_sources(config), name)  # says what is missing, and how to get it
         raise AssertionError
     context = max(chosen.context for chosen in plan.models.values())
     if as_json:
@@ -100,7 +100,7 @@ def _missing(config: PairConfig) -> str | None:
     missing = []
     for model, source in model_sources(config).items():
         try:
-            model_files.find(source)
+            files.find(source)
         except ModelMissingError:
             missing.append(model)
     models = " and the ".join(missing)

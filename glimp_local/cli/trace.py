@@ -82,7 +82,7 @@ def _read(file: str) -> tuple[bytes, str]:
     """Read a file, stdin, or the conversation of an id; give what was read and what to call it."""
     if file == "-":
         return read_limited(sys.stdin.buffer, _MOST_BYTES, "stdin", hint=_HINT), "stdin"
-    from glimp_local.records import lines as records  # noqa: PLC0415 - reads events
+    from glimp_local.records import lines  # noqa: PLC0415 - reads events
 
     path = Path(file)
     try:
@@ -93,9 +93,9 @@ def _read(file: str) -> tuple[bytes, str]:
         if path.exists():
             return read_limited(path, _MOST_BYTES, file, hint=_HINT), file
         path = _conversation(file)
-        with records.open_file(path) as opened:
+        with lines.open_file(path) as opened:
             return opened.read(), file
-    except records.NoFileError as error:
+    except lines.NoFileError as error:
         raise UsageError(
             f"{path} cannot be read: {error}", hint=f"to remove it: glimp sessions rm {path.stem}"
         ) from error

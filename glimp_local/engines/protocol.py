@@ -5,8 +5,8 @@ caches, drafts and half-written characters are an implementation's own business.
 another if both have one vocabulary, and never looks at them.
 
 Every implementation promises: a cancel raises `CancelledError` before the next piece; a full context raises
-`ContextFullError`; a model that cannot go on (a failed computation, a lost connection) raises `DecodeError`. After each
-of them the lane can continue behind the last piece it yielded.
+`ContextFullError`; a model that cannot continue (a failed computation, a lost connection) raises `DecodeError`. After
+each of them the lane can continue behind the last piece it yielded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Piece(NamedTuple):
     tokens: int
     """How many it took."""
     ids: tuple[int, ...] = ()
-    """These tokens, if the model tells."""
+    """These tokens, if known."""
 
 
 Stop = Literal["end", "most"]
@@ -76,7 +76,7 @@ class Vocabulary(Protocol):
         ...
 
     def difference(self, other: Self) -> str | None:
-        """Say why ids must not be handed from one vocabulary to the other; None if they may."""
+        """Return why ids must not be handed from one vocabulary to the other; None if they may."""
         ...
 
 
@@ -130,7 +130,7 @@ class Backend(Protocol):
 
     @property
     def identity(self) -> str:
-        """What tells this model from all others: the key of caches, entropies and benches."""
+        """Distinguishes this model from all others: the key of caches, entropies and benches."""
         ...
 
     def about(self) -> Mapping[str, Any]:
@@ -191,7 +191,7 @@ class Lane(Protocol):
     def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
         """Put text of others behind the transcript; computes nothing.
 
-        `ids` are its tokens where both lanes have one vocabulary. Spellings of control tokens are letters, unless the
+        `ids` are its tokens if both lanes have one vocabulary. Spellings of control tokens are letters, unless the
         text is the program's `own`.
         """
         ...
@@ -220,7 +220,7 @@ class Lane(Protocol):
         ...
 
     def news(self) -> list[str]:
-        """Return what there is to tell the user, each once."""
+        """Return messages for the user, each once."""
         return []
 
     def meet(self, other: Lane) -> str | None:
@@ -239,7 +239,7 @@ class Lane(Protocol):
 
 @runtime_checkable
 class Peeks(Protocol):
-    """A lane that tells how likely continuations are."""
+    """A lane that can measure how likely continuations are."""
 
     def peek(self, continuations: Sequence[bytes], *, aside: bytes = b"") -> list[float]:
         """Return the log-probability (nats) of each continuation as the next token; -inf for what is no single token.
@@ -260,7 +260,7 @@ class KeepsState(Protocol):
 
     @property
     def identity(self) -> str:
-        """What tells this model from all others."""
+        """Distinguishes this model from all others."""
         ...
 
     @property

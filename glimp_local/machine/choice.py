@@ -12,7 +12,7 @@ from glimp_local.errors import BindingError, ModelError, ModelMissingError
 from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan
 from glimp_local.machine.survey import Machine, survey
-from glimp_local.models import files as model_files
+from glimp_local.models import files
 from glimp_local.models.catalogue import Catalogue
 from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.gguf.header import Header, read_header
@@ -133,7 +133,7 @@ def header_of(source: ModelSource) -> Header | None:
     Raises ModelMissingError for a path where there is none, and ModelUnreadableError.
     """
     try:
-        path = model_files.find(source)
+        path = files.find(source)
     except ModelMissingError:
         if source.path is not None:
             raise
@@ -156,7 +156,7 @@ def _present(config: PairConfig) -> dict[Model, Footprint]:
     A file may be missing, damaged, or without a chat template.
     """
     try:
-        headers = {model: read_header(model_files.find(source)) for model, source in model_sources(config).items()}
+        headers = {model: read_header(files.find(source)) for model, source in model_sources(config).items()}
         if not config.chat_template and not all(_TEMPLATE in header.metadata for header in headers.values()):
             return {}
         return {model: footprint(header) for model, header in headers.items()}

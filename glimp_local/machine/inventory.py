@@ -13,11 +13,11 @@ import msgspec
 
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.machine.choice import default_pair
-from glimp_local.models import files as model_files
+from glimp_local.models import files
 from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.compare import compare
 from glimp_local.models.gguf.header import is_whole, part_names, read_header
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 from glimp_local.paths import PACKAGE, packaged_file
 from glimp_local.settings import ModelSource
 
@@ -92,7 +92,7 @@ def take_stock(models_file: Path | None) -> Inventory:
                 large=large,
             )
         )
-    return Inventory(cache=str(hub_cache.root()), pairs=pairs, others=list(_others(catalogue)))
+    return Inventory(cache=str(cache.root()), pairs=pairs, others=list(_others(catalogue)))
 
 
 def sources(catalogue: Catalogue) -> Iterator[tuple[str, ModelSource]]:
@@ -113,9 +113,9 @@ def pinned(catalogue: Catalogue, repo: str, file: str) -> ModelSource:
 
 def _entry(source: ModelSource) -> FileEntry:
     try:
-        found = model_files.look(source)
+        found = files.look(source)
     except ModelUnreadableError:  # it names a later file of a split model: whoever loads the pair is told
-        found = model_files.Presence((), 0)
+        found = files.Presence((), 0)
     state: State = "partial" if found.here_bytes else "missing"
     if found.is_damaged or (found.paths and not is_whole(found.paths[0])):
         state = "damaged"
@@ -123,7 +123,7 @@ def _entry(source: ModelSource) -> FileEntry:
         is_built_in = packaged_file().parent in found.paths[0].parents or PACKAGE in found.paths[0].parents
         state = "cached" if source.path is None else "built in" if is_built_in else "at a path"
     return FileEntry(
-        name=model_files.name(source),
+        name=files.name(source),
         state=state,
         path=str(found.paths[0]) if found.paths else None,
         size_bytes=found.here_bytes if found.is_here else source.size_bytes,
@@ -138,18 +138,18 @@ def _others(catalogue: Catalogue) -> Iterator[FileEntry]:
         if source.repo and source.file and not _is_later_part(source.file)
         for part in part_names(source.file)
     }
-    cached = hub_cache.ggufs()
+    cached = cache.ggufs()
     whole: set[tuple[str, str]] = set()
     for file in cached:
         whole.add((file.repo, file.file))
         if (file.repo, file.file) not in named and not _is_later_part(file.file):
             yield _entry(ModelSource(repo=file.repo, file=file.file))
     known = named | whole
-    for repo in hub_cache.repos_with_partials():
-        left = set(hub_cache.partials(repo))
-        left -= {path for name, file in known if name == repo for path in hub_cache.partials(repo, file)}
+    for repo in cache.repos_with_partials():
+        left = set(cache.partials(repo))
+        left -= {path for name, file in known if name == repo for path in cache.partials(repo, file)}
         if left:
-            yield FileEntry(repo, "partial", None, None, sum(map(hub_cache.own_bytes, left)))
+            yield FileEntry(repo, "partial", None, None, sum(map(cache.own_bytes, left)))
 
 
 def _is_later_part(file: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 from glimp_local.paths import data_folder, packaged_file, user_file
 
 
@@ -29,5 +29,5 @@ def places(models_file: Path | None = None) -> Places:
         models_file=(models_file or user_file()).absolute(),
         packaged_models_file=packaged_file(),
         data_folder=data_folder(),
-        hub_cache=hub_cache.root().absolute(),
+        hub_cache=cache.root().absolute(),
     )

@@ -1,9 +1,9 @@
 """How the two models of a pair share the memory of a machine, so that both fit together.
 
-Pure arithmetic on what `memory.py` counts and `machine.py` finds; loads nothing. What the user has set is kept as it
-is, fit or not; what is "auto" is chosen here. In this order: everything on the GPUs, with the whole context, then with
-a rounded cache, then with less context; else as many layers as fit, those of the model first that most passes go
-through, and the rest on the CPU.
+Pure arithmetic on what `models/footprint.py` counts and `hardware.py` finds; loads nothing. What the user has set is
+kept as it is, fit or not; what is "auto" is chosen here. In this order: everything on the GPUs, with the whole context,
+then with a rounded cache, then with less context; else as many layers as fit, those of the model first that most passes
+go through, and the rest on the CPU.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from glimp_local import units
 from glimp_local.errors import ModelMissingError
 from glimp_local.inputs import path_of
 from glimp_local.models.gguf.header import part_names, part_paths
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 from glimp_local.routing import Model
 from glimp_local.settings import ModelSource
 
@@ -80,7 +80,7 @@ def look(source: ModelSource) -> Presence:
     assert source.repo is not None  # the catalogue holds no source without a path or a repository
     assert source.file is not None
     files = part_names(source.file)
-    pinned_first = sorted(hub_cache.revisions(source.repo), key=lambda revision: revision.name != source.revision)
+    pinned_first = sorted(cache.revisions(source.repo), key=lambda revision: revision.name != source.revision)
     found = [_presence([revision / file for file in files]) for revision in pinned_first]
     for presence in found:
         if presence.paths and source.size_bytes in {None, presence.here_bytes}:
@@ -88,7 +88,7 @@ def look(source: ModelSource) -> Presence:
     for presence in found:
         if presence.paths and source.revision in presence.paths[0].parts:
             return Presence(presence.paths, presence.here_bytes, is_damaged=True)
-    partial = sum(hub_cache.own_bytes(path) for file in files for path in hub_cache.partials(source.repo, file))
+    partial = sum(cache.own_bytes(path) for file in files for path in cache.partials(source.repo, file))
     # What is whole but of another size is another model.
     return Presence((), partial + max((presence.here_bytes for presence in found if not presence.paths), default=0))
 

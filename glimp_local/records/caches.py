@@ -2,8 +2,8 @@
 
 They lie beside the conversation, in a folder of its name: one file for each small and each large model that took part.
 All together they take no more than they are allowed: those used longest ago are given up first. What an engine's file
-promises is in `engine/states.py`. A folder is written by whoever holds the conversation's lock; only giving up goes
-beyond it.
+promises is in `engines/llama/states.py`. A folder is written by whoever holds the conversation's lock; only giving up
+goes beyond it.
 """
 
 from __future__ import annotations

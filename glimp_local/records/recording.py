@@ -1,4 +1,4 @@
-"""All runs of a file, as far as its lines tell: events are folded as everywhere, and damaged lines may be missing.
+"""All runs of a file, as far as its lines show: events are folded as everywhere, and damaged lines may be missing.
 
 The one place that says what the gaps amount to that lost lines leave between events.
 """
@@ -31,7 +31,7 @@ class Recording:
 
     @property
     def damage(self) -> str | None:
-        """What is damaged, in words; None where nothing is."""
+        """What is damaged, in words; None if nothing is."""
         if not self.damaged:
             return None
         many = "1 damaged line is" if self.damaged == 1 else f"{self.damaged:,} damaged lines are"
@@ -39,7 +39,7 @@ class Recording:
 
 
 def runs_of(file: IO[bytes], name: str) -> Recording:
-    """Put the lines of a file together to runs; raises UsageError where a newer glimp has written it."""
+    """Put the lines of a file together to runs; raises UsageError if a newer glimp has written it."""
     reading = _Reading()
     for number, found in lines.read(file):
         lines.refuse_newer(found, name)
@@ -54,7 +54,7 @@ class _MisplacedError(ValueError):
 class _Reading:
     """Puts records together, one after another; says what to make of those behind a line that is lost.
 
-    Steps are numbered, and this tells whether a lost line held a step, a question or a redo. Where no line is lost, the
+    Steps are numbered, and this shows whether a lost line held a step, a question or a redo. If no line is lost, the
     order counts alone.
     """
 
@@ -113,7 +113,7 @@ class _Reading:
             raise _MisplacedError(f"there is no version {header.version}")
         self._settle()
         runs = self._fold.runs
-        if not self._is_gapless:  # a chat takes up what `end` would leave, with its steps numbered so
+        if not self._is_gapless:  # a chat restores what `end` would leave, with its steps numbered so
             while runs and _is_lost(runs[-1]):
                 runs.pop()
             if runs:

@@ -1,7 +1,7 @@
 """One conversation read back from its file, and what of it could not be restored.
 
-The first line is a `Header`; the events follow as the session told them, except `Text`, which the finished steps hold.
-What is damaged costs the lines it is in: what can be restored is, and `damage` says what cannot.
+The first line is a `Header`; the events follow as the session yielded them, except `Text`, which the finished steps
+hold. What is damaged costs the lines it is in: what can be restored is, and `damage` says what cannot.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class SavedSession:
     """The pair that wrote last."""
     turns: list[Run]
     damage: str | None = None
-    """What of it could not be restored, in words; None where all is there."""
+    """What of it could not be restored, in words; None if all is there."""
     state: tuple[int, int] | None = field(default=None, compare=False)
-    """Size and time of change of the file that was read: where it has others later, somebody else has written to it."""
+    """Size and time of change of the file that was read: if it has others later, somebody else has written to it."""
 
     @property
     def title(self) -> str:
@@ -52,7 +52,7 @@ class SavedSession:
 
     @property
     def messages(self) -> list[Message]:
-        """The conversation up to the last turn, which a session takes up as it is: questions that have an answer."""
+        """The conversation up to the last turn, which a session restores as it is: questions that have an answer."""
         said = [Message("system", self.system)] if self.system is not None else []
         for turn in self.turns[:-1]:
             if turn.answer:
@@ -82,7 +82,7 @@ class UnreadableError(UsageError):
 def read(path: Path) -> SavedSession:
     """Read one file; what is damaged in it is left out, and `damage` says so.
 
-    A last line cut short by a killed process is left out, too. Raises UsageError where nothing can be restored.
+    A last line cut short by a killed process is left out, too. Raises UsageError if nothing can be restored.
     """
     try:
         with lines.open_file(path) as file:
@@ -102,7 +102,7 @@ def read(path: Path) -> SavedSession:
 
 
 def _header(path: Path, found: Recording, state: tuple[int, int]) -> Header:
-    """Return the last header, or what stands for it where it is damaged: the last question says who was asked."""
+    """Return the last header, or what stands for it if it is damaged: the last question says who was asked."""
     pair = next((run.pair for run in reversed(found.runs) if run.pair), None)
     if found.headers and (not found.damaged or pair in {None, found.headers[-1].pair}):
         return found.headers[-1]
@@ -116,7 +116,7 @@ def _header(path: Path, found: Recording, state: tuple[int, int]) -> Header:
 
 
 def _damage(found: Recording) -> str | None:
-    """Say in words what is damaged."""
+    """Return in words what is damaged; None if nothing is."""
     if not found.damaged and found.headers:
         return None
     whole = sum(not run.damaged for run in found.runs)

@@ -29,7 +29,7 @@ from glimp_local.routing import Model
 class SessionLog:
     """Writes a conversation's events to its file, which begins to exist with the first of them.
 
-    No other process writes to the file or removes it meanwhile; UsageError says where one does already. Where writing
+    No other process writes to the file or removes it meanwhile; UsageError if one does already. If writing
     fails (a full disk), `error` says why, and what could not be written is written with the next event, once it can.
     What is damaged in a file stays there, and what somebody else has written to it meanwhile is not written over.
     """
@@ -41,7 +41,7 @@ class SessionLog:
         self._lock = lock_of(self.path)
         self._lines = LineWriter(self._open)
         self._is_made = going_on is not None
-        # Where steps are missing, the file says from where on they are numbered as they were restored.
+        # If steps are missing, the file says from where on they are numbered as they were restored.
         self._head_due = going_on is not None and going_on.damage is not None
         if going_on:
             hold(self._lock, going_on.id)
@@ -59,14 +59,14 @@ class SessionLog:
                 raise
 
     def begin(self, pair: str, files: Mapping[Model, Path]) -> None:
-        """Say which pair writes from now on: its name, and its files where it was given by these."""
+        """Record which pair writes from now on: its name, and its files if it was given by these."""
         paths = {model: str(path.resolve()) for model, path in files.items()}
         header, before = Header(lines.VERSION, _now(), pair, **paths), self.header
         if before is None or (before.pair, before.small, before.large) != (pair, header.small, header.large):
             self.head(header)
 
     def head(self, header: Header) -> None:
-        """Say it as another conversation's header does."""
+        """Record it as another conversation's header does."""
         self.header = msgspec.structs.replace(header, created=_now())
         self._lines.put(self.header)
         self._head_due = False
@@ -95,7 +95,7 @@ class SessionLog:
         return self.path.open("r+b", buffering=0)
 
     def _make(self) -> None:
-        """Make the file of a new conversation, under another id where there is one of this."""
+        """Make the file of a new conversation, under another id if there is one of this."""
         private.make_folder(self.path.parent)
         while not self._is_made:
             try:

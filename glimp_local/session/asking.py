@@ -70,5 +70,5 @@ def without_last_question(messages: list[Message]) -> list[Message]:
 
 
 def not_loaded(policy: Policy, model: Model) -> UsageError:
-    """Say that a policy needs a model that is not there."""
+    """Return the error that a policy needs a model that is not there."""
     return UsageError(f"the policy {policy.name!r} needs the {model} model, which is not loaded")

@@ -185,7 +185,7 @@ class Loop:
         return decision, seen, fed
 
     def _advance(self, turn: Turn, step: Step) -> list[AnyEvent]:
-        """Draw the consequences of a step's end; return the events that tell them."""
+        """Draw the consequences of a step's end; return the events that report them."""
         position, end = turn.position, step.end
         thinking = position.part == "thought"
         if end == "blank_line" or end == "cap":  # noqa: PLR1714 - the type checker follows only this form

@@ -230,7 +230,7 @@ class Session:
         self._check_idle()
         turn = self._last_turn()
         if not self.can_resume:
-            raise UsageError(f"there is nothing to go on with: the last turn is over ({turn.finish})")
+            raise UsageError(f"there is nothing to resume: the last turn is over ({turn.finish})")
         return self._run_again(turn, [])
 
     @property
@@ -261,7 +261,7 @@ class Session:
     def peek(self, model: Model, continuations: Sequence[bytes], *, aside: bytes = b"") -> list[float]:
         """Return the log-probability (nats) of each continuation as a model's next token (see `Peeks.peek`).
 
-        May be called between two events. Raises UsageError if the model is not loaded or cannot tell,
+        May be called between two events. Raises UsageError if the model is not loaded or cannot estimate this,
         ContextFullError if `aside` has no room, and what else reading raises.
         """
         with self._peeking(model) as lane:
@@ -336,7 +336,7 @@ class Session:
             return list(self.history)
         if answer := self._turn.position.answer.rstrip():
             return [*self.history, *self._turn.messages, Message("assistant", answer)]
-        # A question without an answer is not asked again with the next one; what was said to the models stays said.
+        # A question without an answer is not asked again with the next one; what the models were given stays with them.
         return [*self.history, *(message for message in self._turn.messages if message.role == "system")]
 
     def contexts(self) -> dict[Model, tuple[int, int]]:

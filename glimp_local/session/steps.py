@@ -1,10 +1,10 @@
-r"""Where a step of a thought ends.
+r"""The ends of steps of a thought.
 
 A state machine over bytes: the boundaries depend on the text alone, never on how it was cut into tokens. Knows
 nothing about models. Beside it, the detector for thoughts that go in circles.
 
 - A step ends behind a blank line (`\n\n`, `\r\n\r\n`, also with spaces in the empty line), at the end of the thought,
-  or where its writer declares it over (end of generation, cap of tokens).
+  or when its writer declares it over (end of generation, cap of tokens).
 - Blank lines before a step's first visible character are part of the step and end nothing.
 - Blank lines inside a fenced code block or inside a `$$` or `\\[` block end nothing.
 """
@@ -26,7 +26,7 @@ _CLOSER = re.compile(rb"[\s>]*(`{3,}|~{3,})\s*$")
 
 
 class Slice(NamedTuple):
-    """A stretch of text inside one step, and what ends the step behind it (None: the step goes on)."""
+    """A stretch of text inside one step, and what ends the step behind it (None: the step continues)."""
 
     text: bytes
     boundary: Boundary | None
@@ -58,7 +58,7 @@ class StepMachine:
         self._dollar = False  # was the last byte a single unescaped dollar?
 
     def copy(self) -> StepMachine:
-        """Give a second machine in the same state (to go back to the start of a step)."""
+        """Return a second machine in the same state (to go back to the start of a step)."""
         return copy.copy(self)  # its state is made of immutable values
 
     def feed(self, piece: bytes) -> list[Slice]:
@@ -78,7 +78,7 @@ class StepMachine:
             rest = text[at + len(self._marker) :]
             slices = self._cut(text[:at])
             body = slices.pop().text if slices and slices[-1].boundary is None else b""
-            self._begin(None)  # behind the thought everything starts anew, blocks left open included
+            self._begin(None)  # behind the thought everything starts again, blocks left open included
             return [*slices, Slice(body, "thought_end"), *(self.feed(rest) if rest else [])]
         keep = next(
             (n for n in range(min(len(self._marker) - 1, len(text)), 0, -1) if self._ends_like_marker(text, n)), 0
@@ -87,7 +87,7 @@ class StepMachine:
         return self._cut(text[: len(text) - keep])
 
     def flush(self) -> bytes:
-        """Give out bytes held back as a possible marker; they belong to the current step."""
+        """Release bytes held back as a possible marker; they belong to the current step."""
         held, self._held = self._held, b""
         self._line += held
         return held
@@ -131,7 +131,7 @@ class StepMachine:
         return slices
 
     def _end_line(self) -> bool:
-        """Take note of a finished line; is it a blank one that ends the step?"""
+        """Record a finished line; return whether it is a blank one that ends the step."""
         line, self._line = self._line, b""
         self._escaped = self._dollar = False
         if not line.strip():
@@ -180,7 +180,7 @@ class LoopDetector:
         self._recent: tuple[list[str], ...] = ()
 
     def copy(self) -> LoopDetector:
-        """Give a second detector with the same memory."""
+        """Return a second detector with the same memory."""
         return copy.copy(self)  # its state is made of immutable values
 
     def add(self, step: str) -> bool:

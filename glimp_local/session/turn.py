@@ -38,7 +38,7 @@ class Position:
     thought_end: ThoughtEnd | None = None
 
     def copy(self) -> Position:
-        """Give a copy that stays as it is."""
+        """Return a copy that stays as it is."""
         return replace(self, machine=self.machine.copy(), loops=self.loops.copy(), marks=dict(self.marks))
 
 
@@ -51,7 +51,7 @@ class Draft:
     fed: Fed
     tokens: int = 0
     ids: list[int] = field(default_factory=list)
-    """The tokens, as far as the model tells: what a model of its vocabulary is handed."""
+    """The tokens, if known: what a model of its vocabulary is handed."""
     raw: bytearray = field(default_factory=bytearray)
     """The text of the tokens: what another model is handed."""
     text: str = ""
@@ -90,7 +90,7 @@ class Turn:
     """One question."""
 
     messages: Sequence[Message]
-    """What was asked: the question, last, and what was said with it."""
+    """What was asked: the question, last, and the messages before it."""
     position: Position
     prompt_tokens: int = 0
     """Of the first model's prompt."""
@@ -105,7 +105,7 @@ class Turn:
     """The decision for the next step, taken already (a redo)."""
     finish: FinishReason | None = None
     failure: str = ""
-    """What llama.cpp said when it could not go on."""
+    """Why the model could not continue."""
     seconds_to_first_token: float | None = None
     written: dict[Model, int] = field(default_factory=lambda: dict.fromkeys(MODELS, 0))
     """Steps each model wrote, those included that a redo has voided."""

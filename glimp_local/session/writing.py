@@ -1,6 +1,6 @@
 """Writing one step: a lane's pieces cut into the step's text, and handed over to the other model.
 
-Knows nothing of routing: it is told who writes. Whatever stops it (the end of the step, a cancel, a full context, a
+Knows nothing of routing: the writer is given. Whatever stops it (the end of the step, a cancel, a full context, a
 failure, a reader who walks away), the draft holds what was written.
 """
 
@@ -102,7 +102,7 @@ class StepWriter:
                 draft.fed += lane.fed - before
 
     def _tell(self, position: Position, draft: Draft, text: str) -> Text | None:
-        """Record new text; return the event that tells it, if there is anything to tell."""
+        """Record new text; return its event, if there is anything to show."""
         if position.part != "thought":
             text = text if position.answer else text.lstrip()
             position.answer += text

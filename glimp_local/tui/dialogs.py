@@ -16,7 +16,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from glimp_local.errors import GlimpError, ModelMissingError
-from glimp_local.models import files as model_files
+from glimp_local.models import files
 from glimp_local.models.catalogue import Catalogue
 from glimp_local.routing import Model
 from glimp_local.settings import ModelSource, PairConfig
@@ -129,7 +129,7 @@ class PairScreen(ModalScreen[str | None]):
 def _missing(name: str, pair: PairConfig) -> ModelMissingError | None:
     models: dict[Model, ModelSource | None] = {"small": pair.small, "large": pair.large}
     try:
-        model_files.find_all({model: source for model, source in models.items() if source is not None}, name)
+        files.find_all({model: source for model, source in models.items() if source is not None}, name)
     except ModelMissingError as error:
         return error
     return None

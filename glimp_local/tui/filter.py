@@ -1,6 +1,6 @@
 """The last thing before the terminal: characters that would steer it are left out of every line that is drawn.
 
-What is drawn is made harmless where it comes from (`controls.harmless`), so that it can be seen. This is for what
+What is drawn is made harmless where it comes from (`text.harmless`), so that it can be seen. This is for what
 nobody thought of: without it, one forgotten text in one widget would be an escape on the user's terminal.
 """
 

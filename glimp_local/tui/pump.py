@@ -1,8 +1,8 @@
-"""Brings onto the screen what the driver tells: a frame at a time, so that keys never wait for long.
+"""Brings onto the screen what the driver reports: a frame at a time, so that keys never wait for long.
 
-The driver tells as fast as the models write; the pump decides when the next frame is due, shows what there is time for,
-and keeps the rest for the frame after. It also knows what is going on, since that is what it is told: whether the
-models are at work, whether a pair is being loaded, and which message is on its way to them.
+The driver reports as fast as the models write; the pump decides when the next frame is due, shows what there is time
+for, and keeps the rest for the frame after. As all reports pass through it, it also knows whether the models are at
+work, whether a pair is being loaded, and which message is on its way to them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PANEL_SECONDS = 1.0
 
 
 class Pump:
-    """Shows what the driver tells. Works in the interface's thread.
+    """Shows what the driver reports. Works in the interface's thread.
 
     `choose_pair` has the user choose another pair, since the one there was could not be loaded.
     """
@@ -54,7 +54,7 @@ class Pump:
 
     @property
     def is_idle(self) -> bool:
-        """Is everything shown that was told?"""
+        """Is everything shown that was reported?"""
         return not (self._due or self._backlog)
 
     def wake(self) -> None:
@@ -90,7 +90,7 @@ class Pump:
         await self._app.conversation.note(text, error=True)
 
     async def _fetch(self) -> None:
-        """Show what was told since the last frame: what there is time for."""
+        """Show what was reported since the last frame: what there is time for."""
         self._due = False
         self._backlog.extend(self._driver.drain())
         until = monotonic() + _BUSY_SECONDS
@@ -148,7 +148,7 @@ class Pump:
                 await self.complain(lost)
 
     async def _welcome(self, pair: Pair, *, anew: bool) -> None:
-        """Say what is loaded and, if the conversation has not begun, what can be asked."""
+        """Show what is loaded and, if the conversation has not begun, what can be asked."""
         conversation = self._app.conversation
         if anew:
             await conversation.clear()

@@ -1,4 +1,4 @@
-"""What the keys that steer do to a session, and what is said about it."""
+"""What the keys that steer do to a session, and what is shown about it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOVE = 0.05
 def move(session: Session, way: int) -> str | None:
     """Move the threshold or the share so that the small (1) or the large model (-1) writes more.
 
-    Return what to say if the policy has neither.
+    Return a message if the policy has neither.
     """
     match session.policy:
         case Threshold(threshold_nats=nats):
@@ -37,7 +37,7 @@ def use(session: Session, policy: Policy) -> str | None:
 
 
 def force(session: Session, model: Model, *, answering: bool) -> tuple[str, Literal["information", "warning"]]:
-    """Let a model write the next step, whatever the policy says; return what to say, and how."""
+    """Let a model write the next step, whatever the policy says; return a message, and how to show it."""
     if answering and session.pair.config.answer_by != "route":
         return "The thought is over. When the answer is there, r has the other model write it.", "information"
     try:

@@ -48,6 +48,6 @@ class TerminalApp(App[None]):
             self.set_interval(_TERMINAL_SECONDS, self._check_terminal)
 
     def _check_terminal(self) -> None:
-        """Leave when the terminal is gone: not every one that goes says so by a signal."""
+        """Leave when the terminal is gone: not every one that goes sends a signal."""
         if not os.isatty(0):
             self.exit(None, _HUNG_UP)

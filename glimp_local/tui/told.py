@@ -1,4 +1,4 @@
-"""What the driver tells the interface, beside the session's events."""
+"""What the driver reports to the interface, beside the session's events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glimp_local.routing import Model
 
 @dataclass(frozen=True)
 class Loading:
-    """So much of a model's file is loaded."""
+    """This fraction of a model's file is loaded."""
 
     model: Model
     path: Path
@@ -54,14 +54,14 @@ class MovingCaches:
 
 @dataclass(frozen=True)
 class TakenUp:
-    """The models hold so many tokens of the conversation without having read them anew."""
+    """The models hold this many tokens of the conversation without reading them again."""
 
     tokens: dict[Model, int]
 
 
 @dataclass(frozen=True)
 class CachesLost:
-    """Caches could not be kept, or not be taken up. The conversation is as it was, and is read anew."""
+    """Caches could not be kept, or not be restored. The conversation is as it was, and is read again."""
 
     error: CacheError
 

@@ -42,7 +42,7 @@ _FINISHES: dict[FinishReason, str] = {
     "answer_budget": "The tokens for the answer are spent before it was finished (max_answer).",
     "context_full": "The context is full before the answer was finished.",
     "loop": "The reply went in circles and was stopped.",
-    "failed": "The run could not go on; what was written so far is kept.",
+    "failed": "The run could not continue; what was written so far is kept.",
     "cancelled": "Stopped; what was written so far is kept.",
 }
 
@@ -58,7 +58,7 @@ class AnswerBlock(Markdown, can_focus=True):
         self._model = model
 
     def render(self) -> Content:
-        """Give the letter beside the text."""
+        """Return the letter beside the text."""
         return Content(LETTERS[self._model]).stylize("bold")
 
 
@@ -75,7 +75,7 @@ class TurnView:
         self.answer: AnswerBlock | None = None
         self._block: StepBlock | None = None
         self._ending: Widget | None = None
-        """What says how the turn ended."""
+        """The note on how the turn ended."""
         self._stream: MarkdownStream | None = None
         self._pieces = Pieces()
 
@@ -110,7 +110,7 @@ class TurnView:
         return [*steps, *([self.answer] if self.answer else [])]
 
     async def show(self, event: AnyEvent) -> None:  # noqa: C901, PLR0912 - one short case an event
-        """Show what an event tells."""
+        """Show an event."""
         self._fold.take(event)
         match event:
             case StepStarted():
@@ -148,7 +148,7 @@ class TurnView:
         return widget
 
     async def _go_on(self) -> None:
-        """Take away what said that the turn was over."""
+        """Remove the note that the turn was over."""
         if self._ending is not None:
             self._widgets.remove(self._ending)
             await self._ending.remove()

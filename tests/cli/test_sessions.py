@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from glimp_local.events import Answer, Started, StepEnded, encode
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.records.lines import Header
 from tests.support.commands import invoke
 from tests.support.damaged import write
@@ -53,6 +53,6 @@ def test_a_pipe_and_a_file_get_every_byte(command: str) -> None:
     shown = invoke("sessions", command)
     assert HOSTILE in shown.out
     if command == "export":
-        path = saved.folder() / "x.md"
+        path = conversations.folder() / "x.md"
         assert invoke("sessions", command, "-o", path).code == 0
         assert HOSTILE.encode() in path.read_bytes()

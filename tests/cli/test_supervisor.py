@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from glimp_local.events import Finished, decode_events, fold
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.records.event_log import read_events
 from tests.support.commands import GLIMP, QUESTION, Glimp, started
 
@@ -95,7 +95,7 @@ def test_a_chat_that_is_killed_at_any_moment_leaves_the_terminal_as_it_was_and_s
     moment = ("starting", "loading", "writing")[case // 3 % 3]
     chat = opened(*GLIMP, "chat", *rambling)
     child = chat.child()
-    logs = saved.folder()
+    logs = conversations.folder()
     before = b""
     if moment == "starting":
         time.sleep(draw.uniform(0, 0.6))
@@ -114,7 +114,7 @@ def test_a_chat_that_is_killed_at_any_moment_leaves_the_terminal_as_it_was_and_s
     assert chat.is_as_before
     assert f"ended the process ({number.name})" in chat.drawn.rpartition(b"\x1b[?1049l")[2].decode()
     if before:
-        (turn,) = saved.find().turns
+        (turn,) = conversations.find().turns
         assert log.read_bytes().startswith(before[: before.rfind(b"\n") + 1])
         assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
         assert (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glimp_local.errors import ModelMissingError
-from glimp_local.models import files as model_files
+from glimp_local.models import files
 from glimp_local.records.entropies import LIMIT, EntropyHistory
 from glimp_local.settings import ModelSource
 from tests.support.entropies import history_of
@@ -38,55 +38,55 @@ def hub_cache(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "x.gguf"
     path.write_bytes(b"GGUF")
-    assert model_files.find(ModelSource(path=str(path))) == path
+    assert files.find(ModelSource(path=str(path))) == path
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError, match=r"nowhere\.gguf: no such file"):
-        model_files.find(ModelSource(path=str(tmp_path / "nowhere.gguf")))
+        files.find(ModelSource(path=str(tmp_path / "nowhere.gguf")))
 
 
 def test_a_missing_download_comes_with_its_command(source: ModelSource) -> None:
     with pytest.raises(ModelMissingError, match="not on this machine") as caught:
-        model_files.find(source)
+        files.find(source)
     assert caught.value.hint == "glimp models pull maker/model-GGUF/model.gguf"
 
 
 def test_the_pinned_revision_is_preferred(home: Path, source: ModelSource) -> None:
     cache(home, "b" * 40)
     pinned = cache(home, PINNED)
-    assert model_files.find(source) == pinned
+    assert files.find(source) == pinned
 
 
 def test_another_revision_with_a_file_of_that_size_will_do(home: Path, source: ModelSource) -> None:
     other = cache(home, "b" * 40)
-    assert model_files.find(source) == other
+    assert files.find(source) == other
 
 
 def test_a_file_of_another_size_is_not_the_model(home: Path, source: ModelSource) -> None:
     cache(home, "b" * 40, b"GGUF, but longer")
     with pytest.raises(ModelMissingError):
-        model_files.find(source)
+        files.find(source)
 
 
 def test_the_command_in_the_hint_puts_the_file_where_it_is_found(source: ModelSource, hub: Hub) -> None:
     hub.put("maker/model-GGUF", "model.gguf", Content(b"GGUF"))
     hub.commits[PINNED] = PINNED
     with pytest.raises(ModelMissingError) as caught:
-        model_files.find(source)
+        files.find(source)
     glimp, command, *arguments = shlex.split(str(caught.value.hint))
     assert (glimp, command) == ("glimp", "models")
     done = models(*arguments)
     assert done.code == 0, done.err
-    assert model_files.find(source).read_bytes() == b"GGUF"
+    assert files.find(source).read_bytes() == b"GGUF"
 
 
 def test_a_pair_s_missing_models_come_with_one_command_for_the_pair(source: ModelSource, tmp_path: Path) -> None:
     with pytest.raises(ModelMissingError) as caught:
-        model_files.find_all({"small": source, "large": source}, "my pair")
+        files.find_all({"small": source, "large": source}, "my pair")
     assert caught.value.hint == "glimp models pull 'my pair'"
     with pytest.raises(ModelMissingError) as caught:
-        model_files.find_all({"small": ModelSource(path=str(tmp_path / "x.gguf")), "large": source}, "mine")
+        files.find_all({"small": ModelSource(path=str(tmp_path / "x.gguf")), "large": source}, "mine")
     assert caught.value.hint == "check the path; glimp models pull mine"
 
 
@@ -94,16 +94,16 @@ def test_a_split_model_is_here_when_all_its_files_are(home: Path) -> None:
     source = ModelSource(repo="maker/model-GGUF", file="model-00001-of-00002.gguf", size_bytes=8)
     first = cache(home, PINNED).rename(cache(home, "b" * 40).with_name("model-00001-of-00002.gguf"))
     with pytest.raises(ModelMissingError, match=r"\(8 bytes\) is not on this machine; 4 bytes are"):
-        model_files.find(source)
+        files.find(source)
     first.with_name("model-00002-of-00002.gguf").write_bytes(b"GGUF")
-    assert model_files.find(source) == first
+    assert files.find(source) == first
 
 
 def test_a_split_model_at_a_path_lacks_the_file_that_is_named(tmp_path: Path) -> None:
     first = tmp_path / "x-00001-of-00002.gguf"
     first.write_bytes(b"GGUF")
     with pytest.raises(ModelMissingError, match=r"x-00002-of-00002\.gguf: no such file"):
-        model_files.find(ModelSource(path=str(first)))
+        files.find(ModelSource(path=str(first)))
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from glimp_local.messages import Message
-from glimp_local.records import conversations as saved
+from glimp_local.records import conversations
 from glimp_local.records.exports import as_json, as_markdown
 from tests.support.chatting import chatting, played
 
@@ -62,7 +62,7 @@ async def test_it_is_restored_with_its_conversation(small: Path, large: Path) ->
     async with chatting(small, large, system=TERSE) as chat:
         await chat.ask("first")
         await chat.ask("second")
-    async with chatting(small, large, going_on=saved.find()) as chat:
+    async with chatting(small, large, going_on=conversations.find()) as chat:
         assert TERSE in chat.screen
         await chat.ask("third")
         assert chat.app.session is not None
@@ -80,7 +80,7 @@ async def test_another_question_in_place_of_the_first_one_stays_below_it(small: 
         await chat.press("e")
         await chat.type(" in other words")
         await chat.press("enter")
-        await chat.until(lambda: chat.turn.question == "first in other words" and not chat.app.busy)
+        await chat.until(lambda: chat.turns and chat.turn.question == "first in other words" and not chat.app.busy)
         assert chat.screen.count(TERSE) == 1
         assert chat.app.session is not None
         assert [message.role for message in chat.app.session.messages] == ["system", "user", "assistant"]
@@ -96,14 +96,14 @@ async def test_a_new_conversation_begins_with_it_too(small: Path, large: Path) -
         assert TERSE not in chat.screen
         await chat.ask("other")
         assert TERSE in chat.screen
-    assert [found.system for found in (saved.find(), saved.find(before.stem))] == [TERSE, TERSE]
+    assert [found.system for found in (conversations.find(), conversations.find(before.stem))] == [TERSE, TERSE]
 
 
 @played
 async def test_exports_keep_it(small: Path, large: Path) -> None:
     async with chatting(small, large, system=LONG) as chat:
         await chat.ask("first")
-    found = saved.find()
+    found = conversations.find()
     assert json.loads(as_json(found))["system"] == LONG
     text = as_markdown(found)
     assert text.index("> Rule 8: be kind.") < text.index("## first")

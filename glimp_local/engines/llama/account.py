@@ -26,7 +26,7 @@ class Account:
         return Fed(self._engine.ahead.tokens, self._engine.ahead.seconds)
 
     def add(self, fed: int, seconds: float, *, own: int) -> None:
-        """Tell the prompt, the model's own last token (`own` is 1 if it was among them) and what it missed apart."""
+        """Count the prompt, the model's own last token (`own` is 1 if it was among them) and what it missed apart."""
         prompt = min(fed, max(0, self._prompt_tokens - (len(self._engine.ids) - fed)))
         missed = max(0, fed - prompt - own)
         if own and missed == prompt == 0:

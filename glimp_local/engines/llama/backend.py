@@ -87,7 +87,7 @@ class LlamaBackend:
 
     @property
     def identity(self) -> str:
-        """What tells its file from others."""
+        """Distinguishes its file from all others."""
         return self.engine.identity
 
     def about(self) -> Mapping[str, Any]:

@@ -19,8 +19,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from glimp_local import crash_notes
-from glimp_local.engines.llama import release as rebuilding
-from glimp_local.engines.llama import unloadable
+from glimp_local.engines.llama import release, unloadable
 from glimp_local.errors import BindingError
 from glimp_local.hardware import Device, DeviceKind
 
@@ -38,8 +37,8 @@ except (ImportError, OSError, RuntimeError, MemoryError) as error:
 lib = llama_cpp
 """The binding's functions. All modules take them from here, so that what keeps llama.cpp from loading is said here."""
 
-RELEASE = rebuilding.RELEASE
-REBUILD_FOR_CUDA = rebuilding.rebuild_command("CUDA")
+RELEASE = release.RELEASE
+REBUILD_FOR_CUDA = release.rebuild_command("CUDA")
 
 log = logging.getLogger("glimp_local.llama")
 log.addHandler(logging.NullHandler())  # without any handler, logging itself would write warnings to the terminal

@@ -7,7 +7,7 @@ from glimp_local.engines.protocol import Piece
 ASCII = 0x80
 """Bytes below are characters by themselves."""
 _KIND, _CONTINUES = 0xC0, 0x80
-"""The bits of a byte that tell whether it continues a character, and what they are if it does."""
+"""The bits of a byte that show whether it continues a character, and what they are if it does."""
 _LEADING = ((0xC2, 0xDF, 2), (0xE0, 0xEF, 3), (0xF0, 0xF4, 4))
 """First and last byte that a character of this many bytes begins with."""
 
@@ -34,7 +34,7 @@ class HalfCharacters:
             if size > whole:
                 break
             if size < len(self._raw) and self._raw[size] & _KIND == _CONTINUES:
-                continue  # the character goes on in the next token
+                continue  # the character continues in the next token
             piece = Piece(bytes(self._raw[:size]), count, tuple(self.ids[:count]))
             del self.ids[:count], self._sizes[:count], self._raw[:size]
             return piece

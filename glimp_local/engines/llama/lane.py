@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from glimp_local.engines import glimpse as entropy
+from glimp_local.engines import glimpse
 from glimp_local.engines.llama.account import Account
 from glimp_local.engines.llama.characters import ASCII, HalfCharacters
 from glimp_local.engines.llama.drafting import Drafts, ModelDrafter
@@ -180,7 +180,7 @@ class LlamaLane(Lane):
         self.catch_up()
         start = perf_counter()
         try:
-            return entropy.glimpse(self.engine.logits(), top_k=top_k)
+            return glimpse.glimpse(self.engine.logits(), top_k=top_k)
         except ValueError as error:
             raise DecodeError(f"{self.engine.name}: {error}; its file or its quantisation is damaged") from error
         finally:
@@ -196,7 +196,7 @@ class LlamaLane(Lane):
         engine = self.engine
         if not aside:
             return engine.logits().copy()
-        engine.snapshot()  # where the architecture cannot go back by itself
+        engine.snapshot()  # for an architecture that cannot go back by itself
         try:
             engine.feed(engine.vocabulary.tokenize(aside, continues=True))
             return engine.logits().copy()
@@ -287,7 +287,7 @@ class LlamaLane(Lane):
         return None
 
     def news(self) -> list[str]:
-        """Return that the drafting model failed, and what there is to say of the pace."""
+        """Return that the drafting model failed, and news of the pace."""
         found = (None if self.drafts is None else self.drafts.news(), self.engine.news)
         return [message for message in found if message is not None]
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import msgspec
 
 from glimp_local import apart, hardware, private
-from glimp_local.engines.llama import release as rebuilding
+from glimp_local.engines.llama import release
 from glimp_local.errors import BindingError
 from glimp_local.paths import data_folder
 
@@ -205,7 +205,7 @@ def _choose(cancel: threading.Event | None) -> tuple[Choice, str | None]:
     if choice is None:
         raise BindingError(
             f"llama.cpp crashes on this machine, with every option tried: {verdict.failure}",
-            hint=f"{rebuilding.portable_command(verdict.features)}; then glimp doctor tries again",
+            hint=f"{release.portable_command(verdict.features)}; then glimp doctor tries again",
         )
     if not choice.gpu:
         binding.leave_gpus_alone()
@@ -222,7 +222,7 @@ def describe(verdict: Verdict) -> str | None:
     kernels = "fastest kernels, AMX's among them, crash" if "AMX_INT8" in verdict.features else "fastest kernels crash"
     return (
         f"llama.cpp's {kernels} on this machine ({verdict.failure}), so models are loaded without them, and prompts "
-        f"are read more slowly; to build llama.cpp without them: {rebuilding.portable_command(verdict.features)}"
+        f"are read more slowly; to build llama.cpp without them: {release.portable_command(verdict.features)}"
     )
 
 
@@ -282,7 +282,7 @@ def _kept() -> _Kept:
 @cache
 def _key() -> str:
     """Hash all that a verdict depends on: the binding's release, its libraries, the processor, the system's kernel."""
-    parts = [rebuilding.RELEASE, platform.machine(), platform.release(), hardware.processor(), hardware.instructions()]
+    parts = [release.RELEASE, platform.machine(), platform.release(), hardware.processor(), hardware.instructions()]
     found = importlib.util.find_spec("llama_cpp")
     if found is not None and found.origin is not None:
         for library in sorted(Path(found.origin).parent.glob("lib/*")):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from glimp_local import hardware, units
-from glimp_local.engines.llama import release as rebuilding
+from glimp_local.engines.llama import release
 from glimp_local.errors import BindingError
 from glimp_local.text import one_line
 
@@ -44,5 +44,5 @@ def reason(error: BaseException) -> BindingError:
             f"llama-cpp-python cannot be loaded because memory is short: {says}",
             hint=f"close other programs, or {_MORE}",
         )
-    hint = f"compile it on this machine: {rebuilding.install_command()}"
+    hint = f"compile it on this machine: {release.install_command()}"
     return BindingError(f"llama-cpp-python cannot be loaded: {says}", hint=hint)

@@ -2,7 +2,7 @@
 
 Each subject is examined by itself: whatever fails, a broken models.toml or a llama.cpp that does not load, is a finding
 and takes no other subject down. No model of the user's is loaded, nothing is written, and the network is not touched.
-The facts come from `hardware`, `probe` and `belongings`; here, and in `offload`, it is said what they mean.
+The facts come from `hardware`, `probe` and `storage`; here, and in `offload`, it is said what they mean.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ from pathlib import Path
 import msgspec
 
 from glimp_local import __version__, hardware, units
-from glimp_local.engines.llama import release as rebuilding
+from glimp_local.engines.llama import release
 from glimp_local.engines.llama.proof import Verdict, keep, lost_speed, prove
 from glimp_local.engines.llama.proof_models import TYPES
 from glimp_local.errors import GlimpError
-from glimp_local.machine.doctor import offload
-from glimp_local.machine.doctor import storage as belongings
+from glimp_local.machine.doctor import offload, storage
 from glimp_local.machine.doctor.finding import REPORT, Fact, Finding, Judged
 from glimp_local.machine.doctor.probe import Probe, probe
 from glimp_local.machine.doctor.storage import Folder, PairState
@@ -106,7 +105,7 @@ def examine(
 
     versions = look("packages", _packages) or {}
     where = look("folders", lambda: (places(models_file), []))
-    folders = look("folders", lambda: belongings.folders(where)) if where else None
+    folders = look("folders", lambda: storage.folders(where)) if where else None
     kernels = look("kernels", _kernels)  # what it keeps may make a folder
     tried = look("llama.cpp", lambda: _of_probe(probe()))
     container = look("GPU", lambda: (hardware.in_container(), [])) or False
@@ -114,7 +113,7 @@ def examine(
     cpus = look("threads", lambda: _of_cpus(hardware.cpus()))
     memory = look("memory", lambda: _of_memory(hardware.memory()))
     starts = tried is not None and tried.build is not None
-    catalogue = look("pairs", lambda: belongings.pairs(models_file, pair, folders or [], llama_cpp_starts=starts))
+    catalogue = look("pairs", lambda: storage.pairs(models_file, pair, folders or [], llama_cpp_starts=starts))
     devices = tried.build.devices if tried and tried.build else []
     return Examination(
         glimp=__version__,
@@ -184,7 +183,7 @@ def _of_verdict(verdict: Verdict) -> Finding:
     on_gpu = "'s GPU" if verdict.gpus else ""
     if verdict.failure is None:
         return Finding("kernels", "fine", f"llama.cpp computes with {', '.join(TYPES)} on this machine{on_gpu}")
-    command = rebuilding.portable_command(verdict.features)
+    command = release.portable_command(verdict.features)
     if verdict.choice is None:
         says = f"llama.cpp crashes on this machine, with every option tried: {verdict.failure}"
         return Finding("kernels", "needs doing", says, command)

@@ -13,7 +13,7 @@ from glimp_local.errors import ConfigError, GlimpError, ModelError, ModelMissing
 from glimp_local.machine.choice import BUILTIN, default_pair, model_sources
 from glimp_local.machine.doctor.finding import Finding, Judged
 from glimp_local.machine.locations import Places
-from glimp_local.models import files as model_files
+from glimp_local.models import files
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.models.gguf.header import read_header
 from glimp_local.settings import PairConfig
@@ -98,7 +98,7 @@ def pairs(
         if default is None and llama_cpp_starts:
             default = default_pair(catalogue)
         if default is not None:
-            model_files.find_all(model_sources(catalogue.pair(default)), default)
+            files.find_all(model_sources(catalogue.pair(default)), default)
     except ModelMissingError as error:
         findings.append(Finding("pairs", "needs doing", f"the default pair {default!r}: {error}", error.hint))
     except ModelUnreadableError:
@@ -113,7 +113,7 @@ def _pair_state(name: str, config: PairConfig) -> Judged[PairState]:
     missing, unusable = [], []
     for source in model_sources(config).values():
         try:
-            read_header(model_files.find(source))
+            read_header(files.find(source))
         except ModelError as error:
             missing.append(source.size_bytes or 0)
             if not isinstance(error, ModelMissingError):

@@ -14,7 +14,7 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from glimp_local import units
 from glimp_local.errors import DownloadError
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 from glimp_local.models.hub.errors import endpoint, raise_for_status
 from glimp_local.models.hub.partial import Pace, headers
 
@@ -44,7 +44,7 @@ def models(repo: str) -> list[str]:
             hint="is HF_ENDPOINT right? name the file (MAKER/NAME/FILE.gguf) to do without the list",
         ) from error
     names = (file.rfilename for file in found.siblings)
-    return sorted(name for name in names if hub_cache.is_name(name) and _is_model(name))
+    return sorted(name for name in names if cache.is_name(name) and _is_model(name))
 
 
 def _answer(url: str) -> bytes:

@@ -20,7 +20,7 @@ from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
 from glimp_local import __version__, units
 from glimp_local.errors import DownloadError
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 from glimp_local.models.hub.errors import TooSlowError, is_passing, raise_for_status, understood, wait_asked_for
 
 # Left to itself, the library tells the hub which program runs it, and asks for a list of those it could be.
@@ -61,17 +61,17 @@ class RemoteFile(msgspec.Struct, frozen=True):
     @property
     def blob(self) -> Path:
         """Where it lies in the cache when it is whole."""
-        return hub_cache.repo_folder(self.repo) / "blobs" / self.etag
+        return cache.repo_folder(self.repo) / "blobs" / self.etag
 
     @property
     def partial(self) -> Path:
         """Where it lies while it is downloaded."""
-        return hub_cache.partial_file(self.repo, self.etag, self.file)
+        return cache.partial_file(self.repo, self.etag, self.file)
 
     @property
     def path(self) -> Path:
         """Where it is used from when it is whole."""
-        return hub_cache.snapshot(self.repo, self.commit) / self.file
+        return cache.snapshot(self.repo, self.commit) / self.file
 
     @property
     def is_here(self) -> bool:
@@ -83,7 +83,7 @@ class RemoteFile(msgspec.Struct, frozen=True):
         """How much is still to come."""
         if self.is_here:
             return 0
-        return max(self.size_bytes - hub_cache.own_bytes(self.partial), 0)
+        return max(self.size_bytes - cache.own_bytes(self.partial), 0)
 
 
 class Pace:
@@ -209,7 +209,7 @@ class Partial:
         self._restart_hash()
 
     def _restart_hash(self) -> None:
-        self._hash = hub_cache.new_hash(self.expected_hash, self._remote.size_bytes)
+        self._hash = cache.new_hash(self.expected_hash, self._remote.size_bytes)
         self._done = 0
 
 

@@ -24,9 +24,7 @@ from huggingface_hub.errors import OfflineModeIsEnabled, RemoteEntryNotFoundErro
 from glimp_local import units
 from glimp_local.errors import DownloadError, UsageError
 from glimp_local.models.gguf.header import part_names
-from glimp_local.models.hub import cache as hub_cache
-from glimp_local.models.hub import listing as hub_listing
-from glimp_local.models.hub import writing as hub_writing
+from glimp_local.models.hub import cache, listing, writing
 from glimp_local.models.hub.errors import endpoint, is_passing, understood, wait_asked_for
 from glimp_local.models.hub.partial import WAITS_SECONDS, Begin, Partial, RemoteFile, Say, Wait, headers
 from glimp_local.settings import ModelSource
@@ -66,7 +64,7 @@ def look_up(source: ModelSource, wait: Wait) -> list[RemoteFile]:
             f"{source.repo}/{source.file}: {differs} ({size:,} bytes, expected {source.size_bytes:,})", hint=_UNPIN
         )
     first = files[0]
-    if source.sha256 not in {None, first.etag} and hub_cache.is_sha256(first.etag):
+    if source.sha256 not in {None, first.etag} and cache.is_sha256(first.etag):
         raise DownloadError(
             f"{source.repo}/{source.file}: {differs} (SHA-256 {first.etag}, expected {source.sha256})", hint=_UNPIN
         )
@@ -78,9 +76,9 @@ _UNPIN = "do not use it before you know why; its revision, size_bytes and sha256
 
 def look_up_file(repo: str, file: str, revision: str, wait: Wait) -> RemoteFile:
     """Ask the hub for one file; raises DownloadError, and UsageError for a name that would lead out of the cache."""
-    if not hub_cache.is_name(revision):
+    if not cache.is_name(revision):
         raise UsageError(f"{revision!r} is no revision of a repository", hint="expected a commit, or the name of one")
-    if not hub_cache.is_name(file):
+    if not cache.is_name(file):
         raise UsageError(
             f"{file!r} is no name of a file in a repository", hint="expected FILE.gguf or FOLDER/FILE.gguf"
         )
@@ -89,7 +87,7 @@ def look_up_file(repo: str, file: str, revision: str, wait: Wait) -> RemoteFile:
         found = get_hf_file_metadata(hf_hub_url(repo, file, revision=revision), headers=headers())
         etag, commit = found.etag or "", found.commit_hash or ""
         # They become names of files here.
-        if found.size is None or not (hub_cache.HASH.fullmatch(etag) and hub_cache.HASH.fullmatch(commit)):
+        if found.size is None or not (cache.HASH.fullmatch(etag) and cache.HASH.fullmatch(commit)):
             raise DownloadError(
                 f"{endpoint()} does not answer as the hub does: it told no hash, commit or size of {file}",
                 hint="is HF_ENDPOINT right?",
@@ -109,7 +107,7 @@ def choose(repo: str, quant: str | None, wait: Wait) -> str:
 
     Raises UsageError with what there is where that names none or several, and DownloadError.
     """
-    names = _persistently(lambda: hub_listing.models(repo), wait, repo)
+    names = _persistently(lambda: listing.models(repo), wait, repo)
     fit = [name for name in names if quant is None or _has_quant(name, quant)]
     if len(fit) == 1:
         return fit[0]
@@ -122,7 +120,7 @@ def choose(repo: str, quant: str | None, wait: Wait) -> str:
 def check_space(files: list[RemoteFile]) -> None:
     """Raise DownloadError where the disk has no room for what is still to come of all these files."""
     needed = sum(file.missing_bytes for file in {file.blob: file for file in files}.values())
-    folder = hub_cache.root()
+    folder = cache.root()
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -141,12 +139,12 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
     Whoever else downloads it is waited for. Raises DownloadError; what came by then is kept, unless its hash is wrong.
     """
     with _locked(file, say):
-        for written in (file.blob, file.path, hub_cache.ref(file.repo, file.revision)):
-            hub_writing.refuse_links(written.parent)
+        for written in (file.blob, file.path, cache.ref(file.repo, file.revision)):
+            writing.refuse_links(written.parent)
         if not file.is_here:
             for damaged in (file.path, file.blob):
                 damaged.unlink(missing_ok=True)
-            with hub_writing.open_partial(file.partial) as stream:
+            with writing.open_partial(file.partial) as stream:
                 got = Partial(file, pinned_sha256, stream)
                 got.take_up(begin)
                 got.complete(begin, say, wait)
@@ -159,9 +157,9 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
                     hint="the same command downloads it anew; if that ends here again, the file is damaged on its way",
                 )
             file.partial.replace(file.blob)
-        hub_writing.link(file.path, file.blob)
+        writing.link(file.path, file.blob)
         if file.revision != file.commit:
-            hub_writing.point(file.repo, file.revision, file.commit)
+            writing.point(file.repo, file.revision, file.commit)
     return file.path
 
 
@@ -186,7 +184,7 @@ def _persistently(
 def _similar(repo: str) -> list[str]:
     """Name the models of a repository to somebody who misspelt one."""
     try:
-        names = hub_listing.models(repo)
+        names = listing.models(repo)
     except (*_ASKING_FAILS, DownloadError):
         return []  # it is only asked to make another message better
     return names
@@ -209,8 +207,8 @@ def _has_quant(name: str, quant: str) -> bool:
 def _locked(file: RemoteFile, say: Say) -> Iterator[None]:
     with ExitStack() as stack:
         try:
-            stack.enter_context(hub_writing.locked(file.repo, file.etag, _PATIENCE_SECONDS))
+            stack.enter_context(writing.locked(file.repo, file.etag, _PATIENCE_SECONDS))
         except filelock.Timeout:
             say(f"{file.repo}/{file.file}: another process downloads it; waiting for that")
-            stack.enter_context(hub_writing.locked(file.repo, file.etag))
+            stack.enter_context(writing.locked(file.repo, file.etag))
         yield

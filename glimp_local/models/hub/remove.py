@@ -9,8 +9,7 @@ from contextlib import ExitStack, contextmanager
 import filelock
 
 from glimp_local.errors import CacheError
-from glimp_local.models.hub import cache as hub_cache
-from glimp_local.models.hub import writing as hub_writing
+from glimp_local.models.hub import cache, writing
 
 _PATIENCE_SECONDS = 0.1
 """For a lock; a download holds it far longer."""
@@ -26,8 +25,8 @@ def remove(chosen: Mapping[str, Iterable[str] | None]) -> int:
     wanted = {repo: None if files is None else set(files) for repo, files in chosen.items()}
     with ExitStack() as stack:
         for repo, files in wanted.items():
-            folder = hub_cache.repo_folder(repo)
-            for link in [folder] if folder.is_symlink() else hub_writing.links_within(repo):
+            folder = cache.repo_folder(repo)
+            for link in [folder] if folder.is_symlink() else writing.links_within(repo):
                 raise CacheError(
                     f"{link} is a link, so that nothing was removed",
                     hint=f"remove it and the folder it leads to, {link.resolve()}, by hand",
@@ -42,11 +41,11 @@ def _held(repo: str, files: set[str] | None) -> Iterator[None]:
     with ExitStack() as stack:
         for etag in sorted(_hashes(repo, files)):
             try:
-                stack.enter_context(hub_writing.locked(repo, etag, _PATIENCE_SECONDS))
+                stack.enter_context(writing.locked(repo, etag, _PATIENCE_SECONDS))
             except filelock.Timeout as error:
                 raise CacheError(
                     f"a download of {repo} is under way in another process, which holds "
-                    f"{hub_cache.lock_file(repo, etag)}; nothing was removed",
+                    f"{cache.lock_file(repo, etag)}; nothing was removed",
                     hint="wait for its end, or stop it; then give the same command again",
                 ) from error
         yield
@@ -54,27 +53,27 @@ def _held(repo: str, files: set[str] | None) -> Iterator[None]:
 
 def _hashes(repo: str, files: set[str] | None) -> set[str]:
     if files is None:
-        found = [*(hub_cache.repo_folder(repo) / "blobs").glob("*"), *hub_cache.lock_file(repo, "").parent.glob("*")]
+        found = [*(cache.repo_folder(repo) / "blobs").glob("*"), *cache.lock_file(repo, "").parent.glob("*")]
         names = [path.name for path in found]
     else:
-        names = [path.name for file in files for path in hub_cache.partials(repo, file)]
-        names += [hub_cache.etag(file.path) or "" for file in hub_cache.files(repo) if file.file in files]
-    return {hash_ for name in names if hub_cache.HASH.fullmatch(hash_ := name.partition(".")[0])}
+        names = [path.name for file in files for path in cache.partials(repo, file)]
+        names += [cache.etag(file.path) or "" for file in cache.files(repo) if file.file in files]
+    return {hash_ for name in names if cache.HASH.fullmatch(hash_ := name.partition(".")[0])}
 
 
 def _remove(repo: str, files: set[str] | None) -> int:
-    folder = hub_cache.repo_folder(repo)
-    cached = hub_cache.files(repo)
+    folder = cache.repo_folder(repo)
+    cached = cache.files(repo)
     gone = {file.path for file in cached if files is None or file.file in files}
-    kept = {hub_cache.blob(file.path) for file in cached if file.path not in gone}
-    blobs = {blob for blob in map(hub_cache.blob, gone) if blob and blob.parent == (folder / "blobs").resolve()} - kept
-    partials = [path for name in ([None] if files is None else files) for path in hub_cache.partials(repo, name)]
+    kept = {cache.blob(file.path) for file in cached if file.path not in gone}
+    blobs = {blob for blob in map(cache.blob, gone) if blob and blob.parent == (folder / "blobs").resolve()} - kept
+    partials = [path for name in ([None] if files is None else files) for path in cache.partials(repo, name)]
     freed = 0
     for path in (*gone, *blobs, *partials):
-        freed += hub_cache.own_bytes(path)
+        freed += cache.own_bytes(path)
         path.unlink(missing_ok=True)
     rest = [path for path in (folder / "blobs").rglob("*") if not path.is_dir()]
-    if files is None or not (rest or hub_cache.files(repo)):
-        freed += sum(map(hub_cache.own_bytes, rest))  # of no revision
+    if files is None or not (rest or cache.files(repo)):
+        freed += sum(map(cache.own_bytes, rest))  # of no revision
         shutil.rmtree(folder)
     return freed

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from glimp_local.models import files as model_files
+from glimp_local.models import files
 from glimp_local.models.gguf.header import is_whole
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 from glimp_local.settings import ModelSource
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin, wait: Wai
         size = path.stat().st_size
         expected_bytes = source.size_bytes if len(paths) == 1 else None
         pinned = source.sha256 if i == 0 else None
-        expected, told_by = pinned or hub_cache.etag(path), "models.toml" if pinned else "cache"
+        expected, told_by = pinned or cache.etag(path), "models.toml" if pinned else "cache"
         if expected is None and source.path is None:
             expected, told_by = _ask(source, path, wait), "hub"
         found = None
@@ -67,7 +67,7 @@ def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin, wait: Wai
         elif i == 0 and not is_whole(path):
             status = "damaged"
         yield Verified(
-            name=model_files.name(source),
+            name=files.name(source),
             path=str(path),
             status=status,
             size_bytes=size,
@@ -81,14 +81,14 @@ def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin, wait: Wai
 def missing() -> list[Verified]:
     """Find the GGUFs in the hub's cache of which only a link is left."""
     return [
-        Verified(f"{file.repo}/{file.file}", str(file.path), "missing", 0, None, None, hub_cache.etag(file.path), None)
-        for file in hub_cache.ggufs()
+        Verified(f"{file.repo}/{file.file}", str(file.path), "missing", 0, None, None, cache.etag(file.path), None)
+        for file in cache.ggufs()
         if not file.path.exists()
     ]
 
 
 def _hash(path: Path, expected: str, size_bytes: int, on_bytes: OnBytes) -> str:
-    made = hub_cache.new_hash(expected, size_bytes)
+    made = cache.new_hash(expected, size_bytes)
     done = 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -103,5 +103,5 @@ def _ask(source: ModelSource, path: Path, wait: Wait) -> str:
 
     assert source.repo is not None
     assert source.file is not None
-    revision = next(folder for folder in hub_cache.revisions(source.repo) if folder in path.parents)
+    revision = next(folder for folder in cache.revisions(source.repo) if folder in path.parents)
     return hub.look_up_file(source.repo, path.relative_to(revision).as_posix(), revision.name, wait).etag

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from glimp_local.errors import CacheError
-from glimp_local.models.hub import cache as hub_cache
+from glimp_local.models.hub import cache
 
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 """For a file that is opened to be written; Windows has no such flag, and making links takes a right there."""
@@ -28,7 +28,7 @@ def link(path: Path, file: Path) -> None:
     make_folder(path.parent)
     path.unlink(missing_ok=True)  # a link to nothing, or elsewhere
     try:
-        if hub_cache.settings().HF_HUB_DISABLE_SYMLINKS:
+        if cache.settings().HF_HUB_DISABLE_SYMLINKS:
             file.replace(path)
         else:
             path.symlink_to(os.path.relpath(file, path.parent))
@@ -38,7 +38,7 @@ def link(path: Path, file: Path) -> None:
 
 def point(repo: str, revision: str, commit: str) -> None:
     """Note which commit a branch names."""
-    ref = hub_cache.ref(repo, revision)
+    ref = cache.ref(repo, revision)
     make_folder(ref.parent)
     new = ref.with_name(f".{ref.name}.{os.getpid()}")
     try:
@@ -76,14 +76,14 @@ def _not_writable(path: Path, why: str) -> CacheError:
 
 def links_within(repo: str) -> list[Path]:
     """Find the folders of a repository that are links: neither the library nor glimp makes any."""
-    folder = hub_cache.repo_folder(repo)
-    within = [folder / "blobs", folder / "refs", folder / "snapshots", *hub_cache.revisions(repo)]
+    folder = cache.repo_folder(repo)
+    within = [folder / "blobs", folder / "refs", folder / "snapshots", *cache.revisions(repo)]
     return [path for path in within if path.is_symlink()]
 
 
 def refuse_links(folder: Path) -> None:
     """Raise CacheError where a folder of a repository, or one above it there, is a link."""
-    root = hub_cache.root()
+    root = cache.root()
     if folder.is_relative_to(root):
         top, *below = folder.relative_to(root).parts or (".",)
         within = root / top  # the whole cache, or a repository, may well lie on another disk
@@ -118,7 +118,7 @@ def locked(repo: str, etag: str, timeout_seconds: float | None = None) -> Iterat
     from filelock import Timeout  # noqa: PLC0415 - only for who downloads
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined] # noqa: PLC0415 - not in an __all__
 
-    path = hub_cache.lock_file(repo, etag)
+    path = cache.lock_file(repo, etag)
     make_folder(path.parent)
     with ExitStack() as stack:
         try:

@@ -14,8 +14,7 @@ import llama_cpp
 import pytest
 
 from glimp_local import apart
-from glimp_local.engines.llama import binding, proof
-from glimp_local.engines.llama import release as rebuilding
+from glimp_local.engines.llama import binding, proof, release
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.llama.proof import Attempt, Choice, Verdict
 from glimp_local.engines.llama.proof_models import TYPES, write_model
@@ -253,7 +252,7 @@ def test_of_many_verdicts_the_oldest_are_given_up(monkeypatch: pytest.MonkeyPatc
 def test_another_build_is_tried_out_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     proof._key.cache_clear()
     before = proof._key()
-    monkeypatch.setattr(rebuilding, "RELEASE", "0.3.37")
+    monkeypatch.setattr(release, "RELEASE", "0.3.37")
     proof._key.cache_clear()
     assert proof._key() != before
     monkeypatch.undo()

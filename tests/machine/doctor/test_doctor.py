@@ -17,7 +17,7 @@ import pytest
 
 from glimp_local import hardware
 from glimp_local.engines.llama.release import RELEASE
-from glimp_local.machine.doctor import report as examination
+from glimp_local.machine.doctor import report
 from glimp_local.machine.doctor.finding import Finding
 from glimp_local.machine.doctor.probe import Objection, Probe
 from glimp_local.machine.doctor.report import Examination, examine
@@ -50,8 +50,8 @@ def mine(text: str) -> None:
 @pytest.fixture
 def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Examination]:
     """Examine without starting llama.cpp."""
-    monkeypatch.setattr(examination, "probe", lambda: Probe(objection=Objection("not tried")))
-    monkeypatch.setattr(examination, "prove", lambda: None)
+    monkeypatch.setattr(report, "probe", lambda: Probe(objection=Objection("not tried")))
+    monkeypatch.setattr(report, "prove", lambda: None)
     return lambda pair=None: examine(pair=pair, environment={})
 
 
