@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from glimp_local.engines import domain
 from glimp_local.engines.protocol import Backend
-from glimp_local.errors import CancelledError, UsageError
+from glimp_local.errors import UsageError
 from glimp_local.machine.choice import Offer
 from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
@@ -90,22 +90,21 @@ class Pair:
         return small.difference(large)
 
     @contextmanager
-    def run(self, cancel: threading.Event, *, wait: bool) -> Iterator[None]:
-        """Have both models to oneself. Raises UsageError if they are in use, or waits for them until `cancel` is set.
+    def run(self, cancel: threading.Event, *, wait: bool) -> Iterator[bool]:
+        """Have both models to oneself, if the value is True; else `cancel` was set while they were waited for.
 
-        Raises CancelledError then.
+        Raises UsageError if they are in use and nobody wants to wait.
         """
-        if not self._at_work.acquire(blocking=False):
-            if not wait:
-                raise UsageError("another run is using this pair", hint="read its events to the end, or close them")
-            while not self._at_work.acquire(timeout=_LOOK_SECONDS):
-                if cancel.is_set():
-                    cancel.clear()
-                    raise CancelledError("cancelled while waiting for the models")
+        is_mine = self._at_work.acquire(blocking=False)
+        if not (is_mine or wait):
+            raise UsageError("another run is using this pair", hint="read its events to the end, or close them")
+        while not (is_mine or cancel.is_set()):
+            is_mine = self._at_work.acquire(timeout=_LOOK_SECONDS)
         try:
-            yield
+            yield is_mine
         finally:
-            self._at_work.release()
+            if is_mine:
+                self._at_work.release()
 
     def reads_along(self, settings: RunSettings) -> bool:
         """Return whether each model reads what the other one writes at once, and not when its turn comes."""
@@ -153,9 +152,13 @@ class Pair:
                 return Speculative()
 
     def forget(self) -> None:
-        """Let both models forget all they have read: what comes next owes nothing to what was before."""
-        for backend in self.backends.values():
-            backend.forget()
+        """Let both models forget all they have read: what comes next owes nothing to what was before.
+
+        Raises UsageError while they are in use.
+        """
+        with self.run(threading.Event(), wait=False):
+            for backend in self.backends.values():
+                backend.forget()
 
     def close(self) -> None:
         """Free both models. Safe to call twice."""

@@ -153,8 +153,9 @@ class Backend(Protocol):
 class Lane(Protocol):
     """One model's side of one conversation: the transcript as this model reads it. Used by one thread at a time.
 
-    Lanes of one backend may take turns; each finds its transcript as it left it. The methods with a body are hooks that
-    an implementation may leave as they are.
+    Lanes of one backend may take turns, but for the time in which one writes; each finds its transcript as it left it.
+    Where the model computes elsewhere, `room` and the tokens of a prompt may be estimates. The methods with a body are
+    hooks that an implementation may leave as they are.
     """
 
     @property
@@ -188,13 +189,24 @@ class Lane(Protocol):
         """Begin a turn; computes nothing."""
         ...
 
-    def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
+    def append(self, raw: bytes, *, own: bool = False) -> None:
         """Put text of others behind the transcript; computes nothing.
 
-        `ids` are its tokens if both lanes have one vocabulary. Spellings of control tokens are letters, unless the
-        text is the program's `own`.
+        Spellings of control tokens are letters, unless the text is the program's `own`.
         """
         ...
+
+    def append_ids(self, ids: Sequence[int]) -> bool:
+        """Put tokens of a model with the same vocabulary behind the transcript; return False if some are unknown here.
+
+        Then nothing was put there.
+        """
+        del ids
+        return False
+
+    def recall(self, raw: bytes) -> None:
+        """Put text behind the transcript that was written before, and may be in a cache that was kept."""
+        self.append(raw)
 
     def mark(self) -> int:
         """Return a mark of the transcript's end."""

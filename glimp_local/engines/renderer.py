@@ -73,9 +73,14 @@ class Renderer:
         Raises ModelUnreadableError if that fails or goes beyond a limit, CancelledError if `cancel` is set meanwhile,
         and GlimpError if the process does not start, or was closed.
         """
-        with self._lock:
+        while not self._lock.acquire(timeout=_LOOK_SECONDS):
+            if cancel is not None and cancel.is_set():
+                raise _cancelled()
+        try:
             self._cancel = cancel
             return self._render(source, context)
+        finally:
+            self._lock.release()
 
     def _render(self, source: str, context: dict[str, Any]) -> str:
         if self._is_closed:

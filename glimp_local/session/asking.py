@@ -6,34 +6,52 @@ from collections.abc import Sequence
 
 from glimp_local.engines.protocol import Prompt
 from glimp_local.errors import PromptTooLongError, UsageError
+from glimp_local.events import Started
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.routing import Model, Policy
+from glimp_local.routing import Model, Policy, PolicyName
 from glimp_local.session.loop import Loop, Steering
 from glimp_local.session.transcript import Transcript
+from glimp_local.session.turn import Turn
 from glimp_local.settings import RunSettings
+
+Prompts = dict[Model, Prompt]
+"""A conversation as each model reads it."""
+
+_GO_BY_GLIMPSES: frozenset[PolicyName] = frozenset({"threshold", "share"})
+"""Policies that cannot decide without a glimpse; the others only record it."""
 
 _MINIMUM_ROOM = 16
 """Tokens of room a prompt must leave, at least."""
 
 
-def make_loop(pair: Pair, settings: RunSettings, steering: Steering, seed: int) -> tuple[Loop, str | None]:
+def make_loop(
+    pair: Pair, settings: RunSettings, policy: Policy, steering: Steering, seed: int
+) -> tuple[Loop, str | None]:
     """Return a loop over new lanes, and what keeps the small model from drafting for the large one (None: nothing).
 
-    Of the pair's models, those take part that the policy can choose. Raises UsageError if one is not loaded.
+    Of the pair's models, those take part that the policy can choose. Raises UsageError if one is not loaded, or if the
+    policy goes by glimpses and the small model cannot be glimpsed at.
     """
-    if missing := set(steering.policy.models) - set(pair.backends):
-        raise not_loaded(steering.policy, missing.pop())
+    if missing := set(policy.models) - set(pair.backends):
+        raise not_loaded(policy, missing.pop())
+    can_glimpse = "small" in policy.models and pair.backends["small"].can_glimpse
+    if policy.name in _GO_BY_GLIMPSES and not can_glimpse:
+        raise UsageError(
+            f"{pair.backends['small'].name} does not tell how sure it is, and the policy {policy.name!r} goes by that",
+            hint="use a small model on this machine, or --policy large or small",
+        )
     lanes = {
         model: backend.lane(settings, seed=seed, cancel=steering.cancel)
         for model, backend in pair.backends.items()
-        if model in steering.policy.models
+        if model in policy.models
     }
     large, small = lanes.get("large"), lanes.get("small")
     obstacle = large.meet(small) if large is not None and small is not None else None
     close = None if pair.markers is None else pair.markers.close
     transcript = Transcript(lanes, close=close, shares_vocabulary=pair.shares_vocabulary)
-    return Loop(transcript, settings, steering, reads_along=pair.reads_along(settings)), obstacle
+    loop = Loop(transcript, settings, policy, steering, can_glimpse=can_glimpse, reads_along=pair.reads_along(settings))
+    return loop, obstacle
 
 
 def as_messages(question: str | Sequence[Message]) -> list[Message]:
@@ -44,7 +62,7 @@ def as_messages(question: str | Sequence[Message]) -> list[Message]:
     return asked
 
 
-def prepared(pair: Pair, loop: Loop, messages: Sequence[Message]) -> dict[Model, Prompt]:
+def prepared(pair: Pair, loop: Loop, messages: Sequence[Message]) -> Prompts:
     """Return each model's prompt of a conversation; raises PromptTooLongError if it leaves no room for an answer."""
     prompts = {model: lane.prepare(messages, pair.markers) for model, lane in loop.lanes.items()}
     for model, prompt in prompts.items():
@@ -59,6 +77,22 @@ def prepared(pair: Pair, loop: Loop, messages: Sequence[Message]) -> dict[Model,
                 else "shorten the question, or begin a new session",
             )
     return prompts
+
+
+def started(pair: Pair, loop: Loop, turn: Turn, messages: Sequence[Message], seed: int) -> Started:
+    """Return the event that a question was taken, the last one of these messages."""
+    names = {model: pair.backends[model].name for model in loop.lanes}
+    return Started(
+        question=turn.question,
+        pair=pair.name,
+        policy=loop.policy.name,
+        seed=seed,
+        small=names.get("small"),
+        large=names.get("large"),
+        thinks=pair.markers is not None,
+        prompt_tokens=turn.prompt_tokens,
+        system=messages[0].content if messages[0].role == "system" else None,
+    )
 
 
 def without_last_question(messages: list[Message]) -> list[Message]:

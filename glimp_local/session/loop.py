@@ -36,7 +36,6 @@ _FINISHES: dict[StepEnd, FinishReason] = {
 class Steering:
     """What may change while a run is under way; each counts from the next token or step on. Set from any thread."""
 
-    policy: Policy
     cancel: threading.Event
     answer_now: threading.Event = field(default_factory=threading.Event)
     """End the thought."""
@@ -47,9 +46,20 @@ class Steering:
 class Loop:
     """Runs turns on one transcript with one set of settings."""
 
-    def __init__(self, transcript: Transcript, settings: RunSettings, steering: Steering, *, reads_along: bool) -> None:
+    def __init__(
+        self,
+        transcript: Transcript,
+        settings: RunSettings,
+        policy: Policy,
+        steering: Steering,
+        *,
+        can_glimpse: bool,
+        reads_along: bool,
+    ) -> None:
         self.transcript = transcript
         self.settings = settings
+        self.policy = policy
+        self._can_glimpse = can_glimpse
         self._steering = steering
         self._writer = StepWriter(transcript, settings, steering.answer_now, reads_along=reads_along)
 
@@ -96,7 +106,7 @@ class Loop:
             raw += close + b"\n\n"
         if position.part != "answer":
             position.machine.feed(raw)
-        self.transcript.hand_over(raw)
+        self.transcript.recall(raw)
         position.written += step.tokens
         position.tail = raw[-1:] or position.tail
         turn.steps.append(step)
@@ -170,11 +180,11 @@ class Loop:
             turn.forced = None
             return forced or Decision(writer, "answer"), None, Fed()
         small, seen, fed = lanes.get("small"), None, Fed()
-        if small is not None and steering.policy.glimpses:
+        if small is not None and self._can_glimpse and self.policy.glimpses:
             before = small.fed
             seen = small.glimpse(settings.top_k)
             fed = small.fed - before
-        decision = steering.policy.decide(seen)
+        decision = self.policy.decide(seen)
         asked, steering.forced, turn.forced = steering.forced, None, None
         if forced is not None:
             decision = forced

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
 from glimp_local.engines.protocol import Lane, Peeks, Piece
-from glimp_local.errors import UsageError
+from glimp_local.errors import CancelledError, UsageError
 from glimp_local.events import (
     Answer,
     AnyEvent,
@@ -21,7 +21,6 @@ from glimp_local.events import (
     FinishReason,
     Notice,
     Rewound,
-    Started,
     Step,
     TakenBack,
     ThoughtEnd,
@@ -31,7 +30,15 @@ from glimp_local.events import (
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.routing import Decision, Model, Policy
-from glimp_local.session.asking import as_messages, make_loop, not_loaded, prepared, without_last_question
+from glimp_local.session.asking import (
+    Prompts,
+    as_messages,
+    make_loop,
+    not_loaded,
+    prepared,
+    started,
+    without_last_question,
+)
 from glimp_local.session.loop import Loop, Steering
 from glimp_local.session.turn import Turn
 from glimp_local.settings import RunSettings
@@ -83,23 +90,33 @@ class Session:
         """The conversation before the last turn, without thoughts."""
         self._settings = settings or pair.config.run
         self._notices = list(pair.notices)
-        self._steering = Steering(policy or pair.policy(self._settings, self.seed), cancel or threading.Event())
+        self._steering = Steering(cancel or threading.Event())
+        self._owns_cancel = cancel is None
         self._wait = wait
         self._turn: Turn | None = None
-        self._busy = False  # are the events of a run being read?
-        self._loop = self._turn_loop = self._make_loop()
+        self._busy = False  # are the events of a run being read, or does one wait for the pair?
+        self._is_asked = False  # is there a run whose events have not come to an end?
+        self._asked = self._cancelled = 0  # number of the run that was asked for last, and of the one cancelled last
+        self._warned = False
+        self._loop = self._turn_loop = self._make_loop(policy or pair.policy(self._settings, self.seed))
         """The loops of the next turn and of the last one: settings may have changed between them."""
 
-    def _make_loop(self) -> Loop:
-        loop, self._obstacle = make_loop(self.pair, self._settings, self._steering, self.seed)
-        is_wanted = not isinstance(self._settings.draft, str) or self.policy.name == "speculative"
-        if self._obstacle is not None and is_wanted:
-            self._notices.append(_DOES_NOT_DRAFT + self._obstacle)
+    def _make_loop(self, policy: Policy) -> Loop:
+        loop, self._obstacle = make_loop(self.pair, self._settings, policy, self._steering, self.seed)
+        self._warn(loop)
         return loop
+
+    def _warn(self, loop: Loop) -> None:
+        """Note, once, that drafting was asked for and cannot be done."""
+        is_wanted = not isinstance(loop.settings.draft, str) or loop.policy.name == "speculative"
+        if self._obstacle is not None and is_wanted and not self._warned:
+            self._warned = True
+            self._notices.append(_DOES_NOT_DRAFT + self._obstacle)
 
     @property
     def _lanes(self) -> dict[Model, Lane]:
-        return self._loop.lanes
+        """Those of the conversation as it stands."""
+        return self._turn_loop.lanes
 
     @property
     def settings(self) -> RunSettings:
@@ -109,26 +126,26 @@ class Session:
     @settings.setter
     def settings(self, settings: RunSettings) -> None:
         self._check_idle()
-        before, policy = self._settings, self._steering.policy
-        self._settings, self._steering.policy = settings, self.pair.policy(settings, self.seed)
+        before, self._settings = self._settings, settings
         try:
-            self._loop = self._make_loop()
+            self._loop = self._make_loop(self.pair.policy(settings, self.seed))
         except UsageError:
-            self._settings, self._steering.policy = before, policy
+            self._settings = before
             raise
+        if self._turn is None:
+            self._turn_loop = self._loop
 
     @property
     def policy(self) -> Policy:
         """Who decides. A new one counts from the next step; raises UsageError if it needs a model not loaded."""
-        return self._steering.policy
+        return self._loop.policy
 
     @policy.setter
     def policy(self, policy: Policy) -> None:
-        if missing := set(policy.models) - set(self._lanes):
+        if missing := set(policy.models) - set(self._loop.lanes):
             raise not_loaded(policy, missing.pop())
-        self._steering.policy = policy
-        if policy.name == "speculative" and self._obstacle is not None:
-            self._notices.append(_DOES_NOT_DRAFT + self._obstacle)
+        self._loop.policy = policy
+        self._warn(self._loop)
 
     @property
     def drafting_obstacle(self) -> str | None:
@@ -152,37 +169,47 @@ class Session:
         self._check_idle()
         history = self.messages
         if instead:
-            history = self.history if self._turn is not None else without_last_question(history)
-        turn = self._begin_turn(history, asked)
-        lanes, backends = self._lanes, self.pair.backends
-        whole = [*history, *asked]
-        started = Started(
-            question=turn.question,
-            pair=self.pair.name,
-            policy=self.policy.name,
-            seed=self.seed,
-            small=backends["small"].name if "small" in lanes else None,
-            large=backends["large"].name if "large" in lanes else None,
-            thinks=self.pair.markers is not None,
-            prompt_tokens=turn.prompt_tokens,
-            system=whole[0].content if whole[0].role == "system" else None,
-        )
-        notices, self._notices = self._notices, []
-        if objection := self.pair.objection(turn.question):
-            notices.append(objection)
-        return self._run(turn, [*([TakenBack()] if instead else []), started, *map(Notice, notices)])
+            history = self._before_last_question
+        loop = self._loop
+        turn, prompts = self._prepare(loop, history, asked)
 
-    def _begin_turn(self, history: list[Message], asked: Sequence[Message]) -> Turn:
+        def begin() -> list[AnyEvent]:
+            self._begin(loop, turn, prompts, history)
+            notices, self._notices = self._notices, []
+            if objection := self.pair.objection(turn.question):
+                notices.append(objection)
+            first = started(self.pair, loop, turn, [*history, *asked], self.seed)
+            return [*([TakenBack()] if instead else []), first, *map(Notice, notices)]
+
+        return self._run(turn, loop, begin)
+
+    @property
+    def _before_last_question(self) -> list[Message]:
+        if self._turn is None:
+            return without_last_question(self.history)
+        return [*self.history, *self._turn.messages[:-1]]
+
+    def _prepare(self, loop: Loop, history: list[Message], asked: Sequence[Message]) -> tuple[Turn, Prompts]:
+        try:
+            prompts = prepared(self.pair, loop, [*history, *asked])
+        except CancelledError:
+            self._steering.cancel.clear()
+            raise
+        return Turn(asked, loop.first_position(), prompt_tokens=next(iter(prompts.values())).tokens), prompts
+
+    def _begin(self, loop: Loop, turn: Turn, prompts: Prompts, history: list[Message]) -> None:
         """Put a conversation and a question before the models; nothing is computed yet."""
-        prompts = prepared(self.pair, self._loop, [*history, *asked])
-        self._loop.transcript.begin(prompts)
-        turn = Turn(asked, self._loop.first_position(), prompt_tokens=next(iter(prompts.values())).tokens)
-        self.history, self._turn, self._turn_loop = history, turn, self._loop
+        loop.transcript.begin(prompts)
+        self.history, self._turn, self._turn_loop = history, turn, loop
         self._steering.answer_now.clear()
-        return turn
 
     def restore(
-        self, question: str, steps: Sequence[Step], *, thought_end: ThoughtEnd | None, finish: FinishReason | None
+        self,
+        question: str | Sequence[Message],
+        steps: Sequence[Step],
+        *,
+        thought_end: ThoughtEnd | None,
+        finish: FinishReason | None,
     ) -> None:
         """Restore a saved turn, so that it can be continued (`resume`) or written again from a step (`redo`).
 
@@ -191,7 +218,9 @@ class Session:
         that does not) only the answer is restored, into `history`. Raises PromptTooLongError like `ask`.
         """
         self._check_idle()
-        turn = self._begin_turn(self.messages, [Message("user", question)])
+        history = self.messages
+        turn, prompts = self._prepare(self._loop, history, as_messages(question))
+        self._begin(self._loop, turn, prompts, history)
         begun = turn.position.part
         if any(step.part not in {begun, "answer"} for step in steps):
             turn.finish = "cancelled"
@@ -217,10 +246,15 @@ class Session:
             raise UsageError(f"there is no step {index} to write again: the last turn has {len(turn.steps)}")
         model = model or ("small" if turn.steps[index].model == "large" else "large")
         if model not in self._turn_loop.lanes:
-            raise UsageError(f"the {model} model is not loaded (policy {self.policy.name})")
-        self._turn_loop.rewind(turn, index)
-        turn.forced = Decision(model, "redo")
-        return self._run_again(turn, [Rewound(index)])
+            raise UsageError(f"the {model} model is not loaded (policy {self._turn_loop.policy.name})")
+
+        def begin() -> list[AnyEvent]:
+            self._reopen(turn)
+            self._turn_loop.rewind(turn, index)
+            turn.forced = Decision(model, "redo")
+            return [Rewound(index)]
+
+        return self._run(turn, self._turn_loop, begin)
 
     def resume(self) -> Events:
         """Continue a turn that was cancelled; yields events like `ask`, without Started.
@@ -231,7 +265,12 @@ class Session:
         turn = self._last_turn()
         if not self.can_resume:
             raise UsageError(f"there is nothing to resume: the last turn is over ({turn.finish})")
-        return self._run_again(turn, [])
+
+        def begin() -> list[AnyEvent]:
+            self._reopen(turn)
+            return []
+
+        return self._run(turn, self._turn_loop, begin)
 
     @property
     def can_resume(self) -> bool:
@@ -240,7 +279,8 @@ class Session:
 
     def cancel(self) -> None:
         """Stop the run before its next token, keeping everything. Callable from any thread."""
-        if self._turn is not None and self._turn.finish is None:
+        if self._is_asked:
+            self._cancelled = self._asked
             self._steering.cancel.set()
 
     @property
@@ -276,48 +316,65 @@ class Session:
     def _peeking(self, model: Model) -> Iterator[Peeks]:
         lane = self._lanes.get(model)
         if lane is None:
-            raise UsageError(f"the {model} model is not loaded (policy {self.policy.name})")
+            raise UsageError(f"the {model} model is not loaded (policy {self._turn_loop.policy.name})")
+        self._last_turn()  # without one there is no text that could be continued
         if not isinstance(lane, Peeks):
             raise UsageError(f"{self.pair.backends[model].name} does not tell how likely a continuation is")
         if self._busy:
             yield lane
             return
-        with self.pair.run(self._steering.cancel, wait=self._wait):
+        with self.pair.run(self._steering.cancel, wait=self._wait) as is_mine:
+            if not is_mine:
+                raise CancelledError("cancelled while waiting for the models")
             yield lane
 
     # How a run goes.
 
-    def _run_again(self, turn: Turn, first: list[AnyEvent]) -> Events:
+    def _reopen(self, turn: Turn) -> None:
         turn.finish = None
         self._steering.answer_now.clear()
-        return self._run(turn, first)
 
     def _check_idle(self) -> None:
         if self._busy:
             raise UsageError("a question is still being answered: read its events to the end, or close them")
 
-    def _run(self, turn: Turn, first: list[AnyEvent]) -> Events:
+    def _run(self, turn: Turn, loop: Loop, begin: Callable[[], list[AnyEvent]]) -> Events:
+        """Return the events of a run; nothing changes before the first of them is asked for."""
+        self._asked += 1
+        self._is_asked = True
+        return self._events(self._asked, turn, loop, begin)
+
+    def _events(self, number: int, turn: Turn, loop: Loop, begin: Callable[[], list[AnyEvent]]) -> Events:
         self._check_idle()
-        if turn is not self._turn:
+        if number != self._asked:
             raise UsageError("another question was asked before these events were read")
-        steering, lanes = self._steering, self._turn_loop.lanes
-        with self.pair.run(steering.cancel, wait=self._wait):
-            self._busy = True
-            turn.began = perf_counter()
-            try:
-                yield from first
-                yield from self._turn_loop.run(turn)
-            finally:
-                self._busy = False
-                turn.seconds += perf_counter() - turn.began
-                for lane in lanes.values():
-                    lane.rest()
-                steering.cancel.clear()
-                steering.forced = None
+        steering = self._steering
+        if self._owns_cancel and self._cancelled != number:
+            steering.cancel.clear()  # it was for a run that never began
+        self._busy = True
+        try:
+            with self.pair.run(steering.cancel, wait=self._wait) as is_mine:
+                turn.began = perf_counter()
+                try:
+                    yield from begin()
+                    if is_mine:
+                        yield from loop.run(turn)
+                    else:
+                        turn.finish = "cancelled"
+                finally:
+                    turn.seconds += perf_counter() - turn.began
+                    for lane in loop.lanes.values() if is_mine else ():
+                        lane.rest()
+                stats = turn.stats(loop.lanes)
+        finally:
+            self._busy = self._is_asked = False
+            if self._owns_cancel or turn.finish == "cancelled":
+                steering.cancel.clear()  # one that came after the last token is for whoever set it
+            steering.forced = None
         answer = turn.position.answer.rstrip()
         yield Answer(answer, last_boxed(answer))
         assert turn.finish is not None
-        yield Finished(turn.finish, turn.position.thought_end, turn.stats(lanes))
+        yield Finished(turn.finish, turn.position.thought_end, stats)
 
     def _last_turn(self) -> Turn:
         if self._turn is None:
@@ -336,8 +393,8 @@ class Session:
             return list(self.history)
         if answer := self._turn.position.answer.rstrip():
             return [*self.history, *self._turn.messages, Message("assistant", answer)]
-        # A question without an answer is not asked again with the next one; what the models were given stays with them.
-        return [*self.history, *(message for message in self._turn.messages if message.role == "system")]
+        # A question without an answer is not asked again with the next one; what was said with it stays said.
+        return [*self.history, *self._turn.messages[:-1]]
 
     def contexts(self) -> dict[Model, tuple[int, int]]:
         """Return the tokens each model's transcript takes, and the most it may take."""

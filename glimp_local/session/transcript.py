@@ -6,7 +6,7 @@ marker that closes the thought is more than letters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from glimp_local.engines.protocol import Lane, Prompt
 from glimp_local.routing import Model
@@ -42,18 +42,22 @@ class Transcript:
         return [lane for model, lane in self.lanes.items() if model != writer]
 
     def hand_over(self, raw: bytes, ids: Sequence[int] = (), *, writer: Model | None = None) -> None:
-        """Put text into all lanes but the writer's, which has it."""
-        before, found, after = (raw, b"", b"") if self.close is None else raw.partition(self.close)
+        """Put text into all lanes but the writer's, which has it: as tokens if a lane knows these, else as text."""
         for model, lane in self.lanes.items():
-            if model == writer:
-                continue
-            if ids and self._shares_vocabulary:
-                lane.append(raw, ids)
-                continue
-            lane.append(before)
-            if found:
-                lane.append(found, own=True)
-                lane.append(after)
+            if model != writer and not (ids and self._shares_vocabulary and lane.append_ids(ids)):
+                self._append(lane, lane.append, raw)
+
+    def recall(self, raw: bytes) -> None:
+        """Put text that was written before into all lanes, which may have it in their caches."""
+        for lane in self.lanes.values():
+            self._append(lane, lane.recall, raw)
+
+    def _append(self, lane: Lane, append: Callable[[bytes], None], raw: bytes) -> None:
+        before, found, after = (raw, b"", b"") if self.close is None else raw.partition(self.close)
+        append(before)
+        if found:
+            lane.append(found, own=True)
+            append(after)
 
     def close_thought(self, tail: bytes) -> None:
         """Close a thought that the model did not close itself; `tail` is the transcript's last byte."""

@@ -66,7 +66,9 @@ def taken_up(pair: Pair, found: saved.SavedSession) -> Session:
 def fed(pair: Pair, session: Session, question: str) -> dict[str, int]:
     """Give how many tokens each model is fed for its part of the next turn's prompt."""
     before = {model: engine.fed for model, engine in engines_in(pair).items()}
-    session._begin_turn(session.messages, [Message("user", question)])
+    history = session.messages
+    turn, prompts = session._prepare(session._loop, history, [Message("user", question)])
+    session._begin(session._loop, turn, prompts, history)
     for lane in lanes_of(session):
         lane.catch_up()
     return {model: engine.fed - before[model] for model, engine in engines_in(pair).items()}

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from glimp_local import Session
-from glimp_local.errors import CancelledError, UsageError
+from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Started, StepEnded, fold
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
@@ -124,9 +124,32 @@ def test_a_second_run_is_refused_while_one_is_read() -> None:
     next(events)
     with pytest.raises(UsageError, match="another run is using this pair"):
         list(two.ask(QUESTION))
-    assert two.can_resume
+    assert (two.messages, two.can_resume) == ([], False)
     list(events)
-    assert fold([*two.resume(), *two.ask(QUESTION)]).finish_reason == "done"
+    assert fold(two.ask(QUESTION)).finish_reason == "done"
+
+
+def test_a_refused_run_changes_nothing() -> None:
+    pair = scripted_pair()
+    one, two = Session(pair, seed=1), Session(pair, seed=2)
+    list(one.ask(QUESTION))
+    messages, steps = one.messages, list(one.last_turn.steps) if one.last_turn else []
+    events = two.ask(QUESTION)
+    next(events)
+    again: tuple[Callable[[], Iterator[AnyEvent]], ...] = (
+        lambda: one.redo(1),
+        lambda: one.ask("Another one?", instead=True),
+        lambda: one.ask("And more?"),
+    )
+    for action in again:
+        with pytest.raises(UsageError, match="another run is using this pair"):
+            next(action())
+        assert one.last_turn is not None
+        assert (one.messages, one.last_turn.steps) == (messages, steps)
+    with pytest.raises(UsageError, match="another run is using this pair"):
+        pair.forget()
+    events.close()
+    assert fold([*one.ask("And more?")]).finish_reason == "done"
 
 
 def test_a_run_that_was_left_gives_the_pair_back() -> None:
@@ -158,10 +181,28 @@ def test_who_waits_can_give_up() -> None:
     next(first)
     waiting = Session(pair, seed=2, wait=True)
     threading.Timer(0.1, waiting.cancel).start()
-    with pytest.raises(CancelledError, match="waiting for the models"):
-        list(waiting.ask(QUESTION))
+    stopped = fold(waiting.ask(QUESTION))
+    assert (stopped.finish_reason, stopped.steps) == ("cancelled", ())
     list(first)
     assert list(waiting.resume())
+
+
+def test_a_cancel_of_a_run_that_never_began_stops_no_other() -> None:
+    session = Session(scripted_pair(), seed=1)
+    session.ask(QUESTION)
+    session.cancel()
+    assert fold(session.ask(QUESTION)).finish_reason == "done"
+
+
+def test_a_cancel_that_comes_too_late_stays_with_whoever_gave_the_event() -> None:
+    cancel = threading.Event()
+    session = Session(scripted_pair(), seed=1, cancel=cancel)
+    for event in session.ask(QUESTION):
+        if isinstance(event, StepEnded) and event.step.part == "answer":
+            cancel.set()
+    assert cancel.is_set()
+    assert fold(session.ask(QUESTION)).finish_reason == "cancelled"
+    assert not cancel.is_set()
 
 
 def test_a_cancel_stops_one_session_and_no_other() -> None:
@@ -233,7 +274,7 @@ def test_a_question_may_come_as_messages() -> None:
     assert solution.system == "S"
     assert session.messages == [*asked, Message("assistant", solution.answer)]
     list(session.ask("D?", instead=True))
-    assert [message.content for message in session.messages[:-1]] == ["D?"]
+    assert [message.content for message in session.messages[:-1]] == ["S", "A?", "B.", "D?"]
 
 
 def test_a_conversation_that_ends_with_an_answer_asks_nothing() -> None:
@@ -261,7 +302,59 @@ def test_the_last_question_of_a_history_can_be_replaced() -> None:
         Session(scripted_pair(), history=[Message("system", "S")]).ask("C?", instead=True)
 
 
+# Between turns with other settings.
+
+
+def test_a_turn_is_continued_with_the_models_and_the_policy_it_was_begun_with() -> None:
+    session = Session(scripted_pair(), seed=1, settings=RunSettings(policy="small"))
+    list(cancelled(session))
+    used = session.contexts()
+    session.settings = RunSettings(policy="large")
+    assert session.contexts() == used
+    resumed = [event for event in session.resume() if isinstance(event, StepEnded)]
+    assert {event.step.model for event in resumed} == {"small"}
+    with pytest.raises(UsageError, match="no model 'large' to force"):
+        session.force("large")
+    assert {step.model for step in fold(session.ask("Next?")).steps} == {"large"}
+
+
+def test_what_keeps_a_model_from_drafting_is_said_once() -> None:
+    session = Session(scripted_pair(draft=4), seed=1)
+    for _ in range(3):
+        session.settings = msgspec.structs.replace(session.settings, max_answer=session.settings.max_answer + 1)
+    assert sum("does not draft" in notice for notice in fold(session.ask(QUESTION)).notices) == 1
+
+
 # What a model cannot do.
+
+
+def test_a_model_that_cannot_be_glimpsed_at_is_refused_by_policies_that_need_it() -> None:
+    pair = scripted_pair()
+    pair.backends["small"].can_glimpse = False  # type: ignore[misc]  # a scripted backend's attribute
+    with pytest.raises(UsageError, match="small does not tell how sure it is"):
+        Session(pair)
+    assert fold(Session(pair, settings=RunSettings(policy="small")).ask(QUESTION)).finish_reason == "done"
+
+
+def test_a_pair_that_was_closed_begins_no_session(open_pair: Open) -> None:
+    pair = open_pair()
+    pair.close()
+    with pytest.raises(GlimpError, match="the pair has been closed"):
+        Session(pair)
+
+
+def test_a_look_by_one_session_leaves_the_other_s_cache(open_pair: Open) -> None:
+    pair = open_pair()
+    one, two = Session(pair, seed=1), Session(pair, seed=2)
+    list(one.ask(QUESTION))
+    with pytest.raises(UsageError, match="nothing was asked yet"):
+        two.peek("small", [b"x"])
+    assert_caches_equal_fresh_runs(one)
+    list(two.ask("Why?"))
+    one.peek("small", [b"x"])
+    two.peek("large", [b"x"])
+    for session in (one, two):
+        assert_caches_equal_fresh_runs(session)
 
 
 def test_a_model_that_cannot_go_on_ends_the_run_and_can_be_asked_again() -> None:
@@ -279,6 +372,7 @@ def test_a_model_that_cannot_go_on_ends_the_run_and_can_be_asked_again() -> None
 
 def test_a_model_that_tells_no_probabilities_says_so() -> None:
     session = Session(scripted_pair(), seed=1)
+    list(session.ask(QUESTION))
     with pytest.raises(UsageError, match="small does not tell how likely a continuation is"):
         session.peek("small", [b"x"])
     with pytest.raises(UsageError, match="does not tell"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.session.transcript import Transcript
@@ -15,8 +15,7 @@ class _Reader:
         self.ids: list[int] = []
         self._vocabulary = vocabulary
 
-    def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
-        assert not ids
+    def append(self, raw: bytes, *, own: bool = False) -> None:
         self.ids += self._vocabulary.tokenize(raw, control=own, continues=True)
 
 

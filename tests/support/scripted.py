@@ -101,8 +101,7 @@ class ScriptedLane(Lane):
         self.pieces = list(prompt.content)
         self._prompt, self._written, self._fed = len(self.pieces), 0, Fed()
 
-    def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
-        assert not ids, "it has told no ids"
+    def append(self, raw: bytes, *, own: bool = False) -> None:
         if raw:
             self.pieces.append(raw if own else raw.replace(b"<|", b"< |"))
 

@@ -18,6 +18,7 @@ from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.engines.protocol import Backend
 from glimp_local.engines.renderer import Renderer
 from glimp_local.engines.template import ChatTemplate
+from glimp_local.errors import GlimpError
 from glimp_local.messages import Message
 from glimp_local.models.markers import find_markers
 from glimp_local.settings import RunSettings, ThinkingMarkers
@@ -99,7 +100,9 @@ class LlamaBackend:
         }
 
     def lane(self, settings: RunSettings, *, seed: int, cancel: threading.Event) -> LlamaLane:
-        """Return its side of a new conversation."""
+        """Return its side of a new conversation; raises GlimpError if the model was freed."""
+        if not self.engine.is_open:
+            raise GlimpError("the pair has been closed")
         return LlamaLane(self, settings, seed=seed, cancel=cancel)
 
     def forget(self) -> None:

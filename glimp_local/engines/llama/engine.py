@@ -258,7 +258,7 @@ class Engine:
         if self.ahead.has_begun:
             self.ahead.stop()
         if not self._context:
-            raise GlimpError(f"{self.path.name} is closed: the pair it belongs to was left")
+            raise GlimpError("the pair has been closed")
 
     def _compute(self, count: int) -> None:
         if len(self.ids) + count > self.context:
@@ -303,7 +303,7 @@ class Engine:
         if keep == len(target) == len(self.ids) and self._has_logits:
             return 0
         if keep < len(self.ids) or keep == len(target):
-            keep = self.rewind(min(keep, len(target) - 1))
+            keep = self.rewind(max(0, min(keep, len(target) - 1)))
         self.feed(target[keep:])
         return len(target) - keep
 

@@ -96,28 +96,29 @@ class LlamaLane(Lane):
         """Spent on measuring entropies in this turn."""
         return self._account.glimpse_seconds
 
-    def append(self, raw: bytes, ids: Sequence[int] = (), *, own: bool = False) -> None:
-        """Put text of others behind the transcript; see `Lane.append`.
+    def append(self, raw: bytes, *, own: bool = False) -> None:
+        """Put text of others behind the transcript; see `Lane.append`."""
+        if raw and self.engine.is_open:  # a pair may be closed in mid-step: then nobody reads this any more
+            self.ids.extend(self.engine.vocabulary.tokenize(raw, control=own, continues=True))
 
-        Text of others comes in the tokens that the cache holds already, as far as it holds it, else it is cut into
-        tokens here.
-        """
-        vocabulary, engine = self.engine.vocabulary, self.engine
-        # Of two vocabularies that count as one, the larger may have padding on top.
-        if ids and max(ids) < vocabulary.size:
-            self.ids.extend(ids)
-            return
-        if not engine.is_open:  # the pair was closed in mid-step, and nobody reads this any more
-            return
-        if not own and len(engine.ids) > len(self.ids) and engine.ids[: len(self.ids)] == self.ids:
+    def append_ids(self, ids: Sequence[int]) -> bool:
+        """Put tokens behind the transcript; one of two vocabularies that count as one may have padding on top."""
+        if max(ids, default=0) >= self.engine.vocabulary.size:
+            return False
+        self.ids.extend(ids)
+        return True
+
+    def recall(self, raw: bytes) -> None:
+        """Put text behind the transcript in the tokens that the cache holds, as far as it holds it, else cut here."""
+        engine = self.engine
+        if len(engine.ids) > len(self.ids) and engine.ids[: len(self.ids)] == self.ids:
             for token in engine.ids[len(self.ids) :]:
-                piece = vocabulary.piece(token)
+                piece = engine.vocabulary.piece(token)
                 if not piece or not raw.startswith(piece):
                     break
                 self.ids.append(token)
                 raw = raw[len(piece) :]
-        if raw:
-            self.ids.extend(vocabulary.tokenize(raw, control=own, continues=True))
+        self.append(raw)
 
     def mark(self) -> int:
         """Return the length of the transcript."""

@@ -10,8 +10,9 @@ import ctypes
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from glimp_local.engines.llama.binding import lib, log
+from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.errors import GlimpError
 from glimp_local.models.sharing import difference
@@ -29,6 +30,7 @@ class Vocabulary:
         self._buffer = ctypes.create_string_buffer(512)
         self._pieces: list[bytes | None] = [None] * self.size
         self._revealed: set[int] = set()
+        self._differences: WeakKeyDictionary[Vocabulary, str | None] = WeakKeyDictionary()
         self._spaces = self.kind == lib.LLAMA_VOCAB_TYPE_SPM
 
     @property
@@ -76,7 +78,7 @@ class Vocabulary:
 
     def _opened(self) -> Any:
         if self._vocab is None:
-            raise GlimpError("this vocabulary is closed: the pair it belongs to was left")
+            raise GlimpError("the pair has been closed")
         return self._vocab
 
     def piece(self, token: int) -> bytes:
@@ -128,10 +130,9 @@ class Vocabulary:
 
     def difference(self, other: Vocabulary) -> str | None:
         """Say why token ids must not be handed from one vocabulary to the other; None where they may."""
-        found = difference(self, other)
-        if found is None:
-            log.debug("one vocabulary: %d and %d tokens", self.size, other.size)
-        return found
+        if other not in self._differences:  # 150,000 tokens take a while, and each conversation asks
+            self._differences[other] = difference(self, other)
+        return self._differences[other]
 
     def attributes(self, token: int) -> int:
         """Give a token's attributes (`enum llama_token_attr`)."""

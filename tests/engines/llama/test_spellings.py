@@ -239,5 +239,5 @@ def test_a_turn_restored_from_its_text_has_the_tokens_it_was_handed_over_in(tiny
             session = Session(pair)
             lane = lane_of(session, "large")
             lane.begin(Prompt(1, (engine.vocabulary.tokenize("Hi"), 0)))
-            session._loop.transcript.hand_over(text)
+            session._loop.transcript.recall(text)
             assert lane.ids == [*engine.vocabulary.tokenize("Hi"), *expected]
