@@ -276,6 +276,11 @@ class KeepsState(Protocol):
         ...
 
     @property
+    def former_identity(self) -> str:
+        """What an earlier glimp told it by: files that were kept then bear it."""
+        ...
+
+    @property
     def state_bytes(self) -> int:
         """Most bytes that the file will have."""
         ...

@@ -62,7 +62,13 @@ def take_up(conversation: Path, model: Model, keeper: KeepsState) -> int:
     Raises CacheError where it cannot be used; then the engine holds nothing.
     """
     try:
-        file = _file(conversation.with_suffix(_FOLDER), model, keeper)
+        folder = conversation.with_suffix(_FOLDER)
+        if not folder.is_dir():
+            return 0
+        file = _file(folder, model, keeper)
+        former = folder / f"{model}-{keeper.former_identity[:16]}{_FILE}"
+        if not file.exists() and former.exists():
+            former.rename(file)
         tokens = keeper.load_state(file)
         os.utime(file)
     except FileNotFoundError:

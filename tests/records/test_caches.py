@@ -220,6 +220,14 @@ def test_what_a_link_leads_to_does_not_make_room(
     assert caches.kept_bytes(path)
 
 
+def test_what_an_earlier_glimp_kept_is_found_by_its_name(engine: Engine, conversation: Callable[[str], Path]) -> None:
+    caches.keep(conversation("x"), {"large": engine}, limit_bytes=GB)
+    (file,) = conversation("x").with_suffix(".caches").iterdir()
+    file.rename(file.with_name(f"large-{engine.former_identity[:16]}.state"))
+    assert caches.take_up(conversation("x"), "large", engine) == 100
+    assert file.exists()
+
+
 def test_two_engines_of_one_model_have_a_file_each(open_pair: Open, conversation: Callable[[str], Path]) -> None:
     pair = open_pair("small", "small")
     for length, engine in zip((20, 30), engines_in(pair).values(), strict=True):

@@ -91,6 +91,11 @@ class LlamaBackend:
         """Distinguishes its file from all others."""
         return self.engine.identity
 
+    @property
+    def former_identity(self) -> str:
+        """What an earlier glimp told its file by."""
+        return self.engine.former_identity
+
     def about(self) -> Mapping[str, Any]:
         """Describe the file, where it computes and how it was loaded."""
         size = f"{self.path.stat().st_size:,} bytes"

@@ -8,7 +8,7 @@ business; here they are counted.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,10 +78,12 @@ class Cache:
         """
         return states.write(path, self._context, ids, self.snapshots, depends_on)
 
-    def load(self, path: Path, room: int, depends_on: dict[str, str]) -> list[int]:
+    def load(self, path: Path, room: int, depends_on: dict[str, str], former: Callable[[], str]) -> list[int]:
         """Hold what was saved, while nothing is held; return its tokens, `room` at most.
+
+        `former` returns what an earlier glimp told the model by.
 
         Raises CacheError or OSError where the file is not whole, of something else or too long; then nothing is held.
         """
-        ids, self.snapshots = states.read(path, self._context, room, depends_on)
+        ids, self.snapshots = states.read(path, self._context, room, depends_on, former)
         return ids

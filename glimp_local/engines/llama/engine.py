@@ -33,7 +33,7 @@ from glimp_local.engines.llama.placement import Placement
 from glimp_local.engines.llama.reading import ReadingAhead
 from glimp_local.engines.llama.sampler import Sampler
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError, GlimpError
-from glimp_local.models.identity import identity
+from glimp_local.models.identity import former_identity, identity
 from glimp_local.settings import MAX_DRAFT, EngineOptions
 
 
@@ -334,6 +334,11 @@ class Engine:
         """What tells the model from others (see `models/identity.py`)."""
         return identity(self.path)
 
+    @cached_property
+    def former_identity(self) -> str:
+        """What an earlier glimp told the model by."""
+        return former_identity(self.path)
+
     @property
     def state_bytes(self) -> int:
         """The most bytes that `save_state`'s file will have."""
@@ -357,7 +362,7 @@ class Engine:
         """
         depends_on = states.depends_on(self.path, self.identity, self.options)
         self.rewind(0)
-        self.ids = self._cache.load(path, self.context, depends_on)
+        self.ids = self._cache.load(path, self.context, depends_on, lambda: self.former_identity)
         return len(self.ids)
 
     def close(self) -> None:

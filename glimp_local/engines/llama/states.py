@@ -11,7 +11,7 @@ import ctypes
 import os
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -85,13 +85,20 @@ def write(
         return size + _CRC_BYTES
 
 
-def read(path: Path, context: Any, room: int, depends_on: dict[str, str]) -> tuple[list[int], list[Snapshot]]:
-    """Read a file into an empty context with room for so many tokens; give the tokens and the snapshots.
+def read(
+    path: Path, context: Any, room: int, depends_on: dict[str, str], former: Callable[[], str]
+) -> tuple[list[int], list[Snapshot]]:
+    """Read a file into an empty context with room for this many tokens; return the tokens and the snapshots.
+
+    `former` returns what an earlier glimp, whose files are read, too, told the model by.
 
     Raises CacheError or OSError where it is not whole, or does not fit; then the context stays empty.
     """
     with path.open("rb") as file:
         record, end = _record(path, file)
+    if "written" not in record.depends_on:  # its identity counted the time of change
+        depends_on = {**depends_on, "model": former()}
+        del depends_on["written"]
     if difference := _difference(record.depends_on, depends_on):
         raise CacheError(f"{path} is of {difference}")
     if record.tokens > room:
@@ -135,8 +142,6 @@ def _crc(file: BinaryIO, size: int) -> int:
 def _difference(found: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     """Say what a state is of, where it is not of what is wanted."""
     names = [name for name in wanted if found.get(name) != wanted[name]]
-    if "written" not in found:
-        return "an older glimp, which told model files apart in another way"
     if "model" in names:
         return "another model"
     if "written" in names:

@@ -12,6 +12,7 @@ import pytest
 from glimp_local.engines.llama import binding, states
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CacheError
+from glimp_local.models.identity import former_identity
 from glimp_local.settings import EngineOptions
 from tests.engines.llama.test_engine import ARCHITECTURES, IDS, TOLERANCE, fresh_logits
 
@@ -198,9 +199,24 @@ def test_a_state_of_a_file_that_was_written_since_is_refused_even_if_it_looks_th
     engine.close()
 
 
-def test_a_state_of_before_models_had_an_identity_is_not_said_to_be_another_model_s() -> None:
-    wanted = states.depends_on(Path(__file__), "gguf-1", EngineOptions())
-    former = {**wanted, "model": "1" * 64}
-    del former["written"]
-    assert states._difference(former, wanted) == "an older glimp, which told model files apart in another way"
-    assert states._difference({**wanted, "model": "gguf-2"}, wanted) == "another model"
+def test_what_an_earlier_glimp_kept_is_read_if_it_is_of_the_same_file(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def former(model: Path, _identity: str, options: EngineOptions) -> dict[str, str]:
+        found = depends_on(model, former_identity(model), options)
+        del found["written"]
+        return found
+
+    depends_on, model = states.depends_on, Path(shutil.copy(tiny / "large.gguf", tmp_path / "model.gguf"))
+    with monkeypatch.context() as patch:
+        patch.setattr(states, "depends_on", former)
+        file = saved(model, tmp_path / "x.state")
+    engine = Engine(model, context=512)
+    assert engine.load_state(file) == len(engine.ids) > 0
+    engine.close()
+    about = model.stat()
+    os.utime(model, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
+    engine = Engine(model, context=512)
+    with pytest.raises(CacheError, match="is of another model"):
+        engine.load_state(file)
+    engine.close()
