@@ -53,7 +53,6 @@ class Pair:
         self.notices = list(notices)
         self.offer = offer
         self.fallback = fallback
-        self.closed = False
         self._closing = closing
         self._at_work = threading.Lock()
         self.markers = self._choose_markers()
@@ -161,8 +160,7 @@ class Pair:
                 backend.forget()
 
     def close(self) -> None:
-        """Free both models. Safe to call twice."""
-        self.closed = True
+        """Free both models. Safe to call twice; while a run computes, only from the thread that reads its events."""
         for backend in self.backends.values():
             backend.close()
         for close in self._closing:

@@ -41,9 +41,10 @@ class Sampler:
 
         The epoch changes whenever `ids` changes otherwise than by the token drawn last.
         """
-        if self._penalties is not None and self._accepted != (epoch, len(ids)):
-            lib.llama_sampler_reset(self._penalties)
-            for token in ids[-self._settings.penalty_tokens :]:
-                lib.llama_sampler_accept(self._penalties, token)
-        self._accepted = (epoch, len(ids) + 1)
+        if self._penalties is not None:
+            if self._accepted != (epoch, len(ids)):
+                lib.llama_sampler_reset(self._penalties)
+                for token in ids[-self._settings.penalty_tokens :]:
+                    lib.llama_sampler_accept(self._penalties, token)
+            self._accepted = (epoch, len(ids) + 1)
         return int(lib.llama_sampler_sample(self._chain, context, row))
