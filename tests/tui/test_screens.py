@@ -55,8 +55,9 @@ async def test_keys_are_offered_only_where_they_work(small: Path, large: Path) -
 
 
 @played
-async def test_a_missing_pair_leads_to_those_that_can_be_run(tmp_path: Path) -> None:
-    async with chatting(tmp_path / "none.gguf", loads=False) as chat:
+async def test_a_missing_pair_leads_to_those_that_can_be_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # a longer path would be broken into two lines
+    async with chatting(Path("none.gguf"), loads=False) as chat:
         await chat.until(lambda: isinstance(chat.app.screen, PairScreen))
         await chat.until(lambda: "none.gguf: no such file" in chat.screen)
         await chat.press("down")
