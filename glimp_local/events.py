@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
-from glimp_local.routing import Model, PolicyName, Reason
+from glimp_local.routing import PolicyName
 from glimp_local.runs import (
     Begun,
+    Decided,
     FinishReason,
     ModelStats,
     Part,
@@ -85,17 +86,8 @@ class Started(Event, frozen=True):
     """The system message the conversation begins with; None if it has none."""
 
 
-class StepStarted(Event, frozen=True):
+class StepStarted(Decided, Event, frozen=True):
     """The writer of a step is chosen; its catch-up comes next."""
-
-    index: int
-    part: Part
-    model: Model
-    reason: Reason
-    threshold_nats: float | None
-    entropy_nats: float | None
-    top1_probability: float | None
-    margin: float | None
 
 
 class Text(Event, frozen=True):

@@ -56,3 +56,8 @@ def _size(stream: BinaryIO) -> int:
 
 def _too_large(what: str, limit_bytes: int, hint: str) -> UsageError:
     return UsageError(f"{what} is larger than {units.file_size(limit_bytes)}, the most that is read", hint=hint)
+
+
+def exists(path: str | Path) -> bool:
+    """Return whether a file is there; of a name that the system refuses, none is."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises for such a name

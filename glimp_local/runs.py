@@ -48,8 +48,8 @@ FinishReason = Literal[
 ]
 
 
-class Step(msgspec.Struct, frozen=True):
-    """One finished step."""
+class Decided(msgspec.Struct, frozen=True):
+    """Who writes a step, and why: what is known of it at its beginning."""
 
     index: int
     """Number of the step, counted from 0 through thought and answer."""
@@ -62,6 +62,11 @@ class Step(msgspec.Struct, frozen=True):
     top1_probability: float | None
     margin: float | None
     """Probability of the likeliest first token less that of the second."""
+
+
+class Step(Decided, frozen=True):
+    """One finished step."""
+
     tokens: int
     seconds: float
     """From the decision to the last token, catch-up included."""

@@ -148,7 +148,8 @@ class RunSettings(Strict, frozen=True):
     (the small model, while it does not draft); "auto" is eager where the two share no device, neither GPU nor CPU."""
     draft: Literal["auto", "off"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_DRAFT)] = "auto"
     """Drafting: the small model (where both have one vocabulary) and the text so far guess at the next tokens, which
-    are then computed in one batch. "auto" drafts as many as are measured to pay; a number drafts so many each time."""
+    are then computed in one batch. "auto" drafts only if that is measured to be faster; a number drafts that many each
+    time."""
 
 
 class PairConfig(RunSettings, frozen=True):
@@ -168,8 +169,8 @@ class PairConfig(RunSettings, frozen=True):
     thinking: ThinkingMarkers | Literal["auto", "none"] = "auto"
     """Markers of the thought; "auto" finds them in the chat templates, "none" treats the pair as plain."""
     keep_caches_gb: Annotated[float, msgspec.Meta(ge=0)] = 0
-    """`glimp chat` keeps the caches of its conversations on the disk, so that a long one goes on without a prefill:
-    so many gigabytes at most of all conversations together. 0 keeps none."""
+    """`glimp chat` saves the KV caches of its conversations, so that long ones resume without a prefill: the total
+    limit in gigabytes. 0 saves none."""
     chat_template: str | None = None
     """A Jinja file used for both models in place of their own templates; relative to the models.toml it stands in."""
 

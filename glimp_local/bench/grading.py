@@ -1,7 +1,7 @@
 """Is an answer the reference's? Numbers and words are compared here, everything else by math-verify.
 
 math-verify may never come back, or eat all memory, on a formula that a model made up. So it works in a process of its
-own, which is killed and started anew when it does not answer in time. Knows nothing of models or runs.
+own, which is killed and restarted when it does not answer in time. Knows nothing of models or runs.
 """
 
 from __future__ import annotations

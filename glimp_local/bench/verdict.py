@@ -14,7 +14,7 @@ from glimp_local.bench.figures import AgreementFigures, ArmFigures, Difference, 
 from glimp_local.bench.statistics import Estimate
 
 MARGIN = 0.05
-"""An arm is as right as another one where it loses less than so much, even at the interval's lower end."""
+"""An arm is as right as another one if it loses less than this, even at the interval's lower end."""
 
 _CHANCE = 0.5
 _FEW = 10

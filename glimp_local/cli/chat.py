@@ -51,7 +51,7 @@ by SIGTERM).
     "--keep-caches",
     type=Number(0),
     metavar="GB",
-    help="Keep the models' caches on the disk, so that a long conversation goes on at once; so much at most in all.",
+    help="Save KV caches so that long conversations resume at once. Total limit in GB.",
 )
 @click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
 def chat(

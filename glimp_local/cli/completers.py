@@ -31,7 +31,7 @@ def complete_pair(ctx: click.Context, param: click.Parameter, incomplete: str) -
     return [CompletionItem(name, help=description) for name, description in found.items()]
 
 
-def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
+def complete_session(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001 - click's signature
     """Offer the ids of the saved conversations, the last one first."""
     from glimp_local.records import conversations  # noqa: PLC0415 - only a shell asks for it
 
@@ -53,12 +53,12 @@ def complete_pair_or_file(ctx: click.Context, param: click.Parameter, incomplete
     return complete_pair(ctx, param, incomplete) or [CompletionItem(incomplete, type="file")]
 
 
-def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
+def complete_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001 - click's signature
     """Offer files."""
     return [CompletionItem(incomplete, type="file")]
 
 
-def complete_text_or_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
+def complete_text_or_file(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001 - click's signature
     """Offer files behind an @; nothing for a text.
 
     They are listed here, for shells that take the @ as a part of the word: no file is called that.
@@ -75,7 +75,7 @@ def complete_text_or_file(ctx: click.Context, param: click.Parameter, incomplete
     return [CompletionItem(f"@{folder}{slash}{name}") for name in shown]
 
 
-def complete_problems(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001
+def complete_problems(ctx: click.Context, param: click.Parameter, incomplete: str) -> Offers:  # noqa: ARG001 - click's signature
     """Offer the problems that have a name, and files where none begins so."""
     named = [CompletionItem(name) for name in PROBLEMS if name.startswith(incomplete)]
     return named or [CompletionItem(incomplete, type="file")]

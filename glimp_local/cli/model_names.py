@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from glimp_local.errors import ModelMissingError, UsageError
-from glimp_local.inputs import path_of
+from glimp_local.inputs import exists, path_of
 from glimp_local.machine.inventory import pinned, sources
 from glimp_local.models.catalogue import Catalogue
 from glimp_local.models.gguf.header import part_names
@@ -19,7 +19,7 @@ def named(catalogue: Catalogue, name: str) -> list[ModelSource]:
         return of_pair(catalogue, name)
     path = path_of(name)
     if os.path.isfile(path):  # noqa: PTH113 - no error for a name that is too long
-        paths = [source for _, source in sources(catalogue) if source.path and os.path.exists(source.path)]  # noqa: PTH110
+        paths = [source for _, source in sources(catalogue) if source.path and exists(source.path)]
         known = [source for source in paths if path.samefile(str(source.path))]
         return known[:1] or [ModelSource(path=str(path))]
     repo, file, _ = place(catalogue, name)

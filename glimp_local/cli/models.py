@@ -53,7 +53,7 @@ Exit codes:
 _COMPARE_EPILOG = """\b
 The vocabularies are compared token by token, by the rules a pair goes by when it is loaded. With one vocabulary the
 models hand over token ids, and the small one can draft for the large one; else they hand over text, which is read
-anew. The one with fewer parameters is the small one.
+again. The one with fewer parameters is the small one.
 
 \b
 Examples:

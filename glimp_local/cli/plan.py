@@ -18,7 +18,7 @@ _EPILOG = f"""\b
 Examples:
   glimp plan                                   the pair that would be used
   glimp plan qwen3-1.7b-8b                     before it is downloaded, too
-  glimp plan qwen3-4b-32b --ram 16 --vram 8    on a machine with so much free memory
+  glimp plan qwen3-4b-32b --ram 16 --vram 8    on a machine with this much free memory
   glimp plan --small A.gguf --large B.gguf --ctx 32768 --cache-type q8_0
 
 {ENVIRONMENT}
@@ -40,14 +40,14 @@ _MOST_GIB = 1_000_000
 )
 @planning_options
 @click.option(
-    "--ram", type=Number(0, _MOST_GIB), metavar="GIB", help="Plan for so much free memory instead of this machine's."
+    "--ram", type=Number(0, _MOST_GIB), metavar="GIB", help="Plan for this much free memory instead of this machine's."
 )
 @click.option(
     "--vram",
     type=Number(0, _MOST_GIB),
     metavar="GIB",
     multiple=True,
-    help="Plan for a GPU with so much free memory; 0 is none, and given twice there are two.",
+    help="Plan for a GPU with this much free memory; 0 is none. Give it twice for two GPUs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plan(*, pair: str | None, ram: float | None, vram: tuple[float, ...], as_json: bool, **loading: Any) -> None:

@@ -218,7 +218,7 @@ def _next(catalogue: Catalogue, names: Sequence[str], pulled: Sequence[Pulled]) 
 def _mend(file: Verified) -> str:
     if cache.origin(Path(file.path)) is None:
         return (
-            f"get {file.name} anew from where it came; "
+            f"get {file.name} again from where it came; "
             "a built-in one comes with: pip install --force-reinstall glimp-local"
         )
     by_path = cache.origin(Path(file.name).absolute())

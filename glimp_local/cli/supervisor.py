@@ -208,7 +208,7 @@ def _die_of(number: int) -> NoReturn:
 
 def _report(number: int, notes: dict[str, str], command: str) -> int:
     """Say what happened; return the exit code."""
-    from glimp_local.errors import CrashError  # noqa: PLC0415
+    from glimp_local.errors import CrashError  # noqa: PLC0415 - hardly ever needed
     from glimp_local.text import harmless  # noqa: PLC0415 - only now
 
     name = signal.Signals(number).name

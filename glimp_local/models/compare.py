@@ -17,7 +17,7 @@ from glimp_local.routing import Model
 
 _TEMPLATE = "tokenizer.chat_template"
 _WORTH_ROUTING = 2
-"""A small model that works less than so many times faster leaves little to gain."""
+"""A small model that is less than this many times faster leaves little to gain."""
 
 
 class Comparison(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from glimp_local import units
 from glimp_local.errors import ModelMissingError
-from glimp_local.inputs import path_of
+from glimp_local.inputs import exists, path_of
 from glimp_local.models.gguf.header import part_names, part_paths
 from glimp_local.models.hub import cache
 from glimp_local.routing import Model
@@ -66,7 +66,7 @@ def find(source: ModelSource) -> Path:
             hint=pull_command(name(source)),
         )
     if source.path is not None:
-        missing = next(path for path in part_paths(path_of(source.path)) if not os.path.exists(path))  # noqa: PTH110
+        missing = next(path for path in part_paths(path_of(source.path)) if not exists(path))
         raise ModelMissingError(f"{missing}: no such file", hint="check the path")
     size = units.file_size(source.size_bytes) if source.size_bytes else "size not listed"
     here = f"; {units.file_size(found.here_bytes)} are" if found.here_bytes else ""

@@ -23,7 +23,7 @@ FLOAT = 4
 """Bytes of an f32: what llama.cpp computes with."""
 
 _CACHE_BYTES: dict[CacheType, tuple[int, int]] = {"f16": (2, 1), "q8_0": (34, 32), "q4_0": (18, 32)}
-"""Bytes of so many values of the cache."""
+"""Bytes of this many values of the cache."""
 _CELLS = 256
 """llama.cpp rounds a context up to a multiple of this."""
 _UBATCH = 512
@@ -47,7 +47,7 @@ _WINDOW_PERIODS = {
     "olmo2": 4,
     "plamo3": 8,
 }
-"""Every so many layers one sees the whole context, the others a sliding window, where the file does not say so."""
+"""One layer in this many sees the whole context, the others a sliding window, if the file does not say so."""
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -99,7 +99,7 @@ class Footprint(msgspec.Struct, frozen=True):
     def cache_bytes(
         self, layers: Iterable[Layer], context: int, cache_type: CacheType, *, ubatch: int, full_window: bool = False
     ) -> int:
-        """Count the KV cache of some layers for a context of so many tokens."""
+        """Count the KV cache of some layers for a context of this many tokens."""
         size, values = _CACHE_BYTES[cache_type]
         total = 0
         for layer in layers:

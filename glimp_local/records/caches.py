@@ -75,7 +75,7 @@ def take_up(conversation: Path, model: Model, keeper: KeepsState) -> int:
         return 0
     except (CacheError, OSError) as error:
         hint = error.hint if isinstance(error, CacheError) else None
-        raise CacheError(f"the {model} model has to read the conversation anew: {error}", hint=hint) from error
+        raise CacheError(f"the {model} model has to read the conversation again: {error}", hint=hint) from error
     return tokens
 
 

@@ -51,7 +51,7 @@ class EntropyHistory:
         except FileNotFoundError:
             return []
         except (OSError, lines.NoFileError, msgspec.MsgspecError) as error:
-            log.warning("the entropies stored in %s cannot be read and are begun anew: %s", self.path, error)
+            log.warning("the entropies stored in %s cannot be read and start again: %s", self.path, error)
             return []
 
     def add(self, entropies_nats: Sequence[float]) -> None:

@@ -49,7 +49,7 @@ class SessionLog:
                 state = state_of(self.path.stat())
                 if going_on.state not in {None, state}:
                     what = f"the conversation {going_on.id} was changed meanwhile"
-                    raise UsageError(what, hint="the same command again reads what was added")  # noqa: TRY301
+                    raise UsageError(what, hint="the same command again reads what was added")  # noqa: TRY301 - so the lock is freed
                 end, before = lines.append_at(self.path)
                 self._lines = LineWriter(self._open, end=end, size=state[0], before=before)
                 private.make_folder(self.path.parent)

@@ -66,16 +66,8 @@ class Draft:
 
     def finish(self) -> Step:
         """Make it a record."""
-        start = self.started
         return Step(
-            index=start.index,
-            part=start.part,
-            model=start.model,
-            reason=start.reason,
-            threshold_nats=start.threshold_nats,
-            entropy_nats=start.entropy_nats,
-            top1_probability=start.top1_probability,
-            margin=start.margin,
+            **msgspec.structs.asdict(self.started),
             tokens=self.tokens,
             seconds=perf_counter() - self.began,
             catch_up_tokens=self.fed.tokens,

@@ -186,7 +186,7 @@ class ChatApp(ChatLayout):
     def action_new(self) -> None:
         """Begin a new conversation; this one stays saved."""
         if self._can_ask():
-            self._engines.begin_anew()
+            self._engines.begin_new()
 
     def action_edit(self) -> None:
         """Put the last question back into the box; sent, it takes that question's place."""

@@ -188,7 +188,7 @@ class Conversation(VerticalScroll, can_focus=True):
                 await thought.show_earlier()
 
     def action_redo(self) -> None:
-        """Ask for the chosen step, or answer, anew."""
+        """Ask for the chosen step, or answer, to be written again."""
         for turn in self.turns:
             if self.chosen is not None and self.chosen in turn.blocks:
                 self.post_message(self.Redo(turn, self.chosen.index))

@@ -70,9 +70,9 @@ class Driver:
         """Ask a question, or ask it instead of the last one."""
         self._do(lambda: self._run(lambda session: session.ask(question, instead=instead)))
 
-    def begin_anew(self) -> None:
+    def begin_new(self) -> None:
         """Leave the conversation as it is saved, and begin another."""
-        self._do(self._begin_anew)
+        self._do(self._begin_new)
 
     def redo(self, index: int) -> None:
         """Have a step of the last turn written again by the other model, and go on from there."""
@@ -128,8 +128,8 @@ class Driver:
             except GlimpError as error:
                 self._tell(Failed(error))
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not take the conversation with it
-                what = f"something unforeseen happened ({type(error).__name__}: {error})"
-                self._tell(Failed(GlimpError(what, hint="what was written is kept; ask again, or choose a pair anew")))
+                what = f"unexpected error ({type(error).__name__}: {error})"
+                self._tell(Failed(GlimpError(what, hint="your conversation is saved; ask again, or reload the pair")))
         if self._pair is not None:
             self._pair.close()
 
@@ -188,7 +188,7 @@ class Driver:
         """What a conversation begins with."""
         return [] if self._system is None else [Message("system", self._system)]
 
-    def _begin_anew(self) -> None:
+    def _begin_new(self) -> None:
         if self._pair is None:
             return
         if self._log.error is not None:
@@ -202,7 +202,7 @@ class Driver:
         self._history, self._last = self._first_messages, None
         policy = self.session.policy if self.session else None
         self.session = Session(self._pair, policy=policy, history=self._history, cancel=self._cancel)
-        self._tell(Loaded(self._pair, anew=True))
+        self._tell(Loaded(self._pair, is_new=True))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
         if self.session is None or self._pair is None:

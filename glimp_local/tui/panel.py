@@ -18,7 +18,7 @@ from glimp_local.session.session import Session
 _BARS = " ▁▂▃▄▅▆▇█"
 _EIGHTHS = 8
 _LEAST_TOP = 1.0
-"""The plot reaches at least so many nats."""
+"""The plot reaches at least this many nats."""
 
 
 class EntropyPlot(Widget):

@@ -113,7 +113,7 @@ class Pump:
             case Loading(model, path, fraction):
                 self._say(status.loading(model, path, fraction))
             case Loaded():
-                await self._welcome(told.pair, anew=told.anew)
+                await self._welcome(told.pair, is_new=told.is_new)
             case Failed(error):
                 await self._fail(error)
             case Saving() | MovingCaches() | TakenUp() | CachesLost():
@@ -147,10 +147,10 @@ class Pump:
             case CachesLost(lost):
                 await self.complain(lost)
 
-    async def _welcome(self, pair: Pair, *, anew: bool) -> None:
+    async def _welcome(self, pair: Pair, *, is_new: bool) -> None:
         """Show what is loaded and, if the conversation has not begun, what can be asked."""
         conversation = self._app.conversation
-        if anew:
+        if is_new:
             await conversation.clear()
         self.loading = False
         self._frames.make_room(pair)

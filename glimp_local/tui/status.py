@@ -59,6 +59,6 @@ def moving(size_bytes: int, *, to_disk: bool) -> str:
 
 
 def taken_up(tokens: dict[Model, int]) -> str:
-    """Say how much need not be read anew."""
+    """Say how much need not be read again."""
     found = ", ".join(f"{LETTERS[model]} {tokens[model]:,} tokens" for model in MODELS if model in tokens)
     return f"Taken up from the disk: {found}."

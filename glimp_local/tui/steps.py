@@ -136,7 +136,7 @@ class Line(Static):
 class Thought:
     """The steps of one thought, or of a reply written step by step, below a heading. Folds to the heading.
 
-    No widget of its own, and only the last steps are widgets: the screen is laid out anew for each one, and a thousand
+    No widget of its own, and only the last steps are widgets: the screen is laid out again for each one, and a thousand
     of them would hold the models up. A line stands for those before and brings them back.
     """
 

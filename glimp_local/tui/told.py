@@ -25,7 +25,7 @@ class Loaded:
     """The pair can be asked."""
 
     pair: Pair
-    anew: bool = False
+    is_new: bool = False
     """Has a new conversation begun?"""
 
 

@@ -349,7 +349,7 @@ async def test_caches_that_cannot_be_taken_up_are_said_and_the_conversation_is_r
     async with chatting(small, large, going_on=found, keep_caches_gb=1e-9) as chat:
         await chat.until(lambda: len(chat.notices) == 2)
         for model, notice in zip(("large", "small"), chat.notices, strict=True):
-            assert notice.startswith(f"the {model} model has to read the conversation anew: ")
+            assert notice.startswith(f"the {model} model has to read the conversation again: ")
             assert notice.endswith(".state is damaged")
         assert (await chat.ask("second")).text == "Answer \\boxed{3}"
         chat.app.action_new()

@@ -63,7 +63,7 @@ def _as_a_process(*arguments: str, **environment: str) -> Iterator[None]:
 
 
 def read_hub_settings() -> None:
-    """Have the hub's library, which reads its variables when it is imported, read them again and connect anew."""
+    """Have the hub's library, which reads its variables when it is imported, read them again and reconnect."""
     if "huggingface_hub.constants" in sys.modules:
         from huggingface_hub import close_session, constants  # noqa: PLC0415 - or each run of tests would load it
 

@@ -127,7 +127,7 @@ async def test_a_mistake_of_ours_is_a_message_too_and_the_conversation_goes_on(
             await chat.type("second")
             await chat.press("enter")
             await chat.until(lambda: chat.notices and not chat.app.busy)
-        assert "something unforeseen happened (ZeroDivisionError: division by zero)" in chat.notices[-1]
+        assert "unexpected error (ZeroDivisionError: division by zero)" in chat.notices[-1]
         await chat.press("tab", "g")
         await chat.until(lambda: chat.turn.text and not chat.app.busy)
         assert [turn.question for turn in chat.turns] == ["first", "second"]

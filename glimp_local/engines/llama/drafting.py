@@ -151,7 +151,7 @@ class ModelDrafter:
         engine.stop_reading()
         if len(engine.ids) < start:  # somebody had a look at other things
             self._reader.catch_up()
-        held, last = len(engine.ids) - start, len(written) - 1  # the last token is read anew: its logits are wanted
+        held, last = len(engine.ids) - start, len(written) - 1  # the last token is read again: its logits are wanted
         self._agreed = min(self._agreed, held)
         while self._agreed < min(held, last) and engine.ids[start + self._agreed] == written[self._agreed]:
             self._agreed += 1
@@ -168,7 +168,7 @@ class ModelDrafter:
 
 
 class Drafts:
-    """The drafting for one model's steps. `fixed` drafts so many tokens each time, whether it pays or not."""
+    """The drafting for one model's steps. `fixed` drafts that many tokens each time, whether it pays or not."""
 
     def __init__(self, economy: Economy, *, fixed: int | None = None) -> None:
         self._economy = economy

@@ -1,7 +1,7 @@
 """What drafting costs one model, and what it brings: measured while it writes.
 
 A round computes one token and behind it some drafted ones in one batch. It pays where the tokens that come true save
-more time than the larger batch and the drafting cost. How much a batch of so many tokens costs differs by a factor
+more time than the larger batch and the drafting cost. What a batch of some size costs differs by a factor
 between a GPU (hardly more than one token) and a few CPU cores (nearly that many tokens), and how often a draft comes
 true differs from text to text: so both are measured, and nothing is assumed but a hopeful beginning. Knows no models.
 """
@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from glimp_local.settings import MAX_DRAFT
 
 _HOPE = 0.25
-"""An unmeasured token of a batch is hoped to cost so much of a token by itself, or of one of the measured before it."""
+"""An unmeasured token of a batch is hoped to cost this part of one by itself, or of one measured before it."""
 _FASTER, _SLOWER = 0.5, 0.05
 """Weight of a new measurement against those before: what else a machine does can only add to what a batch costs."""
 _MARGIN = 0.15
-"""Drafts must gain so much of what their batch costs: estimates are rough, and hopeful."""
+"""Drafts must gain this part of what their batch costs: estimates are rough, and hopeful."""
 _DOUBT = 0.01
 """Behind n batches of several tokens what one cost is doubted an nth of this more each round: what did not pay is tried
 again, the later the less it did and the more often it was tried."""
@@ -28,9 +28,9 @@ _CHEAP = 0.6
 _KEEP = 0.99
 """How much of what drafts brought counts on at the next outcome."""
 _PRIOR = 4.0
-"""A prior chance weighs as much as so many outcomes."""
+"""A prior chance weighs as much as this many outcomes."""
 _STALE = 128
-"""A token is computed by itself at least once in so many rounds, to know what drafts are held against."""
+"""A token is computed by itself at least once in this many rounds, to know what drafts are compared with."""
 
 
 class Economy:
@@ -70,9 +70,9 @@ class Economy:
     def measure(
         self, tokens: int, seconds: float, drafting_seconds: float = 0.0, *, behind_another: bool = False
     ) -> None:
-        """Take note of what a batch of so many tokens cost, and the drafting before it.
+        """Record what a batch of this many tokens cost, and the drafting before it.
 
-        One token `behind_another` size of batch costs more than one among others of its kind: its graph is built anew.
+        One token `behind_another` size of batch costs more than one among others of its kind: its graph is built again.
         That is a cost of the drafting, and tells nothing of a token by itself.
         """
         if not (behind_another and tokens == 1):

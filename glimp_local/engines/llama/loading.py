@@ -97,7 +97,7 @@ def _model_params(options: EngineOptions, cancel: threading.Event) -> Any:
 def make_context(
     model: Any, name: str, options: EngineOptions, *, context: int, batch_size: int, threads: tuple[int, int]
 ) -> Any:
-    """Make a context of so many tokens; `threads` are those for one token and for a batch, `name` is the model's.
+    """Make a context of this many tokens; `threads` are those for one token and for a batch, `name` is the model's.
 
     Raises UsageError where the model cannot keep its cache in the type asked for, MemoryShortError where there is no
     memory, GlimpError for any other reason.

@@ -34,7 +34,7 @@ def write_model(path: Path, type_name: str, *, width: int = 256, layers: int = 1
     `width` is a multiple of 256, so that every type has whole blocks in a row.
     """
     # No cryptography: any values will do, and the same ones each time are easier to look into.
-    source = random.Random(0)  # noqa: S311
+    source = random.Random(0)  # noqa: S311 - no cryptography here
     metadata: dict[str, int | float | str] = {
         "general.architecture": "llama",
         "general.name": f"proof of {type_name}",

@@ -132,7 +132,7 @@ def _record(path: Path, file: BinaryIO) -> tuple[Record, int]:
 
 
 def _crc(file: BinaryIO, size: int) -> int:
-    """Compute the CRC-32 of so many bytes."""
+    """Compute the CRC-32 of the next `size` bytes."""
     found = 0
     while size and (block := file.read(min(size, _BLOCK))):
         found, size = zlib.crc32(block, found), size - len(block)

@@ -74,7 +74,7 @@ def _without_driver(gpu: Gpu, gpus: Gpus, build: Build) -> Finding | None:
     then = "" if "CUDA" in build.backends else f"; then {_rebuild('CUDA')}"
     if gpus.nvidia_error is not None:
         says = f"this machine has {_named(gpu)}, but its driver does not work: nvidia-smi says: {gpus.nvidia_error}"
-        return _finding("needs doing", says, f"restart the machine, or install NVIDIA's driver anew{then}")
+        return _finding("needs doing", says, f"restart the machine, or reinstall NVIDIA's driver{then}")
     if gpus.nvidia_devices:
         return None
     says = f"this machine has {_named(gpu)}, but no driver of NVIDIA's: {_CPU}"

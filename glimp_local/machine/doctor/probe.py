@@ -121,9 +121,9 @@ class _Layers(logging.Handler):
 
 
 def _prove() -> Proof:
-    from glimp_local.engines.llama import binding  # noqa: PLC0415
-    from glimp_local.engines.llama.engine import Engine  # noqa: PLC0415
-    from glimp_local.paths import BUILTIN_FOLDER  # noqa: PLC0415
+    from glimp_local.engines.llama import binding  # noqa: PLC0415 - loads llama.cpp: it may be what fails
+    from glimp_local.engines.llama.engine import Engine  # noqa: PLC0415 - as above
+    from glimp_local.paths import BUILTIN_FOLDER  # noqa: PLC0415 - as above
     from glimp_local.settings import EngineOptions  # noqa: PLC0415 - after the binding: it may be what fails
 
     layers = _Layers()

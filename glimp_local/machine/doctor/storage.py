@@ -48,7 +48,7 @@ def folders(where: Places) -> Judged[list[Folder]]:
     """Look whether glimp can write where it has to, and how much room is there."""
     found, findings = [], []
     for name, path, within in (
-        ("your models.toml", where.models_file, where.models_file.parent),  # it is written anew beside the old one
+        ("your models.toml", where.models_file, where.models_file.parent),  # it is rewritten beside the old one
         ("data", where.data_folder, where.data_folder),
         (_HUB, where.hub_cache, where.hub_cache),
     ):

@@ -228,12 +228,12 @@ class GgufFile:
         return _SCALARS[kind]
 
     def _skip(self, size: int) -> None:
-        """Go on so many bytes, all of them read."""
+        """Advance this many bytes, all of them read."""
         self._need(size)
         self.at += size
 
     def _need(self, size: int) -> None:
-        """Have so many bytes from here on read; raise where they are not left, or no header is so long."""
+        """Read this many bytes from here on; raise if they are not left, or no header is so long."""
         end = self.at + size
         if end <= len(self._bytes):
             return
@@ -254,7 +254,7 @@ class GgufFile:
             self._bytes += piece
 
     def _check_length(self, size: int) -> None:
-        """Raise where so many bytes are not left in the file."""
+        """Raise if this many bytes are not left in the file."""
         if self.at + size > self.size:
             raise self._cut_short(self.at + size)
 

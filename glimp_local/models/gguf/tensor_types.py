@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class TensorType(NamedTuple):
-    """A number type of tensors: so many `values` are stored together, in so many bytes."""
+    """A number type of tensors: this many `values` are stored together, in this many bytes."""
 
     name: str
     values: int

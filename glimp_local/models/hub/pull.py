@@ -2,7 +2,7 @@
 
 It and the partial module are the only ones that speak to the network for models. Requests go through the library's
 client, with its environment (HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, proxies, timeouts); the token goes to the hub, and
-to no host it redirects to. The library begins a cut download anew (its issue 4196). This goes on where it stopped, in
+to no host it redirects to. The library restarts a cut download (its issue 4196). This continues where it stopped, in
 one partial file a hash, which becomes the cached file when size and hash are right.
 """
 
@@ -154,7 +154,7 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
                 raise DownloadError(
                     f"what came of {file.repo}/{file.file} is not what it should be (hash {got.hash}, expected "
                     f"{got.expected_hash}): it was removed",
-                    hint="the same command downloads it anew; if that ends here again, the file is damaged on its way",
+                    hint="the same command downloads it again; if that ends here, too, the file is damaged on its way",
                 )
             file.partial.replace(file.blob)
         writing.link(file.path, file.blob)

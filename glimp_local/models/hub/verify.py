@@ -74,7 +74,7 @@ def verify(source: ModelSource, paths: tuple[Path, ...], begin: Begin, wait: Wai
             expected_bytes=expected_bytes,
             hash=found,
             expected_hash=expected,
-            told_by=told_by if expected else None,  # type: ignore[arg-type]
+            told_by=told_by if expected else None,  # type: ignore[arg-type]  # one of the words that `told_by` may be
         )
 
 
