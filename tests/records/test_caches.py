@@ -23,8 +23,8 @@ from glimp_local.pair import Pair
 from glimp_local.records import caches, conversations, saved
 from glimp_local.records.session_log import SessionLog
 from glimp_local.tui.driver import _keepers
-from tests.engines.llama.test_engine import IDS
 from tests.support.chatting import EXAMPLE, chatting, played
+from tests.support.engines import IDS
 from tests.support.sessions import (
     Open,
     assert_caches_equal_fresh_runs,

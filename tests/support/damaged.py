@@ -1,10 +1,13 @@
-"""What the tests of damaged conversations share: a conversation on the disk, made without a model."""
+"""What the tests of damaged conversations share: one on the disk, made without a model, and `glimp` on it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+from glimp_local.cli import cli
 from glimp_local.events import Answer, Finished, Started, Stats, StepEnded, StepStarted, ThoughtEnded, encode
 from glimp_local.records import conversations
 from glimp_local.records.lines import Header
@@ -47,3 +50,9 @@ def write(id_: str, *lines: bytes) -> Path:
 def converse(id_: str, turns: int = 3) -> Path:
     """Write a whole conversation."""
     return write(id_, HEADER, *(line for turn in range(turns) for line in turn_lines(turn)))
+
+
+def glimp(*arguments: str, code: int = 0, typed: str = "") -> Result:
+    result = CliRunner().invoke(cli, arguments, input=typed)
+    assert result.exit_code == code, result.output
+    return result

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from glimp_local import Session
 from glimp_local.engines.llama.backend import engine_of
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.llama.lane import LlamaLane
-from glimp_local.events import Solution, Step, fold
+from glimp_local.events import AnyEvent, Solution, Step, StepEnded, fold
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
@@ -98,3 +98,11 @@ def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Engine, "_compute", count_and_compute)
     return computed
+
+
+def cancelled(session: Session) -> Iterator[AnyEvent]:
+    """Ask, and stop behind the second step."""
+    for event in session.ask("And the second question?"):
+        yield event
+        if isinstance(event, StepEnded) and event.step.index == 1:
+            session.cancel()

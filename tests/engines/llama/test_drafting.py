@@ -22,7 +22,7 @@ from glimp_local.errors import ContextFullError, DecodeError
 from glimp_local.events import Finished, Notice, StepStarted, Text, fold
 from glimp_local.pair import Pair
 from glimp_local.settings import MAX_DRAFT, EngineOptions, SamplingSettings
-from tests.engines.llama.test_engine import IDS, TOLERANCE, fresh_logits
+from tests.support.engines import IDS, TOLERANCE, fresh_logits
 from tests.support.sessions import (
     GREEDY,
     QUESTION,

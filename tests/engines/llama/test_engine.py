@@ -1,14 +1,8 @@
-"""The engine on real llama.cpp: feeding, going back, sampling, failing."""
+"""The engine on real llama.cpp: feeding, going back, sampling, where it runs."""
 
-import ctypes
 import logging
 import os
 import shutil
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,46 +14,8 @@ from hypothesis import strategies as st
 
 from glimp_local.engines.llama import binding
 from glimp_local.engines.llama.engine import Engine
-from glimp_local.engines.llama.sampler import Sampler
-from glimp_local.errors import (
-    BindingError,
-    CancelledError,
-    ContextFullError,
-    DecodeError,
-    GlimpError,
-    ModelMissingError,
-    ModelUnreadableError,
-    UsageError,
-)
-from glimp_local.messages import Message
 from glimp_local.settings import EngineOptions, SamplingSettings
-from tests.support.rendering import renderer
-
-ARCHITECTURES = ["attention", "sliding-window", "recurrent", "hybrid"]
-IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=400)]
-
-TOLERANCE = 0.03
-"""Logits of the same tokens differ so much at most when they are computed in batches of other sizes, which round
-otherwise; those of other tokens differ by five times as much and more (a test below sees to it)."""
-
-
-@pytest.fixture
-def engine(tiny: Path) -> Iterator[Engine]:
-    engine = Engine(tiny / "attention.gguf", EngineOptions(batch=32), context=256)
-    yield engine
-    engine.close()
-
-
-def drawing(engine: Engine, settings: SamplingSettings, seed: int) -> Sampler:
-    return Sampler(settings, seed=seed, vocabulary_size=engine.vocabulary.size)
-
-
-def fresh_logits(path: Path, ids: list[int]) -> np.ndarray:
-    fresh = Engine(path, context=512)
-    fresh.feed(ids)
-    logits = fresh.logits().copy()
-    fresh.close()
-    return logits
+from tests.support.engines import ARCHITECTURES, IDS, TOLERANCE, drawing, fresh_logits
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -190,67 +146,6 @@ def test_min_p_and_top_k_leave_only_likely_tokens(tiny: Path) -> None:
     engine.close()
 
 
-def test_there_are_no_logits_before_a_token(engine: Engine) -> None:
-    with pytest.raises(RuntimeError, match="feed a token"):
-        engine.logits()
-    with pytest.raises(RuntimeError, match="logits of the last token"):
-        engine.sample(drawing(engine, SamplingSettings(), seed=1))
-
-
-def test_a_full_context_loses_nothing(engine: Engine) -> None:
-    engine.feed(IDS[:250])
-    for token in IDS[250:256]:
-        engine.decode(token)
-    before = engine.logits().copy()
-    with pytest.raises(ContextFullError, match="256 tokens"):
-        engine.decode(1)
-    with pytest.raises(ContextFullError):
-        engine.feed([1, 2])
-    assert engine.ids == IDS[:256]
-    assert np.array_equal(engine.logits(), before)
-    engine.sync(IDS[:200])
-    assert np.allclose(engine.logits(), fresh_logits(engine.path, IDS[:200]), atol=TOLERANCE)
-
-
-def test_a_cancel_stops_between_two_batches(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    compute = engine._compute
-
-    def cancel_after_the_second(count: int) -> None:
-        compute(count)
-        if len(engine.ids) >= 32:
-            engine.cancel.set()
-
-    monkeypatch.setattr(engine, "_compute", cancel_after_the_second)
-    with pytest.raises(CancelledError):
-        engine.feed(IDS[:200])
-    assert engine.ids == IDS[:64]
-    engine.cancel.clear()
-    monkeypatch.undo()
-    engine.sync(IDS[:200])
-    assert np.allclose(engine.logits(), fresh_logits(engine.path, IDS[:200]), atol=TOLERANCE)
-
-
-def test_a_failed_computation_leaves_the_engine_where_it_stood(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine.feed(IDS[:40])
-    monkeypatch.setattr(llama_cpp, "llama_decode", lambda *_: -2)
-    with pytest.raises(DecodeError, match="-2"):
-        engine.decode(5)
-    monkeypatch.undo()
-    assert engine.ids == IDS[:40]
-    engine.sync(IDS[:41])
-    assert np.allclose(engine.logits(), fresh_logits(engine.path, IDS[:41]), atol=TOLERANCE)
-
-
-def test_loading_reports_progress_and_can_be_cancelled(tiny: Path) -> None:
-    heard: list[float] = []
-    Engine(tiny / "attention.gguf", on_progress=heard.append).close()
-    assert heard[-1] == 1
-    cancel = threading.Event()
-    cancel.set()
-    with pytest.raises(CancelledError, match="while loading"):
-        Engine(tiny / "attention.gguf", cancel=cancel)
-
-
 def test_no_more_context_is_taken_than_the_model_was_trained_for(tiny: Path) -> None:
     engine = Engine(tiny / "attention.gguf", context=100_000)
     assert engine.context == engine.trained_context == 512
@@ -273,78 +168,12 @@ def test_the_cache_is_rounded_only_where_that_is_asked_for(tiny: Path) -> None:
     engine.close()
 
 
-@pytest.mark.parametrize("flash_attention", ["auto", "on"])
-@pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
-def test_a_cache_type_that_the_heads_of_a_model_do_not_fit_is_refused_with_a_hint(
-    tiny: Path, cache_type: Literal["q8_0", "q4_0"], flash_attention: Literal["auto", "on"]
-) -> None:
-    options = EngineOptions(cache_type=cache_type, flash_attention=flash_attention)
-    with pytest.raises(UsageError, match=rf"cannot keep its cache as {cache_type}: .*block size 32") as caught:
-        Engine(tiny / "sliding-window.gguf", options, context=256)
-    assert "f16" in str(caught.value.hint)
-
-
-def test_a_context_that_cannot_be_made_is_an_error(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_cpp, "llama_init_from_model", lambda *_: None)
-    with pytest.raises(GlimpError, match="no context of 256 tokens for attention: no reason given"):
-        Engine(tiny / "attention.gguf", context=256)
-
-
 @pytest.mark.parametrize("load_mode", ["read", "mmap"])
 def test_the_way_of_loading_changes_no_logits(tiny: Path, load_mode: Literal["read", "mmap"]) -> None:
     engine = Engine(tiny / "attention.gguf", EngineOptions(load_mode=load_mode), context=512)
     engine.feed(IDS[:20])
     assert np.array_equal(engine.logits(), fresh_logits(engine.path, IDS[:20]))
     engine.close()
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ModelMissingError, match=r"nowhere\.gguf"):
-        Engine(tmp_path / "nowhere.gguf")
-
-
-def test_a_text_file_is_no_gguf(tmp_path: Path) -> None:
-    path = tmp_path / "notes.gguf"
-    path.write_text("Dear diary")
-    with pytest.raises(ModelUnreadableError, match="no GGUF file"):
-        Engine(path)
-
-
-def test_a_folder_is_no_gguf(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnreadableError, match="is a folder"):
-        Engine(tmp_path)
-
-
-@pytest.mark.parametrize("keep", [0.0, 0.1, 0.9])
-def test_a_gguf_cut_short_says_why(tiny: Path, tmp_path: Path, keep: float) -> None:
-    path = tmp_path / "cut.gguf"
-    content = (tiny / "attention.gguf").read_bytes()
-    path.write_bytes(content[: max(8, int(len(content) * keep))])
-    with pytest.raises(ModelUnreadableError, match=r"cut\.gguf is cut short or damaged: ") as caught:
-        Engine(path)
-    assert "download it again" in str(caught.value.hint)
-
-
-def test_a_model_without_chat_template_says_what_to_do(tiny: Path) -> None:
-    engine = Engine(tiny / "no-template.gguf")
-    with pytest.raises(ModelUnreadableError, match="no chat template") as caught:
-        engine.template(renderer())
-    assert "--chat-template" in str(caught.value.hint)
-    assert engine.template(renderer(), "{{ messages[0].content }}").render([Message("user", "hi")]) == "hi"
-    engine.close()
-
-
-def test_closing_twice_is_safe(tiny: Path) -> None:
-    engine = Engine(tiny / "attention.gguf")
-    engine.close()
-    engine.close()
-
-
-def test_an_engine_left_open_does_not_disturb_the_end_of_the_process(tiny: Path) -> None:
-    path = str(tiny / "attention.gguf")
-    code = f"from glimp_local.engines.llama.engine import Engine; from pathlib import Path; e = Engine(Path({path!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_native_log_lines_go_to_logging(
@@ -354,22 +183,6 @@ def test_native_log_lines_go_to_logging(
         Engine(tiny / "attention.gguf").close()
     assert any("general.architecture" in record.message for record in caplog.records)
     assert capfd.readouterr() == ("", "")
-
-
-def test_another_release_of_the_binding_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(llama_cpp, "__version__", "0.3.35")
-    with pytest.raises(BindingError, match=r"0\.3\.35") as caught:
-        binding._check()
-    assert caught.value.hint == f"pip install llama-cpp-python=={binding.RELEASE}"
-
-
-def test_structs_that_moved_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Moved(ctypes.Structure):
-        _fields_ = [("n_batch", ctypes.c_uint32), ("n_ubatch", ctypes.c_uint32)]
-
-    monkeypatch.setattr(llama_cpp, "llama_context_default_params", lambda: Moved(16384, 1))
-    with pytest.raises(BindingError):
-        binding._check()
 
 
 def test_a_tiny_model_runs_on_one_thread(tiny: Path, tmp_path: Path) -> None:
@@ -431,38 +244,6 @@ def test_penalties_are_told_anew_after_a_rewind_to_the_same_length(engine: Engin
     expected = fresh_logits(engine.path, [7] * 21)
     expected[7] = -np.inf
     assert engine.sample(sampler) == int(expected.argmax())
-
-
-def test_a_closed_engine_says_so(tiny: Path) -> None:
-    engine = Engine(tiny / "attention.gguf")
-    engine.feed(IDS[:5])
-    sampler = drawing(engine, SamplingSettings(), seed=1)
-    engine.close()
-    uses: list[Callable[[], object]] = [
-        engine.logits,
-        lambda: engine.sample(sampler),
-        partial(engine.feed, [1]),
-        partial(engine.decode, 1),
-        partial(engine.rewind, 0),
-    ]
-    for use in uses:
-        with pytest.raises(GlimpError, match="closed"):
-            use()
-    with pytest.raises(GlimpError, match="closed"):
-        engine.vocabulary.tokenize("a")
-
-
-def test_what_the_progress_raises_comes_out_of_the_loading(tiny: Path) -> None:
-    def interrupt(_: float) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Engine(tiny / "attention.gguf", on_progress=interrupt)
-
-
-def test_too_many_proportions_of_gpus_are_refused(tiny: Path) -> None:
-    with pytest.raises(UsageError, match="GPUs at most"):
-        Engine(tiny / "attention.gguf", EngineOptions(tensor_split=(1.0,) * 1000))
 
 
 def test_a_path_that_is_no_text_is_loaded(tiny: Path, tmp_path: Path) -> None:

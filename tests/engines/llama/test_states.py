@@ -14,7 +14,7 @@ from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CacheError
 from glimp_local.models.identity import former_identity
 from glimp_local.settings import EngineOptions
-from tests.engines.llama.test_engine import ARCHITECTURES, IDS, TOLERANCE, fresh_logits
+from tests.support.engines import ARCHITECTURES, IDS, TOLERANCE, fresh_logits
 
 
 def saved(model: Path, file: Path, *, snapshot: int = 200, length: int = 300) -> Path:
