@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from glimp_local.cli import cli
 from glimp_local.engines.llama import proof
+from glimp_local.paths import user_file
 
 GLIMP = [sys.executable, "-m", "glimp_local"]
 QUESTION = "How many steps are there?"
@@ -38,6 +39,12 @@ def invoke(*arguments: str | Path, stdin: bytes | BinaryIO = b"", **environment:
     with _as_a_process("glimp", *map(str, arguments), **environment):
         done = CliRunner(catch_exceptions=False).invoke(cli, sys.argv[1:], input=stdin, prog_name="glimp")
     return Result(done.exit_code, done.stdout_bytes.decode(), done.stderr_bytes.decode())
+
+
+def mine(text: str) -> None:
+    """Write the user's models.toml."""
+    user_file().parent.mkdir(parents=True)
+    user_file().write_text(text)
 
 
 @contextmanager

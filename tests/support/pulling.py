@@ -59,3 +59,37 @@ def models(*arguments: str | Path, stdin: str = "", **environment: str) -> Resul
         patch("glimp_local.models.hub.pull.WAITS_SECONDS", waits),
     ):
         return invoke("models", *arguments, stdin=stdin.encode(), **environment)
+
+
+def cache(home: Path, repo: str = REPO) -> Path:
+    """Give the folder that a repository has in the hub's cache."""
+    return home / "hub" / "hub" / f"models--{repo.replace('/', '--')}"
+
+
+def blobs(home: Path) -> Path:
+    """Give the folder of the files' contents."""
+    return cache(home) / "blobs"
+
+
+def partials(home: Path, repo: str = REPO) -> list[Path]:
+    """Give what is left of downloads that did not end."""
+    return sorted((cache(home, repo) / "blobs").glob("*.incomplete"))
+
+
+def link(home: Path, file: str = "tiny-Q8_0.gguf", commit: str = COMMIT) -> Path:
+    """Give the path by which the cache names a file."""
+    return blobs(home).parent / "snapshots" / commit / file
+
+
+def listed(*arguments: str | Path, **environment: str) -> dict[str, Any]:
+    """Give what `glimp models list --json` says."""
+    result = models("list", "--json", *arguments, **environment)
+    assert result.code == 0, result.err
+    found: dict[str, Any] = json.loads(result.out)
+    return found
+
+
+def the_pair(name: str = "tiny") -> dict[str, Any]:
+    """Give what the list says of one pair."""
+    (found,) = [pair for pair in listed()["pairs"] if pair["name"] == name]
+    return dict(found)
