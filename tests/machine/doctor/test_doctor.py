@@ -189,7 +189,7 @@ def test_what_cannot_be_examined_is_said_and_hides_nothing_else(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no addresses")
 @pytest.mark.parametrize("limit", [60_000_000, 150_000_000, 260_000_000])
 def test_too_little_address_space_is_said_and_ends_in_no_abort(limit: int) -> None:
-    import resource  # noqa: PLC0415 - as said above
+    import resource  # noqa: PLC0415 - not on every platform
 
     done = subprocess.run(
         [*GLIMP, "solve", "--text", "How many?"],
@@ -208,7 +208,7 @@ def test_too_little_address_space_is_said_and_ends_in_no_abort(limit: int) -> No
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no addresses")
 def test_a_limit_of_addresses_is_a_limit_of_memory() -> None:
-    import resource  # noqa: PLC0415 - as said above
+    import resource  # noqa: PLC0415 - not on every platform
 
     code = "from glimp_local import hardware; print(hardware.address_space_limit(), hardware.memory().free_bytes)"
     done = subprocess.run(
@@ -276,7 +276,7 @@ def test_a_terminal_without_unicode_or_colours_is_said(glimp: Glimp, monkeypatch
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
 def test_lines_are_as_long_as_the_terminal_is_wide_and_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    import pty  # noqa: PLC0415 - as said above
+    import pty  # noqa: PLC0415 - not on every platform
 
     monkeypatch.setenv("COLUMNS", "70")
     ours, its = pty.openpty()
