@@ -100,13 +100,13 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """A model over `vocabulary` tokens: `numbers` are those of 0, 1, 2, ... in order, `twins` pairs of one word.
+    """A model over `vocabulary` tokens: `numbers` are those of 0, 1, 2, ... in order.
 
     A number's embedding is a free vector plus its Fourier features, if the shape has any, mapped to the model's width.
     The map is learnt and the same for all numbers, so what is learnt of one sum helps with its neighbours.
     """
 
-    def __init__(self, shape: Shape, vocabulary: int, numbers: list[int], twins: list[tuple[int, int]]) -> None:
+    def __init__(self, shape: Shape, vocabulary: int, numbers: list[int]) -> None:
         super().__init__()
         self.shape = shape
         self.free = nn.Embedding(vocabulary, shape.width)
@@ -117,11 +117,6 @@ class Model(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
         # All embeddings begin with about one length.
         nn.init.normal_(self.free.weight, std=shape.width**-0.5)
-        with torch.no_grad():
-            # A name at the start of a line is found again behind a space.
-            common = torch.randn(len(twins), 1, shape.width) * shape.width**-0.5
-            alike = torch.tensor(twins)
-            self.free.weight[alike] = 0.8 * common + 0.6 * self.free.weight[alike]
         count = len(shape.periods)
         self.code = nn.Parameter(torch.eye(2 * count, shape.width) * max(count, 1) ** -0.5)
         if count:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -15,24 +14,27 @@ from training.model import Shape
 from training.train import Plan, train
 
 PLANS = {
-    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=6000),
-    "large": Plan(Shape(width=128, layers=5, heads=4, feed_forward=384), batches=8500),
+    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=9000),
+    "seedling": Plan(Shape(width=192, layers=5, heads=6, feed_forward=512), batches=9000, ends_at=0.2),
+    "large": Plan(Shape(width=320, layers=8, heads=10, feed_forward=896), batches=8000, grows_from="seedling"),
 }
+TOGETHER = ("small", "seedling")
+"""Trained side by side, one thread each: two threads on one of these do not halve its time."""
+EXPORTED = ("small", "large")
 ROWS_HEAD = """\
-| | parameters | layers | width | heads | feed-forward | Fourier features | batches | tokens a batch | minutes |
-|---|---|---|---|---|---|---|---|---|---|
+| | parameters | layers | width | heads | feed-forward | Fourier | begins as | batches | tokens a batch | minutes |
+|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
-def make(name: str, tokenizer: Tokenizer, *, seed: int, without: frozenset[str], device: str, out: Path) -> str:
-    """Train a model on one CPU thread, or a device, and export it to the folder `out`; give its row of the card."""
-    torch.set_num_threads(1)
+def make(name: str, tokenizer: Tokenizer, *, seed: int, device: str, threads: int, checkpoints: Path, out: Path) -> str:
+    """Train a model, and export it to the folder `out` if it is one of the pair; return its row of the card."""
+    torch.set_num_threads(threads)
     _keep_memory()
-    begin, plan = time.monotonic(), PLANS[name]
-    model = train(plan, tokenizer, seed, without=without, name=name, device=torch.device(device))
-    export(model, tokenizer, out / f"{name}.gguf", f"glimp built-in {name}")
-    count = sum(p.numel() for p in model.parameters()) / 1e6
-    return _row(name, plan, count, (time.monotonic() - begin) / 60)
+    model, minutes = train(name, PLANS, tokenizer, seed, folder=checkpoints, device=torch.device(device))
+    if name in EXPORTED:
+        export(model, tokenizer, out / f"{name}.gguf", f"glimp built-in {name}")
+    return _row(name, PLANS[name], sum(p.numel() for p in model.parameters()) / 1e6, minutes)
 
 
 def _keep_memory() -> None:
@@ -50,7 +52,7 @@ def _row(name: str, plan: Plan, millions: float, minutes: float) -> str:
         name,
         f"{millions:.2f} million",
         *(shape.layers, shape.width, shape.heads, shape.feed_forward, "yes" if shape.periods else "no"),
-        *(f"{plan.batches:,}", f"{plan.tokens:,}"),
+        *(plan.grows_from or "random numbers", f"{plan.batches:,}", f"{plan.tokens:,}"),
         f"{minutes:.0f}",
     )
     return f"| {' | '.join(map(str, cells))} |\n"
