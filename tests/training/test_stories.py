@@ -135,10 +135,9 @@ def test_the_quotes_are_the_question_from_its_beginning_to_its_end(name: str) ->
         place = 0
         for quote, following in pairwise(quotes):
             assert story.question.startswith(quote, place)
-            ahead = beginning(following)
-            place += len(quote) - len(ahead)
-            assert quote.endswith(f" {ahead}"), "a quote ends with how the next one begins"
-            assert story.question.startswith(following, place)
+            ahead = max(n for n in range(len(following) + 1) if quote.endswith(following[:n]))
+            assert ahead > 0, "a quote ends with how the next one begins"
+            place += len(quote) - ahead
         assert story.question.endswith(quotes[-1])
 
 
@@ -174,7 +173,7 @@ def test_sums_are_right_and_products_come_first() -> None:
         asked = tell_sum(rng)
         found = re.fullmatch(r"Sum: (.*)\.", asked.steps[0])
         assert found is not None
-        exact = eval(found[1])  # noqa: S307 - digits and signs, written by the program under test
+        exact = eval(found[1])
         if asked.boxed is not None:
             assert (exact, asked.answer) == (int(asked.boxed), f"{found[1]} = \\boxed{{{asked.boxed}}}")
         else:
