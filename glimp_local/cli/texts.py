@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -15,8 +16,6 @@ from glimp_local.inputs import path_of, read_limited
 _MOST_BYTES = 2**24
 """Of a text: no context (of 2**24 tokens at most) holds more, even if each byte is a token."""
 _TOO_LARGE = "no model reads as much; give the {} alone"
-
-
 _SOLVE = "glimp solve"
 
 
@@ -55,7 +54,7 @@ def read_problem(file: str | None, text: str | None) -> str:
         source = sys.stdin.buffer if file in {None, "-"} else Path(str(file))
         return _decoded(read_limited(source, _MOST_BYTES, where, hint=hint), where)
     except OSError as error:
-        where = shortened(where)
+        where = shortened(where) if error.errno == errno.ENAMETOOLONG else where
         if file in {None, "-"} or os.path.lexists(str(file)):
             raise UsageError(f"{where} cannot be read: {error.strerror}") from error
         hint = f"if it is the text of the problem: {_SOLVE} --text {quoted(str(file))}"
