@@ -139,3 +139,25 @@ def test_a_misspelt_flag_is_no_question() -> None:
 def test_what_a_shell_would_read_is_not_put_into_a_command() -> None:
     assert quoted("what is $HOME?") == quoted("it `is`") == quoted("x" * 100) == '"..."'
     assert quoted("what's 12*7?") == '"what\'s 12*7?"'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["what", "is", "12*7?"], "the question is in 3 arguments", 'put it in quotes: glimp chat "what is 12*7?"'),
+        (["qwen3-0.6b-4b"], "'qwen3-0.6b-4b' is no question", "glimp chat --pair qwen3-0.6b-4b"),
+        (["qwen3-0.6-4b"], "'qwen3-0.6-4b' is no question", "glimp chat --pair qwen3-0.6b-4b"),
+        (["pyproject.toml"], "'pyproject.toml' is a file, and a chat reads none", "glimp solve pyproject.toml"),
+        ([" "], "the question is empty", 'glimp chat "what is 12*7?"'),
+        (["what is 12*7?"], "a chat needs a terminal", "glimp solve"),
+        (["what is built in"], "a chat needs a terminal", "glimp solve"),
+        (["hello"], "a chat needs a terminal", "glimp solve"),
+    ],
+)
+def test_a_chat_takes_a_question_and_no_pair_or_file(
+    arguments: list[str], message: str, hint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    said, hinted = invoke("chat", *arguments).err.splitlines()
+    assert message in said
+    assert hint in hinted
