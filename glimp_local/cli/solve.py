@@ -34,7 +34,7 @@ Exit codes:
   1    an error
   2    a flag, an input or a models.toml that cannot be used
   3    a model is missing or unreadable, or its chat template fails
-  4    a budget (tokens, context) was spent before the answer was complete
+  4    a budget (tokens, context) was spent before the answer was complete, or the answer went in circles
   6    llama.cpp, or the system, ended the process; output so far is in --save and, except with --json, on stdout
   130  interrupted (143 by SIGTERM); what was written is on stdout and in --save
 """

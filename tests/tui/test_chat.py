@@ -70,6 +70,16 @@ async def test_the_thought_folds_when_the_answer_begins_and_a_key_unfolds_it(sma
 
 
 @played
+async def test_a_step_that_repeats_itself_and_a_thought_ended_for_it_say_so(tiny: Path) -> None:
+    async with chatting(tiny / "endless.gguf", tiny / "endless.gguf") as chat:
+        await chat.ask()
+        assert "The thought went in circles: it was closed and the answer written." in chat.screen
+        await chat.press("ctrl+t")
+        said = [line.split()[:2] for line in chat.screen.splitlines() if "repeats" in line]
+        assert said == [["▌", "repeats"], ["█", "repeats"]]
+
+
+@played
 async def test_a_click_on_its_heading_unfolds_a_thought(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask()
