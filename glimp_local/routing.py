@@ -23,7 +23,7 @@ Reason = Literal[
     "uncertain",  # the entropy is above the threshold: the large model writes
     "policy",  # the policy knows only one model
     "random",  # the random policy drew it
-    "loop",  # the thought went in circles
+    "loop",  # the step before went in circles, or repeated itself
     "user",  # the user forced the step
     "redo",  # the step is being written again
     "answer",  # the setting says who writes the answer

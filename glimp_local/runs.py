@@ -22,6 +22,7 @@ StepEnd = Literal[
     "thought_end",  # the model closed the thought
     "end_of_generation",  # the model ended its text
     "cap",  # the step reached its limit of tokens; the next one continues in mid-sentence
+    "repetition",  # a word, a line or a paragraph was repeated without end; the next one continues there
     "budget",  # the tokens for the thought or the answer are spent
     "context_full",
     "user",  # the user asked for the answer now
@@ -42,7 +43,7 @@ FinishReason = Literal[
     "done",
     "answer_budget",  # the tokens for the answer are spent
     "context_full",
-    "loop",  # a reply without thought went in circles
+    "loop",  # the answer, or a reply without thought, went in circles
     "failed",  # llama.cpp could not continue; a Notice says why
     "cancelled",
 ]

@@ -92,7 +92,7 @@ def _write_tiny_models(folder: Path) -> None:
     write_story(folder / "small.gguf", SMALL, seed=2)
     write_story(folder / "looping.gguf", tiny_models.LOOPING)
     write_story(folder / "endless.gguf", tiny_models.ENDLESS)
-    write_story(folder / "patient.gguf", tiny_models.ENDLESS, context=16384)
+    write_story(folder / "patient.gguf", tiny_models.WANDERING, context=16384)
     write_story(folder / "rambling.gguf", tiny_models.RAMBLING, context=16384)
     write_story(folder / "silent.gguf", tiny_models.SILENT)
     write_story(folder / "plain.gguf", SMALL, template=tiny_models.CHATML)

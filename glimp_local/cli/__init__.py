@@ -43,18 +43,30 @@ class _Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
         if cmd_name not in _COMMANDS:
-            return None
+            from glimp_local.cli import aliases  # noqa: PLC0415 - a command does without
+
+            return aliases.COMMANDS.get(cmd_name)
         command: click.Command = getattr(import_module(f"glimp_local.cli.{cmd_name}"), cmd_name)
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find a command; raises NoSuchCommand with those that are close, which click knows of imported ones alone."""
-        try:
+        """Find a command, or what a short form stands for.
+
+        For one that does not exist raises UsageError with what to type instead, else NoSuchCommand with those that are
+        close.
+        """
+        if args[0] not in _COMMANDS:
+            from glimp_local.cli import aliases  # noqa: PLC0415 - a command does without
+
+            args = aliases.in_full(args)
+            try:
+                found = super().resolve_command(ctx, args)
+            except click.NoSuchCommand:
+                aliases.refuse(args, _COMMANDS, ctx)
+        else:
             found = super().resolve_command(ctx, args)
-        except click.NoSuchCommand as error:
-            raise click.NoSuchCommand(args[0], possibilities=_COMMANDS, ctx=ctx) from error
         ctx.meta[_IS_UNKNOWN] = found[1] is None  # the Tab key comes here, too, and for it that is no error
         return found
 
@@ -90,10 +102,12 @@ class _Commands(click.Group):
 _EPILOG = """\b
 Examples:
   glimp solve examples/marbles.txt --thoughts
+  glimp solve "what is 12*7?"
   glimp chat
   glimp doctor
 
-`glimp COMMAND --help` has the flags, examples and exit codes of a command.
+`glimp COMMAND --help` (or `glimp help COMMAND`) has the flags, examples and exit codes of a command. `glimp pull`,
+`list`, `rm`, `info`, `verify` and `compare` are short for `glimp models pull` and so on.
 
 \b
 Environment:

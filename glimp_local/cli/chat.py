@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
+from glimp_local.cli.arguments import check_single, is_text
 from glimp_local.cli.completers import complete_session
 from glimp_local.cli.flags import SYSTEM, Number, load_request, pair_options
 from glimp_local.cli.help import ENVIRONMENT, Command
@@ -18,12 +21,14 @@ from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
 if TYPE_CHECKING:
+    from glimp_local.load import LoadRequest
     from glimp_local.records.lines import Header
     from glimp_local.records.saved import SavedSession
 
 _EPILOG = f"""\b
 Examples:
   glimp chat
+  glimp chat "what is 12*7?"
   glimp chat --pair qwen3-0.6b-4b --share 0.2
   glimp chat --system @house-style.txt
   glimp chat --continue
@@ -37,7 +42,8 @@ by SIGTERM).
 """
 
 
-@click.command(cls=Command, epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG, context_settings={"allow_extra_args": True})
+@click.argument("question", required=False, metavar="[QUESTION]", help="Asked first, once the pair is loaded.")
 @SYSTEM
 @pair_options
 @click.option("--continue", "go_on", is_flag=True, help="Go on with the last conversation.")
@@ -56,6 +62,7 @@ by SIGTERM).
 @click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
 def chat(
     *,
+    question: str | None,
     system: str | None,
     go_on: bool,
     resume: str | None,
@@ -69,6 +76,7 @@ def chat(
     Conversations are saved as they go, each with its system message. Esc stops the models, F1 shows all keys, Ctrl+P
     all commands.
     """
+    check_single([*filter(None, [question]), *click.get_current_context().args], "glimp chat")
     if go_on and resume is not None:
         raise UsageError("--continue and --resume exclude each other", hint="leave one of the two out")
     message = None if system is None else read_system(system)
@@ -80,13 +88,31 @@ def chat(
         _check_system(message, going_on)
         _take_up_pair(loading, going_on.header)
     request = load_request(loading)
+    if question is not None:
+        question = _checked(question, request)
     if keep_caches is not None:
         request = request.changed(keep_caches_gb=keep_caches)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
     from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
 
-    run(request, SessionLog(going_on), system=message, seed=seed, theme=theme)
+    run(request, SessionLog(going_on), system=message, seed=seed, theme=theme, question=question)
+
+
+def _checked(question: str, request: LoadRequest) -> str:
+    """Return a question as it is asked; raises UsageError for what must be meant as a pair or a file."""
+    from glimp_local.models.catalogue import load_catalogue  # noqa: PLC0415 - `glimp --help` does without
+
+    if os.path.lexists(question):
+        hint = f"glimp solve {question} solves the problem in that file"
+        raise UsageError(f"{question!r} is a file, and a chat reads none", hint=hint)
+    if not question.strip():
+        raise UsageError("the question is empty", hint='leave it out, or ask something: glimp chat "what is 12*7?"')
+    close = get_close_matches(question, load_catalogue(request.models_file).pairs, n=1)
+    if close and not is_text(question):
+        hint = f"a pair is named by its flag: glimp chat --pair {close[0]}"
+        raise UsageError(f"{question!r} is no question", hint=hint)
+    return os.fsencode(question).decode(errors="replace").strip()
 
 
 def _check_system(message: str | None, going_on: SavedSession) -> None:

@@ -28,6 +28,7 @@ from glimp_local.events import (
     Rewound,
     Started,
     Stats,
+    Step,
     StepEnded,
     StepStarted,
     Text,
@@ -52,7 +53,7 @@ _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
 _FINISHES: dict[FinishReason, str] = {
     "answer_budget": "the tokens for the answer are spent before it was finished: raise --max-answer",
     "context_full": "the context is full before the answer was finished: raise --ctx",
-    "loop": "the reply went in circles and was stopped",
+    "loop": "the answer went in circles and was stopped",
     "failed": "the run could not continue; what was written so far is kept",
     "cancelled": "interrupted; what was written so far is kept",
 }
@@ -127,7 +128,7 @@ class Display:
                 self._steps += step.part != "answer"
                 self._large += step.part != "answer" and step.model == "large"
                 if self._thoughts and step.part != "answer" and self._step is not None:
-                    self._print_step(self._step, step.text)
+                    self._print_step(self._step, step)
                 self._step = None
             case Rewound(index):
                 self._steps = index
@@ -152,9 +153,10 @@ class Display:
         """Show a sentence of our own."""
         self._console.print(Line(harmless(f"glimp: {message}")))
 
-    def _print_step(self, step: StepStarted, text: str) -> None:
+    def _print_step(self, started: StepStarted, step: Step) -> None:
         # Dedented: the first line keeps its place beside the others.
-        self._console.print(self._row(step, dedent(text.strip("\r\n")).rstrip()))
+        text = dedent(step.text.strip("\r\n")).rstrip()
+        self._console.print(self._row(started, text, "repeats" if step.end == "repetition" else ""))
 
     def _draw(self) -> RenderableType:
         status = Line(self._status(), style="dim", no_wrap=True, overflow="ellipsis")
@@ -163,16 +165,16 @@ class Display:
         tail = "\n".join(self._text.strip().splitlines()[-_TAIL_LINES:])
         return Group(self._row(self._step, tail), status)
 
-    def _row(self, step: StepStarted, text: str) -> RenderableType:
+    def _row(self, step: StepStarted, text: str, remark: str = "") -> RenderableType:
         """Put a step's text beside its heading; in a file, where nothing is wrapped, behind it."""
         text = harmless(text)
         if not self._console.is_terminal:
-            heading = _heading(step)
+            heading = _heading(step, remark)
             return heading.append(text.replace("\n", f"\n{'│ ':>{heading.cell_len}}"))
         row = Table.grid()
         row.add_column(no_wrap=True)
         row.add_column()
-        row.add_row(_heading(step), Line(text))
+        row.add_row(_heading(step, remark), Line(text))
         return row
 
     def _status(self) -> str:
@@ -191,11 +193,12 @@ class Display:
         return " · ".join(parts)
 
 
-def _heading(step: StepStarted) -> Line:
-    entropy = "" if step.entropy_nats is None else f" {step.entropy_nats:.2f}"
-    why = "" if step.reason in {"confident", "uncertain", "policy"} else f" {step.reason}"
+def _heading(step: StepStarted, remark: str) -> Line:
+    entropy = "" if step.entropy_nats is None else f"{step.entropy_nats:.2f}"
+    why = "" if step.reason in {"confident", "uncertain", "policy"} else step.reason
+    heading = " ".join(filter(None, (_LETTERS[step.model], entropy, why, remark)))
     colour = COLOURS[step.model]
-    return Line.assemble((f"{_LETTERS[step.model]}{entropy}{why} ", f"bold {colour}"), ("│ ", colour))
+    return Line.assemble((f"{heading} ", f"bold {colour}"), ("│ ", colour))
 
 
 def summary(stats: Stats) -> str:

@@ -54,8 +54,16 @@ class Command(click.Command):
                     formatter.write_dl(of_section)
 
 
+SYNONYMS = {"ls": "list", "remove": "rm", "delete": "rm", "download": "pull", "get": "pull", "show": "info"}
+"""Other programs' names for commands, taken if a group has none of that name."""
+
+
 class Group(click.Group):
     """A group that says of each command what it does without cutting it short."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command by its name, or by what other programs call it."""
+        return super().get_command(ctx, cmd_name) or super().get_command(ctx, SYNONYMS.get(cmd_name, cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, each with the first sentence of its help."""

@@ -10,3 +10,8 @@ from glimp_local.text import one_line
 def tell(sentence: str) -> None:
     """Print a sentence to stderr, in one line."""
     click.echo(f"glimp: {one_line(sentence)}", err=True)
+
+
+def remark(sentence: str) -> None:
+    """Print a sentence to stderr that need not be read: dim on a terminal."""
+    click.secho(f"glimp: {one_line(sentence)}", err=True, dim=True)

@@ -16,7 +16,10 @@ from glimp_local.engines.renderer import Renderer
 from glimp_local.errors import CancelledError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.load import LoadRequest, load
+from glimp_local.machine.choice import ALONE
 from glimp_local.messages import Message
+from glimp_local.pair import Pair
+from glimp_local.records.daily import first_today
 from glimp_local.records.event_log import EventLog
 from glimp_local.session.session import Session
 from glimp_local.text import Pieces
@@ -69,9 +72,8 @@ def _solve(
         )
         described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
         display.loaded(described, "" if pair.plan is None else pair.plan.line())
-        if pair.fallback is not None and not flags.quiet and pair.objection(problem) is None:
-            elsewhere = f" One that reasons about anything: {pair.offer}" if pair.offer is not None else ""
-            display.say(f"the pair {pair.name!r} answers: {pair.fallback}.{elsewhere}")
+        if not flags.quiet and pair.objection(problem) is None and (said := _why_this_pair(pair)) is not None:
+            display.say(said)
         before = [] if flags.system is None else [Message("system", flags.system)]
         session = Session(pair, seed=flags.seed, history=before, cancel=interrupts.cancel)
         if flags.as_jsonl and sys.stdout.isatty():
@@ -95,6 +97,20 @@ def _solve(
     if flags.as_json:
         write_json(encode(fold(events)))
     return _exit_code(finished, log, display, interrupts)
+
+
+def _why_this_pair(pair: Pair) -> str | None:
+    """Say why a narrow pair answers though nobody named it, and what to get instead: once a day.
+
+    That a pair on this machine cannot be loaded is said each time.
+    """
+    if pair.fallback is None:
+        return None
+    is_due = first_today("offer")
+    if pair.fallback == ALONE and not is_due:
+        return None
+    elsewhere = f". One that reasons about anything: {pair.offer}" if pair.offer is not None and is_due else ""
+    return f"the pair {pair.name!r} answers: {pair.fallback}{elsewhere}"
 
 
 def _kept(flags: SolveFlags) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from glimp_local.cli.terminal import write, write_json
 from glimp_local.errors import ModelMissingError
 from glimp_local.load import LoadRequest, configured
-from glimp_local.machine.choice import model_sources, offer, plan_of
+from glimp_local.machine.choice import larger_offer, model_sources, plan_of
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.survey import Gpu, Machine, survey
 from glimp_local.models import files
@@ -49,7 +49,7 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
         write_json(msgspec.json.encode(report))
     else:
         _show(name, config, plan)
-        if not plan.fits and (fitting := offer(catalogue, machine)) is not None and fitting.name != name:
+        if not plan.fits and (fitting := larger_offer(catalogue, machine)) is not None and fitting.name != name:
             write(f"One that fits: {fitting}.\n")
     return 0 if plan.fits else 1
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from glimp_local.cli.arguments import quoted
 from glimp_local.cli.completers import complete_file
 from glimp_local.cli.flags import FILE, SYSTEM, load_request, pair_options
 from glimp_local.cli.help import ENVIRONMENT, Command
-from glimp_local.cli.texts import read_problem, read_system
+from glimp_local.cli.texts import as_meant, read_problem, read_system
 from glimp_local.errors import UsageError
 
 # Only what `--help` and usage errors need is imported here; the run itself is in `cli/run.py`.
@@ -19,6 +21,7 @@ from glimp_local.errors import UsageError
 _EPILOG = f"""\b
 Examples:
   glimp solve problem.txt
+  glimp solve "what is 12*7?"
   glimp solve --text "How many primes are there below 30?" --thoughts
   glimp solve problem.txt --system "Answer in one sentence."
   cat problem.txt | glimp solve - --share 0.2 --json > run.json
@@ -31,21 +34,36 @@ Exit codes:
   1    an error
   2    a flag, an input or a models.toml that cannot be used
   3    a model is missing or unreadable, or its chat template fails
-  4    a budget (tokens, context) was spent before the answer was complete
+  4    a budget (tokens, context) was spent before the answer was complete, or the answer went in circles
   6    llama.cpp, or the system, ended the process; output so far is in --save and, except with --json, on stdout
   130  interrupted (143 by SIGTERM); what was written is on stdout and in --save
 """
 
 
-@click.command(cls=Command, epilog=_EPILOG)
+class _Solve(Command):
+    """Says where a problem goes that begins with a dash."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = [*args]  # click takes them out of the list
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            text = next((arg for arg in given if re.match(r"-\d|-.* ", arg)), None)
+            if text is None:
+                raise
+            hint = f"a problem that begins with - goes behind --text: glimp solve --text {quoted(text)}"
+            raise UsageError(error.format_message(), hint=hint) from error
+
+
+@click.command(cls=_Solve, epilog=_EPILOG, context_settings={"allow_extra_args": True})
 @click.argument(
     "file",
     required=False,
-    metavar="[FILE|-]",
+    metavar="[FILE|TEXT|-]",
     shell_complete=complete_file,
-    help="The problem, as UTF-8 text; without it (or with -) it is read from stdin.",
+    help="A file of UTF-8 text, or the problem itself in quotes; without it (or with -) it is read from stdin.",
 )
-@click.option("--text", help="The problem itself, instead of a file.")
+@click.option("--text", help="The problem itself, whatever it looks like.")
 @SYSTEM
 @pair_options
 @click.option("--thoughts", is_flag=True, help="Show each step on stderr: letter, colour, entropy, text.")
@@ -66,11 +84,12 @@ def solve(
     quiet: bool,
     **loading: Any,
 ) -> None:
-    """Solve the problem in FILE (- is stdin) and print the answer.
+    """Solve the problem in FILE (- is stdin), or in TEXT, and print the answer.
 
     The answer goes to stdout as it is written; everything else goes to stderr. Settings come from the packaged
     models.toml, over it from yours, over it from these flags.
     """
+    file, text = as_meant(file, text, click.get_current_context().args, quiet=quiet)
     problem = read_problem(file, text)
     message = None if system is None else read_system(system)
     request = load_request(loading)

@@ -2,33 +2,63 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from glimp_local.cli.arguments import check_single, is_text, quoted, shortened
+from glimp_local.cli.notes import remark
 from glimp_local.errors import UsageError
 from glimp_local.inputs import path_of, read_limited
 
 _MOST_BYTES = 2**24
 """Of a text: no context (of 2**24 tokens at most) holds more, even if each byte is a token."""
 _TOO_LARGE = "no model reads as much; give the {} alone"
+_SOLVE = "glimp solve"
+
+
+def as_meant(
+    file: str | None, text: str | None, more: Sequence[str] = (), *, quiet: bool
+) -> tuple[str | None, str | None]:
+    """Return the FILE and the --text of `glimp solve` as they are meant: FILE may be the text itself.
+
+    That is said on stderr, unless `quiet`. `more` are the arguments behind FILE. Raises UsageError if the problem is
+    given twice, or in several arguments.
+    """
+    if text is not None and file is not None:
+        hint = "leave one of the two out"
+        if file != "-" and not os.path.lexists(file):
+            hint = f"put a text of several words in quotes: {_SOLVE} --text {quoted(' '.join([text, file, *more]))}"
+        raise UsageError("the problem is given by FILE or by --text, not by both", hint=hint)
+    check_single([*filter(None, [file]), *more], _SOLVE)
+    if file is None or not is_text(file):
+        return file, text
+    if not quiet:
+        remark("there is no file of that name, so it is taken as the text of the problem")
+    return None, file
 
 
 def read_problem(file: str | None, text: str | None) -> str:
     """Read the problem from the one place it was given in; raises UsageError where that cannot be done."""
     hint = _TOO_LARGE.format("problem")
     if text is not None:
-        if file is not None:
-            raise UsageError("the problem is given by FILE or by --text, not by both")
         return _decoded(_typed(text), "--text")
+    if file is not None and not file.strip():
+        raise UsageError("the problem is empty", hint=f'{_SOLVE} "what is 12*7?"')
     if file is None and sys.stdin.isatty():
-        raise UsageError("there is no problem to solve", hint="name a FILE, give - and type it, or use --text")
+        raise UsageError("there is no problem to solve", hint=f'{_SOLVE} "what is 12*7?", or name a FILE')
     where = "stdin" if file in {None, "-"} else str(file)
     try:
         source = sys.stdin.buffer if file in {None, "-"} else Path(str(file))
         return _decoded(read_limited(source, _MOST_BYTES, where, hint=hint), where)
     except OSError as error:
-        raise UsageError(f"{where} cannot be read: {error.strerror}") from error
+        where = shortened(where) if error.errno == errno.ENAMETOOLONG else where
+        if file in {None, "-"} or os.path.lexists(str(file)):
+            raise UsageError(f"{where} cannot be read: {error.strerror}") from error
+        hint = f"if it is the text of the problem: {_SOLVE} --text {quoted(str(file))}"
+        raise UsageError(f"{where} cannot be read: {error.strerror}", hint=hint) from error
 
 
 def read_system(given: str) -> str:

@@ -5,10 +5,14 @@ Reads headers and counts memory; loads nothing and never touches the network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 
 from glimp_local import hardware, units
 from glimp_local.errors import BindingError, ModelError, ModelMissingError
+from glimp_local.machine.pace import tokens_per_second
 from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan
 from glimp_local.machine.survey import Machine, survey
@@ -24,6 +28,9 @@ BUILTIN = "builtin"
 _TEMPLATE = "tokenizer.chat_template"
 _EASY = 0.6
 """What takes more of the memory that is free now may not fit tomorrow."""
+_QUICK = 8.0
+"""Tokens a second, about as many as a person reads: with fewer, a thought of a thousand takes minutes."""
+ALONE = "no other one is on this machine"
 
 
 class Offer(msgspec.Struct, frozen=True):
@@ -35,13 +42,18 @@ class Offer(msgspec.Struct, frozen=True):
     memory_bytes: int
     """On all devices together, as it is planned for this machine."""
 
+    @property
+    def command(self) -> str:
+        """What to type for it: a command, or a flag if it is on this machine."""
+        return f"glimp models pull {self.name}" if self.download_bytes else f"--pair {self.name}"
+
     def __str__(self) -> str:
-        """Say what it takes, and the command that gets it."""
+        """Say what it takes, and what to type for it."""
         if not self.download_bytes:
-            return f"{self.name}, which is on this machine: --pair {self.name}"
+            return f"{self.name}, which is on this machine: {self.command}"
         return (
             f"{self.name} ({units.file_size(self.download_bytes)} to download, "
-            f"{units.memory_size(self.memory_bytes)} of memory): glimp models pull {self.name}"
+            f"{units.memory_size(self.memory_bytes)} of memory): {self.command}"
         )
 
 
@@ -58,7 +70,7 @@ def why_none(catalogue: Catalogue) -> str:
     """Say why no pair on this machine is used but the built-in one."""
     here = [name for name, config in catalogue.pairs.items() if config.only is None and _present(config)]
     if not here:
-        return "no other one is on this machine"
+        return ALONE
     return f"{' and '.join(here)} cannot be loaded into the memory that is free now (glimp plan {here[0]})"
 
 
@@ -85,17 +97,45 @@ def _weight(choice: tuple[int, str, Plan]) -> int:
     return choice[0]
 
 
-def offer(catalogue: Catalogue, machine: Machine | None = None) -> Offer | None:
-    """Choose what to offer: the best pair on this machine, else one to download.
+def offer(catalogue: Catalogue) -> Offer | None:
+    """Choose what to offer: a pair that is on this machine, else one to download.
 
-    That is the largest one that fits with nothing cut and leaves most of the CPU's memory to others, else the smallest
-    one that fits; None where none does of those whose dimensions are known. It is chosen for `machine`, this one by
-    default.
+    On this machine: the default of models.toml, else the best. To download: that default if it fits, else the smallest
+    pair that fits well, else the smallest one that fits; None if none does of those whose dimensions are known. A pair
+    fits well if nothing is cut, most of the CPU's memory is left to others, and it is likely to write as fast as a
+    person reads.
     """
-    if machine is None and (here := _best_here(catalogue)):
+    default = catalogue.pairs.get(catalogue.default or "")
+    if catalogue.default and default is not None and default.only is None and _present(default):
+        return Offer(catalogue.default, 0, 0)
+    if here := _best_here(catalogue):
         return Offer(here, 0, 0)
-    machine = machine or survey()
-    fitting = []
+    fitting = _fitting(catalogue, survey())
+    wanted = next((found.offer for found in fitting if found.offer.name == catalogue.default), None)
+    return wanted or _first([found for found in fitting if found.is_easy and found.is_quick] or fitting)
+
+
+def larger_offer(catalogue: Catalogue, machine: Machine) -> Offer | None:
+    """Choose a pair for somebody whose own one does not fit a machine: the largest that fits easily.
+
+    If none does, it is the smallest one that fits; None if none does.
+    """
+    fitting = _fitting(catalogue, machine)
+    return _first([found for found in reversed(fitting) if found.is_easy] or fitting)
+
+
+class _Fitting(NamedTuple):
+    """A pair to download that fits a machine."""
+
+    offer: Offer
+    is_easy: bool
+    """Is nothing cut, and most of the CPU's memory left to others?"""
+    is_quick: bool
+
+
+def _fitting(catalogue: Catalogue, machine: Machine) -> list[_Fitting]:
+    """Return the pairs to download that fit a machine, the smallest first."""
+    found = []
     for name, config in catalogue.pairs.items():
         sources = model_sources(config)
         headers = {model: known_header(source.file or "") for model, source in sources.items()}
@@ -107,10 +147,13 @@ def offer(catalogue: Catalogue, machine: Machine | None = None) -> Offer | None:
         if plan is not None and plan.fits:
             needed = sum(part.total_bytes for part in plan.parts)
             is_easy = plan.cut(config) is None and plan.rooms[0].needed_bytes <= _EASY * machine.free_bytes
-            fitting.append((is_easy, sum(sizes), Offer(name, sum(sizes), needed)))
-    easy = [choice for choice in fitting if choice[0]]
-    chosen = max(easy, key=_size) if easy else min(fitting, default=None, key=_size)
-    return chosen[2] if chosen is not None else None
+            is_quick = tokens_per_second(plan, footprints, machine) >= _QUICK
+            found.append(_Fitting(Offer(name, sum(sizes), needed), is_easy, is_quick))
+    return sorted(found, key=lambda fitting: fitting.offer.download_bytes)
+
+
+def _first(fitting: Sequence[_Fitting]) -> Offer | None:
+    return fitting[0].offer if fitting else None
 
 
 def plan_of(config: PairConfig, machine: Machine) -> Plan | None:
@@ -144,10 +187,6 @@ def header_of(source: ModelSource) -> Header | None:
 def model_sources(config: PairConfig) -> dict[Model, ModelSource]:
     """Say where the models are that a configuration needs, as far as it says so."""
     return {model: source for model in config.models if (source := config.source(model)) is not None}
-
-
-def _size(choice: tuple[bool, int, Offer]) -> int:
-    return choice[1]
 
 
 def _present(config: PairConfig) -> dict[Model, Footprint]:

@@ -33,7 +33,7 @@ _MOST_KEPT_FREE = 2**30
 _GPU_OVERHEAD = 300 * 2**20
 """What a GPU's own libraries take for a process, beside what llama.cpp asks for."""
 _HALF = 0.5
-_USUAL_SHARE = 0.25
+USUAL_SHARE = 0.25
 """Part of the steps the large model writes under a threshold: the paper's is 0.2 to 0.3."""
 
 
@@ -75,7 +75,7 @@ def resolved(options: EngineOptions, plan: ModelPlan) -> EngineOptions:
 
 
 def _wish(footprints: Mapping[Model, Footprint], config: PairConfig) -> Wish:
-    shares = {"large": 1.0, "speculative": 1.0, "small": 0.0, "threshold": _USUAL_SHARE}
+    shares = {"large": 1.0, "speculative": 1.0, "small": 0.0, "threshold": USUAL_SHARE}
     caches: dict[Model, tuple[CacheType, ...]] = {}
     layers: dict[Model, int | None] = {}
     for model in footprints:

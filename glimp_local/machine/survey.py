@@ -44,6 +44,8 @@ class Machine(msgspec.Struct, frozen=True):
     gpus: tuple[Gpu, ...] = ()
     repacked: frozenset[str] = frozenset()
     """Number types of which llama.cpp keeps the CPU's matrices in an order of its own."""
+    cores: int = 4
+    """Those that a model computes on."""
 
 
 def survey() -> Machine:
@@ -56,6 +58,7 @@ def survey() -> Machine:
         free_bytes=hardware.memory().free_bytes,
         gpus=tuple(Gpu(device.name, device.free_bytes, device.kind == "integrated GPU" or unified) for device in gpus),
         repacked=repacked(),
+        cores=hardware.cpus().threads,
     )
 
 

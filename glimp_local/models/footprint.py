@@ -89,6 +89,8 @@ class Footprint(msgspec.Struct, frozen=True):
     trained_context: int
     roundable: bool
     """Can its cache be kept as q8_0 or q4_0, that is in blocks of 32 numbers of a head?"""
+    idle_bytes: int
+    """Of the weights, those that do not work on a token: experts that are not used."""
 
     @property
     def weights_bytes(self) -> int:
@@ -181,7 +183,15 @@ def footprint(header: Header) -> Footprint:
         feed_forward=wide,
         trained_context=header.number("context_length", 0),
         roundable=not (key % 32 or header.number("attention.value_length", key) % 32),
+        idle_bytes=_idle_bytes(header, experts),
     )
+
+
+def _idle_bytes(header: Header, used: int) -> int:
+    experts = header.number("expert_count", 0)
+    if not 0 < used <= experts:
+        return 0
+    return sum(tensor.size_bytes for tensor in header.tensors if "_exps" in tensor.name) * (experts - used) // experts
 
 
 def _layer(tensors: Iterable[Tensor], *, cache_values: int = 0, state_bytes: int = 0, window: int = 0) -> Layer:

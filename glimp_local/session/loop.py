@@ -22,7 +22,8 @@ from glimp_local.session.writing import StepWriter
 from glimp_local.settings import RunSettings
 
 _STRIKES = 2
-"""This many steps in a row that close a circle end the thought; before that the large model gets its chance."""
+"""This many steps in a row that close a circle or repeat themselves end the thought; before that the large model gets
+its chance."""
 
 _FINISHES: dict[StepEnd, FinishReason] = {
     "end_of_generation": "done",
@@ -104,8 +105,7 @@ class Loop:
             position.answer += step.text
         elif step.end == "thought_end" and close is not None:
             raw += close + b"\n\n"
-        if position.part != "answer":
-            position.machine.feed(raw)
+        position.machine.feed(raw)
         self.transcript.recall(raw)
         position.written += step.tokens
         position.tail = raw[-1:] or position.tail
@@ -175,10 +175,9 @@ class Loop:
         """Glimpse and route. If the small model is asked, it has read everything afterwards."""
         settings, position, steering, lanes = self.settings, turn.position, self._steering, self.transcript.lanes
         forced = turn.forced
-        if position.part == "answer" and settings.answer_by != "route":
-            writer: Model = settings.answer_by if settings.answer_by in lanes else next(iter(lanes))
+        if answerer := self._answerer(position):
             turn.forced = None
-            return forced or Decision(writer, "answer"), None, Fed()
+            return forced or Decision(answerer, "answer"), None, Fed()
         small, seen, fed = lanes.get("small"), None, Fed()
         if small is not None and self._can_glimpse and self.policy.glimpses:
             before = small.fed
@@ -194,17 +193,26 @@ class Loop:
             decision = Decision("large", "loop")
         return decision, seen, fed
 
+    def _answerer(self, position: Position) -> Model | None:
+        """Return who writes the answer; None in another part, or if the answer is routed."""
+        wanted, lanes = self.settings.answer_by, self.transcript.lanes
+        if position.part != "answer" or wanted == "route":
+            return None
+        return wanted if wanted in lanes else next(iter(lanes))
+
     def _advance(self, turn: Turn, step: Step) -> list[AnyEvent]:
         """Draw the consequences of a step's end; return the events that report them."""
         position, end = turn.position, step.end
         thinking = position.part == "thought"
-        if end == "blank_line" or end == "cap":  # noqa: PLR1714 - the type checker follows only this form
-            if end == "cap":
+        if end == "blank_line" or end == "cap" or end == "repetition":  # noqa: PLR1714 - the type checker follows it
+            if end != "blank_line":
                 position.machine.cap()
-            position.strikes = position.strikes + 1 if position.loops.add(step.text) else 0
-            if position.strikes >= _STRIKES and thinking:
-                return [self._close_thought(turn, "loop")]
-            if position.strikes >= _STRIKES:
+            circles = position.loops.add(step.text) or end == "repetition"
+            position.strikes = position.strikes + 1 if circles else 0
+            # An answer that is not routed gets no second chance: the same model would continue it.
+            if position.strikes >= _STRIKES or (end == "repetition" and self._answerer(position)):
+                if thinking:
+                    return [self._close_thought(turn, "loop")]
                 turn.finish = "loop"
         elif end == "thought_end":
             return [self._begin_answer(position, "closed")]

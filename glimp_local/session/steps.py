@@ -98,6 +98,7 @@ class StepMachine:
         A code block stays open once (its closing fence is still to come), a block of mathematics does not: none is
         as long as a whole step, so its end was forgotten, and waiting for it would swallow every boundary to come.
         """
+        self.flush()
         self._has_content = False
         self._math = None
         if self._fence_was_capped:
@@ -108,6 +109,11 @@ class StepMachine:
     def holds(self) -> bool:
         """Are bytes held back that may be the beginning of the marker?"""
         return bool(self._held)
+
+    @property
+    def in_code(self) -> bool:
+        """Does the text stand inside a fenced code block?"""
+        return self._fence is not None
 
     def _ends_like_marker(self, text: bytes, n: int) -> bool:
         assert self._marker is not None

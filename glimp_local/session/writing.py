@@ -15,7 +15,8 @@ from glimp_local.engines.protocol import Lane, Piece
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError
 from glimp_local.events import StepEnd, Text
 from glimp_local.routing import Model
-from glimp_local.session.steps import Slice, StepMachine
+from glimp_local.session.repetition import RepetitionDetector
+from glimp_local.session.steps import Slice
 from glimp_local.session.transcript import Transcript
 from glimp_local.session.turn import Draft, Position, Turn
 from glimp_local.settings import RunSettings
@@ -39,8 +40,8 @@ class StepWriter:
         """Write one step and yield its text. `draft` holds what was written, whenever it stops."""
         position, lane, close = turn.position, self._transcript.lanes[writer], self._transcript.close
         limit, limit_end = self._limit(position, lane)
-        machine = position.machine if self._splits(position) else StepMachine()
-        splits = machine is position.machine
+        machine, splits = position.machine, self._splits(position)
+        repetition = RepetitionDetector()
         carried, position.carry = position.carry.decode("utf-8", "replace"), b""
         # Behind the thought a second marker is no part of the answer.
         unwanted = close if position.part == "answer" else None
@@ -50,10 +51,16 @@ class StepWriter:
         with closing(self._pieces(turn, writer, draft, (most, limit_end))) as pieces:
             for piece in pieces:
                 inside, boundary = b"" if piece.raw == unwanted else piece.raw, None
+                slices = machine.feed(inside)
                 if splits and inside:
-                    inside, boundary, position.carry = _split(machine.feed(inside))
+                    inside, boundary, position.carry = _split(slices)
+                ending = boundary or ending
+                if ending is None and repetition.notices(draft.raw, in_code=machine.in_code):
+                    # What is held back has been repeated, too, and has not become the marker.
+                    ending, inside = "repetition", inside + machine.flush()
                 text, carried = carried + inside.decode("utf-8", "replace"), ""
-                ending = boundary or ending or (limit_end if draft.tokens >= limit else None)
+                if ending is None and draft.tokens >= limit:
+                    ending = limit_end
                 over = ending is not None and not machine.holds
                 if ending is not None and over:
                     draft.end = ending

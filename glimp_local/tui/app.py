@@ -60,12 +60,14 @@ class ChatApp(ChatLayout):
         seed: int | None = None,
         theme: str | None = None,
         system: str | None = None,
+        question: str | None = None,
         driver: Callable[[Callable[[], object], SessionLog, str | None], Driver] = Driver,
     ) -> None:
         super().__init__()
         self._request = request
         self._seed = seed
         self._going_on = log.going_on
+        self._question = question
         self.theme = theme or "textual-dark"
         self._engines = driver(lambda: self.post_message(self.Woken()), log, system)
         self._pump = Pump(self, self._engines, self.action_choose_pair)
@@ -89,6 +91,8 @@ class ChatApp(ChatLayout):
         """Begin to load, with the screen there already."""
         self.conversation.anchor()
         self.composer.focus()
+        if self._question is not None:
+            self.composer.hold(self._question)
         self.watch_terminal()
         self._engines.start()
         self._load()

@@ -38,6 +38,7 @@ class Composer(TextArea):
         self._texts: dict[int, str] = {}
         """What was made of the messages that were recalled, and of the one not sent yet."""
         self._instead = False
+        self._held: str | None = None
 
     @property
     def revises(self) -> bool:
@@ -63,6 +64,17 @@ class Composer(TextArea):
         if not self._sent or self._sent[-1] != text:
             self._sent.append(text)
         self._at, self._texts = len(self._sent), {}
+
+    def hold(self, text: str) -> None:
+        """Write a message that waits in the box until it can be sent."""
+        self._held = text
+        self._put(text)
+
+    def send_held(self) -> None:
+        """Send the message that waits, unless it has been changed since."""
+        held, self._held = self._held, None
+        if held is not None and self.text == held:
+            self.action_send()
 
     def taken(self, text: str) -> None:
         """Empty the box of a message that is on its way; keys pressed since then stay."""

@@ -12,6 +12,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from glimp_local.pair import Pair
+from glimp_local.records.daily import first_today
 from glimp_local.text import harmless, one_line
 from glimp_local.tui.steps import Line, StepBlock
 from glimp_local.tui.system_message import SystemBlock
@@ -95,7 +96,7 @@ class Conversation(VerticalScroll, can_focus=True):
                 Content(),
                 Content(one_line(f"This pair, {pair.name}, can do {pair.config.only} and nothing else.")),
             ]
-            if pair.offer is not None:
+            if pair.offer is not None and first_today("offer"):
                 lines.append(Content(one_line(f"One that reasons about anything: {pair.offer}")))
         if pair is not None and pair.config.example:
             lines.append(Content("↑ puts an example into the box, Enter asks it."))

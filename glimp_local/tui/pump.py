@@ -160,6 +160,7 @@ class Pump:
             await conversation.welcome(pair)
             if pair.config.example:
                 self._app.composer.remember(pair.config.example)
+        self._app.composer.send_held()
 
     async def _fail(self, error: GlimpError) -> None:
         self._is_busy(False)

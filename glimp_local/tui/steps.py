@@ -100,6 +100,8 @@ class StepBlock(Markdown, can_focus=True):
         lines = [Content(heading).stylize("bold")]
         if reason:
             lines.append(Content(reason).stylize("dim"))
+        if step is not None and step.end == "repetition":
+            lines.append(Content("repeats").stylize("dim"))
         if step is not None and step.seconds > 0:
             figures = f"{step.tokens} tok {units.speed_figure(step.tokens / step.seconds)}/s"
             room = width - len(heading) - len(figures)

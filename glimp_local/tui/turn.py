@@ -41,7 +41,7 @@ _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
 _FINISHES: dict[FinishReason, str] = {
     "answer_budget": "The tokens for the answer are spent before it was finished (max_answer).",
     "context_full": "The context is full before the answer was finished.",
-    "loop": "The reply went in circles and was stopped.",
+    "loop": "The answer went in circles and was stopped.",
     "failed": "The run could not continue; what was written so far is kept.",
     "cancelled": "Stopped; what was written so far is kept.",
 }

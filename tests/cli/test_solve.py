@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from glimp_local.engines.llama import binding
 from glimp_local.events import Finished, Solution, Text, decode_events, fold
 from glimp_local.records.event_log import EventLog, read_events
 from tests.support.commands import ANSWER, GLIMP, QUESTION, Glimp, Result, started
+from tests.support.tiny_models import ENDLESS, write_story
 
 # The answer, wherever the problem comes from.
 
@@ -193,6 +195,22 @@ def test_a_spent_thought_is_said_and_still_answered(glimp: Glimp) -> None:
     result = glimp.solve("--text", QUESTION, "--max-thought", "20", small="endless", large="endless")
     assert (result.code, result.out) == (0, ANSWER)
     assert "the tokens for the thought are spent (--max-thought)" in result.err
+
+
+def test_a_thought_that_repeats_itself_is_closed_and_answered(glimp: Glimp) -> None:
+    result = glimp.solve("--text", QUESTION, "--thoughts", small="endless", large="endless")
+    assert (result.code, result.out) == (0, ANSWER)
+    assert "the thought went in circles: it was closed and the answer written" in result.err
+    assert re.search(r"^S \d\.\d\d repeats │ Never ends here ends", result.err, re.MULTILINE)
+    assert re.search(r"^L \d\.\d\d loop repeats │ *(ends|here) ", result.err, re.MULTILINE)
+
+
+def test_an_answer_that_repeats_itself_is_stopped_and_is_exit_code_4(glimp: Glimp, tmp_path: Path) -> None:
+    stuck = str(write_story(tmp_path / "stuck.gguf", {**ENDLESS, "\n": {"First": 9}, "\n\n": {"Never": 9}}))
+    result = glimp("solve", "--small", stuck, "--large", stuck, "--temperature", "0", "--text", QUESTION)
+    assert result.code == 4
+    assert result.out.strip() in "Never" + " ends here" * 60
+    assert "the answer went in circles and was stopped" in result.err
 
 
 @pytest.mark.process

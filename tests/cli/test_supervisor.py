@@ -143,7 +143,7 @@ def test_a_run_that_is_killed_leaves_what_it_wrote_and_says_so(glimp: Glimp, tmp
 
 
 def test_a_run_that_is_killed_shows_the_cursor_again(opened: Callable[..., Terminal], glimp: Glimp) -> None:
-    solve = opened(*GLIMP, "solve", *glimp.pair("patient", "patient"), "--text", QUESTION)
+    solve = opened(*GLIMP, "solve", *glimp.patient(), "--text", QUESTION)
     solve.shows("tokens/s")
     assert solve.drawn.rfind(b"\x1b[?25l") > solve.drawn.rfind(b"\x1b[?25h")
     solve.child().kill()
@@ -191,7 +191,7 @@ session.Session.ask = start
 
 
 def test_what_llama_cpp_says_when_it_gives_up_in_any_thread_is_told(glimp: Glimp) -> None:
-    done = patched(ABORT, "solve", *glimp.pair("patient", "patient"), "--text", QUESTION)
+    done = patched(ABORT, "solve", *glimp.patient(), "--text", QUESTION)
     assert done.returncode == 6
     said = "ggml.c:12: GGML_ASSERT(here ␛[2J and there) failed CUDA error: out of memory"
     assert f"(SIGABRT) while at work with patient.gguf and patient.gguf: {said}\n" in done.stderr
@@ -283,7 +283,7 @@ def test_a_chat_is_suspended_with_its_parent_and_continued_with_it(
 def test_a_run_is_suspended_with_its_parent_and_continued_with_it(
     opened: Callable[..., Terminal], glimp: Glimp
 ) -> None:
-    shell = opened(*in_a_shell([*GLIMP, "solve", *glimp.pair("patient", "patient"), "--text", QUESTION]), jobs=True)
+    shell = opened(*in_a_shell([*GLIMP, "solve", *glimp.patient(), "--text", QUESTION]), jobs=True)
     shell.shows("tokens/s")
     shell.type("\x1a")
     shell.shows("stopped=")

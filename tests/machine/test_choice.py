@@ -11,7 +11,7 @@ import pytest
 from glimp_local import load_pair
 from glimp_local.engines.llama import loading
 from glimp_local.errors import BindingError, UsageError
-from glimp_local.machine.choice import Offer, default_pair, header_of, offer, plan_of, why_none
+from glimp_local.machine.choice import Offer, default_pair, header_of, larger_offer, offer, plan_of, why_none
 from glimp_local.machine.survey import Gpu, Machine
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import user_file
@@ -144,23 +144,69 @@ def test_a_narrow_pair_is_never_the_best_one(tiny: Path, models_toml: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("free", "gpus", "name"),
-    [
-        (7 * GIB, (), "qwen3-0.6b-4b"),
-        (14 * GIB, (), "qwen3-0.6b-4b"),
-        (20 * GIB, (), "qwen3-1.7b-8b"),
-        (14 * GIB, (7.5 * GIB,), "qwen3-0.6b-4b"),
-        (30 * GIB, (46 * GIB,), "qwen3-4b-r1-32b"),
-    ],
+    ("free", "gpus"),
+    [(7, ()), (14, ()), (20, ()), (64, ()), (14, (7.5,)), (30, (46,))],
 )
-def test_the_largest_pair_that_fits_with_nothing_cut_is_offered(
-    free: float, gpus: tuple[float, ...], name: str, monkeypatch: pytest.MonkeyPatch
+def test_the_smallest_pair_that_fits_well_is_offered(
+    free: float, gpus: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    room(monkeypatch, free, *gpus)
+    room(monkeypatch, free * GIB, *(size * GIB for size in gpus))
     found = offer(load_catalogue())
     assert found is not None
+    assert found.name == "qwen3-0.6b-4b"
+    assert found.command == "glimp models pull qwen3-0.6b-4b"
+    assert str(found).endswith(f"GiB of memory): {found.command}")
+
+
+QUICK_AND_SLOW = """
+[pairs.slow]
+small = {repo = "a/b", file = "Qwen3-0.6B-Q8_0.gguf", size_bytes = 1}
+large = {repo = "a/b", file = "Qwen3-32B-Q4_K_M.gguf", size_bytes = 1}
+"""
+
+
+def test_a_pair_slower_than_a_person_reads_is_passed_over(models_toml: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models_toml.write_text(QUICK_AND_SLOW)  # slow is by far the smallest, so its files say
+    room(monkeypatch, 64 * GIB)
+    assert (found := offer(load_catalogue())) is not None
+    assert found.name == "qwen3-0.6b-4b"
+    room(monkeypatch, 64 * GIB, 46 * GIB)
+    assert (found := offer(load_catalogue())) is not None
+    assert found.name == "slow"
+
+
+@pytest.mark.parametrize(
+    ("free", "gpus", "name"),
+    [
+        (7, (), "qwen3-0.6b-4b"),
+        (14, (), "qwen3-0.6b-4b"),
+        (20, (), "qwen3-1.7b-8b"),
+        (14, (7.5,), "qwen3-0.6b-4b"),
+        (30, (46,), "qwen3-4b-r1-32b"),
+    ],
+)
+def test_the_largest_pair_that_fits_easily_is_for_somebody_whose_own_is_too_large(
+    free: float, gpus: tuple[float, ...], name: str
+) -> None:
+    machine = Machine(int(free * GIB), tuple(Gpu(f"GPU{i}", int(size * GIB)) for i, size in enumerate(gpus)))
+    found = larger_offer(load_catalogue(), machine)
+    assert found is not None
     assert found.name == name
-    assert str(found).endswith(f"GiB of memory): glimp models pull {name}")
+
+
+def test_a_default_of_models_toml_is_offered_before_others(
+    tiny: Path, models_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room(monkeypatch, 64 * GIB)
+    models_toml.write_text('default = "qwen3-1.7b-8b"')
+    assert str(offer(load_catalogue())).endswith("glimp models pull qwen3-1.7b-8b")
+    mine = pair("tiny", tiny / "small.gguf", tiny / "large.gguf")
+    other = write_story(models_toml.with_name("huge.gguf"), LARGE, vocabulary=Vocabulary(extra=2000))
+    models_toml.write_text('default = "tiny"\n' + mine + pair("huge", tiny / "small.gguf", other))
+    assert str(offer(load_catalogue())) == "tiny, which is on this machine: --pair tiny"
+    room(monkeypatch, 12 * GIB)
+    models_toml.write_text('default = "qwen3-4b-32b"')
+    assert str(offer(load_catalogue())).endswith("glimp models pull qwen3-0.6b-4b")
 
 
 def test_a_pair_that_is_there_is_offered_as_such(
@@ -181,14 +227,33 @@ def test_an_offer_says_what_it_takes() -> None:
     assert said == "qwen3-0.6b-4b (3.1 GB to download, 7.00 GiB of memory): glimp models pull qwen3-0.6b-4b"
 
 
-@pytest.mark.slow
-def test_a_first_run_says_what_it_uses_and_what_a_bigger_pair_takes(glimp: Glimp) -> None:
+def test_the_first_run_of_a_day_says_what_it_uses_and_what_another_pair_takes(
+    glimp: Glimp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room(monkeypatch, 14 * GIB)
     story = load_catalogue().pair("builtin").example
-    result = glimp("solve", "--text", story)
-    assert "the pair 'builtin' answers: no other one is on this machine." in result.err
-    assert result.err.count("GiB of memory): glimp models pull qwen3-") == 1
     assert glimp("solve", "--text", story, "--quiet").err == ""
-    assert "no other one is" not in glimp("solve", "--text", story, "--pair", "builtin").err
+    assert "the pair 'builtin' answers" not in glimp("solve", "--text", story, "--pair", "builtin").err
+    first, second = (glimp("solve", "--text", story, "--json").err.splitlines() for _ in range(2))
+    (said,) = (line for line in first if "the pair 'builtin' answers" in line)
+    assert said.startswith("glimp: the pair 'builtin' answers: no other one is on this machine. One that reasons about")
+    assert said.endswith("GiB of memory): glimp models pull qwen3-0.6b-4b")
+    assert not any("the pair 'builtin' answers" in line or "glimp models pull" in line for line in second)
+
+
+def test_a_pair_that_cannot_be_loaded_is_named_each_time(
+    glimp: Glimp, models_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models_toml.write_text(pair("mine", glimp.tiny / "small.gguf", glimp.tiny / "large.gguf"))
+    room(monkeypatch, 1e6)
+    story = load_catalogue().pair("builtin").example
+    for _ in range(2):
+        said = glimp("solve", "--text", story).err
+        assert "the pair 'builtin' answers: mine cannot be loaded into the memory that is free now" in said
+
+
+@pytest.mark.slow
+def test_a_question_of_another_kind_says_so_and_what_another_pair_takes(glimp: Glimp) -> None:
     result = glimp("solve", "--text", "Who are you?")
     assert "the pair 'builtin' can do counting stories and nothing else" in result.err
     assert result.err.count("GiB of memory): glimp models pull qwen3-") == 1

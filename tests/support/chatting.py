@@ -138,6 +138,7 @@ async def chatting(
     size: tuple[int, int] = (120, 40),
     going_on: SavedSession | None = None,
     system: str | None = None,
+    question: str | None = None,
     loads: bool = True,
     pace_seconds: float = 0.0,
     **settings: Any,
@@ -151,7 +152,7 @@ async def chatting(
             time.sleep(pace_seconds)
             super()._tell(what)
 
-    app = ChatApp(_request(pair), SessionLog(going_on), seed=1, system=system, driver=Paced)
+    app = ChatApp(_request(pair), SessionLog(going_on), seed=1, system=system, question=question, driver=Paced)
     try:
         async with app.run_test(size=size) as pilot:
             chat = Chat(app, pilot)

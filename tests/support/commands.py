@@ -98,9 +98,13 @@ class Glimp:
         paths = ["--small", str(self.tiny / f"{small}.gguf"), "--large", str(self.tiny / f"{large}.gguf")]
         return [*paths, "--temperature", "0"]
 
+    def patient(self) -> list[str]:
+        """Name a pair that writes for seconds, and never the same again."""
+        return [*self.pair("patient", "patient"), "--temperature", "1"]
+
     def endless(self, *arguments: str | Path) -> list[str]:
         """Give a command that writes events for seconds."""
-        return [*GLIMP, "solve", *self.pair("patient", "patient"), "--text", QUESTION, "--jsonl", *map(str, arguments)]
+        return [*GLIMP, "solve", *self.patient(), "--text", QUESTION, "--jsonl", *map(str, arguments)]
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import html
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,7 +47,7 @@ class Replay(Driver):
             backends=backends,
             entropies=lambda: None,
             config=load_catalogue().pairs["builtin"],
-            offer=Offer("qwen3-1.7b-8b", 6_862_209_504, 11_310_000_000),
+            offer=Offer("qwen3-0.6b-4b", 3_136_726_944, 7_581_000_000),
             plan=SimpleNamespace(line=lambda: "both models on the CPU, context 2,048; 18 MiB of 14.3 GiB on the CPU"),
         )
         self.session = SimpleNamespace(  # type: ignore[assignment]  # all that is read
@@ -147,10 +148,11 @@ def seen(svg: str) -> list[tuple[str, str]]:
 
 def main() -> None:
     """Draw all pictures into docs/."""
-    import pytest  # noqa: PLC0415 - only to set an environment variable for one of them
+    import pytest  # noqa: PLC0415 - only to set environment variables
 
     for name in SCREENS:
-        with pytest.MonkeyPatch.context() as monkeypatch:
+        with pytest.MonkeyPatch.context() as monkeypatch, TemporaryDirectory() as data:
+            monkeypatch.setenv("XDG_DATA_HOME", data)  # the offer is shown once a day
             (DOCS / f"{name}.svg").write_text(draw(name, monkeypatch), encoding="utf-8")
 
 

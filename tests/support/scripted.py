@@ -8,7 +8,7 @@ by all lanes of a backend, as in an engine; what is read again is counted.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import takewhile
 from random import Random
@@ -46,6 +46,8 @@ class ScriptedBackend:
         """The cache: what was read last, whoever asked for it."""
         self.fails_at: int | None = None
         """The length of a transcript at which it cannot go on."""
+        self.says: Callable[[str], str | None] | None = None
+        """What it writes behind the last question and what follows it; None if it is drawn."""
         self.closed = False
 
     def about(self) -> Mapping[str, Any]:
@@ -153,6 +155,8 @@ class ScriptedLane(Lane):
     def _next(self) -> str | None:
         """Choose the next word: thoughts are closed after some steps, answers end after some words."""
         behind = self.text.decode().rpartition("[user]")[2]
+        if self.backend.says is not None:
+            return self.backend.says(behind)
         thought, closed, answer = behind.partition(MARKERS.close)
         if closed or self.backend.markers is None:
             said = (answer if closed else thought.partition("\n")[2]).split()

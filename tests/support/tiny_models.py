@@ -60,6 +60,8 @@ RAMBLING: Table = {
     **{before: {**dict.fromkeys("abcdefgh", 9.0), " one.\n\n": 9.0} for before in "efghi"},
 }
 """Steps of some twenty random letters, without end; to be drawn from the nine likeliest, or they are all the same."""
+WANDERING: Table = {**LARGE, "\n": {"a": 9}, **{before: dict.fromkeys("abcdefgh", 9.0) for before in "abcdefgh"}}
+"""One word without end; to be drawn, or it repeats itself."""
 SILENT: Table = {**LARGE, " one.\n\n": {"<|im_end|>": 9}}
 """Ends its text inside the thought."""
 

@@ -8,7 +8,7 @@ import pytest
 
 from glimp_local.records import conversations, saved, session_log
 from tests.support.chatting import DRAWN, EXAMPLE, PACE, chatting, played
-from tests.support.sessions import exchanges_of
+from tests.support.sessions import GREEDY, exchanges_of
 
 # Asking.
 
@@ -25,6 +25,37 @@ async def test_a_question_is_answered_step_by_step_by_the_model_each_step_needs(
 
 
 @played
+async def test_a_question_the_chat_is_started_with_is_asked_once_a_pair_is_loaded(small: Path, large: Path) -> None:
+    async with chatting(small, large, question="How many?") as chat:
+        await chat.until(lambda: chat.turns and not chat.app.busy)
+        assert (chat.turn.question, chat.turn.text) == ("How many?", "Answer \\boxed{3}")
+        assert chat.app.composer.text == ""
+        await chat.switch({"small": small, "large": large, "sampling": GREEDY})
+        assert len(chat.turns) == 1
+
+
+@played
+async def test_a_first_question_waits_in_the_box_for_a_pair_that_can_be_loaded(tmp_path: Path, small: Path) -> None:
+    none = {"small": tmp_path / "none.gguf", "large": small}
+    async with chatting(pair=none, question="How many?", loads=False) as chat:
+        await chat.until(lambda: "no pair is loaded" in chat.status)
+        assert chat.app.composer.text == "How many?"
+        await chat.switch({"small": small, "large": small, "sampling": GREEDY})
+        await chat.until(lambda: chat.turns and not chat.app.busy)
+        assert chat.turn.question == "How many?"
+
+
+@played
+async def test_a_first_question_that_is_changed_meanwhile_is_not_sent(small: Path, large: Path) -> None:
+    async with chatting(small, large, question="How many?", loads=False) as chat:
+        chat.app.composer.insert(" Or few?")
+        await chat.until(lambda: chat.app.session is not None)
+        await chat.press("end")
+        assert not chat.turns
+        assert chat.app.composer.text == "How many? Or few?"
+
+
+@played
 async def test_the_thought_folds_when_the_answer_begins_and_a_key_unfolds_it(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         turn = await chat.ask()
@@ -36,6 +67,16 @@ async def test_the_thought_folds_when_the_answer_begins_and_a_key_unfolds_it(sma
         assert "▼ thought: 4 steps, 25% large" in chat.screen
         await chat.press("ctrl+t")
         assert "Second two:" not in chat.screen
+
+
+@played
+async def test_a_step_that_repeats_itself_and_a_thought_ended_for_it_say_so(tiny: Path) -> None:
+    async with chatting(tiny / "endless.gguf", tiny / "endless.gguf") as chat:
+        await chat.ask()
+        assert "The thought went in circles: it was closed and the answer written." in chat.screen
+        await chat.press("ctrl+t")
+        said = [line.split()[:2] for line in chat.screen.splitlines() if "repeats" in line]
+        assert said == [["▌", "repeats"], ["█", "repeats"]]
 
 
 @played
