@@ -13,10 +13,11 @@ from glimp_local.cli.display import Display
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.terminal import write_json
 from glimp_local.engines.renderer import Renderer
-from glimp_local.errors import CancelledError
+from glimp_local.errors import CancelledError, DeclinedError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
+from glimp_local.pair import Pair
 from glimp_local.records.event_log import EventLog
 from glimp_local.session.session import Session
 from glimp_local.text import Pieces
@@ -42,10 +43,12 @@ class SolveFlags(msgspec.Struct, frozen=True):
     as_jsonl: bool
     save: Path | None
     quiet: bool
+    anyway: bool
+    """Ask what the pair would decline."""
 
 
 def run(request: LoadRequest, problem: str, flags: SolveFlags, renderer: Renderer) -> int:
-    """Solve a problem the way the flags say; return the exit code."""
+    """Solve a problem the way the flags say; return the exit code. Raises DeclinedError if it is not for the pair."""
     display = Display(thoughts=flags.thoughts, quiet=flags.quiet)
     with Interrupts() as interrupts:
         return _solve(request, problem, flags, display=display, renderer=renderer, interrupts=interrupts)
@@ -69,7 +72,7 @@ def _solve(
         )
         described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
         display.loaded(described, "" if pair.plan is None else pair.plan.line())
-        if pair.fallback is not None and not flags.quiet and pair.objection(problem) is None:
+        if not _objects(pair, problem, flags) and pair.fallback is not None and not flags.quiet:
             elsewhere = f" One that reasons about anything: {pair.offer}" if pair.offer is not None else ""
             display.say(f"the pair {pair.name!r} answers: {pair.fallback}.{elsewhere}")
         before = [] if flags.system is None else [Message("system", flags.system)]
@@ -95,6 +98,14 @@ def _solve(
     if flags.as_json:
         write_json(encode(fold(events)))
     return _exit_code(finished, log, display, interrupts)
+
+
+def _objects(pair: Pair, problem: str, flags: SolveFlags) -> bool:
+    """Return whether a pair has doubts about a problem; raises DeclinedError if it is not for the pair at all."""
+    objection = pair.objection(problem)
+    if objection is not None and objection.declines and not flags.anyway:
+        raise DeclinedError(f"{objection.words} To ask it all the same: --anyway")
+    return objection is not None
 
 
 def _kept(flags: SolveFlags) -> str:

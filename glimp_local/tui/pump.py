@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from glimp_local.errors import GlimpError
+from glimp_local.errors import DeclinedError, GlimpError
 from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
 from glimp_local.tui import status
 from glimp_local.tui.driver import Driver
@@ -87,7 +87,7 @@ class Pump:
     async def complain(self, error: GlimpError) -> None:
         """Show an error and what can be done about it, below the last turn."""
         text = f"{error}. {error.hint}" if error.hint else str(error)
-        await self._app.conversation.note(text, error=True)
+        await self._app.conversation.note(text, error=not isinstance(error, DeclinedError))
 
     async def _fetch(self) -> None:
         """Show what was reported since the last frame: what there is time for."""
@@ -167,6 +167,8 @@ class Pump:
         self._say("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
         if self._asked is not None:
             self._app.composer.give_back(self._asked.text, instead=self._asked.instead)
+            if isinstance(error, DeclinedError):
+                self._app.composer.select_all()  # so that another question replaces it
             self._asked = None
         if self._driver.session is None:
             await self._choose_pair(error)

@@ -24,12 +24,18 @@ from glimp_local.tui.told import CachesLost, Failed, MovingCaches, Told
 
 
 def run(
-    request: LoadRequest, log: SessionLog, *, seed: int | None, theme: str | None, system: str | None = None
+    request: LoadRequest,
+    log: SessionLog,
+    *,
+    seed: int | None,
+    theme: str | None,
+    system: str | None = None,
+    anyway: bool = False,
 ) -> None:
     """Run the chat; ends the process where it ended badly."""
     if theme is not None and theme not in BUILTIN_THEMES:
         raise UsageError(f"there is no theme {theme!r}", hint=f"there are: {', '.join(BUILTIN_THEMES)}")
-    app = ChatApp(request, log, seed=seed, theme=theme, system=system)
+    app = ChatApp(request, log, seed=seed, theme=theme, system=system, anyway=anyway)
     app.driver_class = _noted(app.driver_class)
     try:
         with _terminal_of_our_own():

@@ -138,7 +138,7 @@ def test_a_cache_that_cannot_be_rounded_is_not_rounded_unasked(tmp_path: Path, m
 
 
 def test_a_narrow_pair_is_never_the_best_one(tiny: Path, models_toml: Path) -> None:
-    narrow = pair("narrow", tiny / "small.gguf", tiny / "large.gguf", more='only = "counting stories"')
+    narrow = pair("narrow", tiny / "small.gguf", tiny / "large.gguf", more='only = "counting stories and small sums"')
     models_toml.write_text(narrow)
     assert default_pair(load_catalogue()) == "builtin"
 
