@@ -49,10 +49,13 @@ _OTHER_TEXTS = (
     ),
     (
         re.compile(
-            rf"^{_POLITE}(?:(?:write|explain|translate|draw|generate|create|compose|summari[sz]e|prove|list|name|define"
-            r"|describe|recommend|suggest|convert|sing|implement|rewrite|paraphrase|debug|simplify|factori[sz]e"
-            r"|integrate|differentiate|round|plot|sort|reverse|spell)\b(?! (?:has|had|have|gives|gave|is|was)\b)"
-            r"|tell me (?:a|an|about|why|how to|something)\b|make (?:me|an?)\b)"
+            rf"^{_POLITE}(?:(?:write|explain|translate|generate|compose|summari[sz]e|prove|describe|recommend|suggest"
+            r"|convert|sing|implement|rewrite|paraphrase|debug|simplify|factori[sz]e|integrate|differentiate|plot)\b"
+            r"(?! (?:has|had|have|gives|gave|is|was)\b)"
+            r"|(?:draw|create|list|name|define|round|sort|reverse|spell|make (?:me|an?))\b"
+            r"(?! (?:has|had|have|gives|gave|is|was)\b)(?!.*\d\b.*\d\b.*how\s?many)"
+            r"|tell me (?:a|an|about|why|how to|something)\b)",
+            re.DOTALL,
         ),
         "it asks for something to be written or explained",
     ),

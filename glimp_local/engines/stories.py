@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 
 from glimp_local.engines.sums import BEYOND, BEYOND_WORDS, LARGEST, NUMBER_WORD, is_readable, unreadable
 
@@ -23,7 +24,7 @@ _DEMAND = re.compile(
     r"|\b(?:who|which|whose)\b[^.?!]*\b(?:more|most|fewer|fewest|less|least|larger|largest|bigger|biggest|smaller"
     r"|smallest)\b"
     r"|\bcount\b(?! (?:from|to|backwards?|down|up)\b)"
-    r"|\b(?:what|what's|whats|find|calculate|compute|give|tell|determine|work out)\b[^.?!]*"
+    r"|(?:\b(?:what|what's|whats)|(?:^|[.?!:])\s*(?:find|calculate|compute|give|tell|determine|work out))\b[^.?!]*"
     r"\b(?:left|total|sum|number|amount|remain|remains|remaining|difference|altogether|now|have|has|got)\b"
     r"|\bdifference\b"
     r"|\b(?:left|total|in all|altogether|together|remaining|remain|now)\s*\?+\s*$"
@@ -48,6 +49,7 @@ _OTHER_DEMANDS = (
         ),
         "it asks for money or a weight",
     ),
+    (re.compile(r"how\s?many\b[^.?!]*\b(?:costs?|worth|owes?)\b"), "it asks for a price"),
     (
         re.compile(
             r"how\s?many (?:seconds|minutes|hours|days|weeks|months|years)\b[^.?!]*"
@@ -56,6 +58,7 @@ _OTHER_DEMANDS = (
         "it asks for a time",
     ),
 )
+_YES_OR_NO = re.compile(r"(?:^|[.!?]\s+)(?:is|are|do|does|did|has|have|was|were)\b[^.?!]*\?")
 _FOLLOWS = re.compile(
     r"^(?:and|then|now|but|also|next|ok(?:ay)?,? now|so now|what if|what about|how about|if (?:he|she|they))\b"
 )
@@ -73,7 +76,9 @@ _QUANTITY = re.compile(
 )
 """Amounts without a number of their own: "She eats an apple and gives away half of the others"."""
 _SUBORDINATE = re.compile(
-    r"\b(?:if|when|after|given|suppose|supposing|assuming|once|since|because|with|having|out of|as)\b.*", re.DOTALL
+    r"\b(?:if|when|after|given|suppose|supposing|assuming|once|since|because|with|having|out of|as|total of"
+    r"|sum of)\b.*|:.*",
+    re.DOTALL,
 )
 _SET_ASIDE = re.compile(r"\b\d{1,2}:\d\d\b|\b\d{1,3}(?:st|nd|rd|th)\b|\b\d{1,2}\s?[ap]\.?m\b")
 """Clock times and ordinals: no amounts, so they do no harm in a story."""
@@ -103,8 +108,8 @@ _ENGLISH = re.compile(
 # What may still be too much.
 
 _UNITS = re.compile(
-    r"\b(?:dollars?|euros?|pounds?|cents?|bucks|money|seconds?|minutes?|hours?|days?|weeks?|months?|years?|miles?"
-    r"|(?:kilo)?met(?:er|re)s?|lit(?:er|re)s?|gallons?|kilos?|(?:kilo)?grams?|inches|feet|degrees)\b|how\s?much"
+    r"how\s?much|(?:how\s?many|number of|amount of) (?:more )?(?:seconds|minutes|hours|days|weeks|months|years|miles"
+    r"|inches|feet|degrees|(?:kilo)?met(?:er|re)s|lit(?:er|re)s|gallons|kilos|(?:kilo)?grams|money)\b"
 )
 _BEGINNING = re.compile(
     r"\b(?:at first|originally|initially|to begin with|in the beginning|at the start)\b"
@@ -113,7 +118,12 @@ _BEGINNING = re.compile(
 _VAGUE = re.compile(
     r"\b(?:has|have|had|are|were|buys|bought) (?:some|several|a few|many|a lot of)\b|\ba number\b(?! of)"
 )
-_RATE = re.compile(r"\b(?:per|every) \w+|\b(?:each|a|an) (?:minute|hour|day|week|month)\b(?=[^.]*\b(?:for|after|in)\b)")
+_TOTAL = re.compile(r"\b(?:together|altogether|in all|in total)\b")
+_RATE = re.compile(
+    r"\bper (?!cent\b)\w+|\b(?:once|twice|times) an? (?:minute|hour|day|week|month|year)\b"
+    r"|\b(?:every|each) (?:minute|hour|day|week|month|year|morning|evening|night)\b(?! for\b)"
+)
+"""How long it lasts has to be said at once: "every day for 5 days"."""
 _GLUED = re.compile(r"\b\d+[a-z]\w*")
 
 
@@ -126,18 +136,18 @@ def fault(text: str) -> str | None:
         return "it continues an earlier question, and each one is answered by itself: tell the whole story"
     if not (re.search(r"\d", text) or NUMBER_WORD.search(text)):
         return BEYOND if BEYOND_WORDS.search(text) else _NO_NUMBER
-    if asked is None:
+    if asked is None or (_YES_OR_NO.search(text) and not _QUESTION_WORD.search(text)):
         return _asks_otherwise(text)
     return _first(_OTHER_DEMANDS, text) or _asks_much_or_tells_nothing(text) or _unreadable_number(text)
 
 
 def doubt(text: str) -> str | None:
     """Say what a counting story has that may be too much for the pair; None if nothing is."""
-    asking = next((sentence for sentence in _SENTENCES.split(text)[::-1] if _DEMAND.search(sentence)), "")
-    if _BEGINNING.search(asking) or _VAGUE.search(text):
+    asking = next((sentence[found.start() :] for sentence, found in _demands(text)), "")
+    if _BEGINNING.search(asking) or _VAGUE.search(text) or _tells_a_total(text):
         return "an amount at the beginning is not known, and the counting goes forwards"
     if unit := _UNITS.search(asking):
-        return f"it asks for {unit[0]!r}, and things are counted here"
+        return f"it asks {unit[0]!r}, and things are counted here"
     if rate := _RATE.search(text):
         return f"it says {rate[0]!r}, and things are counted one event after another"
     if _quantities(text) == 1:
@@ -149,6 +159,18 @@ def doubt(text: str) -> str | None:
 def is_latin(letter: str) -> bool:
     """Is it a letter of English's own alphabet, with an accent perhaps?"""
     return letter.isascii() or unicodedata.name(letter, "").startswith("LATIN")
+
+
+def _demands(text: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yield the sentences that ask, and what they ask with."""
+    for sentence in _SENTENCES.split(text):
+        if found := _DEMAND.search(sentence):
+            yield sentence, found
+
+
+def _tells_a_total(text: str) -> bool:
+    sentences = [sentence for sentence in _SENTENCES.split(text) if not _DEMAND.search(sentence)]
+    return any(_TOTAL.search(sentence) and _quantities(sentence) for sentence in sentences)
 
 
 def _first(reasons: tuple[tuple[re.Pattern[str], str], ...], text: str) -> str | None:

@@ -29,21 +29,22 @@ _TOKENS = re.compile(
     rf"""
       (?P<P> \d+\s?(?:%|percent\b|per\ cent\b)(?=\s+of\b) | \b(?:{_PART})\b )
     | (?P<N> \d+(?:[.,]\d+)* )
-    | (?P<o> \b(?:plus|minus|times|(?:multiplied|divided)\s+by|over|take\s+away|added\s+to)\b
+    | (?P<o> \b(?:plus|minus|times|(?:multiplied|divided|shared)\s+by|over|take\s+away|added\s+to
+               |(?:more|less)\s+than|less)\b
            | (?<=\d)\s*[x:]\s*(?=\d) | (?<![a-z])[-+*/\u00d7\u00b7\u00f7](?![a-z]) )
-    | (?P<F> \b(?:sum|product|difference|quotient|add|subtract|multiply|divide)\b )
-    | (?P<c> \b(?:and|to|from|by|between|with|of)\b | , )
+    | (?P<F> \b(?:sum|product|difference|quotient|add|subtract|multiply|divide|take)\b )
+    | (?P<and> \band\b )
+    | (?P<c> \b(?:to|from|by|between|with|of)\b | , )
     | (?P<lead> \b(?:what's|whats|what|wats|is|are|does|do|how|much|many|calculate|calc|compute|evaluate|work|out|solve
            |find|tell|give|me|the|a|an|i|u|you|your|can|could|would|will|want|need|know|please|pls|plz|thanks|thank
            |answer|result|value|total|equals?|make|makes|get|if|when|we|hey|hi|hello|hola|there|ok|okay|question|quick
-           |for|in|all|altogether|it|this|that|so|now|just|right|exactly|hmm|um
+           |for|in|all|altogether|together|it|this|that|so|now|just|right|exactly|hmm|um
            |squared|cubed|power|square|root|sqrt|log|modulo|mod)\b )
     | (?P<w> [^\W\d_\u00b2\u00b3][^\W\d_\u00b2\u00b3']* )
     """,
     re.VERBOSE,
 )
-_SHAPES = re.compile(r"N(?:oN){1,2}|Fc*N(?:cN){1,2}|Pc?N")
-_ASKED = re.compile(r"\b(?:what|how|total|makes?|calculate|compute)\b")
+_SHAPES = re.compile(r"N(?:[o&]N){1,2}|Fc*N(?:[c&]+N){1,2}|Pc?N")
 
 _HAS_TOO_MUCH = (
     (re.compile(r"\*\*|\^|[\u00b2\u00b3]|\b(?:squared|cubed|to the power)\b"), "it has a power in it"),
@@ -63,6 +64,7 @@ _HAS_TOO_MUCH = (
         "it has an unknown to solve for",
     ),
     (re.compile(r"=\s*[-+]?\d"), "it has a result already"),
+    (re.compile(r"(?<!what )(?<!much )\bis \S+ (?:more|less) than\b"), "it asks for yes or no"),
     (
         re.compile(r"(?:^|[-+*/=\u00d7\u00f7]|\b(?:is|of|plus|minus|times|by|and))\s*-\s*\d|\bnegative\b"),
         "it has a negative number in it",
@@ -85,24 +87,24 @@ def read_sum(text: str) -> Sum | None:
     text = NUMBER_WORD.sub(lambda found: str(_value(found[0])), text)
     tokens = [(str(found.lastgroup), found[0].strip()) for found in _TOKENS.finditer(text)]
     words = [token for kind, token in tokens if kind == "w"]
-    shape = "".join(kind for kind, _ in tokens if kind != "lead")
+    shape = "".join("&" if kind == "and" else kind for kind, _ in tokens if kind != "lead")
     numbers = [token for kind, token in tokens if kind == "N"]
     if not numbers or len(words) > _MOST_WORDS:
         return None
     fault = next((reason for pattern, reason in _HAS_TOO_MUCH if pattern.search(text)), None)
-    if not (fault or re.search("[oPF]", shape) or (re.fullmatch("c*N(?:cN)+", shape) and _ASKED.search(text))):
+    if not (fault or re.search("[oPF]", shape) or re.fullmatch("[c&]*N(?:&N)+", shape)):
         return None
     if words and not _with_words(shape, words):
         return Sum(fault) if fault and re.search(r"\d\s*[-+*/=^]|[-+*/=^]\s*\d", text) else None
-    bare = re.sub("w", "", shape).strip("c")
+    bare = shape.replace("w", "").strip("c&")
     return Sum(fault or _fault(bare, numbers), tuple(dict.fromkeys(words)))
 
 
 def _with_words(shape: str, words: list[str]) -> bool:
     """Is it a sum of things ("5 apples plus 3 apples"), or one with a word or two around it ("erm 5 + 3")?"""
-    if re.fullmatch(r"c*Nw(?:oNw?){1,2}", shape):
+    if re.fullmatch(r"[c&]*Nw(?:oNw?){1,2}", shape):
         return len(set(words)) <= _MOST_THINGS
-    return bool(re.fullmatch(r"[wc]*N(?:oN){1,2}[wc]*", shape))
+    return bool(re.fullmatch(r"[wc&]*N(?:oN){1,2}[wc&]*", shape))
 
 
 def _fault(shape: str, numbers: list[str]) -> str | None:
@@ -111,7 +113,7 @@ def _fault(shape: str, numbers: list[str]) -> str | None:
         return unreadable(number)
     if len(numbers) > _MOST_NUMBERS:
         return f"it has {len(numbers)} numbers, and a sum has two or three"
-    if not (_SHAPES.fullmatch(shape) or re.fullmatch(r"N(?:cN){1,2}", shape)):
+    if not _SHAPES.fullmatch(shape):
         return "it is not one sum of two or three numbers"
     return None
 

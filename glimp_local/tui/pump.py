@@ -87,7 +87,7 @@ class Pump:
     async def complain(self, error: GlimpError) -> None:
         """Show an error and what can be done about it, below the last turn."""
         text = f"{error}. {error.hint}" if error.hint else str(error)
-        await self._app.conversation.note(text, error=not isinstance(error, DeclinedError))
+        await self._app.conversation.note(text, error=True)
 
     async def _fetch(self) -> None:
         """Show what was reported since the last frame: what there is time for."""
@@ -165,12 +165,13 @@ class Pump:
         self._is_busy(False)
         self.loading = False
         self._say("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
-        if self._asked is not None:
-            self._app.composer.give_back(self._asked.text, instead=self._asked.instead)
-            if isinstance(error, DeclinedError):
-                self._app.composer.select_all()  # so that another question replaces it
-            self._asked = None
-        if self._driver.session is None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self._app.composer.give_back(asked.text, instead=asked.instead)
+        if asked is not None and isinstance(error, DeclinedError):
+            self._app.composer.select_all()  # another question replaces it
+            await self._app.conversation.decline(asked.text, str(error))
+        elif self._driver.session is None:
             await self._choose_pair(error)
         else:
             await self.complain(error)
