@@ -115,8 +115,8 @@ class Pair:
     def objection(self, question: str) -> Objection | None:
         """Return what a narrow pair has to object to a question; None if nothing, and always for any other pair.
 
-        If it `declines`, the question is clearly outside of what the pair was made for, and its words say what the pair
-        can do, with an example and another pair: an interface shows them instead of asking. Else they are a warning.
+        If it `declines`, the question is clearly outside of what the pair was made for: do not ask it, and show its
+        words and `scope`. Else it is a warning.
         """
         if self.config.only is None:
             return None
@@ -125,13 +125,18 @@ class Pair:
         found = domain.objection(question, next(iter(self.backends.values())).vocabulary)
         if found is None:
             return None
-        if not found.declines:
-            return found._replace(words=f"the pair {self.name!r} may get this question wrong: {found.words}")
-        elsewhere = "" if self.offer is None else f" One that reasons about anything: {self.offer}."
-        return found._replace(
-            words=f"this question is not for the pair {self.name!r}: {found.words}. It can do {self.config.only} and "
-            f'nothing else, like "{domain.EXAMPLE}"{elsewhere}'
-        )
+        verdict = f"is not for the pair {self.name!r}" if found.declines else f"may be too much for {self.name!r}"
+        return found._replace(words=f"this question {verdict}: {found.words}")
+
+    @property
+    def scope(self) -> str:
+        """What a narrow pair can do, with an example, and which pair can do the rest; empty for any other pair."""
+        if self.config.only is None:
+            return ""
+        from glimp_local.engines import domain  # noqa: PLC0415 - other pairs do without
+
+        can = f'It can do {self.config.only} and nothing else, like "{domain.EXAMPLE}"'
+        return can if self.offer is None else f"{can} One that reasons about anything: {self.offer}."
 
     def entropies(self, settings: RunSettings | None = None) -> EntropyHistory | None:
         """Return the entropies this pair has shown under these settings (its own without); None for a single model."""

@@ -70,9 +70,10 @@ def _solve(
         pair = stack.enter_context(
             load(request, cancel=interrupts.cancel, on_progress=display.loading, renderer=renderer)
         )
+        _decline(pair, problem, flags)
         described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
         display.loaded(described, "" if pair.plan is None else pair.plan.line())
-        if not _objects(pair, problem, flags) and pair.fallback is not None and not flags.quiet:
+        if pair.fallback is not None and not flags.quiet and pair.objection(problem) is None:
             elsewhere = f" One that reasons about anything: {pair.offer}" if pair.offer is not None else ""
             display.say(f"the pair {pair.name!r} answers: {pair.fallback}.{elsewhere}")
         before = [] if flags.system is None else [Message("system", flags.system)]
@@ -100,12 +101,11 @@ def _solve(
     return _exit_code(finished, log, display, interrupts)
 
 
-def _objects(pair: Pair, problem: str, flags: SolveFlags) -> bool:
-    """Return whether a pair has doubts about a problem; raises DeclinedError if it is not for the pair at all."""
-    objection = pair.objection(problem)
-    if objection is not None and objection.declines and not flags.anyway:
-        raise DeclinedError(f"{objection.words} To ask it all the same: --anyway")
-    return objection is not None
+def _decline(pair: Pair, problem: str, flags: SolveFlags) -> None:
+    """Raise DeclinedError if a pair is not for a problem, unless it is to be asked anyway."""
+    objection = None if flags.anyway else pair.objection(problem)
+    if objection is not None and objection.declines:
+        raise DeclinedError(f"{objection.words}. {pair.scope} To ask it all the same: --anyway")
 
 
 def _kept(flags: SolveFlags) -> str:

@@ -225,10 +225,12 @@ class Driver:
 
     def _decline(self, question: str) -> None:
         """Raise DeclinedError for a question that the pair is not for, once: whoever sends it again insists."""
-        objection = None if self._pair is None else self._pair.objection(question)
-        if objection is not None and objection.declines and question not in self._declined:
+        if self._pair is None or question in self._declined:
+            return
+        objection = self._pair.objection(question)
+        if objection is not None and objection.declines:
             self._declined.add(question)
-            raise DeclinedError(f"{objection.words} Enter asks it all the same.")
+            raise DeclinedError(f"{objection.words}. {self._pair.scope} Enter asks it all the same.")
 
     def _keep_caches(self) -> None:
         """Write the caches of the conversation to the disk, where that is wanted and there is something new in them."""
