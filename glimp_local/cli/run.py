@@ -75,7 +75,7 @@ def _solve(
         _decline(pair, problem, flags)
         described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
         display.loaded(described, "" if pair.plan is None else pair.plan.line())
-        if not flags.quiet and pair.objection(problem) is None and (said := _why_this_pair(pair)) is not None:
+        if not flags.quiet and (said := _why_this_pair(pair)) is not None:
             display.say(said)
         before = [] if flags.system is None else [Message("system", flags.system)]
         session = Session(pair, seed=flags.seed, history=before, cancel=interrupts.cancel)
@@ -114,6 +114,8 @@ def _why_this_pair(pair: Pair) -> str | None:
         return None
     elsewhere = f". One that reasons about anything: {pair.offer}" if pair.offer is not None and is_due else ""
     return f"the pair {pair.name!r} answers: {pair.fallback}{elsewhere}"
+
+
 def _decline(pair: Pair, problem: str, flags: SolveFlags) -> None:
     """Raise DeclinedError if a pair is not for a problem, unless it is to be asked anyway."""
     objection = None if flags.anyway else pair.objection(problem)
