@@ -15,8 +15,8 @@ from training.train import Plan, train
 
 PLANS = {
     "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=9000),
-    "seedling": Plan(Shape(width=192, layers=5, heads=6, feed_forward=512), batches=9000, ends_at=0.2),
-    "large": Plan(Shape(width=320, layers=8, heads=10, feed_forward=896), batches=8000, grows_from="seedling"),
+    "seedling": Plan(Shape(width=192, layers=5, heads=6, feed_forward=512), batches=5000, ends_at=5 / 9),
+    "large": Plan(Shape(width=320, layers=8, heads=10, feed_forward=896), batches=10_000, grows_from="seedling"),
 }
 TOGETHER = ("small", "seedling")
 """Trained side by side, one thread each: two threads on one of these do not halve its time."""
