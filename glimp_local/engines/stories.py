@@ -11,7 +11,16 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-from glimp_local.engines.sums import BEYOND, BEYOND_WORDS, LARGEST, NUMBER_WORD, is_readable, unreadable
+from glimp_local.engines.sums import (
+    BEYOND,
+    BEYOND_WORDS,
+    LARGEST,
+    NUMBER_WORD,
+    OTHER_PART,
+    OTHER_PARTS,
+    is_readable,
+    unreadable,
+)
 
 _FEWEST_WORDS = 5
 """Of fewer words it cannot be told whether they are English."""
@@ -98,6 +107,7 @@ _FAULTS = (
         "it has a length, a weight, a time or a speed in it, and things are counted here",
     ),
     (BEYOND_WORDS, BEYOND),
+    (OTHER_PART, OTHER_PARTS),
 )
 _WORDS = re.compile(r"[^\W\d_]+")
 _ENGLISH = re.compile(

@@ -18,6 +18,13 @@ NUMBER_WORD = re.compile(rf"\b(?:(?:{_TENS})(?:[- ](?:{_ONES}))?|{_BELOW_20})\b"
 BEYOND_WORDS = re.compile(r"\b(?:hundreds?|thousands?|millions?|billions?|dozens?)\b")
 BEYOND = f"it has a number in words beyond ninety-nine; in digits it can be read, up to {LARGEST}"
 
+OTHER_PART = re.compile(
+    r"(?<![\d.])(?!(?:10|20|25|50)\s?(?:%|per))\d[\d.,]*\s?(?:%|percent\b|per cent\b)(?=\s+of\b)"
+    r"|\b(?:seventh|ninth|eleventh|twelfth|(?:third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth)s)\s+of\b"
+)
+"""A part of something other than those a pair takes, in lower case."""
+OTHER_PARTS = "it takes a part other than a half, a third, a quarter, a fifth, a sixth, an eighth or a tenth"
+
 _MOST_NUMBERS = 3
 _MOST_WORDS = 4
 """A text with more words that have nothing to do with a sum is no plain sum."""
@@ -55,6 +62,7 @@ _HAS_TOO_MUCH = (
     (re.compile(r"[()\[\]]"), "it has brackets in it"),
     (re.compile(r"[$\u20ac\u00a3\u00a5\u20b9\\]"), "it has a sign in it that a plain sum does not have"),
     (BEYOND_WORDS, BEYOND),
+    (OTHER_PART, OTHER_PARTS),
     (re.compile(r"\d!\s*(?:=|$)"), "it has a factorial in it"),
     (
         re.compile(
