@@ -34,7 +34,7 @@ _PART = r"half|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|doubl
 _ONE_PART = re.compile(rf"\b(?:a|an|one)\s+(?={_PART})")
 _TOKENS = re.compile(
     rf"""
-      (?P<P> \d+\s?(?:%|percent\b|per\ cent\b)(?=\s+of\b) | \b(?:{_PART})\b )
+      (?P<P> \d+(?:[.,]\d+)?\s?(?:%|percent\b|per\ cent\b)(?=\s+of\b) | \b(?:{_PART})\b )
     | (?P<N> \d+(?:[.,]\d+)* )
     | (?P<o> \b(?:plus|minus|times|(?:multiplied|divided|shared)\s+by|over|take\s+away|added\s+to
                |(?:more|less)\s+than|less)\b
