@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from glimp_local.engines.sums import (
     BEYOND,
     BEYOND_WORDS,
+    FRACTION,
     LARGEST,
     NUMBER_WORD,
     OTHER_PART,
@@ -96,7 +97,7 @@ _FAULTS = (
         re.compile(r"[$\u20ac\u00a3\u00a5\u20b9]\s?\d|\d\s?[$\u20ac\u00a3\u00a5\u20b9]"),
         "it is about money, and things are counted here",
     ),
-    (re.compile(r"\d/\d"), "it has a fraction in digits; half, a third or 25% can be read"),
+    (re.compile(r"\d/\d"), FRACTION),
     (re.compile(r"\d\s*[-+*/=^\u00d7\u00f7]\s*\d|="), "it has a sum in signs in it, and a story is told in words"),
     (re.compile(r"(?<![\w-])-\d"), "it has a negative number in it"),
     (
@@ -138,7 +139,7 @@ _GLUED = re.compile(r"\b\d+[a-z]\w*")
 
 
 def fault(text: str) -> str | None:
-    """Say what keeps a text from being a counting story that the pair can do; None if nothing does."""
+    """Return what keeps a text from being a counting story that the pair can do; None if nothing does."""
     quantities = _quantities(text)
     asked = _DEMAND.search(text)
     is_whole = asked is not None and quantities > 1
@@ -152,7 +153,7 @@ def fault(text: str) -> str | None:
 
 
 def doubt(text: str) -> str | None:
-    """Say what a counting story has that may be too much for the pair; None if nothing is."""
+    """Return what a counting story has that may be too much for the pair; None if nothing is."""
     asking = next((sentence[found.start() :] for sentence, found in _demands(text)), "")
     if _BEGINNING.search(asking) or _VAGUE.search(text) or _tells_a_total(text):
         return "an amount at the beginning is not known, and the counting goes forwards"
