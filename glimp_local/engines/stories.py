@@ -1,8 +1,8 @@
 """Whether a text is a counting story, and one that a pair that counts can do.
 
 A counting story tells what somebody has and what happens to it, with at least one number, and asks how many there are
-or who has more. Names, things and verbs may be any. Knows nothing of sums, models or vocabularies. All texts are in
-lower case.
+or who has more. Names, things and verbs may be any. Which numbers can be read stands in `sums.py`. Knows nothing of
+models or vocabularies. All texts are in lower case.
 """
 
 from __future__ import annotations
