@@ -29,9 +29,11 @@ _NO_NUMBER = f"it has no number that can be read (0 to {LARGEST}, or a word up t
 
 # What is asked.
 
+_TELLS = rf"(?! \w+ (?:\d|{NUMBER_WORD.pattern}))"
+"""Behind "who": "Ben, who has 5 pens, finds 3 more" asks nothing."""
 _DEMAND = re.compile(
     r"how\s?many|how\s?much"
-    r"|\b(?:who|which|whose)\b[^.?!]*\b(?:more|most|fewer|fewest|less|least|larger|largest|bigger|biggest|smaller"
+    rf"|\b(?:who|which|whose)\b{_TELLS}[^.?!]*\b(?:more|most|fewer|fewest|less|least|larger|largest|bigger|biggest|smaller"
     r"|smallest)\b"
     r"|\bcount\b(?! (?:from|to|backwards?|down|up)\b)"
     r"|(?:\b(?:what|what's|whats)|(?:^|[.?!:])\s*(?:find|calculate|compute|give|tell|determine|work out))\b[^.?!]*"
@@ -40,7 +42,7 @@ _DEMAND = re.compile(
     r"|\b(?:left|total|in all|altogether|together|remaining|remain|now)\s*\?+\s*$"
 )
 _QUESTION_WORD = re.compile(r"\b(?:what|what's|who|which|whose|why|when|where|how)\b")
-_SEVERAL = re.compile(r"how\s?many|how\s?much|\bwho (?:has|have|had|owns|gets|got|is|was)\b")
+_SEVERAL = re.compile(rf"how\s?many|how\s?much|\bwho\b{_TELLS} (?:has|have|had|owns|gets|got|is|was)\b")
 _OTHER_DEMANDS = (
     (re.compile(r"\bprobability|\bchances?\b|\bodds\b|\bhow likely\b"), "it asks for a probability"),
     (

@@ -16,7 +16,7 @@ LARGEST = 999
 NUMBER_WORD = re.compile(rf"\b(?:(?:{_TENS})(?:[- ](?:{_ONES}))?|{_BELOW_20})\b")
 """The number words that a pair reads, in lower case."""
 BEYOND_WORDS = re.compile(r"\b(?:hundreds?|thousands?|millions?|billions?|dozens?)\b")
-BEYOND = f"it has a number in words beyond ninety-nine; in digits it can be read, up to {LARGEST}"
+BEYOND = f"it has a number word in it like hundred or dozen; in digits it can be read, up to {LARGEST}"
 
 OTHER_PART = re.compile(
     r"(?<![\d.])(?!(?:10|20|25|50)\s?(?:%|per))\d[\d.,]*\s?(?:%|percent\b|per cent\b)(?=\s+of\b)"
