@@ -61,7 +61,7 @@ def ask(asked: Asked) -> Got:
 
 
 def verdict(asked: Asked, got: Got) -> str:
-    """Say in a word whether what came out is right, declined, answered with a doubt, or wrong."""
+    """Return whether what came out is right, declined, answered with a doubt, or wrong."""
     number = last_boxed(got.answer)
     if got.code == _DECLINED:
         return "declined" if asked.answer is None else "declined, but has an answer"
@@ -70,7 +70,7 @@ def verdict(asked: Asked, got: Got) -> str:
     if asked.answer is not None and number == asked.answer:
         return "right"
     if number is None:
-        return "says why not"
+        return "says why not" if asked.answer is None else "says why not, but has an answer"
     return "wrong, with a doubt" if "may" in got.said else "WRONG"
 
 

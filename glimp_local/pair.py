@@ -135,7 +135,7 @@ class Pair:
             return ""
         from glimp_local.engines import domain  # noqa: PLC0415 - other pairs do without
 
-        can = f'It can do {self.config.only} and nothing else, like "{domain.EXAMPLE}"'
+        can = f'It can do {self.config.only}, like "{domain.EXAMPLE}", and nothing else.'
         return can if self.offer is None else f"{can} One that reasons about anything: {self.offer}."
 
     def entropies(self, settings: RunSettings | None = None) -> EntropyHistory | None:

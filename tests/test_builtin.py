@@ -285,7 +285,7 @@ def test_a_question_it_is_not_for_is_declined_in_one_line_with_what_it_can_do(
     assert (done.code, done.out) == (7, "")
     (line,) = done.err.splitlines()
     assert line.startswith("glimp: this question is not for the pair 'builtin': it has no number")
-    assert f'It can do counting stories and small sums and nothing else, like "{EASY}"' in line
+    assert f'It can do counting stories and small sums, like "{EASY}", and nothing else.' in line
     assert "One that reasons about anything: qwen3-" in line
     assert "of memory): glimp models pull qwen3-" in line
     assert line.endswith("To ask it all the same: --anyway")

@@ -103,7 +103,7 @@ def _solve(
 
 
 def _why_this_pair(pair: Pair) -> str | None:
-    """Say why a narrow pair answers though nobody named it, and what to get instead: once a day.
+    """Return why a narrow pair answers though nobody named it, and once a day what to get instead; None if not due.
 
     That a pair on this machine cannot be loaded is said each time.
     """

@@ -53,7 +53,7 @@ _OTHER_TEXTS = (
             r"|convert|sing|implement|rewrite|paraphrase|debug|simplify|factori[sz]e|integrate|differentiate|plot)\b"
             r"(?! (?:has|had|have|gives|gave|is|was)\b)"
             r"|(?:draw|create|list|name|define|round|sort|reverse|spell|make (?:me|an?))\b"
-            r"(?! (?:has|had|have|gives|gave|is|was)\b)(?!.*\d\b.*\d\b.*how\s?many)"
+            r"(?! (?:has|had|have|gives|gave|is|was)\b)(?!(?>.*?\d\b.*?\d\b).*how\s?many)"
             r"|tell me (?:a|an|about|why|how to|something)\b)",
             re.DOTALL,
         ),
@@ -112,7 +112,7 @@ def _other_text(text: str) -> str | None:
 
 
 def _unknown(question: str, vocabulary: Vocabulary | None) -> str | None:
-    """Say which words are new to the pair, if they may be too much for it.
+    """Return which words are new to the pair, if they may be too much for it.
 
     New names and things are copied. But a verb says what happens, and it mostly stands before a number.
     """

@@ -1,8 +1,8 @@
 """Whether a text is a counting story, and one that a pair that counts can do.
 
 A counting story tells what somebody has and what happens to it, with at least one number, and asks how many there are
-or who has more. Names, things and verbs may be any. Knows nothing of sums, models or vocabularies. All texts are in
-lower case.
+or who has more. Names, things and verbs may be any. Which numbers can be read stands in `sums.py`. Knows nothing of
+models or vocabularies. All texts are in lower case.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from glimp_local.engines.sums import (
     BEYOND,
     BEYOND_WORDS,
+    FRACTION,
     LARGEST,
     NUMBER_WORD,
     OTHER_PART,
@@ -28,9 +29,11 @@ _NO_NUMBER = f"it has no number that can be read (0 to {LARGEST}, or a word up t
 
 # What is asked.
 
+_TELLS = rf"(?! \w+ (?:\d|{NUMBER_WORD.pattern}))"
+"""Behind "who": "Ben, who has 5 pens, finds 3 more" asks nothing."""
 _DEMAND = re.compile(
     r"how\s?many|how\s?much"
-    r"|\b(?:who|which|whose)\b[^.?!]*\b(?:more|most|fewer|fewest|less|least|larger|largest|bigger|biggest|smaller"
+    rf"|\b(?:who|which|whose)\b{_TELLS}[^.?!]*\b(?:more|most|fewer|fewest|less|least|larger|largest|bigger|biggest|smaller"
     r"|smallest)\b"
     r"|\bcount\b(?! (?:from|to|backwards?|down|up)\b)"
     r"|(?:\b(?:what|what's|whats)|(?:^|[.?!:])\s*(?:find|calculate|compute|give|tell|determine|work out))\b[^.?!]*"
@@ -39,7 +42,7 @@ _DEMAND = re.compile(
     r"|\b(?:left|total|in all|altogether|together|remaining|remain|now)\s*\?+\s*$"
 )
 _QUESTION_WORD = re.compile(r"\b(?:what|what's|who|which|whose|why|when|where|how)\b")
-_SEVERAL = re.compile(r"how\s?many|how\s?much|\bwho (?:has|have|had|owns|gets|got|is|was)\b")
+_SEVERAL = re.compile(rf"how\s?many|how\s?much|\bwho\b{_TELLS} (?:has|have|had|owns|gets|got|is|was)\b")
 _OTHER_DEMANDS = (
     (re.compile(r"\bprobability|\bchances?\b|\bodds\b|\bhow likely\b"), "it asks for a probability"),
     (
@@ -96,7 +99,7 @@ _FAULTS = (
         re.compile(r"[$\u20ac\u00a3\u00a5\u20b9]\s?\d|\d\s?[$\u20ac\u00a3\u00a5\u20b9]"),
         "it is about money, and things are counted here",
     ),
-    (re.compile(r"\d/\d"), "it has a fraction in digits; half, a third or 25% can be read"),
+    (re.compile(r"\d/\d"), FRACTION),
     (re.compile(r"\d\s*[-+*/=^\u00d7\u00f7]\s*\d|="), "it has a sum in signs in it, and a story is told in words"),
     (re.compile(r"(?<![\w-])-\d"), "it has a negative number in it"),
     (
@@ -138,7 +141,7 @@ _GLUED = re.compile(r"\b\d+[a-z]\w*")
 
 
 def fault(text: str) -> str | None:
-    """Say what keeps a text from being a counting story that the pair can do; None if nothing does."""
+    """Return what keeps a text from being a counting story that the pair can do; None if nothing does."""
     quantities = _quantities(text)
     asked = _DEMAND.search(text)
     is_whole = asked is not None and quantities > 1
@@ -152,7 +155,7 @@ def fault(text: str) -> str | None:
 
 
 def doubt(text: str) -> str | None:
-    """Say what a counting story has that may be too much for the pair; None if nothing is."""
+    """Return what a counting story has that may be too much for the pair; None if nothing is."""
     asking = next((sentence[found.start() :] for sentence, found in _demands(text)), "")
     if _BEGINNING.search(asking) or _VAGUE.search(text) or _tells_a_total(text):
         return "an amount at the beginning is not known, and the counting goes forwards"

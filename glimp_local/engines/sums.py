@@ -16,7 +16,7 @@ LARGEST = 999
 NUMBER_WORD = re.compile(rf"\b(?:(?:{_TENS})(?:[- ](?:{_ONES}))?|{_BELOW_20})\b")
 """The number words that a pair reads, in lower case."""
 BEYOND_WORDS = re.compile(r"\b(?:hundreds?|thousands?|millions?|billions?|dozens?)\b")
-BEYOND = f"it has a number in words beyond ninety-nine; in digits it can be read, up to {LARGEST}"
+BEYOND = f"it has a number word in it like hundred or dozen; in digits it can be read, up to {LARGEST}"
 
 OTHER_PART = re.compile(
     r"(?<![\d.])(?!(?:10|20|25|50)\s?(?:%|per))\d[\d.,]*\s?(?:%|percent\b|per cent\b)(?=\s+of\b)"
@@ -24,6 +24,7 @@ OTHER_PART = re.compile(
 )
 """A part of something other than those a pair takes, in lower case."""
 OTHER_PARTS = "it takes a part other than a half, a third, a quarter, a fifth, a sixth, an eighth or a tenth"
+FRACTION = "it has a fraction in digits; half, a third or 25% can be read"
 
 _MOST_NUMBERS = 3
 _MOST_WORDS = 4
@@ -63,16 +64,18 @@ _HAS_TOO_MUCH = (
     (re.compile(r"[$\u20ac\u00a3\u00a5\u20b9\\]"), "it has a sign in it that a plain sum does not have"),
     (BEYOND_WORDS, BEYOND),
     (OTHER_PART, OTHER_PARTS),
+    (re.compile(r"\d\s?/\s?\d+\s+of\b"), FRACTION),
     (re.compile(r"\d!\s*(?:=|$)"), "it has a factorial in it"),
     (
         re.compile(
             r"\b\d*[abcnyz]\s*[-+*/=]|[-+*/=]\s*\d*[abcnxyz]\b|(?<![\d\s])\s*x\s*[-+*/=]|\dx(?!\s*\d)"
+            r"|\bmakes? \d+ (?:when|if)\b"
             r"|(?:\bwhat|[?_])\s*(?:[-+*/]|plus|minus|times)|(?:[-+*/]|plus|minus|times)\s*(?:what\b|[?_])\s*\S"
         ),
         "it has an unknown to solve for",
     ),
     (re.compile(r"=\s*[-+]?\d"), "it has a result already"),
-    (re.compile(r"(?<!what )(?<!much )\bis \S+ (?:more|less) than\b"), "it asks for yes or no"),
+    (re.compile(r"(?<!what )(?<!much )(?<!many )\bis \S+ (?:more|less) than\b"), "it asks for yes or no"),
     (
         re.compile(r"(?:^|[-+*/=\u00d7\u00f7]|\b(?:is|of|plus|minus|times|by|and))\s*-\s*\d|\bnegative\b"),
         "it has a negative number in it",
@@ -90,7 +93,7 @@ class Sum(NamedTuple):
 
 
 def read_sum(text: str) -> Sum | None:
-    """Return what there is to say of a text, in lower case, that is a sum; None for any other text."""
+    """Return what is known of a text, in lower case, that is a sum; None for any other text."""
     text = _ONE_PART.sub("", text)
     text = NUMBER_WORD.sub(lambda found: str(_value(found[0])), text)
     tokens = [(str(found.lastgroup), found[0].strip()) for found in _TOKENS.finditer(text)]
@@ -116,7 +119,7 @@ def _with_words(shape: str, words: list[str]) -> bool:
 
 
 def _fault(shape: str, numbers: list[str]) -> str | None:
-    """Say what keeps a sum from being one of two or three whole numbers."""
+    """Return what keeps a sum from being one of two or three whole numbers."""
     if number := next((number for number in numbers if not is_readable(number)), None):
         return unreadable(number)
     if len(numbers) > _MOST_NUMBERS:
@@ -132,8 +135,8 @@ def is_readable(number: str) -> bool:
 
 
 def unreadable(number: str) -> str:
-    """Say why a number cannot be read."""
-    shown = number if len(number) <= 20 else f"{number[:20]}\u2026"  # noqa: PLR2004 - as much as is told apart
+    """Return why a number cannot be read."""
+    shown = number if len(number) <= 20 else f"{number[:20]}\u2026"  # noqa: PLR2004 - enough to recognise it
     return f"{shown} is not a whole number from 0 to {LARGEST}"
 
 

@@ -131,8 +131,11 @@ def test_arguments_of_which_a_shell_made_files_show_how_to_give_a_question(
     assert 'a question stands in quotes, as in glimp solve "what is 12*7?"' in result.err
 
 
-def test_a_misspelt_flag_is_no_question() -> None:
-    result = invoke("solve", "--txet", "what is 7?")
+@pytest.mark.parametrize(
+    "arguments", [("--txet", "what is 7?"), ("--text=what is 7?", "--txet"), ("a.txt", "--seed", "-1", "--txet")]
+)
+def test_a_misspelt_flag_is_no_question(arguments: tuple[str, ...]) -> None:
+    result = invoke("solve", *arguments)
     assert (result.code, "No such option '--txet'" in result.err, "behind --text" in result.err) == (2, True, False)
 
 
@@ -152,6 +155,8 @@ def test_what_a_shell_would_read_is_not_put_into_a_command() -> None:
         (["what is 12*7?"], "a chat needs a terminal", "glimp solve"),
         (["what is built in"], "a chat needs a terminal", "glimp solve"),
         (["hello"], "a chat needs a terminal", "glimp solve"),
+        (["docs"], "a chat needs a terminal", "glimp solve"),
+        (["12 \udcff 7"], "the question is not UTF-8 text (byte 0xff at offset 3)", "iconv"),
     ],
 )
 def test_a_chat_takes_a_question_and_no_pair_or_file(
