@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self
 from glimp_local.engines.protocol import Backend
 from glimp_local.errors import UsageError
 from glimp_local.machine.choice import Offer
+from glimp_local.messages import Message
 from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 from glimp_local.settings import PairConfig, RunSettings, ThinkingMarkers
@@ -111,6 +112,12 @@ class Pair:
             return settings.catch_up == "eager"
         devices = [backend.devices for backend in self.backends.values()]
         return len(devices) == len(MODELS) and devices[0].isdisjoint(devices[1])
+
+    def as_read(self, messages: Sequence[Message]) -> list[Message]:
+        """Return messages as the models read them: to a narrow pair, taught on lines, a line break is a space."""
+        if self.config.only is None:
+            return list(messages)
+        return [Message(message.role, " ".join(message.content.split())) for message in messages]
 
     def objection(self, question: str) -> Objection | None:
         """Return what a narrow pair has to object to a question; None if nothing, and always for any other pair.

@@ -12,14 +12,12 @@ from tokenizers import Tokenizer
 from training.model import NORM_EPSILON, ROPE_BASE, Model
 
 TEMPLATE = (
-    "{% for message in messages %}"
-    "<|im_start|>{{ message.role }}: {{ message.content.split() | join(' ') }}<|im_end|>\n"
-    "{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}: {{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
 )
 """ChatML with a colon, so that every word has a space before it, and is one token wherever it stands.
 
-Line breaks count as spaces; the assistant's turn begins with an opened thought.
+The assistant's turn begins with an opened thought.
 """
 
 

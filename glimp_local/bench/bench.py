@@ -201,7 +201,7 @@ def _prepared(pair: Pair, problem: Problem, instruction: str) -> dict[Model, tup
     found: dict[Model, tuple[Lane, Prompt]] = {}
     for model, backend in pair.backends.items():
         lane = backend.lane(pair.config.run, seed=0, cancel=threading.Event())
-        found[model] = lane, lane.prepare(_messages(problem, instruction), pair.markers)
+        found[model] = lane, lane.prepare(pair.as_read(_messages(problem, instruction)), pair.markers)
     return found
 
 
