@@ -16,7 +16,10 @@ from training.sums import Question
 from training.tokenizer import number_ids
 
 EMPHASIS = 3.0
-"""How much more a number, and the first token of a step, count in the loss than another: they carry the decisions."""
+"""How much more a number, the first token of a step, and the first two of a sentence count in the loss than others.
+
+They carry the decisions: what comes out, what happens, and where to read on.
+"""
 EARLIER_TURNS = 0.06
 """Share of samples with a finished question before the one to solve, as in a chat."""
 LENGTHS = 32
@@ -60,6 +63,7 @@ class Batches:
         self._is_number[number_ids(tokenizer)] = True
         texts = (tokenizer.decode([token]) for token in range(tokenizer.get_vocab_size()))
         self._ends_step = torch.tensor([text.endswith("\n\n") for text in texts])
+        self._full_stop = tokenizer.token_to_id(".")
         self.place = place
         self._groups = self._pool(place[0])
 
@@ -76,7 +80,9 @@ class Batches:
         for row, sample in enumerate(group):
             ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
             weights[row, sample.prompt : len(sample.ids)] = 1.0
-        weights[(self._is_number[ids] | self._ends_step[ids.roll(1, dims=1)]) & (weights > 0)] = EMPHASIS
+        before, earlier = ids.roll(1, dims=1), ids.roll(2, dims=1)
+        begins = self._ends_step[before] | (before == self._full_stop) | (earlier == self._full_stop)
+        weights[(self._is_number[ids] | begins) & (weights > 0)] = EMPHASIS
         return ids, weights
 
     def _pool(self, number: int) -> list[list[_Sample]]:

@@ -14,8 +14,8 @@ from training.model import Shape
 from training.train import Plan, train
 
 PLANS = {
-    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=9000),
-    "seedling": Plan(Shape(width=192, layers=5, heads=6, feed_forward=512), batches=5000, ends_at=5 / 9),
+    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=12_000),
+    "seedling": Plan(Shape(width=192, layers=5, heads=6, feed_forward=512), batches=6000, ends_at=0.3),
     "large": Plan(
         Shape(width=320, layers=8, heads=10, feed_forward=896),
         batches=8000,
