@@ -48,7 +48,8 @@ class _Solve(Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            text = next((arg for arg in given if re.match(r"-\d|-.* ", arg)), None)
+            refused = (arg for arg in given if arg.startswith(error.option_name))
+            text = next((arg for arg in refused if re.match(r"-\d|-.* ", arg)), None)
             if text is None:
                 raise
             hint = f"a problem that begins with - goes behind --text: glimp solve --text {quoted(text)}"

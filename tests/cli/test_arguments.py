@@ -131,8 +131,11 @@ def test_arguments_of_which_a_shell_made_files_show_how_to_give_a_question(
     assert 'a question stands in quotes, as in glimp solve "what is 12*7?"' in result.err
 
 
-def test_a_misspelt_flag_is_no_question() -> None:
-    result = invoke("solve", "--txet", "what is 7?")
+@pytest.mark.parametrize(
+    "arguments", [("--txet", "what is 7?"), ("--text=what is 7?", "--txet"), ("a.txt", "--seed", "-1", "--txet")]
+)
+def test_a_misspelt_flag_is_no_question(arguments: tuple[str, ...]) -> None:
+    result = invoke("solve", *arguments)
     assert (result.code, "No such option '--txet'" in result.err, "behind --text" in result.err) == (2, True, False)
 
 
