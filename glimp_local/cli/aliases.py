@@ -6,6 +6,7 @@ Imported for a word that is no command of its own, so that the commands start wi
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
@@ -71,9 +72,9 @@ def refuse(args: Sequence[str], commands: Collection[str], ctx: click.Context) -
 def _as_problem(args: Sequence[str], commands: Collection[str]) -> str | None:
     """Return how to ask what was asked of `glimp` itself; None if nothing was."""
     if os.path.isfile(args[0]):  # noqa: PTH113 - Path.is_file raises for a name that the system refuses
-        return f"glimp solve {args[0]} solves the problem in that file"
+        return f"glimp solve {shlex.quote(args[0])} solves the problem in that file"
     text = " ".join(args)
-    if not is_text(text) or any(arg.startswith("-") for arg in args):
+    if not is_text(text) or any(arg.startswith("-") for arg in args if arg != "-"):  # a flag, and no minus
         return None
     is_question = text.endswith("?") and len(args) > len(("COMMAND", "WORD?"))
     if not is_question and get_close_matches(args[0], [*commands, *_OF_MODELS]):

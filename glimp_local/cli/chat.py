@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,7 +17,7 @@ from glimp_local.cli.completers import complete_session
 from glimp_local.cli.flags import SYSTEM, Number, load_request, pair_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 from glimp_local.cli.notes import tell
-from glimp_local.cli.texts import read_system
+from glimp_local.cli.texts import read_system, read_typed
 from glimp_local.errors import UsageError
 from glimp_local.routing import MODELS
 
@@ -103,16 +104,15 @@ def _checked(question: str, request: LoadRequest) -> str:
     """Return a question as it is asked; raises UsageError for what must be meant as a pair or a file."""
     from glimp_local.models.catalogue import load_catalogue  # noqa: PLC0415 - `glimp --help` does without
 
-    if os.path.lexists(question):
-        hint = f"glimp solve {question} solves the problem in that file"
+    if os.path.isfile(question):  # noqa: PTH113 - Path.is_file raises for a name that the system refuses
+        hint = f"glimp solve {shlex.quote(question)} solves the problem in that file"
         raise UsageError(f"{question!r} is a file, and a chat reads none", hint=hint)
-    if not question.strip():
-        raise UsageError("the question is empty", hint='leave it out, or ask something: glimp chat "what is 12*7?"')
     close = get_close_matches(question, load_catalogue(request.models_file).pairs, n=1)
     if close and not is_text(question):
         hint = f"a pair is named by its flag: glimp chat --pair {close[0]}"
         raise UsageError(f"{question!r} is no question", hint=hint)
-    return os.fsencode(question).decode(errors="replace").strip()
+    hint = 'leave it out, or ask something: glimp chat "what is 12*7?"'
+    return read_typed(question, "the question", hint=hint)
 
 
 def _check_system(message: str | None, going_on: SavedSession) -> None:

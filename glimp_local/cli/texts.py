@@ -44,7 +44,7 @@ def read_problem(file: str | None, text: str | None) -> str:
     """Read the problem from the one place it was given in; raises UsageError where that cannot be done."""
     hint = _TOO_LARGE.format("problem")
     if text is not None:
-        return _decoded(_typed(text), "--text")
+        return read_typed(text, "--text")
     if file is not None and not file.strip():
         raise UsageError("the problem is empty", hint=f'{_SOLVE} "what is 12*7?"')
     if file is None and sys.stdin.isatty():
@@ -64,7 +64,7 @@ def read_problem(file: str | None, text: str | None) -> str:
 def read_system(given: str) -> str:
     """Read the system message that --system gives: a text, or @FILE; raises UsageError where it cannot be read."""
     if not given.startswith("@") or given.startswith("@@"):
-        return _decoded(_typed(given.removeprefix("@")), "--system", hint="leave --system out, or give it a text")
+        return read_typed(given.removeprefix("@"), "--system", hint="leave --system out, or give it a text")
     if given == "@":
         raise UsageError("--system @ names no file", hint="--system @FILE reads a file; a text that is @ is written @@")
     where = given[1:]
@@ -76,9 +76,12 @@ def read_system(given: str) -> str:
     return _decoded(raw, where, hint="leave --system out, or name another file")
 
 
-def _typed(text: str) -> bytes:
-    """Return the bytes that were typed: in a locale that is not UTF-8, Python cannot have understood them."""
-    return os.fsencode(text)
+def read_typed(text: str, what: str, *, hint: str | None = None) -> str:
+    """Return a text of the command line, without the blanks around it; raises UsageError if it is empty or no UTF-8.
+
+    In a locale that is not UTF-8, Python cannot have understood what was typed: its bytes are read again.
+    """
+    return _decoded(os.fsencode(text), what, hint=hint)
 
 
 def _decoded(raw: bytes, where: str, *, hint: str | None = None) -> str:

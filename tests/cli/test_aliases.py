@@ -84,6 +84,7 @@ def test_a_hint_is_for_no_word_that_is_a_command() -> None:
         (["what", "is", "12*7?"], '"what is 12*7?"'),
         (["hello", "there"], '"hello there"'),
         (["why?"], '"why?"'),
+        (["what", "is", "5", "-", "3?"], '"what is 5 - 3?"'),
     ],
 )
 def test_a_question_to_glimp_itself_shows_how_to_ask_it(arguments: list[str], command: str) -> None:
@@ -93,6 +94,8 @@ def test_a_question_to_glimp_itself_shows_how_to_ask_it(arguments: list[str], co
 
 def test_a_file_in_the_place_of_a_command_shows_how_to_solve_it(problem: Path) -> None:
     assert invoke(problem).err.endswith(f"hint: glimp solve {problem} solves the problem in that file\n")
+    spaced = problem.rename(problem.with_name("my problem.txt"))
+    assert invoke(spaced).err.endswith(f"hint: glimp solve '{spaced}' solves the problem in that file\n")
 
 
 @pytest.mark.parametrize(

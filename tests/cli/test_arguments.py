@@ -155,6 +155,8 @@ def test_what_a_shell_would_read_is_not_put_into_a_command() -> None:
         (["what is 12*7?"], "a chat needs a terminal", "glimp solve"),
         (["what is built in"], "a chat needs a terminal", "glimp solve"),
         (["hello"], "a chat needs a terminal", "glimp solve"),
+        (["docs"], "a chat needs a terminal", "glimp solve"),
+        (["12 \udcff 7"], "the question is not UTF-8 text (byte 0xff at offset 3)", "iconv"),
     ],
 )
 def test_a_chat_takes_a_question_and_no_pair_or_file(
