@@ -38,9 +38,11 @@ REAL_LARGE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C even if the tests run in the background of a shell, which has it ignored: children would, too."""
+    """Hear Ctrl-C in the background of a shell, and a closed terminal under nohup: children would ignore both, too."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if (hangup := getattr(signal, "SIGHUP", None)) is not None and signal.getsignal(hangup) is signal.SIG_IGN:
+        signal.signal(hangup, signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks

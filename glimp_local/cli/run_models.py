@@ -82,7 +82,7 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
     catalogue = load_catalogue(models_file)
     pulled: list[Pulled] = []
     with (
-        _interruptible("what came is kept, and the same command goes on from there"),
+        _interruptible("what came is kept, and the same command continues from there"),
         ByteBars(quiet=quiet) as bars,
     ):
         wanted = [source for name in names for source in _wanted(catalogue, name, bars.wait)]

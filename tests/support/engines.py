@@ -14,8 +14,8 @@ ARCHITECTURES = ["attention", "sliding-window", "recurrent", "hybrid"]
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=400)]
 
 TOLERANCE = 0.03
-"""Logits of the same tokens differ so much at most when they are computed in batches of other sizes, which round
-otherwise; those of other tokens differ by five times as much and more (test_engine.py sees to it)."""
+"""The most by which logits of the same tokens differ when computed in batches of other sizes, which round
+differently; those of other tokens differ by at least five times as much (test_engine.py checks that)."""
 
 
 def drawing(engine: Engine, settings: SamplingSettings, seed: int) -> Sampler:

@@ -186,17 +186,27 @@ def test_a_full_disk_is_said_and_the_engine_goes_on(tiny: Path) -> None:
     engine.close()
 
 
+def touch(model: Path) -> None:
+    """Let a file look written to since."""
+    about = model.stat()
+    os.utime(model, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
+
+
+def refuses(model: Path, file: Path, why: str) -> None:
+    """Load a state into a new engine, which refuses it."""
+    engine = Engine(model, context=512)
+    with pytest.raises(CacheError, match=why):
+        engine.load_state(file)
+    engine.close()
+
+
 def test_a_state_of_a_file_that_was_written_since_is_refused_even_if_it_looks_the_same(
     tiny: Path, tmp_path: Path
 ) -> None:
     model = Path(shutil.copy(tiny / "large.gguf", tmp_path / "model.gguf"))
     file = saved(model, tmp_path / "x.state")
-    about = model.stat()
-    os.utime(model, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
-    engine = Engine(model, context=512)
-    with pytest.raises(CacheError, match="of the model's file as it was before somebody wrote to it"):
-        engine.load_state(file)
-    engine.close()
+    touch(model)
+    refuses(model, file, "of the model's file as it was before somebody wrote to it")
 
 
 def test_what_an_earlier_glimp_kept_is_read_if_it_is_of_the_same_file(
@@ -214,9 +224,5 @@ def test_what_an_earlier_glimp_kept_is_read_if_it_is_of_the_same_file(
     engine = Engine(model, context=512)
     assert engine.load_state(file) == len(engine.ids) > 0
     engine.close()
-    about = model.stat()
-    os.utime(model, ns=(about.st_atime_ns, about.st_mtime_ns + 1))
-    engine = Engine(model, context=512)
-    with pytest.raises(CacheError, match="is of another model"):
-        engine.load_state(file)
-    engine.close()
+    touch(model)
+    refuses(model, file, "is of another model")
