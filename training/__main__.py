@@ -53,9 +53,7 @@ def main() -> None:
     if options.only is None:
         evaluate.fill(options.out / "README.md", "recipe", recipe)
         with evaluate.open_pair(options.out) as pair:
-            figures = evaluate.report(pair, evaluate.MOST)
-        evaluate.fill(options.out / "README.md", "figures", figures)
-        print(figures)
+            print(evaluate.write(pair, options.out))
 
 
 if __name__ == "__main__":

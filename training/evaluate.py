@@ -61,6 +61,8 @@ def main() -> None:
         "--write", action="store_true", help="put the figures into the model card, the problems beside it"
     )
     options = parser.parse_args()
+    if options.write and (options.problems or options.set or options.folder):
+        parser.error("--write: only with all questions, of the package's own models")
     if options.problems is not None and options.problems < 1:
         parser.error("--problems: at least 1")
     try:
@@ -71,11 +73,18 @@ def main() -> None:
         if options.thresholds:
             print(thresholds(pair, options.thresholds, options.problems or SETS[STORIES].most))
             return
-        text = report(pair, options.problems, options.set or list(SETS))
-    if options.write:
-        fill(BUILTIN / "README.md", "figures", text)
-        (BUILTIN / "problems.jsonl").write_bytes(problems())
-    print(text)
+        if options.write:
+            print(write(pair, BUILTIN))
+        else:
+            print(report(pair, options.problems, options.set or list(SETS)))
+
+
+def write(pair: Pair, folder: Path) -> str:
+    """Put the figures of all sets into the model card in a folder, the stories beside it; return the figures."""
+    text = report(pair, None, list(SETS))
+    fill(folder / "README.md", "figures", text)
+    (folder / "problems.jsonl").write_bytes(problems())
+    return text
 
 
 def problems() -> bytes:
