@@ -18,7 +18,7 @@ PLANS = {
     "seedling": Plan(Shape(width=192, layers=5, heads=6, feed_forward=512), batches=6000, ends_at=0.3),
     "large": Plan(
         Shape(width=320, layers=8, heads=10, feed_forward=896),
-        batches=6000,
+        batches=5000,
         grows_from="seedling",
         matrix_rate=0.008,  # at the seedling's rate it forgets first: the loss is twice as high after 500 batches
         embedding_rate=0.001,
