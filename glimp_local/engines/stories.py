@@ -140,6 +140,16 @@ _RATE = re.compile(
 _NUMBER = rf"(?:\d+|{NUMBER_WORD.pattern})"
 _TOLD_OTHERWISE = (
     (re.compile(r"\ball but\b"), "it says 'all but', and what goes away is to be told"),
+    (re.compile(r"\bif\b"), "it says 'if', and a story is told plainly, one sentence after another"),
+    (
+        re.compile(r"^(?:imagine|suppose|assume|say|let|draw|take|count|what|how|who|which|given|find|calculate)\b"),
+        "it does not begin with who has how many",
+    ),
+    (
+        re.compile(rf"^(?:[a-z]+ ){{1,3}}?(?:shares?|shared|splits?|divides?|divided) {_NUMBER}\b"),
+        "it does not say how many there are before they are shared",
+    ),
+    (re.compile(r"\bhow many (?:are|were) we\b"), "it counts the people who tell it"),
     (
         re.compile(rf"^there (?:are|were) {_NUMBER} \w+ with {_NUMBER}\b"),
         "it says what each one has before anything happens, and things are told one event after another",
