@@ -115,7 +115,8 @@ def test_every_line_of_a_thought_stands_behind_its_step_s_letter(glimp: Glimp) -
     command = ("solve", "--pair", "builtin", "--text", EXAMPLE, "--thoughts", "--seed", "1")
     lines = glimp(*command).err.splitlines()[3:-1]
     assert all(re.match(r"[SL] \d\.\d\d │ ", line) or line.startswith(" " * 7 + "│ ") for line in lines)
-    assert [line[9:] for line in lines[:2]] == ["Count: marbles.", "> Emma has 57 marbles and Ben has 93. Emma finds 89"]
+    first, second = (line[9:] for line in lines[:2])
+    assert (first, second) == ("Count: marbles.", "> Emma has 57 marbles and Ben has 93. Emma finds 89")
 
 
 @pytest.mark.slow

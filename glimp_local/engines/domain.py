@@ -24,7 +24,8 @@ _MOST_UNKNOWN = 1 / 3
 """From this share of unknown words on, an answer is in doubt."""
 _EXAMPLES = 3
 _ENDINGS = ("", "s", "es", "d", "ed", "n", "en", "ing")
-_NO_VERBS = frozenset({"somebody", "someone"})
+_TAUGHT = frozenset({"remove", "removes", "removed", "somebody", "someone"})
+"""Words that are no doubt's reason though they are read in pieces."""
 
 _LIKE_ASCII = str.maketrans({"\u2019": "'", "\u2018": "'", "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00a0": " "})
 _OTHER_DIGITS = re.compile(r"[^\W\d_a-z\u00b2\u00b3]|(?![0-9])\d")
@@ -132,7 +133,7 @@ def _is_known(word: str, vocabulary: Vocabulary) -> bool:
     """Is the word, or another form of it, one token? Rare forms of taught words are read in pieces."""
     stem = re.sub(r"(?<=\w\w)(?:e?s|e?d|e?n|ing)$", "", word)
     forms = {word, word.capitalize(), *(f"{base}{end}" for base in (word, stem) for end in _ENDINGS)}
-    return word in _NO_VERBS or any(len(vocabulary.tokenize(f" {form}")) == 1 for form in forms)
+    return word in _TAUGHT or any(len(vocabulary.tokenize(f" {form}")) == 1 for form in forms)
 
 
 def _examples(words: Sequence[str]) -> str:
