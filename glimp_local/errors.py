@@ -10,6 +10,7 @@ GlimpError                     1
 ├── MemoryShortError           1   no memory for a model's weights, or for its context
 ├── DownloadError              5   the hub cannot be reached, or does not give the file; what came is kept
 ├── CrashError                 6   llama.cpp, or the system, ended the process that computes; what was written is kept
+├── DeclinedError              7   a question that a narrow pair is not for; nothing was generated
 ├── BindingError               1   the installed llama-cpp-python is not the one this package is written for
 ├── ContextFullError           1   the next token has no room; nothing written is lost
 ├── DecodeError                1   llama.cpp could not compute; the engine stands where it stood
@@ -77,6 +78,12 @@ class CrashError(GlimpError):
     """A process that was ended while it computed."""
 
     exit_code = 6
+
+
+class DeclinedError(GlimpError):
+    """A question clearly outside of what a narrow pair can do, declined before anything was generated."""
+
+    exit_code = 7
 
 
 class BindingError(GlimpError):

@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
-from glimp_local.engines import domain
 from glimp_local.engines.protocol import Backend
 from glimp_local.errors import UsageError
 from glimp_local.machine.choice import Offer
+from glimp_local.messages import Message
 from glimp_local.records.entropies import EntropyHistory
 from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Share, Speculative, Threshold
 from glimp_local.settings import PairConfig, RunSettings, ThinkingMarkers
 
 if TYPE_CHECKING:
+    from glimp_local.engines.domain import Objection
     from glimp_local.machine.plan import Plan
 
 _LOOK_SECONDS = 0.05
@@ -112,16 +113,37 @@ class Pair:
         devices = [backend.devices for backend in self.backends.values()]
         return len(devices) == len(MODELS) and devices[0].isdisjoint(devices[1])
 
-    def objection(self, question: str) -> str | None:
-        """Return a warning about a question that is not of the one kind the pair was made for, None about any other."""
-        vocabulary = next(iter(self.backends.values())).vocabulary
-        if self.config.only is None or vocabulary is None:
+    def as_read(self, messages: Sequence[Message]) -> list[Message]:
+        """Return messages as the models read them: to a narrow pair, taught on lines, a line break is a space."""
+        if self.config.only is None:
+            return list(messages)
+        return [Message(message.role, " ".join(message.content.split())) for message in messages]
+
+    def objection(self, question: str) -> Objection | None:
+        """Return what a narrow pair has to object to a question; None if nothing, and always for any other pair.
+
+        If it `declines`, the question is clearly outside of what the pair was made for: do not ask it, and show its
+        words and `scope`. Else it is a warning.
+        """
+        if self.config.only is None:
             return None
-        reason = domain.objection(question, vocabulary)
-        if reason is None:
+        from glimp_local.engines import domain  # noqa: PLC0415 - other pairs do without
+
+        found = domain.objection(question, next(iter(self.backends.values())).vocabulary)
+        if found is None:
             return None
-        message = f"the pair {self.name!r} can do {self.config.only} and nothing else, and {reason}"
-        return message if self.offer is None else f"{message}. One that reasons about anything: {self.offer}"
+        verdict = f"is not for the pair {self.name!r}" if found.declines else f"may be too much for {self.name!r}"
+        return found._replace(words=f"this question {verdict}: {found.words}")
+
+    @property
+    def scope(self) -> str:
+        """What a narrow pair can do, with an example, and which pair can do the rest; empty for any other pair."""
+        if self.config.only is None:
+            return ""
+        from glimp_local.engines import domain  # noqa: PLC0415 - other pairs do without
+
+        can = f'It can do {self.config.only}, like "{domain.EXAMPLE}", and nothing else.'
+        return can if self.offer is None else f"{can} One that reasons about anything: {self.offer}."
 
     def entropies(self, settings: RunSettings | None = None) -> EntropyHistory | None:
         """Return the entropies this pair has shown under these settings (its own without); None for a single model."""

@@ -159,8 +159,8 @@ class PairConfig(RunSettings, frozen=True):
     large: ModelSource | None = None
     description: str = ""
     licence: str = ""
-    only: Literal["counting stories"] | None = None
-    """The one kind of question a narrow pair was made for: it warns about others."""
+    only: Literal["counting stories and small sums"] | None = None
+    """The one kind of question a narrow pair was made for: it declines others."""
     example: str = ""
     """A question the pair can answer: the chat offers it at first."""
     context: Literal["auto"] | Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTEXT)] = "auto"

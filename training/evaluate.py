@@ -1,8 +1,8 @@
-"""What the built-in pair reaches on stories it never saw: `python -m training.evaluate`.
+"""What the built-in pair reaches on questions it never saw: `python -m training.evaluate`.
 
-Solves held-out stories with the small model alone, the large model alone, routed by the pair's own threshold, and
-routed by chance at the same share of steps; prints tables, and with `--write` puts them into the model card and the
-stories beside it. Everything runs through the package, as for a user.
+Solves held-out questions with the small model alone, the large model alone, routed by the pair's own threshold, by
+chance at the same share of steps, and with the large model while the small one drafts for it; prints tables, and with
+`--write` puts them into the model card and the stories beside it. Everything runs through the package, as for a user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -38,27 +38,21 @@ from glimp_local.machine.survey import describe_with_load
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.paths import packaged_file
-from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Threshold
-from training.stories import Story, held_out
-from training.words import HELD_OUT, TAUGHT
+from glimp_local.routing import MODELS, Alone, Model, Policy, Random, Speculative, Threshold
+from training.samples import SETS, STORIES, TEST, VALIDATION, held_out
+from training.sums import Question
 
 ROOT = Path(__file__).parents[1]
 BUILTIN = ROOT / "glimp_local" / "builtin"
-SEEDS = TEST, VALIDATION, SUITE = 1, 2, 3
-"""Seeds of the held-out stories: the ones reported, the ones the threshold was chosen on, the test suite's."""
-MOST = 500
-"""So many stories of each seed are never trained on."""
-HARDER = 10
-"""One story of the harder set to so many of the other: a model that loses its thread writes until its budget ends."""
-KINDS = ("quotes a sentence", "says what happens", "says what to reckon", "begins with a result")
+KINDS = ("quotes a sentence", "says what happens", "says what comes out", "says what there is")
+_POLICIES = ("small alone", "large alone", "routed", "random at that share", "large alone, with drafts")
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument(
-        "--problems", type=int, default=MOST, help=f"stories, at most {MOST} (the default); of the harder set, a tenth"
-    )
+    parser.add_argument("--problems", type=int, help="questions of each set, at most (default: all)")
+    parser.add_argument("--set", choices=SETS, action="append", help="only this set of questions (several times)")
     parser.add_argument("--folder", type=Path, help="folder of small.gguf and large.gguf (default: the package's)")
     parser.add_argument(
         "--thresholds", type=float, nargs="+", metavar="NATS", help="only compare thresholds, on other stories"
@@ -67,27 +61,36 @@ def main() -> None:
         "--write", action="store_true", help="put the figures into the model card, the problems beside it"
     )
     options = parser.parse_args()
-    if not 1 <= options.problems <= MOST:
-        parser.error(f"--problems: from 1 to {MOST}; more were not kept from training")
+    if options.write and (options.problems or options.set or options.folder):
+        parser.error("--write: only with all questions, of the package's own models")
+    if options.problems is not None and options.problems < 1:
+        parser.error("--problems: at least 1")
     try:
         pair = open_pair(options.folder)
     except GlimpError as error:
         parser.error(str(error))
     with pair:
         if options.thresholds:
-            print(thresholds(pair, options.thresholds, options.problems))
+            print(thresholds(pair, options.thresholds, options.problems or SETS[STORIES].most))
             return
-        text = report(pair, options.problems)
-    if options.write:
-        fill(BUILTIN / "README.md", "figures", text)
-        (BUILTIN / "problems.jsonl").write_bytes(problems())
-    print(text)
+        if options.write:
+            print(write(pair, BUILTIN))
+        else:
+            print(report(pair, options.problems, options.set or list(SETS)))
+
+
+def write(pair: Pair, folder: Path) -> str:
+    """Put the figures of all sets into the model card in a folder, the stories beside it; return the figures."""
+    text = report(pair, None, list(SETS))
+    fill(folder / "README.md", "figures", text)
+    (folder / "problems.jsonl").write_bytes(problems())
+    return text
 
 
 def problems() -> bytes:
-    """Give the stories that are reported as JSON lines: what `glimp bench builtin` solves."""
-    stories = enumerate(held_out(TAUGHT, MOST, TEST), 1)
-    lines = ({"id": number, "question": told.question, "answer": str(told.number)} for number, told in stories)
+    """Return the stories that are reported as JSON lines: what `glimp bench builtin` solves."""
+    stories = enumerate(held_out(STORIES, SETS[STORIES].most, TEST), 1)
+    lines = ({"id": number, "question": told.question, "answer": told.boxed} for number, told in stories)
     return msgspec.json.Encoder().encode_lines(lines)
 
 
@@ -111,16 +114,15 @@ def open_pair(folder: Path | None = None) -> Pair:
     return load(LoadRequest("builtin", models_file=packaged_file(), settings=files))
 
 
-def report(pair: Pair, count: int) -> str:
-    """Give the figures of both sets as Markdown."""
+def report(pair: Pair, most: int | None, sets: Sequence[str]) -> str:
+    """Return the figures of held-out sets, `most` questions of each, as Markdown."""
     temperature = pair.config.sampling.temperature
     lines = [f"{describe_with_load()}. Temperature {temperature:g}; 95% intervals in brackets.", ""]
-    for title, words, number in (
-        ("held-out stories", TAUGHT, count),
-        ("stories of held-out names, things and wordings", HELD_OUT, max(1, count // HARDER)),
-    ):
-        stories = held_out(words, number, TEST)
-        lines += [f"### {number} {title}", "", *compare(pair, stories), "", *signal(pair, stories), ""]
+    for name in sets:
+        questions = held_out(name, min(most or SETS[name].most, SETS[name].most), TEST)
+        lines += [f"### {len(questions)} {name}", "", *compare(pair, questions), ""]
+        if name == STORIES:
+            lines += [*signal(pair, questions), ""]
     sizes = {model: engine_of(backend).path.stat().st_size for model, backend in pair.backends.items()}
     lines += [
         f"Sizes: small {sizes['small'] / 1e6:.2f} MB, large {sizes['large'] / 1e6:.2f} MB.",
@@ -130,39 +132,61 @@ def report(pair: Pair, count: int) -> str:
     return "\n".join(lines)
 
 
-def compare(pair: Pair, stories: Sequence[Story]) -> list[str]:
-    """Solve the stories under each policy; give a table and the differences between policies."""
-    share = 0.0
-    right: dict[str, npt.NDArray[np.float64]] = {}
-    table = ["| policy | correct | steps on large | tokens on large | ms a problem (median) |", "|---|---|---|---|---|"]
-    policies: dict[str, Callable[[int], Policy]] = {
-        "small alone": lambda _: Alone("small"),
-        "large alone": lambda _: Alone("large"),
-        f"routed, H > {pair.config.threshold:g}": lambda _: Threshold(pair.config.threshold),
-        "random at that share": lambda seed: Random(share, seed),
+def compare(pair: Pair, questions: Sequence[Question]) -> list[str]:
+    """Solve questions under each policy; return a table and the differences between policies.
+
+    Each question is solved by one policy after the other, so that all of them see the machine in the same state.
+    """
+    solved: dict[str, list[Solution]] = {name: [] for name in _POLICIES}
+    for seed, question in enumerate(questions):
+        for name, runs in solved.items():
+            runs.append(solve(pair, question, _policy(name, pair, solved["routed"], seed), seed))
+    right = {
+        name: np.array([is_right(run, question) for run, question in zip(runs, questions, strict=True)], dtype=float)
+        for name, runs in solved.items()
     }
-    for name, policy in policies.items():
-        solved = [solve(pair, story, policy(seed), seed) for seed, story in enumerate(stories)]
-        right[name] = np.array([is_right(s, story) for s, story in zip(solved, stories, strict=True)], dtype=float)
-        steps = sum(s.stats.steps for s in solved)
-        found = sum(s.stats.steps_large for s in solved) / steps
-        tokens = sum(s.stats.tokens_large for s in solved) / sum(s.stats.tokens for s in solved)
-        if name.startswith("routed"):
-            share = found
-        seconds = median(s.stats.seconds for s in solved)
-        table.append(f"| {name} | {rate(right[name])} | {found:.1%} | {tokens:.1%} | {1000 * seconds:.0f} |")
-    _, large, routed, chance = right.values()
+    table = [
+        "| policy | correct | steps on large | tokens on large | ms a question (median) | of large alone's time |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, runs in solved.items():
+        steps = sum(run.stats.steps_large for run in runs) / sum(run.stats.steps for run in runs)
+        tokens = sum(run.stats.tokens_large for run in runs) / sum(run.stats.tokens for run in runs)
+        seconds = median(run.stats.seconds for run in runs)
+        ratio = median(
+            run.stats.seconds / large.stats.seconds for run, large in zip(runs, solved["large alone"], strict=True)
+        )
+        title = f"routed, H > {pair.config.threshold:g}" if name == "routed" else name
+        table.append(
+            f"| {title} | {rate(right[name])} | {steps:.1%} | {tokens:.1%} | {1000 * seconds:.0f} | {ratio:.2f} |"
+        )
     return [
         *table,
         "",
-        f"Routed less large alone: {difference(routed, large)} points.",
-        f"Routed less random: {difference(routed, chance)} points.",
+        f"Routed less large alone: {difference(right['routed'], right['large alone'])} points.",
+        f"Routed less random: {difference(right['routed'], right['random at that share'])} points.",
     ]
+
+
+def _policy(name: str, pair: Pair, routed: Sequence[Solution], seed: int) -> Policy:
+    """Return a policy of the table; chance draws at the share of steps that routing had so far."""
+    match name:
+        case "small alone":
+            return Alone("small")
+        case "large alone":
+            return Alone("large")
+        case "routed":
+            return Threshold(pair.config.threshold)
+        case "random at that share":
+            steps = sum(run.stats.steps for run in routed)
+            return Random(sum(run.stats.steps_large for run in routed) / max(steps, 1), seed)
+        case _:
+            return Speculative()
 
 
 def thresholds(pair: Pair, nats: Sequence[float], count: int) -> str:
     """Compare thresholds on the validation stories."""
-    stories = held_out(TAUGHT, count, VALIDATION)
+    stories = held_out(STORIES, min(count, SETS[STORIES].most), VALIDATION)
     rows = ["| threshold (nats) | correct | steps on large |", "|---|---|---|"]
     policies: dict[str, Policy] = {"small alone": Alone("small"), "large alone": Alone("large")}
     policies |= {f"{threshold:g}": Threshold(threshold) for threshold in nats}
@@ -174,18 +198,20 @@ def thresholds(pair: Pair, nats: Sequence[float], count: int) -> str:
     return "\n".join(rows)
 
 
-def solve(pair: Pair, story: Story, policy: Policy, seed: int) -> Solution:
-    """Solve one story with empty caches."""
+def solve(pair: Pair, question: Question, policy: Policy, seed: int) -> Solution:
+    """Solve one question with empty caches."""
     pair.forget()
-    return fold(Session(pair, seed=seed, policy=policy).ask(story.question))
+    return fold(Session(pair, seed=seed, policy=policy).ask(question.question))
 
 
-def is_right(solution: Solution, story: Story) -> bool:
-    """Is the boxed number the story's?"""
-    return solution.boxed == str(story.number)
+def is_right(solution: Solution, question: Question) -> bool:
+    """Is what stands in the box the question's, or the whole answer, if there is nothing to put into a box?"""
+    if question.boxed is None:
+        return solution.answer.strip() == question.answer
+    return solution.boxed == question.boxed
 
 
-def signal(pair: Pair, stories: Sequence[Story]) -> list[str]:
+def signal(pair: Pair, stories: Sequence[Question]) -> list[str]:
     """Say how well the small model's first-token entropy tells the steps it writes wrongly from the others.
 
     The past is always the right one: a model reads the reference thought and is asked, at each step, for its likeliest
@@ -227,11 +253,11 @@ class Step:
     right: bool = True
 
 
-def read(pair: Pair, model: Model, story: Story) -> list[Step]:
+def read(pair: Pair, model: Model, story: Question) -> list[Step]:
     """Let a model read the reference thought and compare its likeliest tokens with it."""
     backend = pair.backends[model]
     engine, lane = engine_of(backend), backend.lane(pair.config, seed=0, cancel=threading.Event())
-    lane.begin(lane.prepare([Message("user", story.question)], pair.markers))
+    lane.begin(lane.prepare(pair.as_read([Message("user", story.question)]), pair.markers))
     lane.glimpse()
     steps: list[Step] = []
     begins = True
@@ -248,12 +274,12 @@ def read(pair: Pair, model: Model, story: Story) -> list[Step]:
 
 
 def _kind(step: str) -> str:
-    quote, event, sum_, result = KINDS
+    quote, event, result, state = KINDS
     if step.startswith(">"):
         return quote
-    if not re.search(r"\d", step):
-        return event
-    return result if re.match(r"\d+(:| [a-z])", step) else sum_
+    if step.startswith(("Now: ", "Start: ", "Swap: ", "Asked: ")):
+        return state
+    return event if re.match(r"[A-Z]\w+(:|\.$)", step) else result
 
 
 def first_word(pair: Pair) -> str:

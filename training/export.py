@@ -12,10 +12,13 @@ from tokenizers import Tokenizer
 from training.model import NORM_EPSILON, ROPE_BASE, Model
 
 TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message.role }}: {{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
 )
-"""ChatML; the assistant's turn begins with an opened thought."""
+"""ChatML with a colon, so that every word has a space before it, and is one token wherever it stands.
+
+The assistant's turn begins with an opened thought.
+"""
 
 
 def export(model: Model, tokenizer: Tokenizer, path: Path, name: str) -> None:
@@ -23,7 +26,7 @@ def export(model: Model, tokenizer: Tokenizer, path: Path, name: str) -> None:
     shape = model.shape
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(name)
-    writer.add_description("Counting stories only: one of the built-in pair of glimp-local")
+    writer.add_description("Counting stories and small sums only: one of the built-in pair of glimp-local")
     writer.add_license("MIT")
     writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
     writer.add_context_length(shape.context)

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 NORM_EPSILON = 1e-5
-ROPE_BASE = 10_000.0
+ROPE_BASE = 500_000.0
+"""Half of each head's numbers then turn so slowly that they tell tokens apart whatever their distance."""
 PERIODS = (2, 5, 10, 20, 50, 100, 200, 500, 1000)
 """The cycles of digits, and halves and fifths of them."""
+_BACK, _WINDOW = 5, 4
+"""Most tokens that a head begins by looking back, and about how many the window's does."""
 
 
 @dataclass(frozen=True)
@@ -100,13 +104,13 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    """A model over `vocabulary` tokens: `numbers` are those of 0, 1, 2, ... in order, `twins` pairs of one word.
+    """A model over `vocabulary` tokens: `numbers` are those of 0, 1, 2, ... in order.
 
     A number's embedding is a free vector plus its Fourier features, if the shape has any, mapped to the model's width.
     The map is learnt and the same for all numbers, so what is learnt of one sum helps with its neighbours.
     """
 
-    def __init__(self, shape: Shape, vocabulary: int, numbers: list[int], twins: list[tuple[int, int]]) -> None:
+    def __init__(self, shape: Shape, vocabulary: int, numbers: list[int]) -> None:
         super().__init__()
         self.shape = shape
         self.free = nn.Embedding(vocabulary, shape.width)
@@ -117,11 +121,6 @@ class Model(nn.Module):
                 nn.init.normal_(module.weight, std=0.02)
         # All embeddings begin with about one length.
         nn.init.normal_(self.free.weight, std=shape.width**-0.5)
-        with torch.no_grad():
-            # A name at the start of a line is found again behind a space.
-            common = torch.randn(len(twins), 1, shape.width) * shape.width**-0.5
-            alike = torch.tensor(twins)
-            self.free.weight[alike] = 0.8 * common + 0.6 * self.free.weight[alike]
         count = len(shape.periods)
         self.code = nn.Parameter(torch.eye(2 * count, shape.width) * max(count, 1) ** -0.5)
         if count:
@@ -137,26 +136,31 @@ class Model(nn.Module):
 
     @torch.no_grad()  # type: ignore[untyped-decorator]  # torch is `Any` to the checker
     def _look_back(self, turns: Tensor) -> None:
-        """Let heads of the first layer begin by looking one and two tokens back, and the second layer's by copying.
+        """Let heads of the first layer begin by looking some tokens back, and the second layer's by copying.
 
-        Together they find where the present token, or the one before it, stood earlier, and copy what followed there:
-        induction heads (arXiv 2209.11895). Quoting a sentence and finding a person's amount need them, and without this
-        start they are not there after 800 batches. The last one prefers what stood there lately: an amount changes.
+        Together they find where the present tokens stood earlier, and copy what followed there: induction heads (arXiv
+        2209.11895). Quoting a sentence and finding an amount need them, and without this start they are hardly there
+        after 800 batches. Each compares tokens at another distance, and one a window of several, so that the longest
+        match has the most votes: many sentences end with the same words. Those that look `lately` prefer what stood
+        there last: an amount changes.
         """
         first, second = (block.attention for block in list(self.blocks)[:2])
         self.free.weight[:, -1] = 0.5  # the same for all tokens: a score made of it depends on the distance alone
-        near, far = (turns > 1 / 20).float(), (turns < 1 / 300).float()
-        token, back = self._subspace(), [self._subspace(constant=True) for _ in (1, 2)]
-        for head, subspace in enumerate(back):
-            rows, distance = self._rows(head), (head + 1) * turns
-            first.q.weight[rows, -1] = _pairs(distance.cos() * near, -distance.sin() * near)
-            first.k.weight[rows, -1] = _pairs(near, 0 * near)
+        near, wide = (turns > 1 / 20).float(), ((turns < 1 / 2) & (turns > 1 / 40)).float()
+        token, count = self._subspace(), min(self.shape.heads - 1, _BACK)
+        *back, window = (self._subspace(constant=True) for _ in range(count + 1))
+        for head, subspace in enumerate([*back, window]):
+            rows, used = self._rows(head), near if head < count else wide
+            distance = (head + 1 if head < count else _WINDOW) * turns
+            first.q.weight[rows, -1] = _pairs(distance.cos() * used, -distance.sin() * used)
+            first.k.weight[rows, -1] = _pairs(used, 0 * used)
             first.v.weight[rows], first.o.weight[:, rows] = token.T, 0.1 * subspace
         # Only slow turns tell tokens apart whatever their distance; somewhat faster ones fade within a hundred tokens.
-        lately = (turns < 1 / 50).float()
-        one, two = back
-        heads = [(token, one, far), (token, two, far), (2 * one, 2 * two, far), (2 * one, 2 * two, lately)]
-        for head, (wanted, seen, used) in enumerate(heads):
+        far, lately = (turns < 1 / 300).float(), (turns < 1 / 50).float()
+        heads = [(token, back[0], far), (2 * back[0], 2 * back[1], lately), (2 * back[1], 2 * back[2], far)]
+        heads += [(2 * window, 2 * window, far), (token, back[0], lately)]
+        heads += [(2 * late, 2 * early, far) for late, early in pairwise(back[2:])]
+        for head, (wanted, seen, used) in enumerate(heads[: self.shape.heads]):
             rows, copied, scale = self._rows(head), self._subspace(), 2 * _pairs(used, used)[:, None]
             second.q.weight[rows], second.k.weight[rows] = wanted.T * scale, seen.T * scale
             second.v.weight[rows], second.o.weight[:, rows] = copied.T, 0.3 * copied

@@ -1,31 +1,93 @@
-"""How a story is told: its names and things, its sentences, and the steps each of them leads to."""
+"""How a story is told: its holders and things, its sentences, and the steps each of them leads to."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from random import Random
+from typing import Literal
 
-from training.words import NUMBER_WORDS, Words
+from training import invented
+from training.inflection import inflect, singular
+from training.wordings import Wordings
+from training.words import ADJECTIVES, KIN, ROLES, WEEKDAYS, Nouns, in_words
 
 COUNTED = 2
-"""The first people of a story, whose things are counted."""
-PEOPLE = 4
+"""The first holders of a story, whose things are counted."""
+HOLDERS = 4
 _NAMED = 0.3
 """How often someone who only passes by has a name: whom to count must be looked up."""
+_AS_WORD = 0.07
+"""How often a number below 100 is a word."""
+_VERB = re.compile(r"<(\w+)(?::(s?))?>")
+_SUBJECT = re.compile(r"\{(who|to|rel)\}")
+
+HolderKind = Literal["girl", "boy", "me", "shop", "place"]
+StoryKind = Literal["people", "me", "shop", "place"]
+"""Who the holders of a story are."""
 
 
 @dataclass(frozen=True)
-class Person:
-    """Somebody in a story."""
+class Holder:
+    """Whoever, or whatever, has things in a story."""
 
     name: str
-    girl: bool
+    """As the thought writes it: Mia, I, bakery."""
+    kind: HolderKind
+    article: str = ""
+    """What stands before the name, once the holder is known: the, my."""
+    preposition: str = ""
+    """Of a place."""
 
     @property
-    def her(self) -> str:
-        """The possessive pronoun."""
-        return "her" if self.girl else "his"
+    def subject(self) -> str:
+        """As the subject of a sentence, once it is known."""
+        return f"{self.article} {self.name}" if self.article else self.name
+
+    @property
+    def object(self) -> str:
+        """Behind a verb or a preposition."""
+        return "me" if self.kind == "me" else self.subject
+
+    @property
+    def whose(self) -> str:
+        """The possessive of the name."""
+        return "my" if self.kind == "me" else f"{self.subject}'s"
+
+    @property
+    def pronouns(self) -> tuple[str, str, str]:
+        """Who, whom, whose."""
+        return {
+            "girl": ("she", "her", "her"),
+            "boy": ("he", "him", "his"),
+            "me": ("I", "me", "my"),
+        }.get(self.kind, ("it", "it", "its"))
+
+    @property
+    def at(self) -> str:
+        """Where, for a place."""
+        return f"{self.preposition} {self.subject}"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one story is told."""
+
+    is_past: bool = False
+    is_lower: bool = False
+    """Without capitals, as people type."""
+    is_plain: bool = False
+    """With one wording for each kind of event, so that sentences begin alike."""
+    in_one: bool = False
+    """In one sentence."""
+    tails: float = 0.0
+    """How often a sentence has a phrase at its end that says nothing."""
+    made_up: float = 0.0
+    """How often a name, a thing or a place is an invented word."""
+    unknown_verbs: float = 0.0
+    """How often the verb of an event is invented, if other words say what happens."""
+    is_wide: bool = False
+    """With passers-by who have names, and things that move between two places: not what the pair is tested on."""
 
 
 @dataclass
@@ -33,10 +95,13 @@ class Narrator:
     """The words of one story while it is made up."""
 
     rng: Random
-    words: Words
+    nouns: Nouns
+    wordings: Wordings
+    style: Style
+    kind: StoryKind
     parts: list[tuple[str, list[str]]] = field(default_factory=list)
     """Each sentence with the steps it leads to."""
-    last: Person | None = None
+    last: Holder | None = None
     """Whom a pronoun would mean."""
     joinable: bool = False
     """May the next event be joined to the last sentence with "and"?"""
@@ -46,83 +111,175 @@ class Narrator:
     """Has anything happened yet?"""
 
     def __post_init__(self) -> None:
-        rng = self.rng
-        self.things = rng.choice(self.words.things)
-        self.other = rng.choice([thing for thing in self.words.things if thing != self.things])
-        self.people: list[Person] = []
-        while len(self.people) < PEOPLE:
-            girl = self.chance(0.5)
-            name = rng.choice(self.words.girls if girl else self.words.boys)
-            if name not in {person.name for person in self.people}:
-                self.people.append(Person(name, girl))
+        self._palette: dict[tuple[str, ...], str] = {}
+        adjective = f"{self.rng.choice(ADJECTIVES)} " if self.chance(0.06) else ""
+        countable = self.nouns.crowds if self.kind == "place" and self.chance(0.3) else self.nouns.things
+        self.things = adjective + self._noun(countable, invented.thing)
+        self.other = self._noun(self.nouns.things, invented.thing)
+        while self.other == self.things:
+            self.other = self._noun(self.nouns.things, invented.thing)
+        self.holders: list[Holder] = []
+        while len(self.holders) < HOLDERS:
+            holder = self._holder(len(self.holders))
+            if holder.name not in {other.name for other in self.holders}:
+                self.holders.append(holder)
+
+    def _holder(self, index: int) -> Holder:
+        if index < COUNTED and self.kind == "place":
+            preposition, _, noun = self.rng.choice(self.nouns.places).partition(" ")
+            return Holder(
+                invented.place(self.rng) if self.chance(self.style.made_up) else noun, "place", "the", preposition
+            )
+        if index == 0 and self.kind == "shop":
+            return Holder(self._noun(self.nouns.shops, invented.place), "shop", "the")
+        if index == 0 and self.kind == "me":
+            return Holder(self._cased("I"), "me")
+        if self.chance(0.1):
+            article, nouns = ("my", KIN) if self.chance(0.4) else ("the", ROLES)
+            name = self.rng.choice([*nouns])
+            return Holder(name, "girl" if nouns[name] == "girl" else "boy", article)
+        is_girl = self.chance(0.5)
+        name = self._noun(self.nouns.girls if is_girl else self.nouns.boys, invented.name)
+        return Holder(self._cased(name), "girl" if is_girl else "boy")
+
+    def _noun(self, nouns: tuple[str, ...], invent: object) -> str:
+        if self.chance(self.style.made_up):
+            assert callable(invent)
+            return str(invent(self.rng))
+        return self.rng.choice(nouns)
+
+    def _cased(self, text: str) -> str:
+        return text.lower() if self.style.is_lower else text
 
     def chance(self, probability: float) -> bool:
         """Toss a coin."""
         return self.rng.random() < probability
 
-    def sentence(self, template: str, **values: object) -> None:
+    def number(self, n: int) -> str:
+        """Return a number in digits or, now and then, as a word."""
+        most = 12 if self.chance(0.8) else 99
+        return in_words(n) if 2 <= n <= most and self.chance(_AS_WORD if n > 12 else 3 * _AS_WORD) else str(n)
+
+    def sentence(self, template: str, subject: Holder | None = None, **values: object) -> None:
         """Fill a wording and begin it with a capital letter."""
-        text = template.format(**{"things": self.things, "other": self.other, **values})
-        self.parts.append((text[0].upper() + text[1:], []))
+        text = self._filled(template, subject, values)
+        text = text.lower() if self.style.is_lower else text[0].upper() + text[1:]
+        self.parts.append((text, []))
         self.astray = "{other}" in template
 
+    def _filled(
+        self, template: str, subject: Holder | None, values: dict[str, object], *, is_past: bool | None = None
+    ) -> str:
+        """Fill in words and verb forms; `subject` is what verbs without a mark agree with."""
+        is_past = self.style.is_past if is_past is None else is_past
+
+        def form(match: re.Match[str]) -> str:
+            is_third = subject is None or subject.kind != "me" if match[2] is None else match[2] == "s"
+            return inflect(match[1], is_past=is_past, is_third=is_third)
+
+        words = {
+            "things": self.things,
+            "other": self.other,
+            "day": self.rng.choice(WEEKDAYS),
+            "place": invented.place(self.rng) if self.chance(0.3) else self.rng.choice(self.nouns.places).split()[1],
+        }
+        return self._in_the_singular(_VERB.sub(form, template).format(**{**words, **values}))
+
+    def _in_the_singular(self, text: str) -> str:
+        """Let there be one thing if the number says so: 1 marble, one marble, a marble."""
+        one = singular(self.things)
+        article = "an" if one[0] in "aeiou" else "a"
+        number = self.rng.choice(["1", "1", "one", article])
+        text = text.replace(f" 1 {self.things}", f" {number} {one}").replace(f" 1 more {self.things}", f" 1 more {one}")
+        return text.replace(" 1 ", " one ") if self.chance(0.3) else text
+
     def pick(self, templates: tuple[str, ...]) -> str:
-        """Choose a wording that fits here."""
-        return self.rng.choice([text for text in templates if "{things}" in text or not self.astray])
+        """Choose a wording that fits here; a plain story has one for each kind."""
+        fitting = [text for text in templates if "{things}" in text or not self.astray] or [*templates]
+        if not self.style.is_plain:
+            return self.rng.choice(fitting)
+        if self._palette.get(templates) not in fitting:
+            self._palette[templates] = self.rng.choice(fitting)
+        return self._palette[templates]
 
     def step(self, text: str) -> None:
         """Add a step to those the last sentence leads to."""
         self.parts[-1][1].append(text)
 
-    def number(self, n: int, often: float) -> str:
-        """Give a number in digits or, with probability `often` if it has one, as a word."""
-        return NUMBER_WORDS[n] if n in NUMBER_WORDS and self.chance(often) else str(n)
+    def clause(self, template: str, holder: Holder, to: Holder | None = None, **values: object) -> Holder | None:
+        """Add a sentence about a holder's event: with a name or a pronoun, alone or joined to the last one.
 
-    def clause(self, template: str, person: Person, to: Person | None = None, **values: object) -> Person | None:
-        """Add a sentence about a person's event: with a name or a pronoun, alone or joined to the last one.
-
-        Gives the person in it who only passes by, if there is one and has a name.
+        Returns whoever in it only passes by, if there is one who has a name.
         """
         rng = self.rng
         leads = template.startswith("{who} ") and not template.startswith("{who} and ")
-        again = self.last == person
-        passing = rng.choice(self.people[COUNTED:]) if "{rel}" in template and self.chance(_NAMED) else None
-        pronoun = self.is_clear(person, to, passing) and self.chance(0.5)
+        again = self.last == holder
+        passing = rng.choice(self.holders[COUNTED:]) if self._passes(template) else None
+        pronoun = holder.kind == "me" or (self.is_clear(holder, to, passing) and self.chance(0.5))
+        who, whom, whose = holder.pronouns if pronoun else (holder.subject, holder.object, holder.whose)
         fill: dict[str, object] = {
-            "who": ("she" if person.girl else "he") if pronoun else person.name,
-            "whom": ("her" if person.girl else "him") if pronoun else person.name,
-            "whose": person.her if pronoun else f"{person.name}'s",
-            "her": person.her,
-            "things": self.things,
+            "who": self._cased(who),
+            "whom": whom,
+            "whose": whose,
+            "her": holder.pronouns[2],
+            "at": holder.at,
+            "from": f"{'off' if holder.preposition == 'on' and self.chance(0.3) else 'from'} {holder.subject}",
+            "into": f"{holder.preposition}{'to' if self.chance(0.5) else ''} {holder.subject}",
             **values,
         }
         if to is not None:
-            fill |= {"to": to.name, "tos": f"{to.name}'s"}
+            leading = template.startswith("{to}")
+            fill |= {"to": to.subject if leading else to.object, "tos": to.whose, "into2": f"to {to.subject}"}
         if "{rel}" in template:
-            relation = rng.choice(self.words.relations).format(her=fill["whose"] if not leads else person.her)
-            fill["rel"] = passing.name if passing else relation
+            relation = rng.choice(self.wordings.relations).format(her=holder.pronouns[2])
+            if holder.kind in {"shop", "place"}:
+                relation = re.sub(r"^its (?=[au])", "an ", relation).replace("its ", "a ")
+            fill["rel"] = passing.subject if passing else relation
+        found = _SUBJECT.match(template)
+        subject = to if found and found[1] == "to" else None if found and found[1] == "rel" else holder
+        template = self._with_unknown_verb(template)
+        if self.chance(self.style.tails):
+            template = f"{template} {rng.choice(self.wordings.tails)}"
         if leads and self.joinable and self.chance(0.3 if again else 0.1):
             joint = rng.choice([" and ", " and ", " and then ", ", then "])
             sentence, steps = self.parts[-1]
-            joined = f"{sentence[:-1]}{joint}{(template.removeprefix('{who} ') if again else template).format(**fill)}."
-            self.parts[-1] = (joined, steps)
+            rest = self._filled(template.removeprefix("{who} ") if again else template, subject, fill)
+            self.parts[-1] = (f"{sentence[:-1]}{joint}{self._cased(rest)}.", steps)
             self.joinable = False
-        elif self.eventful and self.chance(0.3):
-            self.sentence(f"{rng.choice(self.words.when)} {template}.", **fill)
-            self.joinable = leads
         else:
-            self.sentence(f"{template}.", **fill)
+            when = f"{rng.choice(self.wordings.when)} " if self.eventful and self.chance(0.3) else ""
+            self.sentence(f"{when}{template}.", subject, **fill)
             self.joinable = leads
         self.eventful = True
         if template.startswith("{to}"):
             self.last = to
         else:
-            self.last = None if template.startswith("{rel}") else person
+            self.last = None if template.startswith("{rel}") or "{who}" not in template else holder
         return passing
 
-    def is_clear(self, person: Person, *others: Person | None) -> bool:
-        """Would a pronoun mean this person, whoever else is named in its sentence and the last one?"""
-        named = [other for other in self.people if other.name in re.findall(r"\w+", self.parts[-1][0])]
-        return self.last == person and not any(
-            other is not None and other != person and other.girl == person.girl for other in (*named, *others)
+    def _passes(self, template: str) -> bool:
+        """Has whoever passes by in an event a name?"""
+        return "{rel}" in template and self.style.is_wide and self.chance(_NAMED)
+
+    def _with_unknown_verb(self, template: str) -> str:
+        """Put an invented verb in, if "more" or "of the" says what happens all the same."""
+        told = re.fullmatch(r"\{who\} <\w+>( \w+)?( \{n\} more.*| \{n\} of .*| \{part\} of .*)", template)
+        if told is None or "{to}" in template or " left" in template or not self.chance(self.style.unknown_verbs):
+            return template
+        return f"{{who}} <{invented.verb(self.rng)}>{told[2]}"
+
+    def question(self, template: str, subject: Holder | None, **values: object) -> None:
+        """End the story with a question, of which a past story may ask in the present."""
+        is_past = self.style.is_past and self.chance(0.4)
+        text = self._filled(template, subject, values, is_past=is_past)
+        self.parts.append((self._cased(text), []))
+        if self.chance(0.04):
+            sentence, steps = self.parts[-1]
+            self.parts[-1] = (sentence.removesuffix("?"), steps)
+
+    def is_clear(self, holder: Holder, *others: Holder | None) -> bool:
+        """Would a pronoun mean this holder, whoever else is named in its sentence and the last one?"""
+        named = [other for other in self.holders if other.name in re.findall(r"\w+", self.parts[-1][0])]
+        return self.last == holder and not any(
+            other is not None and other != holder and other.pronouns == holder.pronouns for other in (*named, *others)
         )

@@ -1,102 +1,85 @@
 """Counting stories: a question, the thought that solves it step by step, and the answer.
 
-One or two people own some things; events change the amounts; at the end one amount, the sum or the difference is asked
-for. Knows nothing of tokens or models. The same seed gives the same stories everywhere.
+One or two holders (people, a shop, places) own some things; events change the amounts; at the end one amount, the sum,
+the difference or the one who has more is asked for. Knows nothing of tokens or models. The same seed gives the same
+stories everywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+import re
+from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from training.narrator import COUNTED, PEOPLE, Narrator, Person
-from training.words import PARTS, TAUGHT, Kind, Words
+from training.narrator import COUNTED, HOLDERS, Holder, Narrator, StoryKind, Style
+from training.sums import LARGEST, BrokenSum, Question, work_out
+from training.wordings import Kind, Wordings
+from training.words import PARTS, Nouns
 
-LARGEST = 999
-"""No amount is larger: three digits are one token."""
-EVENTS = (2, 8)
+EVENTS, WIDE_EVENTS = (2, 6), (2, 8)
 
 _WEIGHTS: dict[Kind, float] = {
     "gain": 3,
-    "loss": 3,
-    "times": 2,
-    "share": 2,
-    "give": 6,
-    "part": 2,
-    "give part": 2.5,
-    "swap": 2,
-    "packs": 2,
+    "loss": 3.5,
+    "times": 1.5,
+    "share": 1.5,
+    "give": 5,
+    "part": 1.5,
+    "give part": 2,
+    "swap": 1,
+    "packs": 1.5,
+    "hand out": 1.2,
     "compare": 4,
 }
 _FACTORS = range(2, 10)
 _SHARES = range(2, 11)
 _ROOM_FOR_PACKS = 20
 _FEWEST = 2
-"""Things are gained and lost in the plural."""
-_NUMBER_AS_WORD, _FACTOR_AS_WORD = 0.15, 0.4
-_AHEAD = 3
-"""Words of the next sentence at the end of a quote: the next quote begins with them."""
-_UNMARKED = 0.04
-"""Share of training stories that lack the question mark."""
-_IDLE, _IDLE_TAUGHT = 0.14, 0.2
-"""Share of sentences that change nothing, in the test stories and in training: telling them is learnt slowly."""
+"""Things are gained and lost in the plural, mostly."""
+_SINGLE = 0.06
+_IN_ONE = 3
+"""More events than these are never told in one sentence."""
+_LONELY = ("shop", "me")
+"""Holders whose stories rarely have a second one who is counted."""
+CANNOT_SAY = "I can only say how many there are in the end, together, more, or for each."
 
 
-@dataclass(frozen=True)
-class Story:
-    """A problem with its solution."""
-
-    question: str
-    steps: tuple[str, ...]
-    """The thought; a blank line stands between two steps."""
-    answer: str
-    """One sentence with the number in a box."""
-    number: int
-    kinds: tuple[Kind, ...]
-    """What happens, in order."""
-
-    @property
-    def thought(self) -> str:
-        """The steps as the model writes them."""
-        return "\n\n".join(self.steps)
+def tell(
+    rng: Random,
+    nouns: Nouns,
+    wordings: Wordings,
+    *,
+    events: tuple[int, int] = EVENTS,
+    style: Style | None = None,
+    idle: float = 0.14,
+    broken: float = 0.0,
+) -> Question:
+    """Make up one story; with the probability `broken`, one in which somebody loses more than there is."""
+    return _Teller(rng, nouns, wordings, style or random_style(rng), idle, broken).tell(rng.randint(*events))
 
 
-def held_out(words: Words, count: int, seed: int) -> list[Story]:
-    """Give test stories; with `HELD_OUT` words they are the harder set. Training skips their questions."""
-    rng = Random(f"held out {seed}")
-    return [tell(rng, words) for _ in range(count)]
-
-
-def endless(seed: str, *, events: tuple[int, int] = EVENTS, without: frozenset[str] = frozenset()) -> Iterator[Story]:
-    """Give training stories without end, but for those whose question is in `without`."""
-    rng = Random(seed)
-    while True:
-        story = tell(rng, TAUGHT, events=events, idle=_IDLE_TAUGHT)
-        unmarked = rng.random() < _UNMARKED
-        if story.question not in without:
-            yield _unmarked(story) if unmarked else story
-
-
-def _unmarked(story: Story) -> Story:
-    """Leave the question mark out, as people do."""
-    steps = tuple(step.removesuffix("?") for step in story.steps)
-    return replace(story, question=story.question.removesuffix("?"), steps=steps)
-
-
-def tell(rng: Random, words: Words, *, events: tuple[int, int] = EVENTS, idle: float = _IDLE) -> Story:
-    """Make up one story, whose sentences can be told apart by the words a quote looks ahead."""
-    while True:
-        teller = _Teller(rng, words)
-        story = teller.tell(rng.randint(*events), idle)
-        if len({beginning(sentence) for sentence, _ in teller.narrator.parts}) == len(teller.narrator.parts):
-            return story
+def random_style(rng: Random, *, made_up: float = 0.0, unknown_verbs: float = 0.0, is_wide: bool = False) -> Style:
+    """Choose how a story is told."""
+    return Style(
+        is_past=rng.random() < 0.35,
+        is_lower=rng.random() < 0.08,
+        is_plain=rng.random() < 0.25,
+        in_one=rng.random() < 0.05,
+        tails=rng.choice([0.0, 0.0, 0.1, 0.3]),
+        made_up=made_up,
+        unknown_verbs=unknown_verbs,
+        is_wide=is_wide,
+    )
 
 
 def beginning(sentence: str) -> str:
-    """Give the words of a sentence that stand at the end of the quote before it."""
-    return " ".join(sentence.split()[:_AHEAD])
+    """Return the words of a sentence that stand at the end of the quote before it: those up to its first number.
+
+    The next quote begins with them, which tells sentences apart that begin alike.
+    """
+    number = re.search(r"\d+", sentence)
+    return sentence[: number.end()] if number else sentence
 
 
 @dataclass
@@ -104,276 +87,390 @@ class _Teller:
     """One story while it is made up."""
 
     rng: Random
-    words: Words
+    nouns: Nouns
+    wordings: Wordings
+    style: Style
+    idle: float
+    broken: float
     kinds: list[Kind] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.narrator = Narrator(self.rng, self.words)
-        # Two people are counted, or only one; the others pass by.
-        self.couple = self.narrator.chance(0.65)
-        self.amounts: dict[Person, int] = {}
+        kinds: list[StoryKind] = ["people", "me", "shop", "place"]
+        kind = self.rng.choices(kinds, [0.68, 0.08, 0.08, 0.16])[0]
+        self.narrator = Narrator(self.rng, self.nouns, self.wordings, self.style, kind)
+        self.is_place = kind == "place"
+        # Two are counted, or only one; the others pass by.
+        places = 0.35 if self.style.is_wide else 0.0
+        self.couple = self.narrator.chance(0.2 if kind in _LONELY else places if self.is_place else 0.62)
+        self.amounts: dict[Holder, int] = {}
+        self.is_broken = self.narrator.chance(self.broken)
 
-    def tell(self, events: int, idle: float) -> Story:
-        self._begin()
-        while len(self.kinds) < events:
-            if self.narrator.chance(idle):
-                self._idle()
-            else:
-                self._event()
-        number, answer = self._ask()
-        question = " ".join(sentence for sentence, _ in self.narrator.parts)
-        following = [f" {beginning(sentence)}" for sentence, _ in self.narrator.parts[1:]]
-        read = [
-            step
-            for (sentence, led_to), ahead in zip(self.narrator.parts, [*following, ""], strict=True)
-            for step in (f"> {sentence}{ahead}", *led_to)
-        ]
-        steps = (f"Count: {self.narrator.things}.", *read)
-        return Story(question, steps, answer, number, tuple(self.kinds))
+    def tell(self, events: int) -> Question:
+        self.in_one = self.style.in_one and events <= _IN_ONE
+        try:
+            self._begin()
+            while len(self.kinds) < events:
+                if self.narrator.chance(self.idle):
+                    self._idle()
+                else:
+                    self._event()
+            boxed, answer = self._ask()
+        except BrokenSum as broken:
+            boxed, answer = None, str(broken)
+            if self.narrator.chance(0.7):  # the question is there to be read, not reached
+                self._ask_anyway()
+        if self.in_one:
+            self._join()
+        parts = self.narrator.parts
+        following = [f" {beginning(sentence)}" for sentence, _ in parts[1:]]
+        read: list[str] = []
+        for (sentence, led_to), ahead in zip(parts, [*following, ""], strict=True):
+            read += [f"> {sentence}{ahead}", *led_to]
+            if led_to and led_to[-1] in BrokenSum.RESULTS:
+                break
+        question = " ".join(sentence for sentence, _ in parts)
+        return Question(question, (f"Count: {self.narrator.things}.", *read), answer, boxed, tuple(self.kinds))
+
+    def _join(self) -> None:
+        """Tell everything in one sentence, as people type."""
+        *told, (question, asked) = self.narrator.parts
+        names = {word for holder in self.narrator.holders for word in holder.name.split()}
+
+        def inside(text: str) -> str:
+            return (
+                text
+                if text.split(maxsplit=1)[0].rstrip(",") in names or text.startswith("I ")
+                else text[0].lower() + text[1:]
+            )
+
+        text = told[0][0].rstrip(".")
+        for sentence, _ in told[1:]:
+            text += self.rng.choice([", ", " and ", ", then ", ", and "]) + inside(sentence.rstrip("."))
+        text += self.rng.choice([", ", ", ", ". ", " - "]) + (question if text.endswith(". ") else inside(question))
+        self.narrator.parts = [(text, [step for _, steps in told for step in steps] + asked)]
 
     def _begin(self) -> None:
-        rng, (one, two) = self.rng, self.narrator.people[:COUNTED]
-        first, second = self._amount(), self._amount()
-        if not self.couple or self.narrator.chance(0.35):  # the second person comes in by a comparison
+        rng, (one, two) = self.rng, self.narrator.holders[:COUNTED]
+        words, first, second = self.wordings, self._amount(), self._amount()
+        if self.narrator.chance(0.06) and not self.is_place:
+            self._start_packs(one)
+        elif not self.couple or self.narrator.chance(0.35):  # the second one comes in by a comparison
             self._start(one, first)
+            self.couple = self.couple and not self.is_place
+        elif self.is_place:
+            a, b = (f"{place.preposition} {self._article()} {place.name}" for place in (one, two))
+            self.narrator.sentence(rng.choice(words.start_places), at=a, at2=b, n=first, m=second)
+            self._set(one, first)
+            self._started(two, second)
         elif self.narrator.chance(0.5):
-            text = rng.choice(self.words.start_both)
-            self.narrator.sentence(text, who=one.name, to=two.name, n=first, m=second)
-            self._result(one, first)
-            self._result(two, second)
+            values = {"who": self._first_mention(one), "to": two.object, "n": first, "m": second}
+            self.narrator.sentence(rng.choice(words.start_both), one, **values)
+            self._set(one, first)
+            self._started(two, second)
             self.narrator.last = None
         else:
             self._start(one, first)
             self._start(two, second)
 
+    def _article(self) -> str:
+        return self.rng.choice(["a", "a", "the"])
+
+    def _first_mention(self, holder: Holder) -> str:
+        return f"{self._article()} {holder.name}" if holder.article == "the" else holder.subject
+
     def _amount(self) -> int:
         return self.rng.randint(2, self.rng.choice([20, 99, 99, 400]))
 
-    def _start(self, person: Person, amount: int) -> None:
-        text = self.rng.choice(self.words.start)
-        self.narrator.sentence(text, who=person.name, whose=f"{person.name}'s", n=amount)
-        self._result(person, amount)
-        self.narrator.last = person
+    def _start(self, holder: Holder, amount: int) -> None:
+        narrator, templates = self.narrator, self.wordings.start_place if self.is_place else self.wordings.start
+        template = narrator.pick(templates)
+        place = f"{holder.preposition} {self._article()} {holder.name}"
+        someone = self.rng.choice(narrator.holders[COUNTED:])
+        subject = someone if template.startswith("{rel}") else holder
+        values = {"who": self._first_mention(holder), "at": place, "into": place, "rel": someone.subject}
+        narrator.sentence(template, subject, **values, n=narrator.number(amount))
+        self._started(holder, amount)
+        narrator.last = None if self.is_place else holder
+
+    def _start_packs(self, holder: Holder) -> None:
+        m, n = self.rng.choice(_FACTORS), self.rng.randint(2, 60)
+        narrator = self.narrator
+        narrator.sentence(
+            narrator.pick(self.wordings.start_packs), holder, who=self._first_mention(holder), m=narrator.number(m), n=n
+        )
+        self._work_out("Packs", None, m, "*", n)
+        self._set(holder, m * n)
+        self._now()
+        narrator.last = holder
+
+    def _started(self, holder: Holder, amount: int) -> None:
+        self._set(holder, amount)
+        self.narrator.step(f"Start: {self._state()}.")
+
+    def _set(self, holder: Holder, amount: int) -> None:
+        self.amounts[holder] = amount
+
+    def _state(self) -> str:
+        return ", ".join(f"{holder.name} {n}" for holder, n in self.amounts.items())
+
+    def _now(self) -> None:
+        """Let a step say everybody's amount, so that all of them stand close by."""
+        self.narrator.step(f"Now: {self._state()}.")
+
+    def _work_out(self, keyword: str, holder: Holder | None, x: int, sign: str, y: int) -> int:
+        """Let one step say what to reckon and the next one what comes out; raises BrokenSum if nothing does."""
+        name = f"{holder.name} " if holder else ""
+        self.narrator.step(f"{keyword}: {name}{x} {sign} {y}.")
+        try:
+            result = work_out(x, sign, y)
+        except BrokenSum as broken:
+            self.narrator.step(broken.result)
+            raise
+        self.narrator.step(f"{result}.")
+        return result
 
     def _idle(self) -> None:
-        rng = self.rng
-        someone, friend = rng.sample(
-            self.narrator.people[: COUNTED if self.narrator.chance(0.5) and self.couple else PEOPLE], 2
-        )
-        values = {"x": someone.name, "x2": friend.name, "n": rng.randint(2, 99), "m": rng.randint(2, 12)}
-        template = rng.choice(self.words.idle)
-        self.narrator.sentence(template, **values)
-        self.narrator.step("Nothing changes.")
-        self.narrator.joinable = False
+        rng, narrator = self.rng, self.narrator
+        passing = narrator.holders[COUNTED:] if narrator.kind != "people" else narrator.holders[:HOLDERS]
+        if narrator.chance(0.5) and self.couple and narrator.kind == "people":
+            passing = narrator.holders[:COUNTED]
+        someone, friend = rng.sample(passing, 2)
+        values = {"x": someone.subject, "x2": friend.subject, "n": rng.randint(2, 99), "m": rng.randint(2, 12)}
+        template = rng.choice(self.wordings.idle)
+        narrator.sentence(template, None, **values)
+        narrator.step("Nothing.")
+        narrator.joinable = False
         if "{x}" in template:
-            self.narrator.last = None
+            narrator.last = None
 
-    def _result(self, person: Person, amount: int) -> None:
-        """Let a step say the new amount, and behind it everybody's, so that all amounts stand close by.
-
-        A name leads a line, as it does in the sums: elsewhere it is another token, which is hardly found again.
-        """
-        self.amounts[person] = amount
-        self.narrator.step(f"{amount}:\n" + ",\n".join(f"{who.name} {n}" for who, n in self.amounts.items()) + ".")
-
-    def _transfer(self, giver: Person | None, to: Person | None, n: int) -> None:
+    def _transfer(self, giver: Holder | None, to: Holder | None, n: int) -> None:
         """Take things from one and add them to the other, who may be nobody or not counted."""
-        self.narrator.step("Give." if giver and to else "Take." if giver else "Add.")
-        for person, sign in ((giver, -1), (to, 1)):
-            if person in self.amounts:
-                x = self.amounts[person]
-                self.narrator.step(f"{person.name} {x} {'+' if sign > 0 else '-'} {n}.")
-                self._result(person, x + sign * n)
-            elif person:
-                self.narrator.step("Not counted.")
+        counted = [(holder, sign) for holder, sign in ((giver, "-"), (to, "+")) if holder in self.amounts]
+        for place, (holder, sign) in enumerate(counted):
+            keyword = "Give" if len(counted) == COUNTED else "Take" if sign == "-" else "Add"
+            assert holder is not None
+            if place:
+                assert giver is not None
+                keyword = f"Then: {giver.name} {self.amounts[giver]}, {holder.name} {self.amounts[holder]} {sign} {n}."
+                self.narrator.step(keyword)
+                self._set(holder, work_out(self.amounts[holder], sign, n))
+                self.narrator.step(f"{self.amounts[holder]}.")
+            else:
+                self._set(holder, self._work_out(keyword, holder, self.amounts[holder], sign, n))
+        self._now()
 
     def _some(self, most: int) -> int:
         return self.rng.randint(_FEWEST, min(most, self.rng.choice([20, 60, 60, 300])))
 
     def _event(self) -> None:
         """Add one event that is possible here."""
-        person = self.rng.choice(list(self.amounts))
-        to = next((other for other in self.amounts if other != person), None)
-        kinds = self._possible(person, to)
+        holder = self.rng.choice(list(self.amounts))
+        to = next((other for other in self.amounts if other != holder), None)
+        kinds = self._possible(holder, to)
+        if not kinds:  # nothing is left to lose, and there is no room to gain
+            kinds = ["gain"]
         kind = self.rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds])[0]
+        self.kinds.append(kind)
         match kind:
             case "gain" | "loss" | "give":
-                self._move(kind, person, to)
+                self._move(kind, holder, to)
             case "times" | "share":
-                self._scale(kind, person)
+                self._scale(kind, holder)
             case "part" | "give part":
-                self._part(kind, person, to)
+                self._part(kind, holder, to)
             case "swap":
-                self._swap(person, to)
+                self._swap(holder, to)
             case "packs":
-                self._packs(person)
+                self._packs(holder)
+            case "hand out":
+                self._hand_out(holder)
             case "compare":
-                self._compare(person)
-        self.kinds.append(kind)
+                self._compare(holder)
 
-    def _possible(self, person: Person, to: Person | None) -> list[Kind]:
-        x = self.amounts[person]
+    def _possible(self, holder: Holder, to: Holder | None) -> list[Kind]:
+        x = self.amounts[holder]
         room, room_to = LARGEST - x, LARGEST - self.amounts[to] if to else 0
         parts = [m for m in PARTS if x % m == 0 and x > m]
         possible: dict[Kind, bool] = {
             "gain": room >= _FEWEST,
-            "loss": x > _FEWEST,
-            "times": x + x <= LARGEST,
+            "loss": x >= _FEWEST,
+            "times": 0 < x + x <= LARGEST,
             "share": any(x % m == 0 for m in _SHARES) and x > max(_SHARES),
             "give": min(x - 1, room_to) >= _FEWEST,
             "part": bool(parts),
             "give part": any(x // m <= room_to for m in parts),
             "swap": to is not None,
             "packs": room >= _ROOM_FOR_PACKS,
-            "compare": self.couple and to is None,
+            "hand out": x >= _ROOM_FOR_PACKS,
+            "compare": self.couple and to is None and x > 1,
         }
-        return [kind for kind, can in possible.items() if can]
+        words = self.wordings.at_places if self.is_place else self.wordings.events
+        return [kind for kind, can in possible.items() if can and (kind == "compare" or words.get(kind))]
 
-    def _move(self, kind: Literal["gain", "loss", "give"], person: Person, to: Person | None) -> None:
-        x = self.amounts[person]
-        most = LARGEST - x if kind == "gain" else x - 1
+    def _wording(self, kind: Kind) -> str:
+        return self.narrator.pick((self.wordings.at_places if self.is_place else self.wordings.events)[kind])
+
+    def _move(self, kind: Literal["gain", "loss", "give"], holder: Holder, to: Holder | None) -> None:
+        x = self.amounts[holder]
+        most = LARGEST - x if kind == "gain" else x if kind == "loss" else x - 1
         if kind == "give":
             assert to is not None
             most = min(most, LARGEST - self.amounts[to])
         n = self._some(most)
+        if self.is_broken and kind == "loss" and x < LARGEST:
+            n = x + self.rng.randint(1, min(60, LARGEST - x))
         receiver = to if kind == "give" else None
-        passing = self.narrator.clause(
-            self._wording(kind), person, receiver, n=self.narrator.number(n, _NUMBER_AS_WORD)
-        )
+        template = self._wording(kind)
+        if not template.startswith("{n}") and most and self.narrator.chance(_SINGLE):
+            n = 1
+        passing = self.narrator.clause(template, holder, receiver, n=self.narrator.number(n))
         if kind == "gain":
-            self._transfer(passing, person, n)
+            self._transfer(passing, holder, n)
         else:
-            self._transfer(person, receiver or passing, n)
+            self._transfer(holder, receiver or passing, n)
 
-    def _scale(self, kind: Literal["times", "share"], person: Person) -> None:
-        rng, x = self.rng, self.amounts[person]
+    def _scale(self, kind: Literal["times", "share"], holder: Holder) -> None:
+        rng, x = self.rng, self.amounts[holder]
         if kind == "times":
             m = rng.choice([m for m in _FACTORS if m * x <= LARGEST])
-            special = self.words.factors.get(m, ()) if self.narrator.chance(0.6) else ()
-            template = self.narrator.pick(special or self.words.wordings[kind])
-            self.narrator.clause(template, person, m=self.narrator.number(m, _FACTOR_AS_WORD))
-            self.narrator.step("Multiply.")
-            self.narrator.step(f"{person.name} {x} * {m}.")
-            self._result(person, m * x)
-            return
-        m = rng.choice([m for m in _SHARES if x % m == 0])
-        wordings = tuple(text for text in self.words.wordings[kind] if "{part}" not in text or m in PARTS)
-        part = rng.choice(PARTS.get(m, ("",)))
-        self.narrator.clause(
-            self.narrator.pick(wordings), person, m=self.narrator.number(m, _FACTOR_AS_WORD), part=part
-        )
-        self.narrator.step("Divide.")
-        self.narrator.step(f"{person.name} {x} / {m}.")
-        self._result(person, x // m)
+            special = () if self.is_place else self.wordings.factors.get(m, ())
+            template = self.narrator.pick(special if special and self.narrator.chance(0.6) else self._all(kind))
+            self.narrator.clause(template, holder, m=self.narrator.number(m))
+            self._set(holder, self._work_out("Multiply", holder, x, "*", m))
+        else:
+            m = rng.choice([m for m in _SHARES if x % m == 0])
+            wordings = tuple(text for text in self._all(kind) if "{part}" not in text or m in PARTS)
+            part = rng.choice(PARTS.get(m, ("",)))
+            self.narrator.clause(self.narrator.pick(wordings), holder, m=self.narrator.number(m), part=part)
+            self._set(holder, self._work_out("Divide", holder, x, "/", m))
+        self._now()
 
-    def _part(self, kind: Literal["part", "give part"], person: Person, to: Person | None) -> None:
-        x = self.amounts[person]
+    def _all(self, kind: Kind) -> tuple[str, ...]:
+        return (self.wordings.at_places if self.is_place else self.wordings.events)[kind]
+
+    def _part(self, kind: Literal["part", "give part"], holder: Holder, to: Holder | None) -> None:
+        x = self.amounts[holder]
         receiver = to if kind == "give part" else None
         room = LARGEST - self.amounts[receiver] if receiver else x
         m = self.rng.choice([m for m in PARTS if x % m == 0 and x > m and x // m <= room])
-        passing = self.narrator.clause(self._wording(kind), person, receiver, part=self.rng.choice(PARTS[m]))
-        self.narrator.step("Part.")
-        self.narrator.step(f"{person.name} {x} / {m}.")
-        self.narrator.step(f"{x // m} in it.")
-        self._transfer(person, receiver or passing, x // m)
+        passing = self.narrator.clause(self._wording(kind), holder, receiver, part=self.rng.choice(PARTS[m]))
+        self._transfer(holder, receiver or passing, self._work_out("Part", holder, x, "/", m))
 
-    def _swap(self, person: Person, to: Person | None) -> None:
+    def _swap(self, holder: Holder, to: Holder | None) -> None:
         assert to is not None
-        self.narrator.clause(self._wording("swap"), person, to)
-        self.narrator.step("Swap.")
-        # Each of the two amounts leads a step of its own.
+        self.narrator.clause(self._wording("swap"), holder, to)
         (one, x), (two, y) = self.amounts.items()
-        self.narrator.step(f"{y} for {one.name}.")
-        self.amounts[one] = y
-        self._result(two, x)
+        self.amounts = {one: y, two: x}
+        self.narrator.step(f"Swap: {self._state()}.")
 
-    def _packs(self, person: Person) -> None:
+    def _packs(self, holder: Holder) -> None:
         m = self.rng.choice(_FACTORS)
-        n = self.rng.randint(2, min(60, (LARGEST - self.amounts[person]) // m))
-        passing = self.narrator.clause(self._wording("packs"), person, m=self.narrator.number(m, _FACTOR_AS_WORD), n=n)
-        self.narrator.step("Packs.")
-        self.narrator.step(f"{m} * {n}.")
-        self.narrator.step(f"{m * n} in all.")
-        self._transfer(passing, person, m * n)
+        n = self.rng.randint(2, min(60, (LARGEST - self.amounts[holder]) // m))
+        passing = self.narrator.clause(self._wording("packs"), holder, m=self.narrator.number(m), n=n)
+        self._transfer(passing, holder, self._work_out("Packs", None, m, "*", n))
 
-    def _wording(self, kind: Kind) -> str:
-        return self.narrator.pick(self.words.wordings[kind])
+    def _hand_out(self, holder: Holder) -> None:
+        x, m = self.amounts[holder], self.rng.choice(_FACTORS)
+        n = self.rng.randint(2, min(60, x // m))
+        self.narrator.clause(self._wording("hand out"), holder, m=self.narrator.number(m), n=self.narrator.number(n))
+        self._transfer(holder, None, self._work_out("Packs", None, m, "*", n))
 
-    def _compare(self, known: Person) -> None:
-        """Bring in the second person: with more, fewer, or a multiple of what the first one has."""
-        rng, words, x = self.rng, self.words, self.amounts[known]
-        new = self.narrator.people[1]
+    def _compare(self, known: Holder) -> None:
+        """Bring in the second holder: with more, fewer, or a multiple of what the first one has."""
+        rng, words, x = self.rng, self.wordings.compare, self.amounts[known]
+        new = self.narrator.holders[1]
         factors = [m for m in _FACTORS if m * x <= LARGEST]
-        ways = (
+        way = rng.choice(
             ["more"] * (x + _FEWEST <= LARGEST)
             + ["fewer"] * (x > _FEWEST)
             + ["multiple"] * bool(factors)
             + ["half"] * (x % 2 == 0)
         )
-        way = rng.choice(ways)
         self.narrator.last = None
         if way in {"more", "fewer"}:
             n = self._some(LARGEST - x if way == "more" else x - 1)
-            self.narrator.clause(
-                self.narrator.pick(words.more if way == "more" else words.fewer),
-                new,
-                known,
-                n=self.narrator.number(n, _NUMBER_AS_WORD),
-            )
-            self.narrator.step(f"{way.capitalize()}.")
-            self.narrator.step(f"{known.name} {x} {'+' if way == 'more' else '-'} {n}.")
-            amount = x + n if way == "more" else x - n
+            template = self.narrator.pick(words["more" if way == "more" else "fewer"])
+            self.narrator.clause(template, new, known, n=self.narrator.number(n))
+            amount = self._work_out(way.capitalize(), known, x, "+" if way == "more" else "-", n)
         elif way == "half":
-            self.narrator.clause(self.narrator.pick(words.half), new, known)
-            self.narrator.step("Half.")
-            self.narrator.step(f"{known.name} {x} / 2.")
-            amount = x // 2
+            self.narrator.clause(self.narrator.pick(words["half"]), new, known)
+            amount = self._work_out("Half", known, x, "/", 2)
         else:
             m = rng.choice(factors)
             twice = m == min(_FACTORS) and self.narrator.chance(0.7)
-            self.narrator.clause(
-                self.narrator.pick(words.twice if twice else words.multiple),
-                new,
-                known,
-                m=self.narrator.number(m, _FACTOR_AS_WORD),
-            )
-            self.narrator.step("Multiple.")
-            self.narrator.step(f"{known.name} {x} * {m}.")
-            amount = m * x
+            template = self.narrator.pick(words["twice" if twice else "multiple"])
+            self.narrator.clause(template, new, known, m=self.narrator.number(m))
+            amount = self._work_out("Multiple", known, x, "*", m)
         self.narrator.joinable = False
-        self._result(new, amount)
+        self._set(new, amount)
+        self._now()
 
-    def _ask(self) -> tuple[int, str]:
-        """End with a question; give the number asked for and the answer."""
-        rng, words = self.rng, self.words
-        person = rng.choice(list(self.amounts))
-        x = self.amounts[person]
-        to = next((other for other in self.amounts if other != person), None)
+    def _ask_anyway(self) -> None:
+        holder = next(iter(self.amounts))
+        template = self.narrator.pick(self.wordings.ask["place" if self.is_place else "one"])
+        self._put(template, holder, None)
+
+    def _put(self, template: str, holder: Holder, to: Holder | None) -> None:
+        """Ask a question of a holder, by a pronoun now and then."""
+        is_clear = to is None and self.narrator.is_clear(holder) and self.narrator.chance(0.4)
+        who, _, whose = holder.pronouns if is_clear or holder.kind == "me" else (holder.subject, "", holder.whose)
+        values = {"who": who, "whose": whose, "at": holder.at}
+        if to:
+            values |= {"to": to.object, "tos": to.whose}
+        self.narrator.question(template, holder, **values)
+
+    def _share_out(self, holder: Holder, x: int, m: int) -> tuple[str, str]:
+        """Let everything be given away in equal shares, and ask for one."""
+        narrator = self.narrator
+        who = holder.subject if holder.kind != "me" else holder.name
+        template = narrator.pick(self.wordings.share_out)
+        narrator.sentence(template, holder, who=who, m=narrator.number(m))
+        share = self._work_out("Divide", holder, x, "/", m)
+        self._put(narrator.pick(self.wordings.ask["each"]), holder, None)
+        narrator.step(f"Asked: each {share}.")
+        return str(share), f"So each gets \\boxed{{{share}}} {narrator.things}."
+
+    def _ask(self) -> tuple[str | None, str]:
+        """End with a question; return what belongs into the box, if anything does, and the answer."""
+        rng, ask = self.rng, self.wordings.ask
+        holder = rng.choice(list(self.amounts))
+        x = self.amounts[holder]
+        to = next((other for other in self.amounts if other != holder), None)
         y = self.amounts[to] if to else 0
         ways = ["one", "one"]
-        if to:
-            ways += ["both"] * (x + y <= LARGEST) + ["difference"] * (x > y)
+        if to and not self.is_place:
+            ways += ["both"] * (x + y <= LARGEST) + ["difference"] * (x > y) + ["more"] * (x > y)
         way = rng.choice(ways)
-        templates = {"one": words.ask_one, "both": words.ask_both, "difference": words.ask_difference}[way]
-        her = to is None and self.narrator.is_clear(person) and self.narrator.chance(0.4)
-        who = ("she" if person.girl else "he") if her else person.name
-        values = {"who": who, "whose": person.her if her else f"{person.name}'s"}
-        if to:
-            values |= {"to": to.name, "tos": f"{to.name}'s"}
-        self.narrator.sentence(self.narrator.pick(templates), **values)
+        things = self.narrator.things
+        if self.narrator.chance(0.03):
+            self._put(self.narrator.pick(ask["other"]), holder, None)
+            self.narrator.step("Asked: something else.")
+            return None, CANNOT_SAY
+        shares = [m for m in range(2, 13) if x % m == 0 and x > m]
+        if to is None and not self.is_place and shares and self.narrator.chance(0.12):
+            return self._share_out(holder, x, rng.choice(shares))
         if way == "one":
-            self.narrator.step("Asked.")
-            self.narrator.step(f"{person.name} {x}.")
-            return x, f"In the end {person.name} has \\boxed{{{x}}} {self.narrator.things}."
+            # Where only one is counted, nobody need be named.
+            templates = ask["place" if self.is_place else "one"]
+            self._put(
+                self.narrator.pick(tuple(t for t in templates if to is None or re.search(r"\{w|\{at", t))), holder, to
+            )
+            self.narrator.step(f"Asked: {holder.name} {x}.")
+            return str(x), f"{_answering(holder)} \\boxed{{{x}}} {things}."
+        assert to is not None
+        self._put(self.narrator.pick(ask[way]), holder, to)  # type: ignore[index]
         if way == "both":
             # In the order of the steps before: the question says nothing about it.
-            (person, x), (_, y) = self.amounts.items()
-            self.narrator.step("Together.")
-            self.narrator.step(f"{person.name} {x} + {y}.")
-            self.narrator.step(f"{x + y} together.")
-            return x + y, f"Together they have \\boxed{{{x + y}}} {self.narrator.things}."
-        assert to is not None
-        self.narrator.step("Difference.")
-        self.narrator.step(f"{person.name} {x} - {y}.")
-        self.narrator.step(f"{x - y} more.")
-        return x - y, f"In the end {person.name} has \\boxed{{{x - y}}} {self.narrator.things} more than {to.name}."
+            (holder, x), (_, y) = self.amounts.items()
+            total = self._work_out("Together", holder, x, "+", y)
+            return str(total), f"Together they have \\boxed{{{total}}} {things}."
+        if way == "more":
+            self.narrator.step(f"Asked: {holder.name} {x} > {to.name} {y}.")
+            return str(x), f"{_answering(holder)} more {things}: \\boxed{{{x}}}, and {to.name} {y}."
+        difference = self._work_out("Difference", holder, x, "-", y)
+        return str(difference), f"{_answering(holder)} \\boxed{{{difference}}} {things} more."
+
+
+def _answering(holder: Holder) -> str:
+    """Begin the answer; a name never leads a line, where it would be another token than elsewhere."""
+    return "So you have" if holder.kind == "me" else f"So {holder.subject} has"

@@ -11,7 +11,8 @@ from itertools import islice
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from training.stories import LARGEST, endless
+from training.samples import endless
+from training.sums import LARGEST
 
 SPECIAL = ("<|im_start|>", "<|im_end|>", "<think>", "</think>")
 _PIECES = (
@@ -21,8 +22,8 @@ _PIECES = (
 """What BPE never merges across; llama.cpp knows it under the name "llama-bpe"."""
 
 
-def train_tokenizer(seed: int, *, without: frozenset[str], size: int = 4096, stories: int = 30_000) -> Tokenizer:
-    """Learn the vocabulary from stories, but for the questions in `without`: their words, and `size` tokens at most."""
+def train_tokenizer(seed: int, *, size: int = 2816, questions: int = 30_000) -> Tokenizer:
+    """Learn a vocabulary of `size` tokens from questions: common words whole, and pieces of all others."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(_PIECES), "isolated")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -35,7 +36,7 @@ def train_tokenizer(seed: int, *, without: frozenset[str], size: int = 4096, sto
         special_tokens=list(SPECIAL),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(_texts(seed, without, stories), trainer)
+    tokenizer.train_from_iterator(_texts(seed, questions), trainer)
     return tokenizer
 
 
@@ -46,18 +47,11 @@ def number_ids(tokenizer: Tokenizer) -> list[int]:
     return ids
 
 
-def twins(tokenizer: Tokenizer) -> list[tuple[int, int]]:
-    """Give the two tokens of every word that has one at the start of a line and another one after a space."""
-    vocabulary = tokenizer.get_vocab()
-    pairs = ((token, vocabulary.get(f"Ġ{text}")) for text, token in sorted(vocabulary.items()) if text.isalpha())
-    return [(token, spaced) for token, spaced in pairs if spaced is not None]
-
-
-def _texts(seed: int, without: frozenset[str], count: int) -> Iterator[str]:
+def _texts(seed: int, count: int) -> Iterator[str]:
     # The merges of a number's digits must win against those of rare words.
-    for _ in range(400):
+    for _ in range(1500):
         yield " ".join(map(str, range(LARGEST + 1)))
-    for story in islice(endless(f"vocabulary {seed}", without=without), count):
-        yield f"user\n{story.question}"
-        yield f"assistant\n\n{story.thought}\n"
-        yield f"\n\n{story.answer}"
+    for question in islice(endless(f"vocabulary {seed}", rare=0.0, wide=True), count):
+        yield f"user: {question.question}"
+        yield f"assistant\n\n{question.thought}\n"
+        yield f"\n\n{question.answer}"

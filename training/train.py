@@ -1,30 +1,26 @@
-"""Training of one model: batches of stories of like length, with most weight on what decides."""
+"""Training of one model, which a stopped run continues from its last checkpoint."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
+from training.batches import Batches
+from training.growth import grow
 from training.model import Model, Shape
-from training.stories import Story, endless
-from training.tokenizer import number_ids, twins
+from training.tokenizer import number_ids
 
-EMPHASIS = 3.0
-"""How much more a number, and the first token of a step, count in the loss than another: they carry the decisions."""
-EARLIER_TURNS = 0.06
-"""Share of samples with a finished question before the one to solve, as in a chat."""
-LENGTHS = 32
-"""Batches are padded to a multiple of this length: with few different shapes torch keeps its kernels for them."""
-POOL = 1024
-"""Stories sorted by length at once, so that a batch holds stories of one length."""
+KEEP_EVERY = 250
+"""Batches between two checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +29,12 @@ class Plan:
 
     shape: Shape
     batches: int
+    grows_from: str | None = None
+    """The model it begins as; from nothing without one."""
+    wide: bool = False
+    """Is it taught stories told in more ways than the pair is tested on?"""
+    ends_at: float = 0.0
+    """What is left of the learning rate at the end: more than nothing for a model that another one grows from."""
     tokens: int = 4096
     """Tokens of a batch, padding included."""
     matrix_rate: float = 0.02
@@ -40,44 +42,45 @@ class Plan:
     embedding_rate: float = 0.002
     """Learning rate of AdamW, for embeddings and norms; three times as much and sums are learnt ten times as slowly."""
 
-
-def render(story: Story) -> tuple[str, str]:
-    """Give the prompt, thought opened, and what the model is to write."""
-    return f"{_asked(story)}<think>\n", f"{story.thought}\n</think>\n\n{story.answer}<|im_end|>\n"
-
-
-def _asked(story: Story) -> str:
-    return f"<|im_start|>user\n{story.question}<|im_end|>\n<|im_start|>assistant\n"
+    def factor(self, batch: int) -> float:
+        """Return a batch's share of the learning rate: it rises for a moment, stays for a fifth of the time, falls."""
+        falling = self.ends_at + (1 - self.ends_at) * (1 - batch / self.batches)
+        return min(1.0, (batch + 1) / 50, 1.25 * falling)
 
 
 def train(
-    plan: Plan, tokenizer: Tokenizer, seed: int, *, without: frozenset[str], name: str, device: torch.device
-) -> Model:
-    """Train a model from nothing; prints its progress and gives it back on the CPU."""
+    name: str, plans: dict[str, Plan], tokenizer: Tokenizer, seed: int, *, folder: Path, device: torch.device
+) -> tuple[Model, float]:
+    """Train a model, from its checkpoint in the folder if there is one; prints its progress.
+
+    Returns it on the CPU, and the minutes all its runs took together.
+    """
     torch.manual_seed(seed)
-    model = Model(plan.shape, tokenizer.get_vocab_size(), number_ids(tokenizer), twins(tokenizer)).to(device)
-    matrices = [p for block in model.blocks for p in block.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if not any(p is m for m in matrices)]
-    optimizers = [
-        torch.optim.Muon(matrices, plan.matrix_rate, weight_decay=0.01),
-        torch.optim.AdamW(others, plan.embedding_rate, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    rates = [plan.matrix_rate, plan.embedding_rate]
-    batches = _batches(plan, tokenizer, seed, without, name)
-    is_number = torch.zeros(tokenizer.get_vocab_size(), dtype=torch.bool)
-    is_number[number_ids(tokenizer)] = True
-    ends_step = torch.tensor([tokenizer.decode([i]).endswith("\n\n") for i in range(tokenizer.get_vocab_size())])
+    plan, numbers = plans[name], number_ids(tokenizer)
+    path = folder / f"{name}.pt"
+    kept: dict[str, Any] | None = torch.load(path, weights_only=False) if path.exists() else None
+    if kept is None and plan.grows_from is not None:
+        begun = Model(plans[plan.grows_from].shape, tokenizer.get_vocab_size(), numbers)
+        begun.load_state_dict(torch.load(folder / f"{plan.grows_from}.pt", weights_only=False)["model"])
+        model = grow(begun, plan.shape, numbers).to(device)
+    else:
+        model = Model(plan.shape, tokenizer.get_vocab_size(), numbers).to(device)
+    optimizers = _optimizers(model, plan)
+    batches, done, seconds = Batches(tokenizer, f"{name} {seed}", plan.tokens, wide=plan.wide), 0, 0.0
+    if kept is not None:
+        model.load_state_dict(kept["model"])
+        for optimizer, state in zip(optimizers, kept["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        done, seconds = kept["batch"], kept["seconds"]
+        batches = Batches(tokenizer, f"{name} {seed}", plan.tokens, wide=plan.wide, place=kept["place"])
     count = sum(p.numel() for p in model.parameters())
-    print(f"{name}: {count / 1e6:.2f} million parameters, {plan.batches} batches", flush=True)
+    print(f"{name}: {count / 1e6:.2f} million parameters, {plan.batches} batches, {done} of them done", flush=True)
     hidden_of = torch.compile(model, dynamic=True)
-    begin, losses = time.monotonic(), []
-    for number in range(plan.batches):
-        # The rate rises for a moment, stays for a fifth of the time, and falls to nothing.
-        factor = min(1.0, (number + 1) / 50, 1.25 * (1 - number / plan.batches))
-        for optimizer, rate in zip(optimizers, rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * factor
-        ids, weights = next(batches)
-        weights[(is_number[ids] | ends_step[ids.roll(1, dims=1)]) & (weights > 0)] = EMPHASIS
+    begin, losses = time.monotonic() - seconds, []
+    for number in range(done, plan.batches):
+        for optimizer, rate in zip(optimizers, (plan.matrix_rate, plan.embedding_rate), strict=True):
+            optimizer.param_groups[0]["lr"] = rate * plan.factor(number)
+        ids, weights = batches.next()
         loss = _loss(hidden_of, model.embeddings(), ids.to(device), weights.to(device))
         for optimizer in optimizers:
             optimizer.zero_grad()
@@ -86,19 +89,33 @@ def train(
         for optimizer in optimizers:
             optimizer.step()
         losses.append(loss.item())
+        seconds = time.monotonic() - begin
         if (number + 1) % 50 == 0 or number + 1 == plan.batches:
-            seconds = time.monotonic() - begin
             print(
                 f"{name}: batch {number + 1} of {plan.batches}, loss {fmean(losses[-50:]):.4f}, "
                 f"{seconds / 60:.1f} minutes, {seconds / (number + 1):.2f} s a batch",
                 flush=True,
             )
+        if (number + 1) % KEEP_EVERY == 0 or number + 1 == plan.batches:
+            states = [optimizer.state_dict() for optimizer in optimizers]
+            state = {"model": model.state_dict(), "optimizers": states, "batch": number + 1}
+            torch.save({**state, "place": batches.place, "seconds": seconds}, path.with_suffix(".new"))
+            path.with_suffix(".new").replace(path)
     trained: Model = model.cpu()
-    return trained
+    return trained, seconds / 60
+
+
+def _optimizers(model: Model, plan: Plan) -> list[torch.optim.Optimizer]:
+    matrices = [p for block in model.blocks for p in block.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if not any(p is m for m in matrices)]
+    return [
+        torch.optim.Muon(matrices, plan.matrix_rate, weight_decay=0.01),
+        torch.optim.AdamW(others, plan.embedding_rate, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
 
 
 def _loss(hidden_of: Callable[[Tensor, Tensor], Tensor], table: Tensor, ids: Tensor, weights: Tensor) -> Tensor:
-    """Give the mean loss over the tokens that have a weight."""
+    """Return the mean loss over the tokens that have a weight."""
     weights, targets = weights[:, 1:].flatten(), ids[:, 1:].flatten()
     chosen = weights.nonzero().squeeze(1)
     with torch.autocast(ids.device.type, dtype=torch.bfloat16):
@@ -106,44 +123,3 @@ def _loss(hidden_of: Callable[[Tensor, Tensor], Tensor], table: Tensor, ids: Ten
         logits = hidden @ table.T
     losses = functional.cross_entropy(logits.float(), targets[chosen], reduction="none")
     return (losses * weights[chosen]).sum() / weights.sum()
-
-
-def _batches(
-    plan: Plan, tokenizer: Tokenizer, seed: int, without: frozenset[str], name: str
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Give token ids and loss weights (1 for what the model is to write), each (stories, tokens), padded at the end."""
-    rng = Random(f"batches {name} {seed}")
-    stories = endless(f"stories {name} {seed}", without=without)
-    earlier = endless(f"earlier {name} {seed}", events=(1, 2), without=without)
-    while True:
-        samples = sorted(
-            (_sample(next(stories), earlier, rng, tokenizer) for _ in range(POOL)), key=lambda sample: len(sample[0])
-        )
-        groups: list[list[tuple[list[int], int]]] = [[]]
-        for sample in samples:
-            if (len(groups[-1]) + 1) * _padded(sample) > plan.tokens:
-                groups.append([])
-            groups[-1].append(sample)
-        rng.shuffle(groups)
-        for group in groups:
-            shape = (len(group), _padded(group[-1]) + 1)
-            ids, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
-            for row, (text, prompt) in enumerate(group):
-                ids[row, : len(text)] = torch.tensor(text)
-                weights[row, prompt : len(text)] = 1.0
-            yield ids, weights
-
-
-def _padded(sample: tuple[list[int], int]) -> int:
-    """Give the tokens a sample takes in a batch, but for the last, which nothing follows."""
-    return -(-(len(sample[0]) - 1) // LENGTHS) * LENGTHS
-
-
-def _sample(story: Story, earlier: Iterator[Story], rng: Random, tokenizer: Tokenizer) -> tuple[list[int], int]:
-    """Give a story's tokens and how many of them are the prompt."""
-    prompt, reply = render(story)
-    while rng.random() < EARLIER_TURNS:
-        before = next(earlier)
-        prompt = _asked(before) + f"{before.answer}<|im_end|>\n{prompt}"
-    asked, written = (tokenizer.encode(text).ids for text in (prompt, reply))
-    return asked + written, len(asked)

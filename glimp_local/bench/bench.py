@@ -201,7 +201,7 @@ def _prepared(pair: Pair, problem: Problem, instruction: str) -> dict[Model, tup
     found: dict[Model, tuple[Lane, Prompt]] = {}
     for model, backend in pair.backends.items():
         lane = backend.lane(pair.config.run, seed=0, cancel=threading.Event())
-        found[model] = lane, lane.prepare(_messages(problem, instruction), pair.markers)
+        found[model] = lane, lane.prepare(pair.as_read(_messages(problem, instruction)), pair.markers)
     return found
 
 
@@ -228,7 +228,10 @@ def instruction_for(pair: Pair, given: str | None) -> str:
 def objection(pair: Pair, problems: Sequence[Problem], instruction: str) -> str | None:
     """Say it, once for all problems, where they are not of the one kind the pair was made for."""
     found = [said for problem in problems if (said := pair.objection(asked(problem, instruction)))]
-    return f"{len(found):,} of {len(problems):,} problems are not for this pair: {found[0]}" if found else None
+    if not found:
+        return None
+    count = f"{len(found):,} of {len(problems):,}"
+    return f"{count} problems are not for this pair, or may be too much for it. The first: {found[0].words}"
 
 
 def settings_of(pair: Pair, *, seed: int, instruction: str) -> dict[str, Any]:

@@ -125,6 +125,7 @@ Exit codes:
   4    a budget of tokens, context or time was spent
   5    a download did not come to its end
   6    llama.cpp, or the system, ended the process that computes; what was written is kept
+  7    declined: the pair is made for another kind of problem
   130  interrupted (143 by SIGTERM)
 """
 

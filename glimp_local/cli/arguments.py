@@ -1,4 +1,4 @@
-"""What an argument is that may be a file or the text itself: `glimp solve problem.txt`, `glimp solve "what is 12*7?"`.
+"""Tells files from texts in arguments that may be either: `glimp solve problem.txt`, `glimp solve "what is 12*7?"`.
 
 A file of that name always wins. Otherwise what has a blank in it, or ends in a question mark, is a text, unless it
 looks like the path of a file that is misspelt.

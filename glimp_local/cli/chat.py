@@ -60,6 +60,7 @@ by SIGTERM).
     metavar="GB",
     help="Save KV caches so that long conversations resume at once. Total limit in GB.",
 )
+@click.option("--anyway", is_flag=True, help="Ask what a pair made for one kind of question would decline.")
 @click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
 def chat(
     *,
@@ -68,6 +69,7 @@ def chat(
     go_on: bool,
     resume: str | None,
     keep_caches: float | None,
+    anyway: bool,
     theme: str | None,
     seed: int | None,
     **loading: Any,
@@ -97,7 +99,7 @@ def chat(
         raise UsageError("a chat needs a terminal", hint="for scripts and pipes there is: glimp solve")
     from glimp_local.tui.screen import run  # noqa: PLC0415 - textual takes a moment to load
 
-    run(request, SessionLog(going_on), system=message, seed=seed, theme=theme, question=question)
+    run(request, SessionLog(going_on), system=message, seed=seed, theme=theme, question=question, anyway=anyway)
 
 
 def _checked(question: str, request: LoadRequest) -> str:

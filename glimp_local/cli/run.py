@@ -13,7 +13,7 @@ from glimp_local.cli.display import Display
 from glimp_local.cli.interrupts import Interrupts
 from glimp_local.cli.terminal import write_json
 from glimp_local.engines.renderer import Renderer
-from glimp_local.errors import CancelledError
+from glimp_local.errors import CancelledError, DeclinedError
 from glimp_local.events import Answer, AnyEvent, Finished, FinishReason, Text, encode, fold
 from glimp_local.load import LoadRequest, load
 from glimp_local.machine.choice import ALONE
@@ -45,10 +45,12 @@ class SolveFlags(msgspec.Struct, frozen=True):
     as_jsonl: bool
     save: Path | None
     quiet: bool
+    anyway: bool
+    """Ask what the pair would decline."""
 
 
 def run(request: LoadRequest, problem: str, flags: SolveFlags, renderer: Renderer) -> int:
-    """Solve a problem the way the flags say; return the exit code."""
+    """Solve a problem the way the flags say; return the exit code. Raises DeclinedError if it is not for the pair."""
     display = Display(thoughts=flags.thoughts, quiet=flags.quiet)
     with Interrupts() as interrupts:
         return _solve(request, problem, flags, display=display, renderer=renderer, interrupts=interrupts)
@@ -70,9 +72,10 @@ def _solve(
         pair = stack.enter_context(
             load(request, cancel=interrupts.cancel, on_progress=display.loading, renderer=renderer)
         )
+        _decline(pair, problem, flags)
         described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
         display.loaded(described, "" if pair.plan is None else pair.plan.line())
-        if not flags.quiet and pair.objection(problem) is None and (said := _why_this_pair(pair)) is not None:
+        if not flags.quiet and (said := _why_this_pair(pair)) is not None:
             display.say(said)
         before = [] if flags.system is None else [Message("system", flags.system)]
         session = Session(pair, seed=flags.seed, history=before, cancel=interrupts.cancel)
@@ -100,7 +103,7 @@ def _solve(
 
 
 def _why_this_pair(pair: Pair) -> str | None:
-    """Say why a narrow pair answers though nobody named it, and what to get instead: once a day.
+    """Return why a narrow pair answers though nobody named it, and once a day what to get instead; None if not due.
 
     That a pair on this machine cannot be loaded is said each time.
     """
@@ -111,6 +114,13 @@ def _why_this_pair(pair: Pair) -> str | None:
         return None
     elsewhere = f". One that reasons about anything: {pair.offer}" if pair.offer is not None and is_due else ""
     return f"the pair {pair.name!r} answers: {pair.fallback}{elsewhere}"
+
+
+def _decline(pair: Pair, problem: str, flags: SolveFlags) -> None:
+    """Raise DeclinedError if a pair is not for a problem, unless it is to be asked anyway."""
+    objection = None if flags.anyway else pair.objection(problem)
+    if objection is not None and objection.declines:
+        raise DeclinedError(f"{objection.words}. {pair.scope} To ask it all the same: --anyway")
 
 
 def _kept(flags: SolveFlags) -> str:

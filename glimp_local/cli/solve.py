@@ -36,6 +36,7 @@ Exit codes:
   3    a model is missing or unreadable, or its chat template fails
   4    a budget (tokens, context) was spent before the answer was complete, or the answer went in circles
   6    llama.cpp, or the system, ended the process; output so far is in --save and, except with --json, on stdout
+  7    declined: the pair is not for this problem; nothing is on stdout (--anyway asks it all the same)
   130  interrupted (143 by SIGTERM); what was written is on stdout and in --save
 """
 
@@ -71,6 +72,7 @@ class _Solve(Command):
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the answer.")
 @click.option("--jsonl", "as_jsonl", is_flag=True, help="Print one JSON event a line, as it happens.")
 @click.option("--save", type=FILE, metavar="FILE", help="Write every event to this new file, as with --jsonl.")
+@click.option("--anyway", is_flag=True, help="Ask what a pair made for one kind of problem would decline.")
 @click.option("-q", "--quiet", is_flag=True, help="No status line and no figures on stderr.")
 def solve(
     *,
@@ -82,6 +84,7 @@ def solve(
     as_json: bool,
     as_jsonl: bool,
     save: Path | None,
+    anyway: bool,
     quiet: bool,
     **loading: Any,
 ) -> None:
@@ -102,7 +105,8 @@ def solve(
     with Renderer() as renderer:  # now: it starts while llama.cpp is loaded
         from glimp_local.cli.run import SolveFlags, run  # noqa: PLC0415 - loads llama.cpp
 
-        sys.exit(run(request, problem, SolveFlags(message, seed, thoughts, as_json, as_jsonl, save, quiet), renderer))
+        flags = SolveFlags(message, seed, thoughts, as_json, as_jsonl, save, quiet, anyway)
+        sys.exit(run(request, problem, flags, renderer))
 
 
 def _check_save(save: Path | None, file: str | None) -> None:

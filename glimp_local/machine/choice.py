@@ -48,7 +48,7 @@ class Offer(msgspec.Struct, frozen=True):
         return f"glimp models pull {self.name}" if self.download_bytes else f"--pair {self.name}"
 
     def __str__(self) -> str:
-        """Say what it takes, and what to type for it."""
+        """Return what it takes, and what to type for it."""
         if not self.download_bytes:
             return f"{self.name}, which is on this machine: {self.command}"
         return (

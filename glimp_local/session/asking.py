@@ -64,7 +64,8 @@ def as_messages(question: str | Sequence[Message]) -> list[Message]:
 
 def prepared(pair: Pair, loop: Loop, messages: Sequence[Message]) -> Prompts:
     """Return each model's prompt of a conversation; raises PromptTooLongError if it leaves no room for an answer."""
-    prompts = {model: lane.prepare(messages, pair.markers) for model, lane in loop.lanes.items()}
+    read = pair.as_read(messages)
+    prompts = {model: lane.prepare(read, pair.markers) for model, lane in loop.lanes.items()}
     for model, prompt in prompts.items():
         backend = pair.backends[model]
         if prompt.tokens + _MINIMUM_ROOM > backend.context:

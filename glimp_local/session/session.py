@@ -161,6 +161,8 @@ class Session:
         used again; earlier thoughts are left out. `instead` puts the question in the place of the last one, which is
         taken out of the conversation with all that was written to it.
 
+        A question that is not for a narrow pair is answered with a Notice; `pair.objection` says so before it is asked.
+
         Raises PromptTooLongError if the conversation leaves no room for an answer, UsageError if there is no question,
         or none to be replaced, or if another session is using the pair, ModelUnreadableError if a chat template fails
         on this conversation, and CancelledError if `cancel` stops that; then nothing has changed.
@@ -177,7 +179,7 @@ class Session:
             self._begin(loop, turn, prompts, history)
             notices, self._notices = self._notices, []
             if objection := self.pair.objection(turn.question):
-                notices.append(objection)
+                notices.append(objection.words)
             first = started(self.pair, loop, turn, [*history, *asked], self.seed)
             return [*([TakenBack()] if instead else []), first, *map(Notice, notices)]
 

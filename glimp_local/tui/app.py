@@ -34,7 +34,10 @@ from glimp_local.tui.told import Told
 
 
 class ChatApp(ChatLayout):
-    """`glimp chat`. `request` is for the first pair; `log` may have a conversation, `system` is for a new one."""
+    """`glimp chat`. `request` is for the first pair; `log` may have a conversation, `system` is for a new one.
+
+    `anyway` asks the models also what the pair would decline.
+    """
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
@@ -61,11 +64,13 @@ class ChatApp(ChatLayout):
         theme: str | None = None,
         system: str | None = None,
         question: str | None = None,
+        anyway: bool = False,
         driver: Callable[[Callable[[], object], SessionLog, str | None], Driver] = Driver,
     ) -> None:
         super().__init__()
         self._request = request
         self._seed = seed
+        self._anyway = anyway
         self._going_on = log.going_on
         self._question = question
         self.theme = theme or "textual-dark"
@@ -138,7 +143,7 @@ class ChatApp(ChatLayout):
         if self._can_ask():
             self.composer.taken(message.text)
             self._pump.begin(message)
-            self._engines.ask(message.text, instead=message.instead)
+            self._engines.ask(message.text, instead=message.instead, anyway=self._anyway)
 
     def action_stop(self) -> None:
         """Stop the models; where none is at work, go back to the message box, and there to a new message."""
@@ -185,7 +190,7 @@ class ChatApp(ChatLayout):
         if self.session is not None and self.session.can_resume:
             self._engines.resume()
         else:
-            self._engines.ask(turn.question, instead=True)
+            self._engines.ask(turn.question, instead=True, anyway=True)  # it was asked before
 
     def action_new(self) -> None:
         """Begin a new conversation; this one stays saved."""

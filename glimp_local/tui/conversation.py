@@ -138,6 +138,11 @@ class Conversation(VerticalScroll, can_focus=True):
         """Show a sentence of our own below the last turn."""
         await self.mount(Static(Content(harmless(message)), classes="notice error" if error else "notice"))
 
+    async def decline(self, question: str, reason: str) -> None:
+        """Show a question that was not asked, and why."""
+        await self.mount(Static(Content(harmless(question)), classes="question"))
+        await self.note(reason)
+
     @property
     def chosen(self) -> StepBlock | AnswerBlock | None:
         """The step, or answer, that has the focus."""

@@ -15,7 +15,7 @@ import psutil
 
 from glimp_local import crash_notes
 from glimp_local.engines.protocol import KeepsState
-from glimp_local.errors import CacheError, GlimpError, UsageError
+from glimp_local.errors import CacheError, DeclinedError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
@@ -51,6 +51,7 @@ class Driver:
         self._history = log.going_on.messages if log.going_on else self._first_messages
         self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self._computed = False  # is there more in the caches than on the disk?
+        self._declined: set[str] = set()
         self.session: Session | None = None
         """None until a pair is loaded."""
         self._thread = threading.Thread(target=self._work, name="glimp engines", daemon=True)
@@ -66,9 +67,18 @@ class Driver:
         """Load a pair in place of the one there is; the conversation continues with it."""
         self._do(lambda: self._load(request, seed))
 
-    def ask(self, question: str, *, instead: bool = False) -> None:
-        """Ask a question, or ask it instead of the last one."""
-        self._do(lambda: self._run(lambda session: session.ask(question, instead=instead)))
+    def ask(self, question: str, *, instead: bool = False, anyway: bool = False) -> None:
+        """Ask a question, or ask it instead of the last one.
+
+        What the pair is clearly not for is declined, unless it comes a second time, or `anyway`.
+        """
+
+        def start() -> None:
+            if not anyway:
+                self._decline(question)
+            self._run(lambda session: session.ask(question, instead=instead))
+
+        self._do(start)
 
     def begin_new(self) -> None:
         """Leave the conversation as it is saved, and begin another."""
@@ -212,6 +222,15 @@ class Driver:
             self._tell(event)
             if isinstance(event, Finished) and (history := self._pair.entropies()) is not None:
                 history.add(event.stats.entropies_nats)
+
+    def _decline(self, question: str) -> None:
+        """Raise DeclinedError for a question that the pair is not for, once: whoever sends it again insists."""
+        if self._pair is None or question in self._declined:
+            return
+        objection = self._pair.objection(question)
+        if objection is not None and objection.declines:
+            self._declined.add(question)
+            raise DeclinedError(f"{objection.words}. {self._pair.scope} Enter asks it all the same.")
 
     def _keep_caches(self) -> None:
         """Write the caches of the conversation to the disk, where that is wanted and there is something new in them."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from textual.content import Content
 
-from glimp_local.errors import GlimpError
+from glimp_local.errors import DeclinedError, GlimpError
 from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
 from glimp_local.tui import status
 from glimp_local.tui.driver import Driver
@@ -166,10 +166,13 @@ class Pump:
         self._is_busy(False)
         self.loading = False
         self._say("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
-        if self._asked is not None:
-            self._app.composer.give_back(self._asked.text, instead=self._asked.instead)
-            self._asked = None
-        if self._driver.session is None:
+        asked, self._asked = self._asked, None
+        if asked is not None:
+            self._app.composer.give_back(asked.text, instead=asked.instead)
+        if asked is not None and isinstance(error, DeclinedError):
+            self._app.composer.select_all()  # another question replaces it
+            await self._app.conversation.decline(asked.text, str(error))
+        elif self._driver.session is None:
             await self._choose_pair(error)
         else:
             await self.complain(error)

@@ -31,11 +31,12 @@ def run(
     theme: str | None,
     system: str | None = None,
     question: str | None = None,
+    anyway: bool = False,
 ) -> None:
     """Run the chat, and ask `question` first; ends the process where it ended badly."""
     if theme is not None and theme not in BUILTIN_THEMES:
         raise UsageError(f"there is no theme {theme!r}", hint=f"there are: {', '.join(BUILTIN_THEMES)}")
-    app = ChatApp(request, log, seed=seed, theme=theme, system=system, question=question)
+    app = ChatApp(request, log, seed=seed, theme=theme, system=system, question=question, anyway=anyway)
     app.driver_class = _noted(app.driver_class)
     try:
         with _terminal_of_our_own():

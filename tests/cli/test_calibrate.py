@@ -97,7 +97,7 @@ def test_problems_that_are_not_for_the_pair_are_said_once(glimp: Glimp, tmp_path
     path = tmp_path / "problems.jsonl"
     path.write_text('{"problem": "What is the capital of France?"}\n{"problem": "Why is the sky blue?"}\n')
     result = glimp("calibrate", path, "-q", "--max-thought", "64")
-    assert result.err.count("can do counting stories and nothing else") == 1
+    assert result.err.count("is not for the pair 'builtin': it has no number") == 1
     assert "2 of 2 problems are not for this pair" in result.err
 
 

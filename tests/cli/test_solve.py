@@ -209,6 +209,7 @@ def test_an_answer_that_repeats_itself_is_stopped_and_is_exit_code_4(glimp: Glim
     stuck = str(write_story(tmp_path / "stuck.gguf", {**ENDLESS, "\n": {"First": 9}, "\n\n": {"Never": 9}}))
     result = glimp("solve", "--small", stuck, "--large", stuck, "--temperature", "0", "--text", QUESTION)
     assert result.code == 4
+    assert result.out.startswith("Never ends here ends here")
     assert result.out.strip() in "Never" + " ends here" * 60
     assert "the answer went in circles and was stopped" in result.err
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from glimp_local import Session
@@ -25,6 +27,18 @@ def test_a_system_message_stays_on_top_of_all_turns() -> None:
         assert (started.question, started.system) == (question, "Be brief.")
         assert prompt_of(session).startswith("[system]Be brief.")
     assert [message.role for message in session.messages] == ["system", "user", "assistant", "user", "assistant"]
+
+
+@pytest.mark.parametrize(
+    ("only", "read"), [("counting stories and small sums", "One and two?"), (None, "One\nand  two?")]
+)
+def test_a_narrow_pair_reads_a_question_as_one_line(
+    only: Literal["counting stories and small sums"] | None, read: str
+) -> None:
+    session = Session(scripted_pair(only=only), seed=1)
+    list(session.ask("One\nand  two?"))
+    assert prompt_of(session).startswith(f"[user]{read}")
+    assert session.messages[0].content == "One\nand  two?"
 
 
 def test_a_question_may_come_as_messages() -> None:

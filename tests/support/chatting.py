@@ -87,6 +87,16 @@ class Chat:
         await self.until(lambda: not self.app.busy)
         return self.turn
 
+    async def insist(self, question: str) -> TurnView:
+        """Send a question that is declined at first, and send it again."""
+        await self.type(question)
+        await self.press("enter")
+        await self.until(lambda: not self.app.busy and self.app.composer.text == question)
+        turns = len(self.turns)
+        await self.press("enter")
+        await self.until(lambda: len(self.turns) > turns and not self.app.busy)
+        return self.turn
+
     async def begin(self, question: str = "How many?") -> None:
         """Send a question and wait for its first step."""
         turns = len(self.turns)
@@ -140,6 +150,7 @@ async def chatting(
     system: str | None = None,
     question: str | None = None,
     loads: bool = True,
+    anyway: bool = False,
     pace_seconds: float = 0.0,
     **settings: Any,
 ) -> AsyncIterator[Chat]:
@@ -152,7 +163,9 @@ async def chatting(
             time.sleep(pace_seconds)
             super()._tell(what)
 
-    app = ChatApp(_request(pair), SessionLog(going_on), seed=1, system=system, question=question, driver=Paced)
+    app = ChatApp(
+        _request(pair), SessionLog(going_on), seed=1, system=system, question=question, anyway=anyway, driver=Paced
+    )
     try:
         async with app.run_test(size=size) as pilot:
             chat = Chat(app, pilot)

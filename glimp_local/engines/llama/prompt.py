@@ -83,10 +83,14 @@ class PromptBuilder:
                 "the model's chat template does not show every message once and in order",
                 hint=_OTHER_TEMPLATE,
             )
+        blanks = ""
         for position, part in enumerate(parts):
             own = position % 2 == 0
             continues = bool(ids) and not self._vocabulary.is_control(ids[-1])
-            content = part if own else messages[int(part)].content
+            content = blanks + (part if own else messages[int(part)].content)
+            # A blank belongs to the word behind it ("[INST] Hello"): most vocabularies have tokens that hold both.
+            blanks = content[len(content.rstrip(" ")) :] if own and position + 1 < len(parts) else ""
+            content = content.removesuffix(blanks)
             ids += self._vocabulary.tokenize(content, control=own, continues=continues)
         if self._vocabulary.adds_bos and ids[:1] != [self._vocabulary.bos]:
             ids.insert(0, self._vocabulary.bos)
