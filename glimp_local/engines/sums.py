@@ -116,6 +116,8 @@ class Sum(NamedTuple):
     """Why it is not one the pair can do; None if it is."""
     words: tuple[str, ...] = ()
     """Words in it that a bare sum does not have."""
+    is_hard: bool = False
+    """Does it multiply two numbers that both have several digits? The models take such a product apart."""
 
 
 def read_sum(text: str) -> Sum | None:
@@ -135,7 +137,7 @@ def read_sum(text: str) -> Sum | None:
         return Sum(fault) if fault and re.search(r"\d\s*[-+*/=^]|[-+*/=^]\s*\d", text) else None
     bare = shape.replace("w", "").strip("c&")
     fault = fault or _fault(bare, numbers) or _result_fault(bare, tokens)
-    return Sum(fault, tuple(dict.fromkeys(words)))
+    return Sum(fault, tuple(dict.fromkeys(words)), is_hard=_is_hard(tokens))
 
 
 def _with_words(shape: str, words: list[str]) -> bool:
@@ -185,6 +187,15 @@ def _result_fault(shape: str, tokens: list[tuple[str, str]]) -> str | None:
             numbers[at : at + 2] = [result]
             del signs[at]
     return None
+
+
+def _is_hard(tokens: list[tuple[str, str]]) -> bool:
+    kinds = [(kind, token) for kind, token in tokens if kind in "No"]
+    return any(
+        _SIGNS.get(sign) is mul and len(one.rstrip("0")) > 1 and len(other.rstrip("0")) > 1
+        for (_, one), (kind, sign), (_, other) in zip(kinds, kinds[1:], kinds[2:], strict=False)
+        if kind == "o"
+    )
 
 
 def is_readable(number: str) -> bool:
