@@ -162,30 +162,25 @@ def _result_fault(shape: str, tokens: list[tuple[str, str]]) -> str | None:
     """Return why the pair cannot say what comes out; None if it can, or if the sum is not told in signs."""
     numbers = [Fraction(token) for kind, token in tokens if kind == "N"]
     if re.fullmatch("N(?:oN)+", shape):
-        signs = [_SIGNS.get(token) for kind, token in tokens if kind == "o"]
+        told = [token for kind, token in tokens if kind == "o"]
+        if not all(token in _SIGNS for token in told):
+            return None
+        signs = [_SIGNS[token] for token in told]
     elif re.fullmatch("Pc?N", shape):
         part = next(token for kind, token in tokens if kind == "P")
         digits = re.match(r"\d+", part)
         numbers, signs = [Fraction(int(digits[0]), 100) if digits else _PARTS[part], *numbers], [mul]
     else:
         return None
-    for level in ((mul, truediv), (add, sub)):
-        at = 0
-        while at < len(signs):
-            sign = signs[at]
-            if sign is None:
-                return None
-            if sign not in level:
-                at += 1
-                continue
-            try:
-                result = sign(*numbers[at : at + 2])
-            except ZeroDivisionError:
-                return _NO_RESULT
-            if result.denominator != 1 or not 0 <= result <= LARGEST:
-                return _NO_RESULT
-            numbers[at : at + 2] = [result]
-            del signs[at]
+    while signs:
+        at = next((at for at, sign in enumerate(signs) if sign in {mul, truediv}), 0)
+        sign, (one, other) = signs.pop(at), numbers[at : at + 2]
+        if sign is truediv and not other:
+            return _NO_RESULT
+        result = sign(one, other)
+        if result.denominator != 1 or not 0 <= result <= LARGEST:
+            return _NO_RESULT
+        numbers[at : at + 2] = [result]
     return None
 
 
