@@ -11,10 +11,11 @@ _PAST = dict(
         "swim:swam catch:caught grow:grew tear:tore begin:began hold:held cut:cut blow:blew sing:sang read:read "
         "weigh:weighed drive:drove ride:rode drink:drank teach:taught forget:forgot feed:fed hide:hid steal:stole "
         "wear:wore sit:sat shoot:shot mean:meant dig:dug become:became tell:told know:knew see:saw buy:bought "
-        "let:let hurt:hurt sleep:slept build:built draw:drew write:wrote pay:paid deal:dealt cost:cost"
+        "let:let knit:knitted sink:sank "
+        "hurt:hurt sleep:slept build:built draw:drew write:wrote pay:paid deal:dealt cost:cost"
     ).split()
 )
-_DOUBLED = frozenset("drop grab trim pop ship wrap chop swap slip trap rob jog stop".split())
+_DOUBLED = frozenset("drop grab trim pop ship wrap chop swap slip trap rob jog stop rip snap".split())
 _THIRD = {"have": "has", "be": "is", "do": "does", "go": "goes"}
 _VOWELS = "aeiou"
 

@@ -14,6 +14,7 @@ _ONSETS = (
 _VOWELS = "a e i o u a e i o u ai au ea ee ei ie io oa oo ou y".split()
 _CODAS = "b ck d ff g l ll m mp n nd ng nk nt p r rd rk rm rn rt s sh sk ss st t tch th w x".split() + [""] * 22
 _THING_ENDS = "ler ner ster kin let ton mer ber gle dle ple nut ant ing el er ette on in o".split()
+_ACCENTS = {"a": "áàâäåã", "e": "éèêë", "i": "íîï", "o": "óôöø", "u": "úùûü", "c": "ç", "n": "ñ", "s": "š", "z": "ž"}
 _NAME_ENDS = "a ia ina elle ette us o ko ton bert wyn mir ka shi ji an en iel ara esh".split()
 
 
@@ -38,6 +39,13 @@ def thing(rng: Random) -> str:
 def name(rng: Random) -> str:
     """Return a person's name."""
     return (syllables(rng, 2) + (rng.choice(_NAME_ENDS) if rng.random() < 0.4 else "")).capitalize()
+
+
+def odd_name(rng: Random) -> str:
+    """Return a person's name with a hyphen, an apostrophe or an accent."""
+    first, second = name(rng), name(rng)
+    accented = "".join(rng.choice(_ACCENTS.get(letter, letter)) for letter in first)
+    return rng.choice([f"{first}-{second}", f"{rng.choice('OD')}'{first}", accented, accented])
 
 
 def place(rng: Random) -> str:

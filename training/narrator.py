@@ -88,6 +88,8 @@ class Style:
     """How often the verb of an event is invented, if other words say what happens."""
     is_wide: bool = False
     """With passers-by who have names, and things that move between two places: not what the pair is tested on."""
+    is_broad: bool = False
+    """With what people type beside that: colours, groups, "if", a pronoun for the other, names with an accent."""
 
 
 @dataclass
@@ -138,6 +140,8 @@ class Narrator:
             article, nouns = ("my", KIN) if self.chance(0.4) else ("the", ROLES)
             name = self.rng.choice([*nouns])
             return Holder(name, "girl" if nouns[name] == "girl" else "boy", article)
+        if self.style.is_broad and self.chance(0.05):
+            return Holder(self._cased(invented.odd_name(self.rng)), "girl" if self.chance(0.5) else "boy")
         is_girl = self.chance(0.5)
         name = self._noun(self.nouns.girls if is_girl else self.nouns.boys, invented.name)
         return Holder(self._cased(name), "girl" if is_girl else "boy")
@@ -212,7 +216,8 @@ class Narrator:
         Returns whoever in it only passes by, if there is one who has a name.
         """
         rng = self.rng
-        leads = template.startswith("{who} ") and not template.startswith("{who} and ")
+        beginnings = ("{who} ", "{n} <", "{n} more <") if self.style.is_broad else ("{who} ",)
+        leads = template.startswith(beginnings) and not template.startswith("{who} and ")
         again = self.last == holder
         passing = rng.choice(self.holders[COUNTED:]) if self._passes(template) else None
         pronoun = holder.kind == "me" or (self.is_clear(holder, to, passing) and self.chance(0.5))
@@ -229,7 +234,10 @@ class Narrator:
         }
         if to is not None:
             leading = template.startswith("{to}")
-            fill |= {"to": to.subject if leading else to.object, "tos": to.whose, "into2": f"to {to.subject}"}
+            spoken = to.subject if leading else to.object
+            if self.style.is_broad and not leading and not pronoun and self._is_the_other(to, holder):
+                spoken = to.pronouns[1]
+            fill |= {"to": spoken, "tos": to.whose, "into2": f"to {to.subject}"}
         if "{rel}" in template:
             relation = rng.choice(self.wordings.relations).format(her=holder.pronouns[2])
             if holder.kind in {"shop", "place"}:
@@ -240,7 +248,7 @@ class Narrator:
         template = self._with_unknown_verb(template)
         if self.chance(self.style.tails):
             template = f"{template} {rng.choice(self.wordings.tails)}"
-        if leads and self.joinable and self.chance(0.3 if again else 0.1):
+        if leads and self.joinable and self.chance(0.3 if again or template.startswith("{n}") else 0.1):
             joint = rng.choice([" and ", " and ", " and then ", ", then "])
             sentence, steps = self.parts[-1]
             rest = self._filled(template.removeprefix("{who} ") if again else template, subject, fill)
@@ -279,7 +287,17 @@ class Narrator:
 
     def is_clear(self, holder: Holder, *others: Holder | None) -> bool:
         """Would a pronoun mean this holder, whoever else is named in its sentence and the last one?"""
-        named = [other for other in self.holders if other.name in re.findall(r"\w+", self.parts[-1][0])]
+        named = self._named()
         return self.last == holder and not any(
             other is not None and other != holder and other.pronouns == holder.pronouns for other in (*named, *others)
         )
+
+    def _named(self) -> list[Holder]:
+        """Return the holders the last sentence names."""
+        text = self.parts[-1][0]
+        return [holder for holder in self.holders if re.search(rf"\b{re.escape(holder.name)}\b", text)]
+
+    def _is_the_other(self, to: Holder, holder: Holder) -> bool:
+        """May "him" or "her" mean `to` in a sentence that names `holder`?"""
+        alike = [other for other in (*self._named(), holder) if other.pronouns == to.pronouns and other != to]
+        return to.kind in {"girl", "boy"} and to in self._named() and not alike and self.chance(0.3)

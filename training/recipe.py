@@ -17,16 +17,18 @@ _SMALL = Shape(width=128, layers=3, heads=4, feed_forward=192, periods=())
 _SEEDLING = Shape(width=192, layers=5, heads=6, feed_forward=512)
 _LARGE = Shape(width=320, layers=8, heads=10, feed_forward=896)
 PLANS = {
-    "small": Plan(_SMALL, batches=12_000, wide=True),
-    "seedling": Plan(_SEEDLING, batches=6000, wide=True, ends_at=0.3),
+    "small": Plan(_SMALL, batches=12_000, course="wide"),
+    "seedling": Plan(_SEEDLING, batches=6000, course="wide", ends_at=0.3),
     # At the seedling's rate it forgets first: the loss is twice as high after 500 batches.
-    "large": Plan(_LARGE, 5000, grows_from="seedling", wide=True, matrix_rate=0.008, embedding_rate=0.001),
+    "large": Plan(_LARGE, 5000, grows_from="seedling", course="wide", matrix_rate=0.008, embedding_rate=0.001),
     "small end": Plan(_SMALL, 6000, grows_from="small"),
     "large end": Plan(_LARGE, 5000, grows_from="large", matrix_rate=0.012, embedding_rate=0.0012),
+    "small last": Plan(_SMALL, 6000, grows_from="small end", course="broad"),
+    "large last": Plan(_LARGE, 5000, grows_from="large end", course="broad", matrix_rate=0.012, embedding_rate=0.0012),
 }
 TOGETHER = ("small", "seedling")
 """Trained side by side, one thread each: two threads on one of these do not halve its time."""
-EXPORTED = {"small end": "small", "large end": "large"}
+EXPORTED = {"small last": "small", "large last": "large"}
 """Which stage's model becomes which of the two."""
 ROWS_HEAD = """\
 | | parameters | layers | width | heads | feed-forward | Fourier | begins as | batches | tokens a batch | minutes |

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import islice, repeat
 from random import Random
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from training import unseen
+from training.broad import BROAD, MIXED
 from training.narrator import Style
 from training.others import tell_other
 from training.stories import EVENTS, WIDE_EVENTS, random_style, tell
@@ -22,6 +23,10 @@ _RARE = 0.25
 """Of the stories are of rare words."""
 _IDLE = 0.2
 """More sentences that change nothing than the tests have: telling them is learnt slowly."""
+_BROAD = 0.6
+"""Of the stories of a broad course are broad; the others keep what was learnt before."""
+Course = Literal["narrow", "wide", "broad"]
+"""What stories a stage has: told as the tests are, in more ways, or with far more words and wordings."""
 
 
 def _plain(rng: Random) -> Question:
@@ -68,19 +73,28 @@ def _kept_apart() -> frozenset[str]:
     )
 
 
-def endless(seed: str, *, rare: float = _RARE, wide: bool = False) -> Iterator[Question]:
-    """Yield training questions without end, none of them held out.
-
-    `rare` is the share of stories of rare words; `wide` stories are told in more ways than the pair is tested on.
-    """
+def endless(seed: str, *, rare: float = _RARE, course: Course = "narrow") -> Iterator[Question]:
+    """Yield training questions without end, none of them held out; `rare` is the share of stories of rare words."""
     rng = Random(seed)
     while True:
         kind = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
-        question = (
-            tell_sum(rng) if kind == "sum" else tell_other(rng) if kind == "other" else _story(rng, rare, is_wide=wide)
-        )
+        if kind == "sum":
+            question = tell_sum(rng, broken=0.08, hard=0.15) if course == "broad" else tell_sum(rng)
+        elif kind == "other":
+            question = tell_other(rng)
+        elif course == "broad" and rng.random() < _BROAD:
+            question = _broad_story(rng)
+        else:
+            question = _story(rng, rare, is_wide=course == "wide")
         if question.question not in _kept_apart():
             yield question
+
+
+def _broad_story(rng: Random) -> Question:
+    made_up = rng.choice([0.0, 0.0, 0.0, 0.5, 1.0])
+    style = random_style(rng, made_up=made_up, unknown_verbs=0.5 if rng.random() < 0.3 else 0.0, is_broad=True)
+    events = (1, 3) if rng.random() < 0.5 else EVENTS
+    return tell(rng, MIXED, BROAD, events=events, style=style, idle=_IDLE, broken=0.05)
 
 
 def _story(rng: Random, rare: float, *, is_wide: bool) -> Question:

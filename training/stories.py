@@ -15,7 +15,7 @@ from typing import Literal
 from training.narrator import COUNTED, HOLDERS, Holder, Narrator, StoryKind, Style
 from training.sums import LARGEST, BrokenSum, Question, work_out
 from training.wordings import Kind, Wordings
-from training.words import PARTS, Nouns
+from training.words import GROUPS, PARTS, Nouns
 
 EVENTS, WIDE_EVENTS = (2, 6), (2, 8)
 
@@ -59,17 +59,25 @@ def tell(
     return _Teller(rng, nouns, wordings, style or random_style(rng), idle, broken).tell(rng.randint(*events))
 
 
-def random_style(rng: Random, *, made_up: float = 0.0, unknown_verbs: float = 0.0, is_wide: bool = False) -> Style:
+def random_style(
+    rng: Random,
+    *,
+    made_up: float = 0.0,
+    unknown_verbs: float = 0.0,
+    is_wide: bool = False,
+    is_broad: bool = False,
+) -> Style:
     """Choose how a story is told."""
     return Style(
         is_past=rng.random() < 0.35,
         is_lower=rng.random() < 0.08,
         is_plain=rng.random() < 0.25,
-        in_one=rng.random() < 0.05,
+        in_one=rng.random() < (0.12 if is_broad else 0.05),
         tails=rng.choice([0.0, 0.0, 0.1, 0.3]),
         made_up=made_up,
         unknown_verbs=unknown_verbs,
         is_wide=is_wide,
+        is_broad=is_broad,
     )
 
 
@@ -108,13 +116,16 @@ class _Teller:
     def tell(self, events: int) -> Question:
         self.in_one = self.style.in_one and events <= _IN_ONE
         try:
-            self._begin()
-            while len(self.kinds) < events:
-                if self.narrator.chance(self.idle):
-                    self._idle()
-                else:
-                    self._event()
-            boxed, answer = self._ask()
+            if self.wordings.groups and self.narrator.chance(0.03):
+                boxed, answer = self._groups()
+            else:
+                self._begin()
+                while len(self.kinds) < events:
+                    if self.narrator.chance(self.idle):
+                        self._idle()
+                    else:
+                        self._event()
+                boxed, answer = self._ask()
         except BrokenSum as broken:
             boxed, answer = None, str(broken)
             if self.narrator.chance(0.7):  # the question is there to be read, not reached
@@ -144,15 +155,22 @@ class _Teller:
             )
 
         text = told[0][0].rstrip(".")
+        is_if = self.style.is_broad and self.narrator.chance(0.3)
+        if is_if:
+            text = f"If {inside(text)}"
         for sentence, _ in told[1:]:
             text += self.rng.choice([", ", " and ", ", then ", ", and "]) + inside(sentence.rstrip("."))
-        text += self.rng.choice([", ", ", ", ". ", " - "]) + (question if text.endswith(". ") else inside(question))
+        text += (", " if is_if else self.rng.choice([", ", ", ", ". ", " - "])) + (
+            question if text.endswith(". ") else inside(question)
+        )
         self.narrator.parts = [(text, [step for _, steps in told for step in steps] + asked)]
 
     def _begin(self) -> None:
         rng, (one, two) = self.rng, self.narrator.holders[:COUNTED]
         words, first, second = self.wordings, self._amount(), self._amount()
-        if self.narrator.chance(0.06) and not self.is_place:
+        if words.start_sum and not self.is_place and self.narrator.chance(0.06):
+            self._start_sum(one)
+        elif self.narrator.chance(0.06) and not self.is_place:
             self._start_packs(one)
         elif not self.couple or self.narrator.chance(0.35):  # the second one comes in by a comparison
             self._start(one, first)
@@ -187,7 +205,8 @@ class _Teller:
         place = f"{holder.preposition} {self._article()} {holder.name}"
         someone = self.rng.choice(narrator.holders[COUNTED:])
         subject = someone if template.startswith("{rel}") else holder
-        values = {"who": self._first_mention(holder), "at": place, "into": place, "rel": someone.subject}
+        her = holder.pronouns[2]
+        values = {"who": self._first_mention(holder), "at": place, "into": place, "rel": someone.subject, "her": her}
         narrator.sentence(template, subject, **values, n=narrator.number(amount))
         self._started(holder, amount)
         narrator.last = None if self.is_place else holder
@@ -202,6 +221,26 @@ class _Teller:
         self._set(holder, m * n)
         self._now()
         narrator.last = holder
+
+    def _start_sum(self, holder: Holder) -> None:
+        n, m = self._some(LARGEST // 2), self._some(LARGEST // 2)
+        narrator = self.narrator
+        template = narrator.pick(self.wordings.start_sum)
+        narrator.sentence(template, holder, who=self._first_mention(holder), n=narrator.number(n), m=narrator.number(m))
+        self._set(holder, self._work_out("Both", None, n, "+", m))
+        self._now()
+        narrator.last = holder
+
+    def _groups(self) -> tuple[str, str]:
+        """Tell of several who have the same number each, and ask for all of it."""
+        narrator, m, n = self.narrator, self.rng.choice(_SHARES), self.rng.randint(2, 60)
+        group = self.rng.choice([*GROUPS, *narrator.nouns.crowds])
+        narrator.sentence(self.rng.choice(self.wordings.groups), None, m=narrator.number(m), n=n, group=group)
+        total = self._work_out("Packs", None, m, "*", n)
+        narrator.step(f"Now: {group} {total}.")
+        narrator.question(self.rng.choice(self.wordings.ask_groups), None)
+        narrator.step(f"Asked: {group} {total}.")
+        return str(total), f"Together they have \\boxed{{{total}}} {narrator.things}."
 
     def _started(self, holder: Holder, amount: int) -> None:
         self._set(holder, amount)

@@ -108,10 +108,16 @@ _IN_WORDS = {
 }
 
 
-def tell_sum(rng: Random, *, broken: float = 0.04) -> Question:
-    """Make up a sum of two or three numbers, one that comes out except with the probability `broken`."""
+def tell_sum(rng: Random, *, broken: float = 0.04, hard: float = 0.0) -> Question:
+    """Make up a sum of two or three numbers, one that comes out except with the probability `broken`.
+
+    With the probability `hard` it is a product that has to be taken apart.
+    """
     while True:
-        numbers, signs, text = _three(rng) if rng.random() < 0.2 else _two(rng)
+        if hard and rng.random() < hard:
+            numbers, signs, text = _product(rng)
+        else:
+            numbers, signs, text = _three(rng) if rng.random() < 0.2 else _two(rng)
         steps, boxed, answer = _solved(numbers, signs)
         if boxed is not None or rng.random() < broken:
             asked = rng.choice(_FRAMES).format(text)
@@ -132,6 +138,14 @@ def _two(rng: Random) -> tuple[list[int], list[str], str]:
         a, b = (_said(rng, x), _said(rng, y)) if rng.random() < 0.3 else (str(x), str(y))
         return [x, y], [sign], rng.choice(_IN_WORDS[sign]).format(x=a, y=b)
     return [x, y], [sign], _written(rng, [x, y], [sign])
+
+
+def _product(rng: Random) -> tuple[list[int], list[str], str]:
+    """Return a product of two numbers of two digits, most of them with a result of three."""
+    small = rng.randint(_TABLE + 1, 31)
+    numbers = [small, rng.randint(small, max(small, LARGEST // small))]
+    rng.shuffle(numbers)
+    return numbers, ["*"], _written(rng, numbers, ["*"])
 
 
 def _numbers(rng: Random, sign: str) -> tuple[int, int]:

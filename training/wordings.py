@@ -16,6 +16,7 @@ Wordings that begin with `{who}` can be joined to the sentence before ("Mia find
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,14 +64,22 @@ class Wordings:
     """How `{who}` gives everything away in `{m}` equal shares."""
     start_place: tuple[str, ...]
     start_places: tuple[str, ...]
+    start_sum: tuple[str, ...] = ()
+    """How `{who}` has `{n}` and `{m}` {things} of two sorts."""
+    groups: tuple[str, ...] = ()
+    """How each of `{m}` {group} has `{n}` {things}: with the question, the whole story."""
+    ask_groups: tuple[str, ...] = ()
 
 
-def _frames(verbs: str, *frames: str) -> tuple[str, ...]:
-    """Put every verb ("pick+up" is "pick up") into every frame, in place of `V`."""
+def frames(verbs: str, *frames: str) -> tuple[str, ...]:
+    """Put every verb ("pick+up" is "pick up") into every frame, in place of `V`, or of `V:` in the plural."""
     said = []
     for verb in verbs.split():
         first, _, rest = verb.partition("+")
-        said += [frame.replace("V", f"<{first}>" + (f" {rest}" if rest else "")) for frame in frames]
+        rest = rest.replace("+", " ")
+        for frame in frames:
+            form = f"<{first}:>" if "V:" in frame else f"<{first}>"
+            said.append(re.sub(r"V:?", f"{form} {rest}" if rest else form, frame))
     return tuple(said)
 
 
@@ -79,7 +88,7 @@ _LOSS = "lose sell drop throw+away give+away break use eat spend donate burn ret
 
 EVENTS: dict[Kind, tuple[str, ...]] = {
     "gain": (
-        *_frames(_GAIN, "{who} V {n} more", "{who} V {n} {things}", "{who} V {n} more {things}", "{who} V another {n}"),
+        *frames(_GAIN, "{who} V {n} more", "{who} V {n} {things}", "{who} V {n} more {things}", "{who} V another {n}"),
         "{who} <get> {n} {things} from {rel}",
         "{who} <get> {n} more from {rel}",
         "{who} <receive> {n} {things} from {rel}",
@@ -99,7 +108,7 @@ EVENTS: dict[Kind, tuple[str, ...]] = {
         "{rel} <hand> {whom} {n} {things}",
     ),
     "loss": (
-        *_frames(
+        *frames(
             _LOSS,
             "{who} V {n} {things}",
             "{who} V {n} of them",
@@ -166,7 +175,7 @@ EVENTS: dict[Kind, tuple[str, ...]] = {
         "{to} <steal> {n} of {whose} {things}",
     ),
     "part": (
-        *_frames(
+        *frames(
             "lose sell give+away throw+away eat use spend donate",
             "{who} V {part} of the {things}",
             "{who} V {part} of {her} {things}",

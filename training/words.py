@@ -63,6 +63,7 @@ KIN = {
     **dict.fromkeys(split("brother father dad uncle grandfather friend neighbour son cousin"), "boy"),
     **dict.fromkeys(split("sister mother mom aunt grandmother daughter"), "girl"),
 }
+GROUPS = split("friends children boys girls boxes bags baskets jars tables shelves trees rooms buses teams")
 ADJECTIVES = split("red blue green yellow small big old new wooden paper glass fresh ripe white black toy")
 WEEKDAYS = split("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
 

@@ -20,7 +20,7 @@ from training.words import COMMON, RARE, Nouns, in_words
 
 NAMES = pytest.mark.parametrize("name", [name for name in SETS if name.startswith("stories")])
 _SIGNS = {
-    **dict.fromkeys(("Add", "More", "Together"), "+"),
+    **dict.fromkeys(("Add", "More", "Together", "Both"), "+"),
     **dict.fromkeys(("Take", "Fewer", "Difference"), "-"),
     **dict.fromkeys(("Multiply", "Multiple", "Packs"), "*"),
     **dict.fromkeys(("Divide", "Part", "Half"), "/"),
@@ -29,7 +29,7 @@ _SIGNS = {
 }
 _SUM = re.compile(r"(\w+): (?:(\D+) )?(\d+) ([-+*/]) (\d+)\.")
 _COMPARISONS = {"More", "Fewer", "Multiple", "Half"}
-_WHOLE = {"Packs", "Part", "Together", "Difference"}
+_WHOLE = {"Packs", "Part", "Together", "Difference", "Both"}
 """Sums whose result is nobody's amount."""
 
 
@@ -87,7 +87,7 @@ class Follower:
         now = amounts_in(rest)
         if keyword == "Swap":
             assert now == dict(zip(self.amounts, reversed(self.amounts.values()), strict=True))
-        elif keyword == "Now" and len(now) > len(self.amounts):  # a comparison, or packs at the start
+        elif keyword == "Now" and len(now) > len(self.amounts):  # a comparison, packs or two sorts at the start
             assert list(now.values())[-1] == self.result
         elif keyword == "Now":
             assert now == self.amounts
