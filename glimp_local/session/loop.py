@@ -164,6 +164,7 @@ class Loop:
             position.written += draft.tokens
             position.tail = bytes(draft.raw[-1:]) or position.tail
             step = draft.finish()
+            turn.draft = None
             turn.steps.append(step)
             consequences.extend(self._advance(turn, step))
         yield StepEnded(step)

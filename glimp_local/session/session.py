@@ -40,7 +40,7 @@ from glimp_local.session.asking import (
     without_last_question,
 )
 from glimp_local.session.loop import Loop, Steering
-from glimp_local.session.turn import Turn
+from glimp_local.session.turn import Activity, Turn
 from glimp_local.settings import RunSettings
 
 Events = Generator[AnyEvent, None, None]
@@ -397,6 +397,18 @@ class Session:
             return [*self.history, *self._turn.messages, Message("assistant", answer)]
         # A question without an answer is not asked again with the next one; what was said with it stays said.
         return [*self.history, *self._turn.messages[:-1]]
+
+    def activity(self) -> Activity | None:
+        """Return what is being computed at this moment; None if it is nothing that takes long. For any thread."""
+        for model, lane in self._lanes.items():
+            if (reading := lane.reading) is not None:
+                return Activity(model, "reads", *reading)
+        turn = self._turn
+        draft = turn.draft if turn is not None else None
+        if draft is None:
+            return None
+        seconds = perf_counter() - draft.began - draft.fed.seconds
+        return Activity(draft.started.model, "writes", draft.tokens, seconds=seconds)
 
     def contexts(self) -> dict[Model, tuple[int, int]]:
         """Return the tokens each model's transcript takes, and the most it may take."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -77,6 +78,19 @@ class Draft:
         )
 
 
+class Activity(NamedTuple):
+    """What a model is doing at a moment."""
+
+    model: Model
+    does: Literal["reads", "writes"]
+    tokens: int
+    """Read or, of the present step, written so far."""
+    of: int | None = None
+    """Tokens there are to read."""
+    seconds: float | None = None
+    """Spent on writing the step so far."""
+
+
 @dataclass
 class Turn:
     """One question."""
@@ -98,6 +112,8 @@ class Turn:
     finish: FinishReason | None = None
     failure: str = ""
     """Why the model could not continue."""
+    draft: Draft | None = None
+    """The step that is being written."""
     seconds_to_first_token: float | None = None
     written: dict[Model, int] = field(default_factory=lambda: dict.fromkeys(MODELS, 0))
     """Steps each model wrote, those included that a redo has voided."""
@@ -119,7 +135,8 @@ class Turn:
             top1_probability=None if seen is None else seen.top1_probability,
             margin=None if seen is None else seen.margin,
         )
-        return Draft(started, began, fed)
+        self.draft = Draft(started, began, fed)
+        return self.draft
 
     def stats(self, lanes: Mapping[Model, Lane]) -> Stats:
         """Compute the figures of the run; what each is stands with the fields of `Stats`."""

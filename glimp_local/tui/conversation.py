@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from glimp_local.pair import Pair
 from glimp_local.records.daily import first_today
+from glimp_local.runs import Decided
 from glimp_local.text import harmless, one_line
 from glimp_local.tui.steps import Line, StepBlock
 from glimp_local.tui.system_message import SystemBlock
@@ -89,7 +90,7 @@ class Conversation(VerticalScroll, can_focus=True):
                 ("L", "bold $large"), "  the large model writes those at whose start the small one is not"
             ),
             Content(),
-            Content("Esc stops them · F1 shows all keys · Ctrl+P all commands"),
+            Content("Esc stops them · F1 shows all keys · Ctrl+P all commands · / lists them here"),
         ]
         if pair is not None and pair.config.only:
             lines += [
@@ -118,7 +119,7 @@ class Conversation(VerticalScroll, can_focus=True):
     async def begin(self, question: str) -> TurnView:
         """Add a turn."""
         await self.remove_children(".welcome")
-        turn = TurnView(self, question)
+        turn = TurnView(self, question, keeps_open=not self.turns)  # the first one shows how it is done
         self.turns.append(turn)
         await turn.open()
         return turn
@@ -148,6 +149,17 @@ class Conversation(VerticalScroll, can_focus=True):
         """The step, or answer, that has the focus."""
         focused = self.screen.focused
         return focused if isinstance(focused, StepBlock | AnswerBlock) else None
+
+    @property
+    def decided(self) -> Decided | None:
+        """What is known of how the chosen step, or answer, began; of the last step if none is chosen."""
+        chosen = self.chosen
+        if isinstance(chosen, StepBlock):
+            return chosen.step or chosen.started
+        turn = self.last if chosen is None else chosen.turn
+        if turn is None or not turn.run.steps:
+            return None
+        return turn.run.steps[-1] if chosen is None else turn.run.steps[chosen.index]
 
     async def action_choose(self, way: int) -> None:
         """Choose what is above or below: a step, an answer, the system message; at first the last, else scroll."""

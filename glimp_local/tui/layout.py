@@ -5,11 +5,12 @@ from __future__ import annotations
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Footer, Static
+from textual.widgets import Footer
 
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.panel import SidePanel
+from glimp_local.tui.status_line import StatusLine
 from glimp_local.tui.terminal_app import TerminalApp
 
 NARROW = 90
@@ -24,7 +25,7 @@ class ChatLayout(TerminalApp):
         self.conversation = Conversation()
         self.composer = Composer()
         self.panel = SidePanel()
-        self.status = Static(id="status")
+        self.status = StatusLine()
         with Horizontal(id="main"):
             yield self.conversation
             yield self.panel

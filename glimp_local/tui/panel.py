@@ -13,7 +13,12 @@ from textual.widgets import Static
 from glimp_local import units
 from glimp_local.events import Stats, Step
 from glimp_local.routing import Model, Policy, Share, Threshold
+from glimp_local.runs import Decided
 from glimp_local.session.session import Session
+from glimp_local.session.turn import Activity
+from glimp_local.text import one_line
+from glimp_local.tui.reasons import why
+from glimp_local.tui.steps import LETTERS
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _EIGHTHS = 8
@@ -76,7 +81,6 @@ class SidePanel(Vertical):
         """Put the plot above the figures."""
         self.plot = EntropyPlot()
         self._figures = Static()
-        self._lines = 0
         yield Static("entropy at each step's start, nats", classes="title")
         yield self.plot
         yield self._figures
@@ -87,20 +91,25 @@ class SidePanel(Vertical):
         stats: Stats | None,
         session: Session,
         memory_bytes: int,
+        *,
+        activity: Activity | None = None,
+        chosen: Decided | None = None,
     ) -> None:
-        """Show the figures of the turn so far."""
+        """Show the figures of the turn so far, the step being written included, and why the chosen step's model is."""
         threshold: float | None = getattr(session.policy, "threshold_nats", None)
         self.plot.show([(s.model, s.entropy_nats) for s in steps if s.entropy_nats is not None], threshold)
         routed = [step for step in steps if step.part != "answer"]
-        tokens = sum(step.tokens for step in steps)
-        large = sum(step.tokens for step in steps if step.model == "large")
+        work = {model: _work(steps, model, activity) for model in session.pair.backends}
+        tokens = sum(count for count, _ in work.values())
         lines = [
             _deciding(session.policy),
             f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} steps",
-            f"       {_share(large, tokens)} of {tokens:,} tokens",
-            *(f"{model}: {_pace(steps, model)}" for model in ("small", "large")),
-            f"catch-up {units.duration(sum(step.catch_up_seconds for step in steps))}",
+            f"       {_share(work['large'][0] if 'large' in work else 0, tokens)} of {tokens:,} tokens",
         ]
+        for model, (count, seconds) in work.items():
+            pace = units.speed(count / seconds) if count and seconds > 0 else "-"
+            lines += [one_line(session.pair.backends[model].name), f"  {LETTERS[model]} {pace}"]
+        lines.append(f"catch-up {units.duration(sum(step.catch_up_seconds for step in steps))}")
         if stats is not None:
             lines += [
                 f"drafts {name} {model.draft_speedup:.2f}x"
@@ -110,8 +119,9 @@ class SidePanel(Vertical):
             lines.append(f"all of it {units.duration(stats.seconds)}")
         lines += [f"context {model} {used:,}/{context:,}" for model, (used, context) in session.contexts().items()]
         lines.append(f"memory {units.memory_size(memory_bytes)}")
-        self._figures.update(Content("\n".join(lines)), layout=len(lines) != self._lines)
-        self._lines = len(lines)
+        if chosen is not None:
+            lines += ["", why(chosen)]
+        self._figures.update(Content("\n".join(lines)))
 
 
 def _deciding(policy: Policy) -> str:
@@ -127,7 +137,10 @@ def _share(part: int, whole: int) -> str:
     return units.share(part / whole) if whole else "-"
 
 
-def _pace(steps: Sequence[Step], model: str) -> str:
-    tokens = sum(step.tokens for step in steps if step.model == model)
-    seconds = sum(step.seconds - step.catch_up_seconds for step in steps if step.model == model)
-    return units.speed(tokens / seconds) if seconds > 0 else "-"
+def _work(steps: Sequence[Step], model: Model, activity: Activity | None) -> tuple[int, float]:
+    """Return a model's tokens and the seconds it took to write them, those of the present step included."""
+    own = [step for step in steps if step.model == model]
+    tokens, seconds = sum(step.tokens for step in own), sum(step.seconds - step.catch_up_seconds for step in own)
+    if activity is not None and activity.does == "writes" and activity.model == model:
+        tokens, seconds = tokens + activity.tokens, seconds + (activity.seconds or 0.0)
+    return tokens, seconds

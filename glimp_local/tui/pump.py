@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from textual.content import Content
+from textual.timer import Timer
 
 from glimp_local.errors import DeclinedError, GlimpError
 from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
@@ -46,6 +46,10 @@ class Pump:
         self._due = False
         self._frames = Frames()
         self._panel_due = 0.0
+        self._doing = ""
+        """What is being loaded, in words."""
+        self._pulse: Timer | None = None
+        """Draws the figures of a step while it is written."""
         self._asked: Composer.Sent | None = None
         """The message on its way to the models."""
         self.loading = False
@@ -69,7 +73,8 @@ class Pump:
     def begin_loading(self) -> None:
         """Note that a pair is being loaded."""
         self.loading = True
-        self._say("loading")
+        self._doing = "loading"
+        self._app.status.work(lambda: self._doing, every_seconds=self._frames.pulse_seconds)
 
     def begin(self, asked: Composer.Sent | None = None) -> None:
         """Note that the models are set to work; a message that comes to nothing is given back to the box."""
@@ -82,7 +87,14 @@ class Pump:
         turn, session = self._app.conversation.last, self._driver.session
         if session is not None:
             steps, stats = (turn.run.steps, turn.run.stats) if turn else ([], None)
-            self._app.panel.show(steps, stats, session, self._driver.memory_bytes)
+            self._app.panel.show(
+                steps,
+                stats,
+                session,
+                self._driver.memory_bytes,
+                activity=session.activity() if self.busy else None,
+                chosen=self._app.conversation.decided,
+            )
 
     async def complain(self, error: GlimpError) -> None:
         """Show an error and what can be done about it, below the last turn."""
@@ -111,7 +123,8 @@ class Pump:
         turn = conversation.last
         match told:
             case Loading(model, path, fraction):
-                self._say(status.loading(model, path, fraction))
+                self._doing = status.loading(model, path, fraction)
+                self._app.status.show_now()
             case Loaded():
                 await self._welcome(told.pair, is_new=told.is_new)
             case Failed(error):
@@ -131,7 +144,7 @@ class Pump:
                 await turn.show(told)
                 if isinstance(told, Finished):
                     self._is_busy(False)
-                    self._say(status.finished(told.stats))
+                    self._app.status.rest(status.finished(told.stats))
             case _:
                 pass
 
@@ -141,7 +154,8 @@ class Pump:
             case Saving(path, error):
                 await conversation.note(status.saving(path, error), error=error is not None)
             case MovingCaches(size, to_disk):
-                self._say(status.moving(size, to_disk=to_disk))
+                self._doing = status.moving(size, to_disk=to_disk)
+                self._app.status.show_now()
             case TakenUp(tokens):
                 await conversation.note(status.taken_up(tokens))
             case CachesLost(lost):
@@ -154,7 +168,7 @@ class Pump:
             await conversation.clear()
         self.loading = False
         self._frames.make_room(pair)
-        self._say(status.loaded(pair))
+        self._app.status.rest(status.loaded(pair))
         self._app.refresh_bindings()
         if not conversation.turns:
             await conversation.welcome(pair)
@@ -165,7 +179,7 @@ class Pump:
     async def _fail(self, error: GlimpError) -> None:
         self._is_busy(False)
         self.loading = False
-        self._say("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
+        self._app.status.rest("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
         asked, self._asked = self._asked, None
         if asked is not None:
             self._app.composer.give_back(asked.text, instead=asked.instead)
@@ -180,9 +194,14 @@ class Pump:
     def _is_busy(self, busy: bool) -> None:
         self.busy = busy
         self._app.composer.cursor_blink = not busy  # each blink is a frame
+        if self._pulse is not None:
+            self._pulse.stop()
+            self._pulse = None
         if busy:
-            self._say("thinking · Esc stops")
+            self._pulse = self._app.set_interval(_PANEL_SECONDS, self.show_panel)
+            self._app.status.work(self._working, every_seconds=self._frames.pulse_seconds)
         self._app.refresh_bindings()
 
-    def _say(self, text: str) -> None:
-        self._app.status.update(Content(text), layout=False)
+    def _working(self) -> str:
+        session = self._driver.session
+        return "" if session is None else status.working(session.activity(), thinks=session.pair.markers is not None)

@@ -8,6 +8,7 @@ from glimp_local import units
 from glimp_local.events import Stats
 from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Model
+from glimp_local.session.turn import Activity
 from glimp_local.text import one_line
 from glimp_local.tui.steps import LETTERS
 
@@ -37,12 +38,26 @@ def _loaded(pair: Pair) -> str:
     return " · ".join([pair.name, *(f"{letter} {backend.where}, {backend.name}" for letter, backend in backends)])
 
 
+def working(activity: Activity | None, *, thinks: bool) -> str:
+    """Say what the models are doing; between two things that take long, what it all is."""
+    match activity:
+        case Activity(model, "reads", tokens, of) if of is not None:
+            return f"{LETTERS[model]} reading {of:,} tokens, {units.share(tokens / of)}"
+        case Activity(model, "writes", tokens, seconds=seconds) if seconds and tokens:
+            return f"{LETTERS[model]} writing {tokens:,} tokens, {units.speed(tokens / seconds)}"
+        case _:
+            return "thinking" if thinks else "writing"
+
+
 def finished(stats: Stats) -> str:
-    """Say what a run took."""
-    return (
-        f"{stats.steps} steps, {units.share(stats.share_steps)} large · {stats.tokens:,} tokens, "
-        f"{units.share(stats.share_tokens)} large · {units.duration(stats.seconds)}"
-    )
+    """Say what a run took, and how fast each model was."""
+    paces = [
+        f"{LETTERS[model]} {units.speed(found.tokens_per_second)}"
+        for model, found in (("small", stats.small), ("large", stats.large))
+        if found is not None and found.tokens
+    ]
+    steps = f"{stats.steps} step{'' if stats.steps == 1 else 's'}, {units.share(stats.share_steps)} large"
+    return " · ".join([steps, f"{stats.tokens:,} tokens", *paces, units.duration(stats.seconds)])
 
 
 def saving(path: Path, error: OSError | None) -> str:

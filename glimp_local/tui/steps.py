@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from textual import events
@@ -117,6 +119,12 @@ class StepBlock(Markdown, can_focus=True):
     def action_fold(self) -> None:
         """Fold or unfold this step."""
         self.folded = not self.folded
+
+
+def _letters(steps: Sequence[Step]) -> Content:
+    """Return a letter a step in its writer's colour: what a folded thought looks like from afar."""
+    letters = (Content(LETTERS[step.model]).stylize(f"bold ${step.model}") for step in steps if step.text.strip())
+    return Content("").join(letters)
 
 
 class Line(Static):
@@ -235,7 +243,10 @@ class Thought:
         count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
         seconds = sum(step.seconds for step in steps)
         sign = "▶" if self.folded else "▼"
+        said = Content(f"{sign} {self._what}: {count}{share}, {units.duration(seconds)}")
+        if self.folded:
+            said = Content.assemble(said, "  ", _letters(steps))
         # One line each, whatever stands in it: nothing else has to move.
-        self.heading.update(Content(f"{sign} {self._what}: {count}{share}, {units.duration(seconds)}"), layout=False)
+        self.heading.update(said, layout=False)
         self.earlier.display = not self.folded and self._first > 0
         self.earlier.update(Content(f"▲ {self._first} earlier steps"), layout=False)

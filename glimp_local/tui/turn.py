@@ -65,13 +65,15 @@ class AnswerBlock(Markdown, can_focus=True):
 class TurnView:
     """One question and what is written to it: widgets at the end of the conversation."""
 
-    def __init__(self, conversation: VerticalScroll, question: str) -> None:
+    def __init__(self, conversation: VerticalScroll, question: str, *, keeps_open: bool = False) -> None:
         self._conversation = conversation
         self._widgets: list[Widget] = []
         self.question = question
         self._fold = Fold(Run(question))
         self.thought: Thought | None = None
         """The steps, if there are any."""
+        self.keeps_open = keeps_open
+        """Does the thought stay unfolded when the answer begins?"""
         self.answer: AnswerBlock | None = None
         self._block: StepBlock | None = None
         self._ending: Widget | None = None
@@ -125,7 +127,7 @@ class TurnView:
             case StepEnded(step):
                 await self._end_step(step)
             case ThoughtEnded(reason):
-                if self.thought is not None:
+                if self.thought is not None and not self.keeps_open:
                     await self.thought.fold(True)
                 if reason in _THOUGHT_ENDS:
                     await self.note(_THOUGHT_ENDS[reason])
@@ -198,6 +200,7 @@ class TurnView:
 
     async def _rewind(self, index: int) -> None:
         await self._go_on()
+        self.keeps_open = True  # what is written instead is to be seen
         if self.thought is not None:
             await self.thought.rewind(index)
         if any(step.part == "answer" for step in self.run.steps):

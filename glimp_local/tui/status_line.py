@@ -1,0 +1,54 @@
+"""The line above the message box: what is being done, with a sign that moves while it is; else what was done last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from textual.content import Content
+from textual.timer import Timer
+from textual.widgets import Static
+
+from glimp_local import units
+
+_SIGNS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+class StatusLine(Static):
+    """One line. `work` has it live, `rest` ends that."""
+
+    def __init__(self) -> None:
+        super().__init__(id="status")
+        self._describe: Callable[[], str] | None = None
+        self._began = 0.0
+        self._timer: Timer | None = None
+        self._tick = 0
+
+    def work(self, describe: Callable[[], str], *, every_seconds: float) -> None:
+        """Show what is being done, as `describe` says it each time, until `rest`; the seconds count from here on."""
+        self._end()
+        self._describe, self._began = describe, monotonic()
+        self._timer = self.set_interval(every_seconds, self._move)
+        self.show_now()
+
+    def rest(self, text: str) -> None:
+        """Show a text, and no sign."""
+        self._end()
+        self.update(Content(text), layout=False)
+
+    def show_now(self) -> None:
+        """Show what is being done without waiting for the next tick."""
+        if self._describe is not None:
+            sign = _SIGNS[self._tick % len(_SIGNS)]
+            seconds = units.time_left(monotonic() - self._began)
+            self.update(Content(f"{sign} {self._describe()} · {seconds} · Esc stops"), layout=False)
+
+    def _move(self) -> None:
+        self._tick += 1
+        self.show_now()
+
+    def _end(self) -> None:
+        self._describe = None
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
