@@ -6,6 +6,8 @@ Shows what the driver tells; every key that steers calls the driver or the sessi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+from time import monotonic
 from typing import Any, ClassVar
 
 from textual import on
@@ -14,15 +16,15 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import ModalScreen, Screen
 
-from glimp_local.errors import GlimpError
+from glimp_local.errors import GlimpError, UsageError
 from glimp_local.load import LoadRequest
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy
 from glimp_local.session.session import Session
-from glimp_local.tui import steering
+from glimp_local.tui import status, steering
 from glimp_local.tui.clipboard import copy
-from glimp_local.tui.commands import commands
+from glimp_local.tui.commands import Command, commands, completions, typed
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.dialogs import HelpScreen, PairScreen
@@ -31,6 +33,9 @@ from glimp_local.tui.layout import ChatLayout
 from glimp_local.tui.pump import Pump
 from glimp_local.tui.steps import Line
 from glimp_local.tui.told import Told
+
+_TWICE_SECONDS = 3.0
+"""Within this time a second Ctrl+C quits."""
 
 
 class ChatApp(ChatLayout):
@@ -50,6 +55,7 @@ class ChatApp(ChatLayout):
         Binding("ctrl+down", "move(-1)", "More L"),
         Binding("f1", "help", "Keys"),
         Binding("ctrl+p", "command_palette", "All"),
+        Binding("ctrl+c", "interrupt", show=False),
     ]
 
     class Woken(Message):
@@ -68,7 +74,9 @@ class ChatApp(ChatLayout):
         driver: Callable[[Callable[[], object], SessionLog, str | None], Driver] = Driver,
     ) -> None:
         super().__init__()
-        self._request = request
+        self.request = request
+        """For the pair."""
+        self._interrupted = -_TWICE_SECONDS
         self._seed = seed
         self._anyway = anyway
         self._going_on = log.going_on
@@ -95,6 +103,8 @@ class ChatApp(ChatLayout):
     async def on_mount(self) -> None:
         """Begin to load, with the screen there already."""
         self.conversation.anchor()
+        self.composer.completes = partial(completions, self)
+        self.composer.measure = lambda text: status.size(text, self._engines.measure(text))
         self.composer.focus()
         if self._question is not None:
             self.composer.hold(self._question)
@@ -107,13 +117,13 @@ class ChatApp(ChatLayout):
         for saved in self._going_on.turns if self._going_on else []:
             turn = await self.conversation.begin(saved.asked)
             await turn.show_saved(saved)
-            self.composer.remember(saved.asked)
+            self.composer.remember(self.composer.attachments.collapse(saved.asked))
         if self._going_on is not None and self._going_on.damage is not None:
             await self.conversation.note(f"This conversation is damaged: {self._going_on.damage}", error=True)
 
     def _load(self) -> None:
         self._pump.begin_loading()
-        self._engines.load(self._request, seed=self._seed)
+        self._engines.load(self.request, seed=self._seed)
 
     def on_unmount(self) -> None:
         """Stop the models."""
@@ -138,12 +148,63 @@ class ChatApp(ChatLayout):
         return not self.busy and self.session is not None
 
     @on(Composer.Sent)
-    def send(self, message: Composer.Sent) -> None:
-        """Ask what was written, where that can be done now; else it stays in the box."""
-        if self._can_ask():
-            self.composer.taken(message.text)
-            self._pump.begin(message)
-            self._engines.ask(message.text, instead=message.instead, anyway=self._anyway)
+    async def send(self, message: Composer.Sent) -> None:
+        """Do what was written, or ask it, if that can be done now; else it stays in the box."""
+        try:
+            if message.text.startswith("/"):
+                await self._obey(message.text)
+            elif self._can_ask():
+                question = self.composer.attachments.expand(message.text)
+                self.composer.taken(message.text)
+                self._pump.begin(message)
+                self._engines.ask(question, instead=message.instead, anyway=self._anyway)
+        except UsageError as error:
+            said = f"{error}. {error.hint}" if error.hint else str(error)
+            self.notify(said, severity="warning", markup=False)
+
+    async def _obey(self, message: str) -> None:
+        command, argument = typed(self, message)
+        if (doing := command.run(argument)) is not None:
+            await doing
+        self.composer.taken(message)
+
+    def attach(self, path: str) -> None:
+        """Mention a file in the message, so that its text is sent with it."""
+        self.call_later(self.composer.mention, path)  # behind what empties the box
+
+    def set_share(self, share: str) -> None:
+        """Let the large model write this share of the steps. Raises UsageError."""
+        self._steer(lambda session: steering.use_share(session, share))
+
+    def set_threshold(self, nats: str) -> None:
+        """Let the large model write above this entropy. Raises UsageError."""
+        self._steer(lambda session: steering.use_threshold(session, nats))
+
+    def _steer(self, change: Callable[[Session], object]) -> None:
+        if self.session is None:
+            raise UsageError("no pair is loaded yet", hint="it can be set once one is")
+        change(self.session)
+        self._pump.show_panel()
+
+    async def choose_pair(self, name: str = "") -> None:
+        """Load a pair by its name; show all pairs without one."""
+        if not name:
+            await self.action_choose_pair()
+        elif self._can_load():
+            self.request = self.request.named(name)
+            self._load()
+
+    def action_interrupt(self) -> None:
+        """Stop the models; where none is at work, empty the box (its text can be recalled); twice at rest, quit."""
+        if self.busy or self._pump.loading:
+            self._engines.cancel()
+        elif self.composer.text:
+            self.composer.put_aside()
+        elif monotonic() - self._interrupted < _TWICE_SECONDS:
+            self.exit()
+        else:
+            self._interrupted = monotonic()
+            self.status.hint("Ctrl+C again quits; the conversation is saved.", seconds=_TWICE_SECONDS)
 
     def action_stop(self) -> None:
         """Stop the models; where none is at work, go back to the message box, and there to a new message."""
@@ -196,12 +257,13 @@ class ChatApp(ChatLayout):
         """Begin a new conversation; this one stays saved."""
         if self._can_ask():
             self._engines.begin_new()
+            self.composer.focus()
 
     def action_edit(self) -> None:
         """Put the last question back into the box; sent, it takes that question's place."""
         turn = self.conversation.last
         if turn is not None and self._can_ask():
-            self.composer.revise(turn.question)
+            self.composer.revise(self.composer.attachments.collapse(turn.question))
 
     @on(Line.Pressed)
     async def press_line(self, message: Line.Pressed) -> None:
@@ -235,6 +297,12 @@ class ChatApp(ChatLayout):
         else:
             self.notify("There is nothing to copy yet.")
 
+    def _can_load(self) -> bool:
+        """Can another pair be loaded now? Say so if not."""
+        if self.busy or self._pump.loading:
+            self.notify("The models are at work: Esc stops them.")
+        return not (self.busy or self._pump.loading)
+
     def action_help(self) -> None:
         """Show all keys."""
         self.push_screen(HelpScreen())
@@ -244,21 +312,20 @@ class ChatApp(ChatLayout):
 
         def load(name: str | None) -> None:
             if name is not None:
-                self._request = self._request.named(name)
+                self.request = self.request.named(name)
                 self._load()
 
-        if self.busy or self._pump.loading:
-            self.notify("The models are at work: Esc stops them.")
+        if not self._can_load():
             return
         try:
-            await self.push_screen(PairScreen(load_catalogue(self._request.models_file), problem), load)
+            await self.push_screen(PairScreen(load_catalogue(self.request.models_file), problem), load)
         except GlimpError as error:
             await self._pump.complain(error)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
         """Offer a key where it does something now."""
         if action == "switch":
-            return not isinstance(self.screen, ModalScreen)
+            return not isinstance(self.screen, ModalScreen) and self.completions.chosen is None
         if action in {"force", "answer_now"}:
             return self.busy
         if action in {"go_on", "edit"}:
@@ -266,6 +333,14 @@ class ChatApp(ChatLayout):
         return True
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Offer in the palette what the keys do, policies and pairs."""
-        yield from super().get_system_commands(screen)
-        yield from commands(self)
+        """Offer all commands in the palette."""
+        del screen
+        for command in commands(self):
+            yield SystemCommand(command.title, command.help, partial(self._run_from_palette, command))
+
+    async def _run_from_palette(self, command: Command) -> None:
+        """Do what needs nothing more to be known; begin to type the others into the box."""
+        if command.argument and not command.argument.startswith("["):
+            self.composer.begin_command(f"/{command.name} ")
+        elif (doing := command.run("")) is not None:
+            await doing

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterable
+
 from rich.text import Text
 from textual import events, on
 from textual.binding import Binding
+from textual.markup import escape
 from textual.message import Message
+from textual.timer import Timer
 from textual.widgets import TextArea
 
-from glimp_local.text import harmless
+from glimp_local.text import harmless, one_line
+from glimp_local.tui import attachments
+from glimp_local.tui.attachments import Attachments
+from glimp_local.tui.completions import Completion, Completions
+
+_COMPLETING = frozenset({"up", "down", "tab", "escape"})
+_LONG, _MANY_LINES = 1000, 10
+"""Characters, and lines, from which on a text's size is shown."""
+_PAUSE_SECONDS = 0.2
 
 
 class Composer(TextArea):
@@ -30,7 +43,7 @@ class Composer(TextArea):
             self.text = text
             self.instead = instead
 
-    def __init__(self) -> None:
+    def __init__(self, completions: Completions) -> None:
         super().__init__(soft_wrap=True, show_line_numbers=False, compact=True, highlight_cursor_line=False)
         self.placeholder = "Ask something…"
         self._sent: list[str] = []
@@ -39,6 +52,47 @@ class Composer(TextArea):
         """What was made of the messages that were recalled, and of the one not sent yet."""
         self._instead = False
         self._held: str | None = None
+        self.attachments = Attachments()
+        self.completions = completions
+        self.completes: Callable[[str], Iterable[Completion]] = lambda _: ()
+        """Gives what may be put in the place of a word that begins with a slash or an @."""
+        self._completes = ""
+        """The word."""
+        self.measure: Callable[[str], str] = attachments.size_of
+        """Says how long a text is."""
+        self._measuring: Timer | None = None
+
+    # What may stand for what is being typed.
+
+    @on(TextArea.Changed)
+    @on(TextArea.SelectionChanged)
+    def _complete(self) -> None:
+        """Offer what may be put in the place of the word before the cursor."""
+        before = self.get_text_range(self.document.start, self.cursor_location)
+        is_command = before.startswith("/") and before == self.text
+        word = before if is_command else re.split(r"\s", before)[-1]
+        self._completes = word
+        offered = self.completes(word) if is_command or word.startswith("@") else ()
+        self.completions.offer([found for found in offered if found.text != word])
+
+    @on(TextArea.Changed)
+    def _measure_soon(self) -> None:
+        """Show the size of a long text and of what it attaches, once there is a pause."""
+        if self._measuring is not None:
+            self._measuring.stop()
+        self._measuring = self.set_timer(_PAUSE_SECONDS, self._measure)
+
+    def _measure(self) -> None:
+        text, parts = self.text, self.attachments.sizes(self.text)
+        if len(text) > _LONG or self.document.line_count > _MANY_LINES:
+            parts.append(self.measure(text))
+        self.border_subtitle = escape(one_line(" · ".join(parts))) if parts else None
+
+    def _take_completion(self) -> None:
+        chosen = self.completions.chosen
+        if chosen is not None:
+            row, column = self.cursor_location
+            self.replace(chosen.text, (row, column - len(self._completes)), (row, column))
 
     @property
     def revises(self) -> bool:
@@ -89,6 +143,24 @@ class Composer(TextArea):
         if not instead:
             self.stop_revising()
 
+    def put_aside(self) -> None:
+        """Empty the box; what stood in it can be recalled."""
+        self.remember(self.text)
+        self.stop_revising()
+        self._put("")
+
+    def mention(self, path: str) -> None:
+        """Mention a file where the cursor is."""
+        self.insert(f'@"{path}" ' if " " in path else f"@{path} ")
+        self.focus()
+
+    def begin_command(self, text: str) -> None:
+        """Have a command typed to its end; what stands in the box can be recalled."""
+        if self.text.strip():
+            self.remember(self.text)
+        self._put(text)
+        self.focus()
+
     def get_line(self, line_index: int) -> Text:
         """Draw a line harmless; what is sent stays as it was written or pasted."""
         return Text(harmless(self.document.get_line(line_index)), end="", no_wrap=True)
@@ -107,7 +179,23 @@ class Composer(TextArea):
         if not self.text:
             self.stop_revising()
 
+    async def _on_paste(self, event: events.Paste) -> None:
+        event.stop()  # else the application would put it here, too
+        await super()._on_paste(event)
+        event.prevent_default()
+
     async def _on_key(self, event: events.Key) -> None:
+        if self.completions.chosen is not None and event.key in _COMPLETING:
+            event.stop()
+            event.prevent_default()
+            match event.key:
+                case "up" | "down":
+                    self.completions.move(1 if event.key == "down" else -1)
+                case "escape":
+                    self.completions.offer(())
+                case _:
+                    self._take_completion()
+            return
         if event.key == "enter":
             event.stop()
             event.prevent_default()

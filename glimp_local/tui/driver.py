@@ -43,6 +43,7 @@ class Driver:
         self._log = log
         self._told: list[Told] = []
         self._lock = threading.Lock()
+        self._pair_lock = threading.Lock()  # held while a pair is closed, or asked by the interface's thread
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._pair: Pair | None = None
@@ -112,6 +113,18 @@ class Driver:
         """Where the conversation is saved."""
         return self._log
 
+    def measure(self, text: str) -> tuple[int, int] | None:
+        """Return the tokens a text has and the most a conversation may have, for the model with less room for it.
+
+        None while there is no model whose tokens are known.
+        """
+        with self._pair_lock:
+            if self._pair is None:
+                return None
+            backends = [backend for backend in self._pair.backends.values() if backend.vocabulary is not None]
+            sizes = [(len(b.vocabulary.tokenize(text)), b.context) for b in backends if b.vocabulary is not None]
+        return max(sizes, key=lambda size: size[0] / size[1], default=None)
+
     @property
     def memory_bytes(self) -> int:
         """Memory this process holds, without what is only mapped."""
@@ -140,8 +153,13 @@ class Driver:
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not take the conversation with it
                 what = f"unexpected error ({type(error).__name__}: {error})"
                 self._tell(Failed(GlimpError(what, hint="your conversation is saved; ask again, or reload the pair")))
-        if self._pair is not None:
-            self._pair.close()
+        self._close_pair()
+
+    def _close_pair(self) -> None:
+        with self._pair_lock:
+            if self._pair is not None:
+                self._pair.close()
+                self._pair = None
 
     def _tell(self, what: Told) -> None:
         if isinstance(what, AnyEvent):
@@ -177,9 +195,7 @@ class Driver:
                 self._last = Run(turn.question, steps=turn.steps, thought_end=at.thought_end, finish=turn.finish)
         self._keep_caches()
         self.session = None
-        if self._pair is not None:
-            self._pair.close()
-            self._pair = None
+        self._close_pair()
         self._pair = load(
             request,
             cancel=self._cancel,

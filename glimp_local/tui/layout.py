@@ -5,10 +5,12 @@ from __future__ import annotations
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
-from textual.widgets import Footer
+from textual.screen import ModalScreen
 
+from glimp_local.tui.completions import Completions
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
+from glimp_local.tui.hints import Hints
 from glimp_local.tui.panel import SidePanel
 from glimp_local.tui.status_line import StatusLine
 from glimp_local.tui.terminal_app import TerminalApp
@@ -23,19 +25,34 @@ class ChatLayout(TerminalApp):
     def compose(self) -> ComposeResult:
         """Lay the screen out."""
         self.conversation = Conversation()
-        self.composer = Composer()
+        self.completions = Completions()
+        self.composer = Composer(self.completions)
         self.panel = SidePanel()
         self.status = StatusLine()
         with Horizontal(id="main"):
             yield self.conversation
             yield self.panel
         yield self.status
+        yield self.completions
         yield self.composer
-        yield Footer(compact=True, show_command_palette=False)
+        yield Hints(compact=True, show_command_palette=False)
 
     def on_resize(self, event: events.Resize) -> None:
         """Hide the panel if there is no room for it."""
         self.set_class(event.size.width < NARROW, "narrow")
+
+    def on_key(self, event: events.Key) -> None:
+        """Put a key that is no command into the box, wherever the focus is."""
+        is_typed = event.is_printable and event.character is not None and event.key not in self.screen.active_bindings
+        if is_typed and not isinstance(self.screen, ModalScreen) and not self.composer.has_focus:
+            self.composer.focus()
+            self.composer.insert(event.character or "")
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Put what is pasted into the box, wherever the focus is."""
+        self.composer.insert(event.text)
+        if not isinstance(self.screen, ModalScreen):
+            self.composer.focus()
 
     def action_switch(self) -> None:
         """Go from the message box to the steps, and back."""

@@ -60,6 +60,17 @@ def finished(stats: Stats) -> str:
     return " · ".join([steps, f"{stats.tokens:,} tokens", *paces, units.duration(stats.seconds)])
 
 
+def size(text: str, measured: tuple[int, int] | None) -> str:
+    """Say how long a text is, in lines and in the tokens of the model that has least room for it."""
+    lines = text.count("\n") + 1
+    said = f"{lines:,} line{'' if lines == 1 else 's'}"
+    if measured is None:
+        return f"{said}, {units.file_size(len(text.encode()))}"
+    tokens, context = measured
+    fits = "" if tokens < context else ": too long, it needs a larger --ctx or another pair"
+    return f"{said}, {tokens:,} tokens of {context:,}{fits}"
+
+
 def saving(path: Path, error: OSError | None) -> str:
     """Say that the conversation cannot be written to its file, or that it can again."""
     if error is None:

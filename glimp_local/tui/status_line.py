@@ -23,6 +23,7 @@ class StatusLine(Static):
         self._began = 0.0
         self._timer: Timer | None = None
         self._tick = 0
+        self._resting = ""
 
     def work(self, describe: Callable[[], str], *, every_seconds: float) -> None:
         """Show what is being done, as `describe` says it each time, until `rest`; the seconds count from here on."""
@@ -34,7 +35,13 @@ class StatusLine(Static):
     def rest(self, text: str) -> None:
         """Show a text, and no sign."""
         self._end()
+        self._resting = text
         self.update(Content(text), layout=False)
+
+    def hint(self, text: str, *, seconds: float) -> None:
+        """Show a text for some seconds, while nothing is being done."""
+        self.update(Content(text), layout=False)
+        self.set_timer(seconds, lambda: self.rest(self._resting) if self._describe is None else None)
 
     def show_now(self) -> None:
         """Show what is being done without waiting for the next tick."""

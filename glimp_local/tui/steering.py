@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from glimp_local.errors import UsageError
@@ -34,6 +35,30 @@ def use(session: Session, policy: Policy) -> str | None:
     except UsageError as error:
         return str(error)
     return None
+
+
+def use_share(session: Session, share: str) -> None:
+    """Let the large model write a share of the steps from the next one on; raises UsageError."""
+    value = _number(share, "/share", most=1.0)
+    config, history = session.pair.config, session.pair.entropies()
+    seen = history.read() if history else []
+    session.policy = Share(value, threshold_nats=config.threshold, history=seen)
+
+
+def use_threshold(session: Session, nats: str) -> None:
+    """Let the large model write above an entropy from the next step on; raises UsageError."""
+    session.policy = Threshold(_number(nats, "/threshold"))
+
+
+def _number(text: str, command: str, *, most: float = math.inf) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= most or math.isinf(value):
+        what = "a number from 0 to 1" if most == 1 else "a number of nats, 0 or more"
+        raise UsageError(f"{command} takes {what}, not {text!r}", hint=f"for example: {command} 0.3")
+    return value
 
 
 def force(session: Session, model: Model, *, answering: bool) -> tuple[str, Literal["information", "warning"]]:

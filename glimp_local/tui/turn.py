@@ -28,6 +28,7 @@ from glimp_local.events import (
 from glimp_local.routing import Model
 from glimp_local.runs import Run
 from glimp_local.text import Pieces, harmless
+from glimp_local.tui.attachments import with_chips
 from glimp_local.tui.maths import readable
 from glimp_local.tui.steps import LETTERS, StepBlock, Thought, parser
 
@@ -83,7 +84,7 @@ class TurnView:
 
     async def open(self) -> None:
         """Begin with the question."""
-        await self._add(Static(Content(harmless(self.question)), classes="question"))
+        await self._add(Static(Content(harmless(with_chips(self.question))), classes="question"))
 
     async def remove(self) -> None:
         """Take all of it away."""
