@@ -82,7 +82,7 @@ def _solve(
         if flags.as_jsonl and sys.stdout.isatty():
             display.pause()
         crash_notes.note("kept", _kept(flags))
-        answer = _AnswerStream(display, hold=flags.thoughts and pair.markers is None)
+        answer = _AnswerStream(display, steps_are_shown=flags.thoughts and pair.markers is None)
         for event in session.ask(problem):
             if log is not None:
                 log.write(event)
@@ -141,27 +141,23 @@ def _exit_code(finished: Finished, log: EventLog | None, display: Display, inter
 class _AnswerStream:
     """Writes the answer to stdout as it comes.
 
-    Where the steps are the answer (a pair that does not think) and both go to one terminal, `hold` keeps the answer
-    back until the steps are shown.
+    If the steps are the answer (a pair that does not think) and `steps_are_shown` on the same terminal, it stands there
+    already, and is not written again.
     """
 
-    def __init__(self, display: Display, *, hold: bool) -> None:
+    def __init__(self, display: Display, *, steps_are_shown: bool) -> None:
         self._display = display
         self._on_terminal = sys.stdout.isatty()
-        self._hold = hold and self._on_terminal
+        self._is_shown = steps_are_shown and self._on_terminal and sys.stderr.isatty()
         self._last = ""
         self._pieces = Pieces()
 
     def take(self, event: AnyEvent) -> None:
         """Take an event and write what it adds to the answer."""
-        if isinstance(event, Text) and event.part != "thought" and not self._hold:
+        if isinstance(event, Text) and event.part != "thought" and not self._is_shown:
             self._write(event.text)
-        elif isinstance(event, Answer):
-            if self._hold:
-                self._display.space()
-                self._write(event.text)
-            if self._last and not self._last.endswith("\n"):
-                self._write("\n")
+        elif isinstance(event, Answer) and self._last and not self._last.endswith("\n"):
+            self._write("\n")
 
     def _write(self, text: str) -> None:
         self._last = text

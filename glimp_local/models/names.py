@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_WORDS = re.compile(r"[a-z]+[\d.]*[a-z]*|[\d.]+[a-z]*")
+_WORDS = re.compile(r"[a-z]+[\d.]*[a-z]*|\d[\d.]*[a-z]*")
 
 
 def readable_name(given: str | None, path: Path) -> str:
