@@ -23,7 +23,11 @@ def commands(app: ChatApp) -> Iterator[SystemCommand]:
     yield SystemCommand("Go on / again", "Go on, or ask the last question again", app.action_go_on)
     yield SystemCommand("New conversation", "Begin another; this one stays saved", app.action_new)
     yield SystemCommand("Edit", "Ask the last question in other words", app.action_edit)
-    yield SystemCommand("Copy all", "The conversation to the clipboard", app.action_copy_all)
+    yield SystemCommand("Open a conversation", "Find, rename, delete saved ones; Ctrl+O", app.action_conversations)
+    yield SystemCommand("Find in the conversation", "Search what is on the screen; Ctrl+F", app.action_find)
+    yield SystemCommand("Rename the conversation", "Give it another title", app.action_rename)
+    yield SystemCommand("Export the conversation", "To a file: Markdown, JSON, HTML", app.action_export)
+    yield SystemCommand("Copy the conversation", "As Markdown to the clipboard", app.action_copy_all)
     yield SystemCommand("Threshold up", "More steps for the small model", lambda: app.action_move(1))
     yield SystemCommand("Threshold down", "More steps for the large model", lambda: app.action_move(-1))
     for model in MODELS:
