@@ -12,8 +12,8 @@ from glimp_local import units
 from glimp_local.records import caches
 from glimp_local.records.saved import SavedSession, Unreadable
 
-_AROUND = 40
-"""Characters that are shown before what was found, and twice as many behind it."""
+_BEFORE, _BEHIND = 20, 100
+"""Characters that are shown around what was found."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Entry:
             if word.casefold() in self.title.casefold():
                 continue
             if (match := re.search(re.escape(word), self.text, re.IGNORECASE)) is not None:
-                start, end = max(0, match.start() - _AROUND), match.end() + 2 * _AROUND
+                start, end = max(0, match.start() - _BEFORE), match.end() + _BEHIND
                 before, behind = "…" if start else "", "…" if end < len(self.text) else ""
                 return f"{before}{self.text[start:end].strip()}{behind}"
         return ""

@@ -25,8 +25,8 @@ class Place(NamedTuple):
     turn: int
     """The turn's place in the conversation."""
     part: Literal["question", "step", "answer"]
-    index: int
-    """The step's number; 0 for a question or an answer."""
+    step: int
+    """Its number; 0 for a question or an answer."""
     nth: int
     """The number of paragraphs with the words before this one in the same part."""
 
@@ -37,9 +37,9 @@ def places(runs: Iterable[Run], words: str) -> list[Place]:
     if not wanted:
         return []
     return [
-        Place(turn, part, index, nth)
+        Place(turn, part, step, nth)
         for turn, run in enumerate(runs)
-        for part, index, text in _parts(run)
+        for part, step, text in _parts(run)
         for nth in range(sum(wanted in paragraph for paragraph in _paragraphs(text)))
     ]
 

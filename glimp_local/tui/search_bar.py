@@ -125,7 +125,8 @@ class SearchBar(Horizontal):
     async def _fold(self) -> None:
         opened, self._opened = self._opened, None
         if isinstance(opened, Thought):
-            await opened.fold(True)
+            if opened.heading.is_attached:
+                await opened.fold(True)
         elif opened is not None:
             opened.folded = True
 
@@ -140,7 +141,7 @@ class SearchBar(Horizontal):
         if thought.folded:
             self._opened = thought
             await thought.fold(False)
-        while not (blocks := [block for block in thought.blocks if block.index == place.index]):
+        while not (blocks := [block for block in thought.blocks if block.index == place.step]):
             if not await thought.show_earlier():
                 return None
         if blocks[0].folded:
@@ -177,8 +178,8 @@ class SearchBar(Horizontal):
         self._unmark()
         block = self._block
         chosen = block if isinstance(block, StepBlock | AnswerBlock) and block.is_attached else self._conversation
+        self.screen.set_focus(chosen, scroll_visible=False)  # first: removing what has it would give it to another one
         await self.remove()
-        chosen.focus(scroll_visible=False)
 
     async def _back(self) -> None:
         self._unmark()
@@ -187,11 +188,10 @@ class SearchBar(Horizontal):
             self._conversation.anchor()
         else:
             self._conversation.scroll_to(y=self._scroll_before, animate=False)
-        before = self._focus_before
+        if self._focus_before is not None and self._focus_before.is_attached:
+            self.screen.set_focus(self._focus_before, scroll_visible=False)
         await self.remove()
-        if before is not None and before.is_attached:
-            before.focus(scroll_visible=False)
 
 
 def _order(place: Place) -> tuple[int, int, int, int]:
-    return place.turn, ("question", "step", "answer").index(place.part), place.index, place.nth
+    return place.turn, ("question", "step", "answer").index(place.part), place.step, place.nth

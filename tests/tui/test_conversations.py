@@ -62,7 +62,7 @@ async def test_saved_conversations_are_listed_found_and_opened(three: list[Path]
         assert "cannot be restored: line 1:" in chat.screen
         await chat.press(*"question 1")
         assert rows(chat) == ["What is the sum of marbles?"]  # it is in the text
-        assert advice(chat).startswith("1 of 4 · …")
+        assert advice(chat).startswith("1 of 4\n…")
         assert "Question 1: how many?" in advice(chat)
         await chat.press("x")
         assert (rows(chat), advice(chat)) == ([], "None has these words.")

@@ -44,6 +44,15 @@ class Choice(NamedTuple):
     """Is it the one on the screen, to be deleted? Else it is to be opened."""
 
 
+class _Search(Input):
+    """The box above the list; two keys that would mean something else in it, by other keys, too, are the list's."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+d", "screen.delete", "Delete", show=False),
+        Binding("ctrl+e", "screen.export", "Export", show=False),
+    ]
+
+
 class ConversationsScreen(ModalScreen[Choice | None]):
     """All saved conversations, the one written to last first. `log` is where the one on the screen is written."""
 
@@ -58,11 +67,10 @@ class ConversationsScreen(ModalScreen[Choice | None]):
                 "pagedown": "page_down",
             }.items()
         ),
-        # The first three mean something else in a box, by other keys, too.
-        Binding("ctrl+d", "delete", "Delete", priority=True),
-        Binding("ctrl+e", "export", "Export", priority=True),
-        Binding("ctrl+y", "copy", "Copy", priority=True),
-        Binding("ctrl+r,f2", "rename", "Rename", priority=True),
+        Binding("ctrl+d", "delete", "Delete"),
+        Binding("ctrl+e", "export", "Export"),
+        Binding("ctrl+y", "copy", "Copy"),
+        Binding("ctrl+r,f2", "rename", "Rename"),
     ]
 
     class Read(Message):
@@ -94,8 +102,8 @@ class ConversationsScreen(ModalScreen[Choice | None]):
         """Lay the list out."""
         with Vertical(classes="dialog tall") as box:
             box.border_title = "Conversations"
-            box.border_subtitle = "Enter opens · ^r rename · ^e export · ^y copy · ^d delete · Esc closes"
-            yield Input(placeholder="Search titles and text…", id="search")
+            box.border_subtitle = "Enter opens · ^r rename · ^e export · ^y copy · ^d delete"
+            yield _Search(placeholder="Search titles and text…", compact=True, id="search")
             yield OptionList(id="found", markup=False)
             yield Static(id="advice")
 
@@ -185,12 +193,12 @@ class ConversationsScreen(ModalScreen[Choice | None]):
         elif not self._shown:
             said = "None has these words." if self._is_all else "Reading…"
         else:
-            count = f"{self._found:,} of {len(self._entries):,}" if self._words else f"{len(self._entries):,}"
-            more = "" if self._found <= _MOST_SHOWN else f", the first {_MOST_SHOWN} are shown"
+            count = f"{self._found:,} of {len(self._entries):,}" if self._words else f"{len(self._entries):,} saved"
+            more = "" if self._found <= _MOST_SHOWN else f", the last {_MOST_SHOWN} are shown"
             said = f"{count}{more}{'' if self._is_all else ', reading…'}"
-            if self._chosen is not None and (around := self._chosen.around(self._words)):
-                said += f" · {around}"
-        self.query_one("#advice", Static).update(Content(one_line(said)))
+            if self._chosen is not None and self._words:
+                said += f"\n{one_line(self._chosen.around(self._words))}"
+        self.query_one("#advice", Static).update(Content(said))
 
     def action_move(self, action: str) -> None:
         """Move in the list from wherever the focus is."""

@@ -52,7 +52,7 @@ class ExportScreen(ModalScreen[None]):
     def __init__(self, source: Path, title: str) -> None:
         super().__init__()
         self._source = source
-        self._name = file_name(title) or source.stem
+        self._file_name = file_name(title) or source.stem
         self._is_writing = False
 
     def compose(self) -> ComposeResult:
@@ -79,7 +79,7 @@ class ExportScreen(ModalScreen[None]):
         """Give the file the format's suffix."""
         file, suffix = self.query_one(Input), exports.SUFFIXES[_CHOICES[event.option_index][1]]
         if not file.value:
-            file.value = _free(self._name, suffix) + suffix
+            file.value = _free(self._file_name, suffix) + suffix
             return
         before = Path(file.value).suffix
         file.value = (file.value.removesuffix(before) if before in exports.SUFFIXES.values() else file.value) + suffix
