@@ -54,7 +54,8 @@ class ChatApp(ChatLayout):
         Binding("ctrl+t", "fold_thoughts", "Thoughts"),
         Binding("ctrl+b", "toggle_panel", "Panel"),
         Binding("ctrl+o", "conversations", "Open"),
-        Binding("ctrl+f", "find", "Find", show=False),
+        # In its turn before the words that are typed behind it.
+        Binding("ctrl+f", "find", "Find", show=False, priority=True),
         Binding("ctrl+up", "move(1)", "More S"),
         Binding("ctrl+down", "move(-1)", "More L"),
         Binding("f1", "help", "Keys"),
@@ -236,10 +237,11 @@ class ChatApp(ChatLayout):
 
     async def action_find(self) -> None:
         """Search the conversation on the screen."""
-        for bar in self.query(SearchBar):
-            bar.begin()
-            return
-        await self.mount(SearchBar(self.conversation, self.focused), before=self.status)
+        bar = next(iter(self.query(SearchBar)), None)
+        if bar is None:
+            bar = SearchBar(self.conversation, self.focused)
+            await self.mount(bar, before=self.status)
+        bar.begin()
 
     def action_conversations(self) -> None:
         """Show the saved conversations, and open the one that is chosen; this one stays saved."""
@@ -313,8 +315,10 @@ class ChatApp(ChatLayout):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
         """Offer a key where it does something now."""
+        if action in {"switch", "find"} and isinstance(self.screen, ModalScreen):
+            return False
         if action == "switch":
-            return not isinstance(self.screen, ModalScreen) and not self.query("SearchBar:focus-within")
+            return not self.query("SearchBar:focus-within")
         if action in {"force", "answer_now"}:
             return self.busy
         if action in {"go_on", "edit"}:

@@ -30,9 +30,10 @@ class SearchBar(Horizontal):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "go(1)", "Next"),
-        Binding("up,shift+enter", "go(-1)", "Previous"),
-        Binding("tab", "stay", "Stay there"),
-        Binding("escape", "back", "Back"),
+        Binding("up", "go(-1)", "Previous"),
+        Binding("shift+enter", "go(-1)", "Previous", show=False),
+        Binding("tab", "stay", "Stay here"),
+        Binding("escape", "back", "Return"),
         Binding("pageup", "app.scroll(-1)", "Scroll up", show=False),
         Binding("pagedown", "app.scroll(1)", "Scroll down", show=False),
     ]
@@ -53,16 +54,13 @@ class SearchBar(Horizontal):
     def compose(self) -> ComposeResult:
         """Lay the line out."""
         yield Input(placeholder="Find in the conversation…", compact=True)
-        yield Static("Esc returns", id="count")
-
-    def on_mount(self) -> None:
-        """Be ready for the words."""
-        self.begin()
+        yield Static(id="count")
 
     def begin(self) -> None:
-        """Take other words."""
-        self.query_one(Input).focus()
-        self.query_one(Input).action_select_all()
+        """Take words, or other ones; the next key is the first of them."""
+        words = self.query_one(Input)
+        self.screen.set_focus(words)
+        words.action_select_all()
 
     @on(Input.Changed)
     def _change(self, event: Input.Changed) -> None:
@@ -97,8 +95,7 @@ class SearchBar(Horizontal):
         found = places([turn.run for turn in self._conversation.turns], words)
         await self._leave_place(self._next(found, way))
         count = f"{found.index(self._place) + 1:,} of {len(found):,}" if self._place in found else "not found"
-        said = f"{count} · Enter next, ↑ previous, Tab stays, Esc returns" if words.strip() else "Esc returns"
-        self.query_one("#count", Static).update(said)
+        self.query_one("#count", Static).update(count if words.strip() else "")
         if self._place is not None:
             self._block = await self._reveal(self._place)
             # Only then is it laid out, and known where it is.

@@ -194,8 +194,10 @@ async def test_words_are_found_in_the_conversation_also_in_folded_thoughts(small
 async def test_words_that_are_not_there_are_said_not_to_be_and_found_ones_are_marked(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask("How many?")
-        await chat.press("ctrl+f", *"nowhere")
-        assert "not found" in chat.screen
+        for key in ("ctrl+f", *"nowhere"):
+            chat.app.simulate_key(key)  # faster than anything is drawn
+        await chat.until(lambda: "not found" in chat.screen)
+        assert chat.app.composer.text == ""
         chat.app.query_one(SearchBar).query_one(Input).value = "answer"
         await chat.until(lambda: "1 of 1" in chat.screen)
         text = chat.turn.answer.query_one("MarkdownParagraph")  # type: ignore[union-attr]  # it has one
