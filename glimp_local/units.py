@@ -18,6 +18,14 @@ _FINE_GIB = 10
 _FINE_SPEED = 100
 _SLOW_SPEED = 0.1
 _MINUTE, _HOUR, _DAY = 60, 60 * 60, 24 * 60 * 60
+_AGES = (
+    (365 * _DAY, "year"),
+    (30 * _DAY, "month"),
+    (7 * _DAY, "week"),
+    (_DAY, "day"),
+    (_HOUR, "h"),
+    (_MINUTE, "min"),
+)
 
 
 def file_size(size_bytes: float) -> str:
@@ -62,6 +70,16 @@ def duration(seconds: float) -> str:
 def time_left(seconds: float) -> str:
     """Return a time that is still to come, which nobody knows to the millisecond: "4 s", "1 min 30 s", "5 h 7 min"."""
     return f"{seconds:.0f} s" if round(seconds) < _MINUTE else _long(round(seconds))
+
+
+def ago(seconds: float) -> str:
+    """Return how long ago something was, in its largest unit: "just now", "5 min ago", "2 h ago", "3 weeks ago"."""
+    for unit, name in _AGES:
+        if seconds >= unit:
+            count = int(seconds // unit)
+            plural = "s" if count > 1 and unit >= _DAY else ""
+            return f"{count} {name}{plural} ago"
+    return "just now"
 
 
 def share(fraction: float) -> str:

@@ -90,6 +90,23 @@ def test_a_duration_comes_in_the_units_that_suit_it(seconds: float, measured: st
     assert units.time_left(seconds) == left
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "just now"),
+        (59, "just now"),
+        (60, "1 min ago"),
+        (2 * 3600 + 5, "2 h ago"),
+        (86400, "1 day ago"),
+        (13 * 86400, "1 week ago"),
+        (60 * 86400, "2 months ago"),
+        (800 * 86400, "2 years ago"),
+    ],
+)
+def test_an_age_comes_in_its_largest_unit(seconds: float, said: str) -> None:
+    assert units.ago(seconds) == said
+
+
 _SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400}
 
 

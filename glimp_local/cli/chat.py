@@ -52,7 +52,7 @@ by SIGTERM).
     "--resume",
     metavar="ID",
     shell_complete=complete_session,
-    help="Go on with this one; `glimp sessions list` shows the ids, and the beginning or end of one is enough.",
+    help="Continue this one; `glimp sessions list` shows the ids, and any part of one is enough.",
 )
 @click.option(
     "--keep-caches",

@@ -30,7 +30,10 @@ _REASON_LENGTH = 120
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
-    """The first line of a conversation, and any line from which on another pair wrote, or damage was left behind."""
+    """The first line of a conversation, and any line from which on something of it is another.
+
+    That is the pair that writes, the conversation's name, or the number of the steps behind damage.
+    """
 
     version: int
     created: str
@@ -39,6 +42,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
     small: str | None = None
     """The file of the small model, where the pair was given by its files."""
     large: str | None = None
+    title: str | None = None
+    """The name that the user gave it here; empty if it was taken away again, None if it is the one it had."""
 
 
 class BenchRun(msgspec.Struct, frozen=True, tag_field="type", tag="run"):

@@ -38,11 +38,13 @@ class SavedSession:
     """What of it could not be restored, in words; None if all is there."""
     state: tuple[int, int] | None = field(default=None, compare=False)
     """Size and time of change of the file that was read: if it has others later, somebody else has written to it."""
+    name: str | None = None
+    """What the user called it; None if it is known by its first question."""
 
     @property
     def title(self) -> str:
-        """The first question's first line, shortened."""
-        first = next(iter(self.turns[0].asked.strip().splitlines()), "") if self.turns else ""
+        """The name the user gave it, else the first question's first line; shortened."""
+        first = next(iter((self.name or (self.turns[0].asked if self.turns else "")).strip().splitlines()), "")
         return first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
 
     @property
@@ -98,7 +100,8 @@ def read(path: Path) -> SavedSession:
     for run in found.runs:
         run.steps = numbered(run.steps)
     created = found.headers[0].created if found.headers else header.created
-    return SavedSession(path.stem, path, created, header, found.runs, _damage(found), state)
+    name = next((header.title for header in reversed(found.headers) if header.title is not None), None)
+    return SavedSession(path.stem, path, created, header, found.runs, _damage(found), state, name or None)
 
 
 def _header(path: Path, found: Recording, state: tuple[int, int]) -> Header:

@@ -19,6 +19,8 @@ from textual.screen import ModalScreen, Screen
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.load import LoadRequest
 from glimp_local.models.catalogue import load_catalogue
+from glimp_local.records.exports import turns_as_markdown
+from glimp_local.records.saved import SavedSession, read
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy
 from glimp_local.session.session import Session
@@ -31,6 +33,10 @@ from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.layout import ChatLayout
 from glimp_local.tui.pump import Pump
+from glimp_local.tui.screens.conversations import Choice, ConversationsScreen
+from glimp_local.tui.screens.export import ExportScreen
+from glimp_local.tui.screens.rename import RenameScreen
+from glimp_local.tui.search_bar import SearchBar
 from glimp_local.tui.steps import Line
 from glimp_local.tui.told import Told
 
@@ -51,6 +57,9 @@ class ChatApp(ChatLayout):
         Binding("tab,shift+tab", "switch", "Steps/box", priority=True),
         Binding("ctrl+t", "fold_thoughts", "Thoughts"),
         Binding("ctrl+b", "toggle_panel", "Panel"),
+        Binding("ctrl+o", "conversations", "Open"),
+        # In its turn before the words that are typed behind it.
+        Binding("ctrl+f", "find", "Find", show=False, priority=True),
         Binding("ctrl+up", "move(1)", "More S"),
         Binding("ctrl+down", "move(-1)", "More L"),
         Binding("f1", "help", "Keys"),
@@ -111,15 +120,12 @@ class ChatApp(ChatLayout):
         self.watch_terminal()
         self._engines.start()
         self._load()
-        await self.conversation.welcome()
-        if self._going_on is not None:
-            await self.conversation.show_system(self._going_on.system)
-        for saved in self._going_on.turns if self._going_on else []:
-            turn = await self.conversation.begin(saved.asked)
-            await turn.show_saved(saved)
-            self.composer.remember(self.composer.attachments.collapse(saved.asked))
-        if self._going_on is not None and self._going_on.damage is not None:
-            await self.conversation.note(f"This conversation is damaged: {self._going_on.damage}", error=True)
+        if self._going_on is None:
+            await self.conversation.welcome()
+            return
+        await self.conversation.restore(self._going_on)
+        for turn in self._going_on.turns:
+            self.composer.remember(self.composer.attachments.collapse(turn.asked))
 
     def _load(self) -> None:
         self._pump.begin_loading()
@@ -287,9 +293,60 @@ class ChatApp(ChatLayout):
         self._copy(message.what, message.text)
 
     def action_copy_all(self) -> None:
-        """Copy all questions and answers."""
-        turns = self.conversation.turns
-        self._copy("The conversation", "\n\n".join(f"{turn.question}\n\n{turn.text}".rstrip() for turn in turns))
+        """Copy all questions and answers, as Markdown."""
+        self._copy("The conversation", turns_as_markdown(turn.run for turn in self.conversation.turns))
+
+    async def action_find(self) -> None:
+        """Search the conversation on the screen."""
+        bar = next(iter(self.query(SearchBar)), None)
+        if bar is None:
+            bar = SearchBar(self.conversation, self.focused)
+            await self.mount(bar, before=self.status)
+        bar.begin()
+
+    def action_conversations(self) -> None:
+        """Show the saved conversations, and open the one that is chosen; this one stays saved."""
+
+        def take(choice: Choice | None) -> None:
+            if choice is None:
+                return
+            self.composer.focus()
+            if choice.deletes and self._can_ask():
+                self._engines.delete()
+            elif self.busy:
+                self.notify("The models are still writing: Esc stops them.")
+            elif not choice.deletes and choice.entry.path != self.saved.path:
+                self._engines.open(choice.entry.path)
+
+        self.push_screen(ConversationsScreen(self.saved), take)
+
+    def action_rename(self) -> None:
+        """Give the conversation another title than its first question."""
+
+        def rename(title: str | None) -> None:
+            if title is None:
+                return
+            self.saved.rename(title)
+            if self.saved.error is not None:
+                self.notify("The title is saved once the disk has room.", severity="warning")
+
+        if (found := self._saved_here()) is not None:
+            self.push_screen(RenameScreen(found.title), rename)
+
+    def action_export(self) -> None:
+        """Write the conversation into a file: Markdown, JSON, or a page."""
+        if (found := self._saved_here()) is not None:
+            self.push_screen(ExportScreen(found.path, found.title))
+
+    def _saved_here(self) -> SavedSession | None:
+        """Return the conversation as it is on the disk; if it is not, say so."""
+        try:
+            if self.saved.is_written:
+                return read(self.saved.path)
+            self.notify("Nothing is saved yet: ask something first.")
+        except GlimpError as error:
+            self.notify(one_line(str(error)), severity="warning", markup=False)
+        return None
 
     def _copy(self, what: str, text: str) -> None:
         if text:
@@ -324,8 +381,10 @@ class ChatApp(ChatLayout):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
         """Offer a key where it does something now."""
+        if action in {"switch", "find"} and isinstance(self.screen, ModalScreen):
+            return False
         if action == "switch":
-            return not isinstance(self.screen, ModalScreen) and self.completions.chosen is None
+            return self.completions.chosen is None and not self.query("SearchBar:focus-within")
         if action in {"force", "answer_now"}:
             return self.busy
         if action in {"go_on", "edit"}:

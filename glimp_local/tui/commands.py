@@ -35,10 +35,14 @@ class Command:
 def commands(app: ChatApp) -> Iterator[Command]:
     """Yield all, those that are used most first."""
     yield _plain("Start a new conversation", "This one stays saved", app.action_new, "new")
+    yield _plain("Open a conversation", "Find, rename or delete saved ones", app.action_conversations, "open")
     yield _plain("Continue, or ask again", "A stopped turn, or the last question", app.action_go_on, "again")
     yield _plain("Edit the last question", "Ask it in other words", app.action_edit, "edit")
     yield _plain("Write the answer now", "End the thought", app.action_answer_now, "answer")
-    yield _plain("Copy the conversation", "All questions and answers", app.action_copy_all, "copy")
+    yield _plain("Find in the conversation", "Search what is on the screen", app.action_find, "find")
+    yield _plain("Rename the conversation", "Give it another title", app.action_rename, "rename")
+    yield _plain("Export the conversation", "To a file: Markdown, JSON, HTML", app.action_export, "export")
+    yield _plain("Copy the conversation", "As Markdown", app.action_copy_all, "copy")
     yield Command("Choose a pair of models", "Continue with other models", app.choose_pair, "pair", "[NAME]")
     yield Command("Attach a file", "Its text goes into the question", app.attach, "file", "PATH")
     yield _plain("Show or hide the side panel", "Figures and reasons", app.action_toggle_panel, "panel")

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from glimp_local.pair import Pair
 from glimp_local.records.daily import first_today
+from glimp_local.records.saved import SavedSession
 from glimp_local.runs import Decided
 from glimp_local.text import harmless, one_line
 from glimp_local.tui.steps import Line, StepBlock
@@ -123,6 +124,18 @@ class Conversation(VerticalScroll, can_focus=True):
         self.turns.append(turn)
         await turn.open()
         return turn
+
+    async def restore(self, saved: SavedSession) -> None:
+        """Show a saved conversation in the place of what is there."""
+        await self.clear()
+        await self.show_system(saved.system)
+        for each in saved.turns:
+            await (await self.begin(each.asked)).show_saved(each)
+        if not self.turns:
+            await self.welcome()
+        if saved.damage is not None:
+            await self.note(f"This conversation is damaged: {saved.damage}", error=True)
+        self.anchor()
 
     async def clear(self) -> None:
         """Take everything away."""

@@ -44,6 +44,8 @@ _KEYS: dict[str, dict[str, str]] = {
         "PgUp, PgDn": "scroll",
         "Ctrl+T": "fold or unfold all thoughts",
         "Ctrl+B": "show or hide the panel",
+        "Ctrl+O": "saved conversations: find, open, rename (Ctrl+R), export (Ctrl+E), copy (Ctrl+Y), delete (Ctrl+D)",
+        "Ctrl+F": "find words in the conversation: Enter and ↓ the next, ↑ the previous, Tab stays there, Esc returns",
         "Ctrl+P": "all commands: a new conversation, policies, pairs, themes",
         "Ctrl+Q": "quit; the conversation is saved",
     },

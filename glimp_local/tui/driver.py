@@ -10,6 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import psutil
 
@@ -20,12 +21,12 @@ from glimp_local.events import AnyEvent, Finished, Text
 from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.records import caches
+from glimp_local.records import caches, conversations, saved
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model
 from glimp_local.runs import Run
 from glimp_local.session.session import Session
-from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
+from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Opened, Saving, TakenUp, Told
 
 _CLOSING_SECONDS = 0.1
 """So often what is told while the chat is left is looked at."""
@@ -84,6 +85,14 @@ class Driver:
     def begin_new(self) -> None:
         """Leave the conversation as it is saved, and begin another."""
         self._do(self._begin_new)
+
+    def open(self, path: Path) -> None:
+        """Leave the conversation as it is saved, and continue another saved one."""
+        self._do(lambda: self._open(path))
+
+    def delete(self) -> None:
+        """Remove the conversation from the disk, and begin another."""
+        self._do(self._delete)
 
     def redo(self, index: int) -> None:
         """Have a step of the last turn written again by the other model, and go on from there."""
@@ -203,8 +212,7 @@ class Driver:
         )
         self._take_up_caches(self._pair)
         session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
-        if (last := self._last) is not None:
-            session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
+        _restore(session, self._last)
         self.session = session
         self._log.begin(self._pair.name, request.files)
         self._tell(Loaded(self._pair))
@@ -217,9 +225,7 @@ class Driver:
     def _begin_new(self) -> None:
         if self._pair is None:
             return
-        if self._log.error is not None:
-            hint = "make room on the disk and ask something here, or leave the chat"
-            raise UsageError("this conversation is not on the disk yet: a new one would lose it", hint=hint)
+        self._check_saved("a new one")
         self._keep_caches()
         self._log.close()
         self._log, header = SessionLog(), self._log.header
@@ -229,6 +235,45 @@ class Driver:
         policy = self.session.policy if self.session else None
         self.session = Session(self._pair, policy=policy, history=self._history, cancel=self._cancel)
         self._tell(Loaded(self._pair, is_new=True))
+
+    def _check_saved(self, another: str) -> None:
+        """Raise UsageError if the conversation would be lost by leaving it."""
+        if self._log.error is not None:
+            hint = "make room on the disk and ask something here, or leave the chat"
+            raise UsageError(f"this conversation is not on the disk yet: {another} would lose it", hint=hint)
+
+    def _open(self, path: Path) -> None:
+        """Continue another conversation; if that cannot be done, the one there is stays."""
+        self._check_saved("another one")
+        found = saved.read(path)
+        log, header = SessionLog(found), self._log.header
+        last = found.turns[-1] if found.turns else None
+        try:
+            session = None
+            if self._pair is not None:
+                policy = self.session.policy if self.session else None
+                session = Session(self._pair, policy=policy, history=found.messages, cancel=self._cancel)
+                _restore(session, last)  # it may not fit into this pair's context
+        except BaseException:
+            log.close()
+            raise
+        self._keep_caches()
+        self._log.close()
+        self._log, self._system = log, found.system
+        self._history, self._last = found.messages, last
+        self.session = session
+        self._note_kept()
+        self._tell(Opened(found))
+        if self._pair is not None and header is not None:
+            log.head(header)
+            self._take_up_caches(self._pair)
+            self._tell(Loaded(self._pair))
+
+    def _delete(self) -> None:
+        path, self._computed = self._log.path, False  # its caches go with it
+        self._begin_new()
+        if self._log.path != path:
+            conversations.remove(path)
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
         if self.session is None or self._pair is None:
@@ -274,6 +319,12 @@ class Driver:
                 self._tell(CachesLost(error))
         if tokens:
             self._tell(TakenUp(tokens))
+
+
+def _restore(session: Session, last: Run | None) -> None:
+    """Put the last turn of a conversation before the models, if it has one; raises what `Session.restore` raises."""
+    if last is not None:
+        session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
 
 
 def _keepers(pair: Pair) -> dict[Model, KeepsState]:

@@ -20,10 +20,11 @@ from glimp_local.tui import status
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.frames import Frames
 from glimp_local.tui.layout import ChatLayout
-from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
+from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Opened, Saving, TakenUp, Told
 
 if TYPE_CHECKING:
     from glimp_local.pair import Pair
+    from glimp_local.records.saved import SavedSession
     from glimp_local.tui.composer import Composer
 
 _BUSY_SECONDS = 1 / 30
@@ -118,7 +119,7 @@ class Pump:
         if self._backlog and conversation.is_attached:
             self.wake()
 
-    async def _show(self, told: Told) -> None:
+    async def _show(self, told: Told) -> None:  # noqa: C901 - one short case a report
         conversation = self._app.conversation
         turn = conversation.last
         match told:
@@ -127,6 +128,8 @@ class Pump:
                 self._app.status.show_now()
             case Loaded():
                 await self._welcome(told.pair, is_new=told.is_new)
+            case Opened(saved):
+                await self._open(saved)
             case Failed(error):
                 await self._fail(error)
             case Saving() | MovingCaches() | TakenUp() | CachesLost():
@@ -175,6 +178,14 @@ class Pump:
             if pair.config.example:
                 self._app.composer.remember(pair.config.example)
         self._app.composer.send_held()
+
+    async def _open(self, saved: SavedSession) -> None:
+        """Show a saved conversation in the place of the one on the screen; what is in the box stays there."""
+        composer = self._app.composer
+        composer.stop_revising()
+        await self._app.conversation.restore(saved)
+        for turn in saved.turns:
+            composer.remember(turn.asked)
 
     async def _fail(self, error: GlimpError) -> None:
         self._is_busy(False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from glimp_local.errors import CacheError, GlimpError
 from glimp_local.events import AnyEvent
 from glimp_local.pair import Pair
+from glimp_local.records.saved import SavedSession
 from glimp_local.routing import Model
 
 
@@ -27,6 +28,13 @@ class Loaded:
     pair: Pair
     is_new: bool = False
     """Has a new conversation begun?"""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """Another saved conversation is continued from here on."""
+
+    saved: SavedSession
 
 
 @dataclass(frozen=True)
@@ -66,4 +74,4 @@ class CachesLost:
     error: CacheError
 
 
-Told = AnyEvent | Loading | Loaded | Failed | Saving | MovingCaches | TakenUp | CachesLost
+Told = AnyEvent | Loading | Loaded | Opened | Failed | Saving | MovingCaches | TakenUp | CachesLost

@@ -97,6 +97,11 @@ class TurnView:
         await self._conversation.mount(widget)
 
     @property
+    def heading(self) -> Widget:
+        """The question's widget."""
+        return self._widgets[0]
+
+    @property
     def run(self) -> Run:
         """What was written so far."""
         return self._fold.runs[-1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from datetime import datetime, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,17 +12,20 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from rich.cells import cell_len
 
 from glimp_local import Session, load_pair
 from glimp_local.cli import cli
+from glimp_local.cli.session_rows import Rows
 from glimp_local.errors import UsageError
 from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import conversations, saved, session_log
 from glimp_local.records.lines import decode
+from glimp_local.records.listing import Entry
 from glimp_local.records.runs import read_runs
-from glimp_local.records.session_log import SessionLog
+from glimp_local.records.session_log import SessionLog, rename
 from glimp_local.runs import Run
 from tests.support.damaged import HEADER, converse, turn_lines, write
 from tests.support.sessions import Open, assert_caches_equal_fresh_runs, exchanges_of, lane_of
@@ -107,7 +112,7 @@ def test_what_a_full_disk_refuses_is_written_once_there_is_room(pair: Pair, monk
 def test_a_conversation_is_written_and_removed_by_one_at_a_time(pair: Pair) -> None:
     found = talk(pair, "first")
     log = SessionLog(found)
-    for rival in (SessionLog, conversations.remove):
+    for rival in (SessionLog, lambda found: conversations.remove(found.path), lambda found: rename(found, "x")):
         with pytest.raises(UsageError, match="is open in another glimp chat"):
             rival(found)
     assert "is open in another" in glimp("rm", found.id, "--yes", code=2)
@@ -265,12 +270,101 @@ def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:
     found = talk(pair, "first")
     assert conversations.find(found.id[:-1]).id == found.id
     assert conversations.find(found.id[-4:]).id == found.id
+    assert conversations.find(found.id[5:12]).id == found.id
     assert conversations.find().id == found.id
-    with pytest.raises(UsageError, match="no saved conversation begins or ends with 'x'"):
+    with pytest.raises(UsageError, match="no saved conversation has 'x' in its id"):
         conversations.find("x")
     found.path.with_name(found.id + "b.jsonl").write_bytes(found.path.read_bytes())
-    with pytest.raises(UsageError, match="2 saved conversations begin or end with"):
+    with pytest.raises(UsageError, match=f"2 saved conversations have {found.id[:4]!r} in their ids: .*{found.id}"):
         conversations.find(found.id[:4])
+
+
+def test_the_beginning_and_the_end_of_an_id_count_more_than_its_middle() -> None:
+    for id_ in ("20261127-101126-aaaa", "20251126-000000-1126"):
+        converse(id_, turns=1)
+    assert conversations.named("1126").stem == "20251126-000000-1126"
+    assert conversations.named("101126").stem == "20261127-101126-aaaa"
+
+
+# Their titles.
+
+
+def test_a_conversation_is_renamed_stays_as_old_as_it_was_and_gets_its_question_back() -> None:
+    path = converse("x", turns=2)
+    os.utime(path, (1, 1))
+    converse("newer", turns=1)
+    lines = path.read_bytes()
+    glimp("rename", "x", "  Marbles\n and apples ")
+    found = conversations.find("x")
+    assert (found.title, found.damage, len(found.turns)) == ("Marbles and apples", None, 2)
+    assert path.read_bytes().startswith(lines)
+    assert path.read_bytes().count(b"\n") == lines.count(b"\n") + 1
+    assert conversations.ids() == ["newer", "x"]
+    assert glimp("show", "x").startswith("# Marbles and apples\n\n*builtin, ")
+    glimp("rename", "x", "")
+    assert conversations.find("x").title == "Question 0: how many?"
+
+
+def test_a_name_outlives_another_pair_and_a_new_turn() -> None:
+    converse("x", turns=1)
+    log = SessionLog(conversations.find("x"))
+    log.rename("Marbles")
+    log.begin("another", {})
+    for line in turn_lines(7):
+        log.write(decode(line))  # type: ignore[arg-type]  # they are events
+    log.close()
+    found = conversations.find("x")
+    assert (found.title, found.header.pair, len(found.turns)) == ("Marbles", "another", 2)
+
+
+def test_a_name_costs_a_damaged_conversation_nothing_more() -> None:
+    lines = turn_lines(1)
+    path = write("x", HEADER, *turn_lines(0), *lines[:3], b"?\n", *lines[5:])
+    before = conversations.find("x")
+    rename(before, "Marbles")
+    after = conversations.find("x")
+    assert (after.title, after.turns, after.damage) == ("Marbles", before.turns, before.damage)
+    assert b"?\n" in path.read_bytes()
+
+
+def test_what_is_not_saved_yet_cannot_be_renamed() -> None:
+    with pytest.raises(UsageError, match="nothing is saved yet"):
+        SessionLog().rename("Marbles")
+
+
+def test_a_list_has_a_row_for_each_with_its_age_size_and_title() -> None:
+    os.utime(converse("20261127-101126-aaaa", turns=2), (1, time.time() - 2 * 3600 - 5))
+    write("lost", b"?\n")
+    heading, *rows = glimp("list").splitlines()
+    assert heading.split() == ["ID", "AGE", "TURNS", "PAIR", "SIZE", "TITLE"]
+    assert rows[0].startswith("lost ")
+    assert "(cannot be restored: line 1: " in rows[0]
+    places = [rows[1].index(cell) for cell in ("20261127-101126-aaaa", "2 h ago", "builtin", "Question 0: how many?")]
+    assert places == [heading.index(cell) for cell in ("ID", "AGE", "PAIR", "TITLE")]
+    assert rows[1].split()[4:7:2] == ["2", "8.1"]
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_a_row_on_a_terminal_is_as_wide_as_it_and_harmless(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    write("20261127-101126-aaaa", HEADER, *turn_lines(0, "数える\x1b[2J and count " * 4))
+    rows = Rows(conversations.ids(), on_terminal=True)
+    row = rows.row(Entry.of(conversations.find()))
+    assert row.endswith("…")
+    assert columns - 2 <= cell_len(row) <= columns
+    assert "\x1b" not in row
+    assert [("PAIR" in rows.heading()), ("AGE" in rows.heading())] == [columns > 80, columns > 60]
+
+
+def test_a_list_finds_what_was_said_and_shows_where() -> None:
+    converse("x", turns=30)
+    entry = Entry.of(conversations.find("x"))
+    assert entry.has(["QUESTION", "29", "builtin"])
+    assert not entry.has(["question", "thirty"])
+    assert not entry.has(["Third"])  # it is in a thought
+    assert entry.around(["question", "\\boxed{7}"]).startswith("…")
+    assert "The answer is \\boxed{7}." in entry.around(["question", "\\boxed{7}"])
+    assert entry.around(["question"]) == ""
 
 
 def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
@@ -283,18 +377,23 @@ def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
 def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) -> None:
     assert "no conversation was saved yet" in glimp("list")
     found = talk(pair, "What is it?", "And then?")
-    assert f"{found.id}  small + large" in glimp("list")
+    assert found.id in glimp("list")
+    assert "  small + large" in glimp("list")
     assert json.loads(glimp("list", "--json"))["title"] == "What is it?"
     shown = glimp("show")
-    assert "## What is it?\n\nAnswer \\boxed{3}\n\n## And then?" in shown
+    assert "## What is it?\n\nAnswer [ 3 ]\n\n## And then?" in shown
+    assert shown.startswith("*small + large, ")  # its title is the first question, and stands there once
     assert "Third three." not in shown
     assert "> **L** 1.38 nats\n>\n> Third three." in glimp("show", found.id, "--thoughts")
     exported = json.loads(glimp("export", "--format", "json"))
     assert exported["turns"][0] == {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done"}
     assert json.loads(glimp("export", "--format", "json", "--thoughts"))["turns"][0]["steps"][2]["model"] == "large"
     glimp("export", "-o", str(tmp_path / "talk.md"))
-    assert (tmp_path / "talk.md").read_text(encoding="utf-8") == shown
+    assert (tmp_path / "talk.md").read_text(encoding="utf-8") == shown.replace("[ 3 ]", "\\boxed{3}")
     assert "exists" in glimp("export", "-o", str(tmp_path / "talk.md"), code=2)
+    assert "cannot be written: No such file" in glimp("export", "-o", str(tmp_path / "none" / "talk.md"), code=2)
+    assert str(tmp_path / "talk.html") in glimp("export", "--format", "html", "-o", str(tmp_path / "talk.html"))
+    assert "Third three." in (tmp_path / "talk.html").read_text(encoding="utf-8")
     glimp("rm", found.id, "--yes")
     assert "no conversation was saved yet" in glimp("list")
 

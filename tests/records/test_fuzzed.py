@@ -17,10 +17,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from glimp_local.cli import cli
+from glimp_local.cli.session_rows import Rows
 from glimp_local.events import Rewound, Started, Step, StepEnded, TakenBack, ThoughtEnded, encode
 from glimp_local.records import conversations, saved
-from glimp_local.records.exports import as_json, as_markdown, row, summary
+from glimp_local.records.exports import as_json, as_markdown, summary
 from glimp_local.records.lines import decode
+from glimp_local.records.listing import Entry
 from glimp_local.records.saved import SavedSession
 from glimp_local.records.session_log import SessionLog
 from glimp_local.runs import Run
@@ -149,5 +151,5 @@ def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
             log.close()
             assert [ids(turn) for turn in saved.read(path).turns] == expected
         summary(after)
-        row(after)
+        Rows([after.id], on_terminal=True).row(Entry.of(after))
         glimp("trace", "victim", "--full")

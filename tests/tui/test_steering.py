@@ -291,7 +291,7 @@ async def test_a_step_the_answer_and_the_conversation_are_copied(
         await chat.press("Y")
         await chat.press("up", "y")
         await chat.press("ctrl+t", "up", "y")
-        assert copied == ["Answer \\boxed{3}", "Q\n\nAnswer \\boxed{3}", "Answer \\boxed{3}", "Third three."]
+        assert copied == ["Answer \\boxed{3}", "## Q\n\nAnswer \\boxed{3}", "Answer \\boxed{3}", "Third three."]
 
 
 @played
