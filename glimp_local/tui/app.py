@@ -24,6 +24,7 @@ from glimp_local.records.saved import SavedSession, read
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy
 from glimp_local.session.session import Session
+from glimp_local.text import one_line
 from glimp_local.tui import status, steering
 from glimp_local.tui.clipboard import copy
 from glimp_local.tui.commands import Command, commands, completions, typed
