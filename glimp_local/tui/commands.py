@@ -31,6 +31,11 @@ def commands(app: ChatApp) -> Iterator[SystemCommand]:
     for policy, what in _policies(app.session) if app.session else ():
         yield SystemCommand(f"Policy: {policy.name}", what, lambda p=policy: app.action_policy(p))
     yield SystemCommand("Pair", "Go on with another pair of models", app.action_choose_pair)
+    yield SystemCommand(
+        "Change the settings",
+        "Temperature, system message, budgets, policy, threshold, share (Ctrl+S)",
+        app.action_settings,
+    )
 
 
 def _policies(session: Session) -> Iterator[tuple[Policy, str]]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 
+import msgspec
 import psutil
 
 from glimp_local import crash_notes
@@ -25,6 +26,8 @@ from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model
 from glimp_local.runs import Run
 from glimp_local.session.session import Session
+from glimp_local.settings import RunSettings
+from glimp_local.tui.settings_form import decides_otherwise, in_force
 from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
 
 _CLOSING_SECONDS = 0.1
@@ -34,8 +37,8 @@ _CLOSING_SECONDS = 0.1
 class Driver:
     """Runs a session in a thread of its own.
 
-    `system` is the system message of a new conversation, and of those begun after it; one that `log` restores has its
-    own.
+    `system` is the system message of a new conversation, and of those begun after it, in place of the pair's own; one
+    that `log` restores has its own.
     """
 
     def __init__(self, wake: Callable[[], object], log: SessionLog, system: str | None = None) -> None:
@@ -47,8 +50,10 @@ class Driver:
         self._cancel = threading.Event()
         self._pair: Pair | None = None
         self._system = log.going_on.system if log.going_on else system
+        self._wanted: RunSettings | None = None  # what the conversation is to be continued with
+        self._kept: RunSettings | None = None  # what new conversations begin with; None for the pair's as it was loaded
         # What a pair takes over when it is loaded.
-        self._history = log.going_on.messages if log.going_on else self._first_messages
+        self._history = log.going_on.messages if log.going_on else []
         self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self._computed = False  # is there more in the caches than on the disk?
         self._declined: set[str] = set()
@@ -83,6 +88,34 @@ class Driver:
     def begin_new(self) -> None:
         """Leave the conversation as it is saved, and begin another."""
         self._do(self._begin_new)
+
+    @property
+    def settings(self) -> RunSettings | None:
+        """The settings of the next question, with the policy as it is now; None until a pair is loaded."""
+        if self.session is None:
+            return None
+        return in_force(self._wanted or self.session.settings, self.session.policy)
+
+    @property
+    def system(self) -> str:
+        """The system message of a new conversation; empty for none."""
+        return (self._pair.config.system if self._pair else "") if self._system is None else self._system
+
+    def configure(self, settings: RunSettings, system: str, *, kept: bool) -> None:
+        """Let settings count: their policy from the next step, all else from the next question.
+
+        `system` is the system message of new conversations, and of this one if nothing was asked in it. `kept`
+        settings are those of new conversations, too. Raises UsageError for a policy whose model is not loaded.
+        """
+        session, pair, before = self.session, self._pair, self.settings
+        if session is None or pair is None or before is None:
+            return
+        if decides_otherwise(before, settings):
+            session.policy = pair.policy(settings, session.seed)
+        self._wanted, self._system = settings, system
+        if kept:
+            self._kept = settings
+        self._tasks.put(lambda: self._configure(settings))  # once the run is over; a cancel that is due stays due
 
     def redo(self, index: int) -> None:
         """Have a step of the last turn written again by the other model, and go on from there."""
@@ -186,6 +219,9 @@ class Driver:
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
         )
         self._take_up_caches(self._pair)
+        self._wanted = self._kept = None
+        if self._last is None and not has_begun(self._history):
+            self._history = self._first_messages
         session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
         if (last := self._last) is not None:
             session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
@@ -196,7 +232,20 @@ class Driver:
     @property
     def _first_messages(self) -> list[Message]:
         """What a conversation begins with."""
-        return [] if self._system is None else [Message("system", self._system)]
+        return [Message("system", self.system)] if self.system else []
+
+    def _configure(self, settings: RunSettings) -> None:
+        session, pair = self.session, self._pair
+        if session is None or pair is None:
+            return
+        # All models that are loaded stay in the conversation, whatever the policy: it may change with any step.
+        policy, before = session.policy, session.settings
+        fixed = {key: getattr(before, key) for key in ("policy", "threshold", "share")}
+        if (wanted := msgspec.structs.replace(settings, **fixed)) != before:
+            session.settings = wanted
+            session.policy = policy
+        if session.last_turn is None and not has_begun(session.history):
+            session.history = self._first_messages
 
     def _begin_new(self) -> None:
         if self._pair is None:
@@ -210,8 +259,11 @@ class Driver:
         if header is not None:
             self._log.head(header)
         self._history, self._last = self._first_messages, None
-        policy = self.session.policy if self.session else None
-        self.session = Session(self._pair, policy=policy, history=self._history, cancel=self._cancel)
+        self._wanted = kept = self._kept
+        self.session = Session(self._pair, history=self._history, cancel=self._cancel)
+        if kept is not None:
+            self._configure(kept)
+            self.session.policy = self._pair.policy(kept, self.session.seed)
         self._tell(Loaded(self._pair, is_new=True))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
@@ -258,6 +310,11 @@ class Driver:
                 self._tell(CachesLost(error))
         if tokens:
             self._tell(TakenUp(tokens))
+
+
+def has_begun(messages: Sequence[Message]) -> bool:
+    """Was anything asked in a conversation?"""
+    return any(message.role != "system" for message in messages)
 
 
 def _keepers(pair: Pair) -> dict[Model, KeepsState]:
