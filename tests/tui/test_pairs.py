@@ -12,7 +12,7 @@ from glimp_local.machine.forecast import Forecast, PairFiles, forecast
 from glimp_local.machine.survey import Machine
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import packaged_file
-from glimp_local.settings import PairConfig
+from glimp_local.settings import ModelSource, PairConfig
 from glimp_local.tui.download import Download
 from glimp_local.tui.screens.pairs import PairRow, PairScreen
 from tests.support.chatting import Chat, chatting, played
@@ -25,6 +25,10 @@ CONFIG = load_catalogue(packaged_file()).pairs["qwen3-1.7b-8b"]
 BYTES = 6_862_209_504
 
 
+def sources(config: PairConfig) -> tuple[ModelSource, ...]:
+    return tuple(source for source in (config.small, config.large) if source is not None)
+
+
 def row(files: PairFiles, expected: Forecast | None = None) -> PairRow:
     return PairRow("qwen3-1.7b-8b", CONFIG, files, expected=expected)
 
@@ -33,7 +37,7 @@ def row(files: PairFiles, expected: Forecast | None = None) -> PairRow:
 
 
 def test_a_pair_that_is_not_here_says_size_fit_speed_and_licence() -> None:
-    away = row(PairFiles(0, BYTES, (CONFIG.small or pytest.fail(), CONFIG.large or pytest.fail())))
+    away = row(PairFiles(0, BYTES, sources(CONFIG)))
     assert away.facts() == "6.9 GB to download · looking whether it fits · Apache-2.0"
     away.expected = forecast(CONFIG, Machine(32 * GIB))
     assert away.facts() == "6.9 GB to download · fits, about 9.5 tokens/s · Apache-2.0"
@@ -41,7 +45,7 @@ def test_a_pair_that_is_not_here_says_size_fit_speed_and_licence() -> None:
 
 
 def test_of_one_that_is_here_in_part_the_rest_is_downloaded() -> None:
-    part = row(PairFiles(2_000_000_000, BYTES, (CONFIG.large or pytest.fail(),)))
+    part = row(PairFiles(2_000_000_000, BYTES, sources(CONFIG)[1:]))
     assert part.facts().startswith("2.0 GB of 6.9 GB here · ")
     assert part.advice() == "Enter downloads the rest (4.9 GB) and loads it."
 
@@ -74,10 +78,6 @@ def slow_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
 
 def tiny_pair() -> PairConfig:
     return load_catalogue().pairs["tiny"]
-
-
-def sources(config: PairConfig) -> list:
-    return [source for source in (config.small, config.large) if source is not None]
 
 
 def test_a_download_counts_all_files_of_a_pair_and_comes_to_its_end(slow_hub: Hub) -> None:
@@ -165,7 +165,7 @@ async def test_a_licence_to_accept_and_a_hub_out_of_reach_are_said_with_what_to_
 
 @played
 async def test_a_pair_that_does_not_fit_is_taken_when_enter_insists(
-    small: Path, large: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, large: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
         "glimp_local.tui.screens.pairs.survey", lambda: Machine(2**20, repacked=frozenset({"F32", "F16"}))
