@@ -65,7 +65,7 @@ class Forecast(msgspec.Struct, frozen=True):
         if not self.plan.runs:
             return "does not fit"
         if not self.plan.fits:
-            return "too large for the memory: very slow"
+            return "too large: very slow"
         fast = self.tokens_per_second > _FAST
         pace = f"over {_FAST} tokens/s" if fast else f"about {units.rough_speed(self.tokens_per_second)}"
         return f"fits{' with less context' if self.cut else ''}, {pace}"

@@ -32,12 +32,12 @@ class Field(NamedTuple):
 GROUPS: dict[str, tuple[Field, ...]] = {
     "Who writes a step": (
         Field("policy", "Policy", "who decides"),
-        Field("threshold", "Threshold", "nats: the large model writes where the small one is less sure"),
-        Field("share", "Share", "of the steps for the large model, under the policies share and random"),
-        Field("answer_by", "Answer by", "who writes the answer behind the thought"),
+        Field("threshold", "Threshold", "nats; above it the large model writes"),
+        Field("share", "Share", "of the steps for the large model (policies share, random)"),
+        Field("answer_by", "Answer by", "who writes the answer"),
     ),
     "Sampling": (
-        Field("sampling.temperature", "Temperature", "0 always takes the likeliest token"),
+        Field("sampling.temperature", "Temperature", "0 takes the likeliest token"),
         Field("sampling.top_k", "Top k", "keep the k likeliest tokens; 0 keeps all"),
         Field("sampling.top_p", "Top p", "keep the likeliest that reach this probability; 1 keeps all"),
         Field("sampling.min_p", "Min p", "drop tokens below this share of the likeliest; 0 drops none"),
@@ -47,7 +47,7 @@ GROUPS: dict[str, tuple[Field, ...]] = {
     "At most, in tokens": (
         Field("max_thought", "Thought", "then it is closed and the answer written"),
         Field("max_answer", "Answer", "of the whole reply, for a pair that does not think"),
-        Field("max_step", "Step", "a longer one is cut, and who writes is decided again"),
+        Field("max_step", "Step", "a longer one is cut there"),
     ),
 }
 FIELDS = {field.key: field for fields in GROUPS.values() for field in fields}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -47,10 +49,12 @@ _WORDS: dict[str, str] = {
     "share": "The part of the steps that the large model is to write; the threshold then moves by itself to meet it.",
     "policy": "The rule that decides who writes a step: by a threshold or a share, one model alone, or by chance.",
     "catch-up": "The time a model takes to read what the other one wrote, before it can write itself.",
-    "drafts": "Tokens guessed ahead and checked together: same text, less time; 1.30x is that much faster with them.",
+    "drafts": "Tokens guessed ahead and checked in one batch, which changes none; 1.30x is how much faster that is.",
     "context": "The tokens a model has read of the conversation, and the most it can hold.",
     "tokens": "The pieces models read and write: three quarters of an English word each, roughly.",
 }
+_NAMES = 21
+"""Columns of a key, or a word."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -63,14 +67,13 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog") as box:
             box.border_title = "glimp chat"
             box.border_subtitle = "↑ ↓ scroll, Esc closes"
-            yield Static(_help())
+            for title, rows in {**_KEYS, "What the words mean": _WORDS}.items():
+                yield Static(_section(title, rows))
 
 
-def _help() -> Table:
+def _section(title: str, rows: Mapping[str, str]) -> Group:
     table = Table.grid(padding=(0, 2))
-    for section, rows in {**_KEYS, "What the words mean": _WORDS}.items():
-        table.add_row(Text(section, "bold"))
-        for name, what in rows.items():
-            table.add_row(Text(f"  {name}"), what)
-        table.add_row()
-    return table
+    table.add_column(width=_NAMES)
+    for name, what in rows.items():
+        table.add_row(Text(f"  {name}"), what)
+    return Group(Text(title, "bold"), table, Text())

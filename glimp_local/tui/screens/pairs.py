@@ -136,7 +136,7 @@ class PairScreen(ModalScreen[str | None]):
             if self._problem is not None:
                 hint = f"\n{self._problem.hint}" if self._problem.hint else ""
                 yield Static(Content(harmless(f"{self._problem}{hint}")), classes="notice error")
-            yield OptionList(*(Option(row.prompt(), id=name) for name, row in self._rows.items()))
+            yield OptionList(*(Option(row.prompt(), id=name) for name, row in self._rows.items()), compact=True)
             yield Static("", id="advice")
             yield ProgressBar(id="coming", show_eta=False)
             yield Static("", id="rate")
@@ -178,6 +178,7 @@ class PairScreen(ModalScreen[str | None]):
         advice = self.query_one("#advice", Static)
         advice.set_class(error, "error")
         advice.update(Content(harmless(text)))
+        self.call_after_refresh(self.query_one(OptionList).scroll_to_highlight)  # the list may be shorter now
 
     @on(OptionList.OptionHighlighted)
     def _highlight(self, event: OptionList.OptionHighlighted) -> None:
