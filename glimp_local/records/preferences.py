@@ -9,12 +9,10 @@ from pathlib import Path
 import msgspec
 
 from glimp_local import private
-from glimp_local.errors import ConfigError, UsageError
-from glimp_local.inputs import read_limited
+from glimp_local.errors import ConfigError
 from glimp_local.paths import data_folder
 from glimp_local.records import lines
 
-_MOST_BYTES = 10_000
 _HINT = "theme and panel begin as they are without it; the next change writes it again"
 
 
@@ -37,12 +35,12 @@ def read() -> Preferences:
     path = file()
     try:
         with lines.open_file(path) as stream:
-            return msgspec.json.decode(read_limited(stream, _MOST_BYTES, str(path)), type=Preferences)
+            return msgspec.json.decode(stream.read(), type=Preferences)
     except FileNotFoundError:
         return Preferences()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from error
-    except (lines.NoFileError, msgspec.MsgspecError, UsageError) as error:
+    except (lines.NoFileError, msgspec.MsgspecError) as error:
         raise ConfigError(f"{path} cannot be read: {error}", hint=_HINT) from error
 
 

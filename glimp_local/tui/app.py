@@ -290,7 +290,8 @@ class ChatApp(ChatLayout):
             self.notify("The models are at work: Esc stops them.")
             return
         try:
-            catalogue, loaded = load_catalogue(self._request.models_file), self.session and self.session.pair
+            catalogue = load_catalogue(self._request.models_file)
+            loaded = None if self.session is None else self.session.pair
             await self.push_screen(PairScreen(self._request, catalogue, problem, loaded), load)
         except GlimpError as error:
             await self._pump.complain(error)

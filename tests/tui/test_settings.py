@@ -21,7 +21,7 @@ from glimp_local.tui import settings_form as form
 from glimp_local.tui.panel import SidePanel
 from glimp_local.tui.screens.settings import SettingRow, SettingsScreen
 from tests.support.chatting import Chat, chatting, played
-from tests.support.scripted import scripted_pair
+from tests.support.scripted import ScriptedBackend, scripted_pair
 from tests.support.sessions import GREEDY
 
 SETTINGS = RunSettings()
@@ -100,7 +100,9 @@ def test_a_policy_that_cannot_be_used_says_why() -> None:
     with scripted_pair() as pair:
         assert said("large") == ""
         assert said("speculative", "they differ") == "the small model cannot draft for the large one: they differ"
-        pair.backends["small"].can_glimpse = False
+        small = pair.backends["small"]
+        assert isinstance(small, ScriptedBackend)
+        small.can_glimpse = False
         assert said("share") == "small does not tell how sure it is"
         del pair.backends["small"]
         assert said("threshold").startswith("needs the small model, which is not loaded")
@@ -123,7 +125,11 @@ def test_preferences_are_remembered_and_a_damaged_file_is_said() -> None:
 
 async def open_settings(chat: Chat) -> None:
     await chat.press("ctrl+s")
-    await chat.until(lambda: isinstance(chat.app.screen, SettingsScreen))
+    await chat.until(lambda: is_open(chat))
+
+
+def is_open(chat: Chat) -> bool:
+    return isinstance(chat.app.screen, SettingsScreen)
 
 
 def row(chat: Chat, key: str) -> SettingRow:
@@ -173,12 +179,12 @@ async def test_a_wrong_value_is_said_at_its_field_and_nothing_is_used(small: Pat
         fill(chat, sampling__temperature="hot", share="0.5")
         await chat.until(lambda: "expected a number from 0 to 100" in chat.screen)
         await chat.press("ctrl+s")
-        assert isinstance(chat.app.screen, SettingsScreen)
-        assert chat.app.focused in row(chat, "sampling.temperature").query(Input)
+        assert is_open(chat)
+        assert chat.app.focused is row(chat, "sampling.temperature").query_one(Input)
         await chat.press("escape")
-        assert isinstance(chat.app.screen, SettingsScreen)  # what was typed is not lost to one key
+        assert is_open(chat)  # what was typed is not lost to one key
         await chat.press("escape")
-        assert not isinstance(chat.app.screen, SettingsScreen)
+        assert not is_open(chat)
         assert chat.app.session is not None
         assert chat.app.session.settings.sampling.temperature == 0
 

@@ -61,14 +61,13 @@ class PairRow(msgspec.Struct):
 
     def advice(self) -> str:
         """Return what to know before it is chosen, and what Enter does."""
-        said: list[str | None] = []
         if self.files.problem is not None:
             return f"{self.files.problem}."
-        if self.expected is not None:
-            plan = self.expected.plan
-            said = [self.expected.problem, plan and plan.shortage(), self.expected.cut]
-            if plan is not None and not any(said):
-                where = plan.where()
+        said: list[str | None] = []
+        if (expected := self.expected) is not None:
+            said = [expected.problem, expected.plan.shortage() if expected.plan else None, expected.cut]
+            if expected.plan is not None and not any(said):
+                where = expected.plan.where()
                 said = [where[:1].upper() + where[1:]]
         return " ".join(f"{sentence}." for sentence in (*filter(None, said), self._enter()))
 
