@@ -16,6 +16,7 @@ _MIB, _GIB = 2**20, 2**30
 _FINE_GIB = 10
 """Below, a hundredth of a GiB may decide whether a model fits."""
 _FINE_SPEED = 100
+_ROUGH_SPEED = 10
 _SLOW_SPEED = 0.1
 _MINUTE, _HOUR, _DAY = 60, 60 * 60, 24 * 60 * 60
 _AGES = (
@@ -58,6 +59,13 @@ def speed_figure(tokens_per_second: float) -> str:
 def speed(tokens_per_second: float) -> str:
     """Return a speed: "0.4 tokens/s", "33.6 tokens/s", "5,726 tokens/s"."""
     return f"{speed_figure(tokens_per_second)} tokens/s"
+
+
+def rough_speed(tokens_per_second: float) -> str:
+    """Return a speed that was estimated, without figures nobody can know: "0.4 tokens/s", "34 tokens/s"."""
+    if round(tokens_per_second, 1) < _ROUGH_SPEED:
+        return speed(tokens_per_second)
+    return f"{tokens_per_second:,.0f} tokens/s"
 
 
 def duration(seconds: float) -> str:

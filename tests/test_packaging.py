@@ -16,7 +16,7 @@ from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
 from glimp_local.cli.run_calibrate import Calibration
 from glimp_local.cli.run_config import Shown
-from glimp_local.cli.run_models import Pull, Pulled, Removal, Verification
+from glimp_local.cli.run_models import Pull, Removal, Verification
 from glimp_local.cli.run_plan import PlanReport
 from glimp_local.cli.run_tune import PairTuning
 from glimp_local.events import (
@@ -49,6 +49,7 @@ from glimp_local.machine.locations import Places
 from glimp_local.machine.tuning import Speed, Tuning
 from glimp_local.models.compare import Comparison
 from glimp_local.models.files import pull_command
+from glimp_local.models.hub.fetch import Pulled
 from glimp_local.models.hub.verify import Verified
 from glimp_local.models.info import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.models.origins import Setting

@@ -67,6 +67,13 @@ def test_a_slow_model_s_speed_is_not_rounded_to_nothing(tokens_per_second: float
 
 
 @pytest.mark.parametrize(
+    ("tokens_per_second", "said"), [(0.04, "0.04"), (0.42, "0.4"), (8.21, "8.2"), (9.97, "10"), (33.6, "34")]
+)
+def test_an_estimated_speed_has_no_figures_that_nobody_knows(tokens_per_second: float, said: str) -> None:
+    assert units.rough_speed(tokens_per_second) == f"{said} tokens/s"
+
+
+@pytest.mark.parametrize(
     ("seconds", "measured", "left"),
     [
         (0, "0 ms", "0 s"),

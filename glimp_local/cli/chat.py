@@ -61,7 +61,7 @@ by SIGTERM).
     help="Save KV caches so that long conversations resume at once. Total limit in GB.",
 )
 @click.option("--anyway", is_flag=True, help="Ask what a pair made for one kind of question would decline.")
-@click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
+@click.option("--theme", metavar="NAME", help="Colours for this run, like textual-light, nord or gruvbox.")
 def chat(
     *,
     question: str | None,

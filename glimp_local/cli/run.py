@@ -38,7 +38,7 @@ class SolveFlags(msgspec.Struct, frozen=True):
     """The flags of `glimp solve` that are not about which pair is loaded, and how."""
 
     system: str | None
-    """The system message."""
+    """The system message; None for the pair's own."""
     seed: int | None
     thoughts: bool
     as_json: bool
@@ -77,7 +77,8 @@ def _solve(
         display.loaded(described, "" if pair.plan is None else pair.plan.line())
         if not flags.quiet and (said := _why_this_pair(pair)) is not None:
             display.say(said)
-        before = [] if flags.system is None else [Message("system", flags.system)]
+        system = pair.config.system if flags.system is None else flags.system
+        before = [Message("system", system)] if system else []
         session = Session(pair, seed=flags.seed, history=before, cancel=interrupts.cancel)
         if flags.as_jsonl and sys.stdout.isatty():
             display.pause()

@@ -145,6 +145,8 @@ class Session:
         if missing := set(policy.models) - set(self._loop.lanes):
             raise not_loaded(policy, missing.pop())
         self._loop.policy = policy
+        if set(policy.models) <= set(self._turn_loop.lanes):
+            self._turn_loop.policy = policy  # it may be another one since the settings were changed
         self._warn(self._loop)
 
     @property

@@ -25,18 +25,21 @@ from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy
 from glimp_local.session.session import Session
 from glimp_local.text import one_line
-from glimp_local.tui import status, steering
+from glimp_local.tui import configuring, status, steering
 from glimp_local.tui.clipboard import copy
 from glimp_local.tui.commands import Command, commands, completions, typed
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
-from glimp_local.tui.dialogs import HelpScreen, PairScreen
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.layout import ChatLayout
+from glimp_local.tui.look import Look
 from glimp_local.tui.pump import Pump
 from glimp_local.tui.screens.conversations import Choice, ConversationsScreen
 from glimp_local.tui.screens.export import ExportScreen
+from glimp_local.tui.screens.help import HelpScreen
+from glimp_local.tui.screens.pairs import PairScreen
 from glimp_local.tui.screens.rename import RenameScreen
+from glimp_local.tui.screens.settings import Changes
 from glimp_local.tui.search_bar import SearchBar
 from glimp_local.tui.steps import Line
 from glimp_local.tui.told import Told
@@ -48,7 +51,8 @@ _TWICE_SECONDS = 3.0
 class ChatApp(ChatLayout):
     """`glimp chat`. `request` is for the first pair; `log` may have a conversation, `system` is for a new one.
 
-    `anyway` asks the models also what the pair would decline.
+    `theme` is for this run; without one it is the theme that was chosen last. `anyway` asks the models also what the
+    pair would decline.
     """
 
     CSS_PATH = "app.tcss"
@@ -63,6 +67,7 @@ class ChatApp(ChatLayout):
         Binding("ctrl+f", "find", "Find", show=False, priority=True),
         Binding("ctrl+up", "move(1)", "More S"),
         Binding("ctrl+down", "move(-1)", "More L"),
+        Binding("ctrl+s", "settings", "Settings", show=False),
         Binding("f1", "help", "Keys"),
         Binding("ctrl+p", "command_palette", "All"),
         Binding("ctrl+c", "interrupt", show=False),
@@ -91,7 +96,7 @@ class ChatApp(ChatLayout):
         self._anyway = anyway
         self._going_on = log.going_on
         self._question = question
-        self.theme = theme or "textual-dark"
+        self._look = Look(self, theme)
         self._engines = driver(lambda: self.post_message(self.Woken()), log, system)
         self._pump = Pump(self, self._engines, self.action_choose_pair)
 
@@ -119,6 +124,7 @@ class ChatApp(ChatLayout):
         if self._question is not None:
             self.composer.hold(self._question)
         self.watch_terminal()
+        self._look.follow()
         self._engines.start()
         self._load()
         if self._going_on is None:
@@ -362,8 +368,41 @@ class ChatApp(ChatLayout):
         return not (self.busy or self._pump.loading)
 
     def action_help(self) -> None:
-        """Show all keys."""
+        """Show all keys, and what the words mean."""
         self.push_screen(HelpScreen())
+
+    def action_toggle_panel(self) -> None:
+        """Show or hide the side panel, in later chats, too."""
+        super().action_toggle_panel()
+        self._look.remember_panel()
+
+    async def action_settings(self) -> None:
+        """Show the settings, and use what is changed in them."""
+
+        async def use(choice: Changes | None) -> None:
+            if choice is None:
+                return
+            try:
+                for said in configuring.configure(self._engines, self.request, choice, has_begun=self._has_begun):
+                    await self.conversation.note(said)
+            except GlimpError as error:
+                await self._pump.complain(error)
+            self._pump.show_panel()
+
+        try:
+            screen = configuring.settings_screen(self._engines, self.request, has_begun=self._has_begun)
+        except GlimpError as error:
+            await self._pump.complain(error)
+            return
+        if screen is None:
+            self.notify("The settings are the pair's, and none is loaded yet.")
+        else:
+            await self.push_screen(screen, use)
+
+    @property
+    def _has_begun(self) -> bool:
+        """Was anything asked in this conversation?"""
+        return self.busy or bool(self.conversation.turns)
 
     async def action_choose_pair(self, problem: GlimpError | None = None) -> None:
         """Show the pairs and load the chosen one; the conversation goes on with it."""
@@ -376,7 +415,9 @@ class ChatApp(ChatLayout):
         if not self._can_load():
             return
         try:
-            await self.push_screen(PairScreen(load_catalogue(self.request.models_file), problem), load)
+            catalogue = load_catalogue(self.request.models_file)
+            loaded = None if self.session is None else self.session.pair
+            await self.push_screen(PairScreen(self.request, catalogue, problem, loaded), load)
         except GlimpError as error:
             await self._pump.complain(error)
 

@@ -44,6 +44,7 @@ def commands(app: ChatApp) -> Iterator[Command]:
     yield _plain("Export the conversation", "To a file: Markdown, JSON, HTML", app.action_export, "export")
     yield _plain("Copy the conversation", "As Markdown", app.action_copy_all, "copy")
     yield Command("Choose a pair of models", "Continue with other models", app.choose_pair, "pair", "[NAME]")
+    yield _plain("Change the settings", "Temperature, system message, budgets, policy", app.action_settings, "settings")
     yield Command("Attach a file", "Its text goes into the question", app.attach, "file", "PATH")
     yield _plain("Show or hide the side panel", "Figures and reasons", app.action_toggle_panel, "panel")
     yield _plain("Fold or unfold the thoughts", "All of them", app.action_fold_thoughts, "thoughts")

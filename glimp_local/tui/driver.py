@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+import msgspec
 import psutil
 
 from glimp_local import crash_notes
@@ -26,6 +27,8 @@ from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model
 from glimp_local.runs import Run
 from glimp_local.session.session import Session
+from glimp_local.settings import RunSettings
+from glimp_local.tui.settings_form import decides_otherwise, in_force
 from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Opened, Saving, TakenUp, Told
 
 _CLOSING_SECONDS = 0.1
@@ -35,8 +38,8 @@ _CLOSING_SECONDS = 0.1
 class Driver:
     """Runs a session in a thread of its own.
 
-    `system` is the system message of a new conversation, and of those begun after it; one that `log` restores has its
-    own.
+    `system` is the system message of a new conversation, and of those begun after it, in place of the pair's own; one
+    that `log` restores has its own.
     """
 
     def __init__(self, wake: Callable[[], object], log: SessionLog, system: str | None = None) -> None:
@@ -49,8 +52,10 @@ class Driver:
         self._cancel = threading.Event()
         self._pair: Pair | None = None
         self._system = log.going_on.system if log.going_on else system
+        self._wanted: RunSettings | None = None  # what the conversation is to be continued with
+        self._kept: RunSettings | None = None  # what new conversations begin with; None for the pair's as it was loaded
         # What a pair takes over when it is loaded.
-        self._history = log.going_on.messages if log.going_on else self._first_messages
+        self._history = log.going_on.messages if log.going_on else []
         self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
         self._computed = False  # is there more in the caches than on the disk?
         self._declined: set[str] = set()
@@ -93,6 +98,34 @@ class Driver:
     def delete(self) -> None:
         """Remove the conversation from the disk, and begin another."""
         self._do(self._delete)
+
+    @property
+    def settings(self) -> RunSettings | None:
+        """The settings of the next question, with the policy as it is now; None until a pair is loaded."""
+        if self.session is None:
+            return None
+        return in_force(self._wanted or self.session.settings, self.session.policy)
+
+    @property
+    def system(self) -> str:
+        """The system message of a new conversation; empty for none."""
+        return (self._pair.config.system if self._pair else "") if self._system is None else self._system
+
+    def configure(self, settings: RunSettings, system: str, *, kept: bool) -> None:
+        """Let settings count: their policy from the next step, all else from the next question.
+
+        `system` is the system message of new conversations, and of this one if nothing was asked in it. `kept`
+        settings are those of new conversations, too. Raises UsageError for a policy whose model is not loaded.
+        """
+        session, pair, before = self.session, self._pair, self.settings
+        if session is None or pair is None or before is None:
+            return
+        if decides_otherwise(before, settings):
+            session.policy = pair.policy(settings, session.seed)
+        self._wanted, self._system = settings, system
+        if kept:
+            self._kept = settings
+        self._tasks.put(lambda: self._configure(settings))  # once the run is over; a cancel that is due stays due
 
     def redo(self, index: int) -> None:
         """Have a step of the last turn written again by the other model, and go on from there."""
@@ -211,6 +244,9 @@ class Driver:
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
         )
         self._take_up_caches(self._pair)
+        self._wanted = self._kept = None
+        if self._last is None and not has_begun(self._history):
+            self._history = self._first_messages
         session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
         _restore(session, self._last)
         self.session = session
@@ -220,7 +256,20 @@ class Driver:
     @property
     def _first_messages(self) -> list[Message]:
         """What a conversation begins with."""
-        return [] if self._system is None else [Message("system", self._system)]
+        return [Message("system", self.system)] if self.system else []
+
+    def _configure(self, settings: RunSettings) -> None:
+        session, pair = self.session, self._pair
+        if session is None or pair is None:
+            return
+        # All models that are loaded stay in the conversation, whatever the policy: it may change with any step.
+        policy, before = session.policy, session.settings
+        fixed = {key: getattr(before, key) for key in ("policy", "threshold", "share")}
+        if (wanted := msgspec.structs.replace(settings, **fixed)) != before:
+            session.settings = wanted
+            session.policy = policy
+        if session.last_turn is None and not has_begun(session.history):
+            session.history = self._first_messages
 
     def _begin_new(self) -> None:
         if self._pair is None:
@@ -232,9 +281,16 @@ class Driver:
         if header is not None:
             self._log.head(header)
         self._history, self._last = self._first_messages, None
-        policy = self.session.policy if self.session else None
-        self.session = Session(self._pair, policy=policy, history=self._history, cancel=self._cancel)
+        self._begin_with(self._pair, Session(self._pair, history=self._history, cancel=self._cancel))
         self._tell(Loaded(self._pair, is_new=True))
+
+    def _begin_with(self, pair: Pair, session: Session) -> None:
+        """Let another conversation be the one that is led, with the pair's own settings or those kept for it."""
+        self.session = session
+        self._wanted = kept = self._kept
+        if kept is not None:
+            self._configure(kept)
+            session.policy = pair.policy(kept, session.seed)
 
     def _check_saved(self, another: str) -> None:
         """Raise UsageError if the conversation would be lost by leaving it."""
@@ -251,8 +307,7 @@ class Driver:
         try:
             session = None
             if self._pair is not None:
-                policy = self.session.policy if self.session else None
-                session = Session(self._pair, policy=policy, history=found.messages, cancel=self._cancel)
+                session = Session(self._pair, history=found.messages, cancel=self._cancel)
                 _restore(session, last)  # it may not fit into this pair's context
         except BaseException:
             log.close()
@@ -261,7 +316,8 @@ class Driver:
         self._log.close()
         self._log, self._system = log, found.system
         self._history, self._last = found.messages, last
-        self.session = session
+        if self._pair is not None and session is not None:
+            self._begin_with(self._pair, session)
         self._note_kept()
         self._tell(Opened(found))
         if self._pair is not None and header is not None:
@@ -325,6 +381,11 @@ def _restore(session: Session, last: Run | None) -> None:
     """Put the last turn of a conversation before the models, if it has one; raises what `Session.restore` raises."""
     if last is not None:
         session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
+
+
+def has_begun(messages: Sequence[Message]) -> bool:
+    """Was anything asked in a conversation?"""
+    return any(message.role != "system" for message in messages)
 
 
 def _keepers(pair: Pair) -> dict[Model, KeepsState]:

@@ -130,6 +130,20 @@ def test_the_models_read_the_system_message_before_the_problem(glimp: Glimp) -> 
     assert told.prompt_tokens > plain.prompt_tokens
 
 
+def test_a_pair_s_own_message_is_read_unless_the_flag_gives_another(glimp: Glimp, home: Path) -> None:
+    file = home / "config" / "glimp" / "models.toml"
+    file.parent.mkdir(parents=True)
+    models = "\n".join(f"{model} = {{path = '{glimp.tiny / model}.gguf'}}" for model in ("small", "large"))
+    file.write_text(f"[pairs.mine]\nsystem = 'Be kind.'\n{models}\n")
+    own, given = (
+        decode_events(glimp("solve", "--pair", "mine", "--text", QUESTION, "--jsonl", *flags).out.encode().splitlines())
+        for flags in ([], ["--system", "Be brief."])
+    )
+    assert isinstance(own[0], Started)
+    assert isinstance(given[0], Started)
+    assert (own[0].system, given[0].system) == ("Be kind.", "Be brief.")
+
+
 USER_ALONE = "<|im_start|>user\n{{ said.content }}<|im_end|>\n"
 LEFT_OUT = "{% for said in messages if said.role == 'user' %}" + USER_ALONE + "{% endfor %}<|im_start|>assistant\n"
 REFUSED = (

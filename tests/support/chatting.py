@@ -151,6 +151,7 @@ async def chatting(
     question: str | None = None,
     loads: bool = True,
     anyway: bool = False,
+    theme: str | None = None,
     pace_seconds: float = 0.0,
     **settings: Any,
 ) -> AsyncIterator[Chat]:
@@ -164,7 +165,14 @@ async def chatting(
             super()._tell(what)
 
     app = ChatApp(
-        _request(pair), SessionLog(going_on), seed=1, system=system, question=question, anyway=anyway, driver=Paced
+        _request(pair),
+        SessionLog(going_on),
+        seed=1,
+        theme=theme,
+        system=system,
+        question=question,
+        anyway=anyway,
+        driver=Paced,
     )
     try:
         async with app.run_test(size=size) as pilot:

@@ -1,1 +1,1 @@
-"""Screens over the chat, one in each file."""
+"""Screens that lie over the chat, one a module."""
