@@ -104,10 +104,9 @@ class ChatApp(ChatLayout):
         await self.conversation.welcome()
         if self._going_on is not None:
             await self.conversation.show_system(self._going_on.system)
-        for saved in self._going_on.turns if self._going_on else []:
-            turn = await self.conversation.begin(saved.asked)
-            await turn.show_saved(saved)
-            self.composer.remember(saved.asked)
+            await self.conversation.restore(self._going_on.tree)
+            for turn in self.conversation.turns:
+                self.composer.remember(turn.question)
         if self._going_on is not None and self._going_on.damage is not None:
             await self.conversation.note(f"This conversation is damaged: {self._going_on.damage}", error=True)
 
@@ -190,7 +189,7 @@ class ChatApp(ChatLayout):
         if self.session is not None and self.session.can_resume:
             self._engines.resume()
         else:
-            self._engines.ask(turn.question, instead=True, anyway=True)  # it was asked before
+            self._engines.ask(turn.question, instead=turn.run.turn, anyway=True)  # it was asked before
 
     def action_new(self) -> None:
         """Begin a new conversation; this one stays saved."""
@@ -198,10 +197,10 @@ class ChatApp(ChatLayout):
             self._engines.begin_new()
 
     def action_edit(self) -> None:
-        """Put the last question back into the box; sent, it takes that question's place."""
-        turn = self.conversation.last
+        """Put the chosen turn's question, or the last one, into the box; sent, it takes that question's place."""
+        turn = self.conversation.chosen_turn
         if turn is not None and self._can_ask():
-            self.composer.revise(turn.question)
+            self.composer.revise(turn.question, turn.run.turn)
 
     @on(Line.Pressed)
     async def press_line(self, message: Line.Pressed) -> None:
@@ -210,14 +209,20 @@ class ChatApp(ChatLayout):
 
     @on(Conversation.Redo)
     def redo(self, message: Conversation.Redo) -> None:
-        """Have a step, or the answer, of the last turn written again by the other model."""
-        if not self._can_ask():
-            return
-        if message.turn is not self.conversation.last:
-            self.notify("Only steps of the last turn can be written again.")
-        else:
+        """Have a step, or the answer, of a turn written again by the other model."""
+        if self._can_ask():
             self._pump.begin()
-            self._engines.redo(message.index)
+            self._engines.redo(message.turn.run.turn, message.index)
+
+    @on(Conversation.Select)
+    def select(self, message: Conversation.Select) -> None:
+        """Go to another version of a turn."""
+        if self._can_ask():
+            self._engines.select(message.run.turn)
+
+    def action_version(self, way: int) -> None:
+        """Go to the version before (-1) or after the one that is shown of the chosen turn, or of the last one."""
+        self.conversation.action_version(way)
 
     @on(Conversation.Copy)
     def copy(self, message: Conversation.Copy) -> None:

@@ -11,12 +11,15 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
+from glimp_local.events import AnyEvent, Fold, Rewound, Selected, Started, TakenBack
 from glimp_local.pair import Pair
 from glimp_local.records.daily import first_today
+from glimp_local.runs import Run
 from glimp_local.text import harmless, one_line
+from glimp_local.tree import Tree
 from glimp_local.tui.steps import Line, StepBlock
 from glimp_local.tui.system_message import SystemBlock
-from glimp_local.tui.turn import AnswerBlock, TurnView
+from glimp_local.tui.turn import AnswerBlock, QuestionBlock, TurnView
 
 
 class Conversation(VerticalScroll, can_focus=True):
@@ -32,6 +35,8 @@ class Conversation(VerticalScroll, can_focus=True):
         Binding("a", "app.answer_now", "Answer now"),
         Binding("g", "app.go_on", "Go on/again"),
         Binding("e", "app.edit", "Edit"),
+        Binding("left", "version(-1)", "Version before", show=False),
+        Binding("right", "version(1)", "Version after", show=False),
         Binding("y", "copy", "Copy"),
         Binding("Y,shift+y", "app.copy_all", "Copy all", show=False),
         Binding("pageup", "app.scroll(-1)", "Scroll up", show=False),
@@ -46,6 +51,13 @@ class Conversation(VerticalScroll, can_focus=True):
             self.turn = turn
             self.index = index
 
+    class Select(Message):
+        """The conversation is to continue behind this version of a turn."""
+
+        def __init__(self, run: Run) -> None:
+            super().__init__()
+            self.run = run
+
     class Copy(Message):
         """A text is to be copied."""
 
@@ -57,6 +69,8 @@ class Conversation(VerticalScroll, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self.turns: list[TurnView] = []
+        self._fold = Fold()
+        """What is shown, and the versions that are not."""
         self.system: SystemBlock | None = None
         """What stands above the first question; None if the models are told nothing before it."""
 
@@ -115,10 +129,61 @@ class Conversation(VerticalScroll, can_focus=True):
             self.system = SystemBlock(text)
             await self.mount(self.system, before=0 if self.children else None)
 
-    async def begin(self, question: str) -> TurnView:
+    async def restore(self, tree: Tree) -> None:
+        """Show a conversation that was read from the disk."""
+        self._fold = Fold(tree.copy())
+        await self._show_versions()
+
+    async def show(self, event: AnyEvent) -> None:
+        """Show an event; whatever its turn, it is the last one then."""
+        named = event.of if isinstance(event, Rewound) else event.turn if isinstance(event, TakenBack) else None
+        if named is not None and named != self._fold.tree.at:
+            await self.show(Selected(named))
+        self._fold.take(event)
+        match event:
+            case Started():
+                await self.show_system(event.system)
+                await self._begin(self._fold.runs[-1])
+                self._count()
+            case Rewound(index):
+                await self.turns[-1].rewind(self._fold.runs[-1], index)
+                self._count()
+            case TakenBack() | Selected():
+                await self._show_versions()
+            case _:
+                await self.turns[-1].show(event)
+
+    async def _show_versions(self) -> None:
+        """Show the turns of the conversation in the versions that it consists of, and no others.
+
+        If a turn is chosen that gives way to another version, that one's question is.
+        """
+        runs, focused = self._fold.runs, self.screen.focused
+        chosen = next((at for at, turn in enumerate(self.turns) if focused in turn.blocks), -1)
+        same = 0
+        for turn, run in zip(self.turns, runs, strict=False):
+            if turn.run is not run:
+                break
+            same += 1
+        for turn in reversed(self.turns[same:]):
+            await turn.remove()
+        del self.turns[same:]
+        for run in runs[same:]:
+            await (await self._begin(run)).show_saved()
+        self._count()
+        if same <= chosen < len(self.turns):
+            self.screen.set_focus(self.turns[chosen].heading)
+
+    def _count(self) -> None:
+        """Show on each turn how many versions of it there are."""
+        for turn in self.turns:
+            versions = self._fold.tree.siblings(turn.run)
+            turn.heading.place(versions.index(turn.run) + 1, len(versions))
+
+    async def _begin(self, run: Run) -> TurnView:
         """Add a turn."""
         await self.remove_children(".welcome")
-        turn = TurnView(self, question)
+        turn = TurnView(self, run)
         self.turns.append(turn)
         await turn.open()
         return turn
@@ -126,13 +191,9 @@ class Conversation(VerticalScroll, can_focus=True):
     async def clear(self) -> None:
         """Take everything away."""
         self.turns.clear()
+        self._fold = Fold()
         self.system = None
         await self.remove_children()
-
-    async def take_back(self) -> None:
-        """Take the last turn away."""
-        if self.turns:
-            await self.turns.pop().remove()
 
     async def note(self, message: str, *, error: bool = False) -> None:
         """Show a sentence of our own below the last turn."""
@@ -149,8 +210,14 @@ class Conversation(VerticalScroll, can_focus=True):
         focused = self.screen.focused
         return focused if isinstance(focused, StepBlock | AnswerBlock) else None
 
+    @property
+    def chosen_turn(self) -> TurnView | None:
+        """The turn that has the focus, else the last one."""
+        focused = self.screen.focused
+        return next((turn for turn in self.turns if focused in turn.blocks), self.last)
+
     async def action_choose(self, way: int) -> None:
-        """Choose what is above or below: a step, an answer, the system message; at first the last, else scroll."""
+        """Choose a question, step, answer or the system message, above or below; at first the last, else scroll."""
         for thought in [turn.thought for turn in self.turns if turn.thought is not None]:
             if way < 0 and thought.blocks and self.chosen is thought.blocks[0]:
                 await thought.show_earlier()
@@ -167,13 +234,13 @@ class Conversation(VerticalScroll, can_focus=True):
             self.scroll_down()
 
     async def action_fold(self) -> None:
-        """Fold or unfold the system message or step that is chosen, the chosen answer's thought, or all thoughts."""
+        """Fold or unfold what is chosen: the system message, a step, or the thought of a turn; else all thoughts."""
         if self.system is not None and self.system.has_focus:
             self.system.folded = not self.system.folded
         elif isinstance(self.chosen, StepBlock):
             self.chosen.folded = not self.chosen.folded
-        elif self.chosen is not None:
-            if (thought := self.chosen.turn.thought) is not None:
+        elif isinstance(focused := self.screen.focused, QuestionBlock | AnswerBlock):
+            if (thought := focused.turn.thought) is not None:
                 await thought.fold(not thought.folded)
         else:
             await self.fold_thoughts()
@@ -201,12 +268,26 @@ class Conversation(VerticalScroll, can_focus=True):
                 return
         self.notify("Choose a step first, with the arrow keys.")
 
+    def action_version(self, way: int) -> None:
+        """Ask for the version before (-1) or after the one that is shown of the chosen turn, or of the last one."""
+        turn, tree = self.chosen_turn, self._fold.tree
+        if turn is None:
+            return
+        versions = tree.siblings(turn.run)
+        at = versions.index(turn.run) + way
+        if 0 <= at < len(versions):
+            self.post_message(self.Select(tree.end_of(versions[at])))
+        elif len(versions) == 1:
+            self.notify("There is one version of this turn: r and e make others.")
+
     def action_copy(self) -> None:
         """Ask for a copy of what is chosen, or of the last answer."""
         if self.system is not None and self.system.has_focus:
             self.post_message(self.Copy("The system message", self.system.text))
         elif isinstance(self.chosen, StepBlock):
             self.post_message(self.Copy("The step", self.chosen.text.strip()))
+        elif isinstance(focused := self.screen.focused, QuestionBlock):
+            self.post_message(self.Copy("The question", focused.turn.question))
         else:
             turn = self.chosen.turn if self.chosen else self.last
             self.post_message(self.Copy("The answer", turn.text if turn else ""))

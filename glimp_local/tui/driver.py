@@ -16,14 +16,13 @@ import psutil
 from glimp_local import crash_notes
 from glimp_local.engines.protocol import KeepsState
 from glimp_local.errors import CacheError, DeclinedError, GlimpError, UsageError
-from glimp_local.events import AnyEvent, Finished, Text
+from glimp_local.events import AnyEvent, Finished, Fold, Text
 from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import caches
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model
-from glimp_local.runs import Run
 from glimp_local.session.session import Session
 from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Saving, TakenUp, Told
 
@@ -47,9 +46,8 @@ class Driver:
         self._cancel = threading.Event()
         self._pair: Pair | None = None
         self._system = log.going_on.system if log.going_on else system
-        # What a pair takes over when it is loaded.
-        self._history = log.going_on.messages if log.going_on else self._first_messages
-        self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
+        self._fold = Fold(log.going_on.tree.copy() if log.going_on else None)
+        """The conversation: what a pair takes over when it is loaded."""
         self._computed = False  # is there more in the caches than on the disk?
         self._declined: set[str] = set()
         self.session: Session | None = None
@@ -67,8 +65,8 @@ class Driver:
         """Load a pair in place of the one there is; the conversation continues with it."""
         self._do(lambda: self._load(request, seed))
 
-    def ask(self, question: str, *, instead: bool = False, anyway: bool = False) -> None:
-        """Ask a question, or ask it instead of the last one.
+    def ask(self, question: str, *, instead: str | None = None, anyway: bool = False) -> None:
+        """Ask a question, or ask it instead of that of a turn, by the id of its version.
 
         What the pair is clearly not for is declined, unless it comes a second time, or `anyway`.
         """
@@ -76,7 +74,7 @@ class Driver:
         def start() -> None:
             if not anyway:
                 self._decline(question)
-            self._run(lambda session: session.ask(question, instead=instead))
+            self._run(lambda session: session.ask(question, instead=instead or False))
 
         self._do(start)
 
@@ -84,9 +82,13 @@ class Driver:
         """Leave the conversation as it is saved, and begin another."""
         self._do(self._begin_new)
 
-    def redo(self, index: int) -> None:
-        """Have a step of the last turn written again by the other model, and go on from there."""
-        self._do(lambda: self._run(lambda session: session.redo(index)))
+    def redo(self, turn: str, index: int) -> None:
+        """Have a step of a version of a turn written again by the other model, and continue from there."""
+        self._do(lambda: self._run(lambda session: session.redo(index, turn=turn)))
+
+    def select(self, turn: str) -> None:
+        """Go to a version of a turn, and continue behind it."""
+        self._do(lambda: self._select(turn))
 
     def resume(self) -> None:
         """Go on with a turn that was stopped."""
@@ -148,6 +150,8 @@ class Driver:
             before = self._log.error
             is_new = not self._log.is_written
             self._log.write(what)  # before anybody sees it
+            if not isinstance(what, Text):
+                self._fold.take(what)
             if is_new:
                 self._note_kept()
             if (before is None) != (self._log.error is None):
@@ -170,11 +174,6 @@ class Driver:
             )
 
     def _load(self, request: LoadRequest, seed: int | None) -> None:
-        if self.session is not None:
-            self._history, self._last = self.session.history, None
-            if (turn := self.session.last_turn) is not None:
-                at = turn.position
-                self._last = Run(turn.question, steps=turn.steps, thought_end=at.thought_end, finish=turn.finish)
         self._keep_caches()
         self.session = None
         if self._pair is not None:
@@ -186,9 +185,8 @@ class Driver:
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
         )
         self._take_up_caches(self._pair)
-        session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
-        if (last := self._last) is not None:
-            session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
+        session = Session(self._pair, seed=seed, history=self._first_messages, cancel=self._cancel)
+        session.restore(self._fold.tree)
         self.session = session
         self._log.begin(self._pair.name, request.files)
         self._tell(Loaded(self._pair))
@@ -209,9 +207,9 @@ class Driver:
         self._log, header = SessionLog(), self._log.header
         if header is not None:
             self._log.head(header)
-        self._history, self._last = self._first_messages, None
+        self._fold = Fold()
         policy = self.session.policy if self.session else None
-        self.session = Session(self._pair, policy=policy, history=self._history, cancel=self._cancel)
+        self.session = Session(self._pair, policy=policy, history=self._first_messages, cancel=self._cancel)
         self._tell(Loaded(self._pair, is_new=True))
 
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
@@ -222,6 +220,10 @@ class Driver:
             self._tell(event)
             if isinstance(event, Finished) and (history := self._pair.entropies()) is not None:
                 history.add(event.stats.entropies_nats)
+
+    def _select(self, turn: str) -> None:
+        if self.session is not None:
+            self._tell(self.session.select(turn))
 
     def _decline(self, question: str) -> None:
         """Raise DeclinedError for a question that the pair is not for, once: whoever sends it again insists."""

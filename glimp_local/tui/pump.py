@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from textual.content import Content
 
 from glimp_local.errors import DeclinedError, GlimpError
-from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
+from glimp_local.events import Finished, Rewound, Selected, Started, StepStarted, TakenBack, Text
 from glimp_local.tui import status
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.frames import Frames
@@ -118,17 +118,16 @@ class Pump:
                 await self._fail(error)
             case Saving() | MovingCaches() | TakenUp() | CachesLost():
                 await self._show_files(told)
-            case Started(question=question, system=system):
+            case Started():
                 self._asked = None
                 self._is_busy(True)
-                await conversation.show_system(system)
-                await conversation.begin(question)
-            case TakenBack():
-                await conversation.take_back()
+                await conversation.show(told)
+            case TakenBack() | Selected():
+                await conversation.show(told)
             case _ if turn is not None:
                 if isinstance(told, Rewound):
                     self._is_busy(True)
-                await turn.show(told)
+                await conversation.show(told)
                 if isinstance(told, Finished):
                     self._is_busy(False)
                     self._say(status.finished(told.stats))
@@ -168,7 +167,7 @@ class Pump:
         self._say("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
         asked, self._asked = self._asked, None
         if asked is not None:
-            self._app.composer.give_back(asked.text, instead=asked.instead)
+            self._app.composer.revise(asked.text, asked.instead)
         if asked is not None and isinstance(error, DeclinedError):
             self._app.composer.select_all()  # another question replaces it
             await self._app.conversation.decline(asked.text, str(error))
