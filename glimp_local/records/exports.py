@@ -20,6 +20,9 @@ def as_markdown(session: SavedSession, *, thoughts: bool = False) -> str:
         blocks.append("**System message**\n\n" + _quoted(session.system.strip()))
     for turn in session.turns:
         blocks.append(f"## {turn.asked.strip()}")
+        versions = session.tree.siblings(turn)
+        if len(versions) > 1:
+            blocks.append(f"*version {versions.index(turn) + 1} of {len(versions)}*")
         if thoughts:
             blocks += [
                 f"> **{step.model[0].upper()}**{_entropy(step)}\n>\n" + _quoted(step.text.strip())
@@ -37,6 +40,7 @@ def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
             "question": turn.asked,
             "answer": turn.answer,
             "finish_reason": turn.finish,
+            "versions": len(session.tree.siblings(turn)),
             **({"steps": turn.steps} if thoughts else {}),
         }
         for turn in session.turns

@@ -300,7 +300,8 @@ def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) 
     assert "Third three." not in shown
     assert "> **L** 1.38 nats\n>\n> Third three." in glimp("show", found.id, "--thoughts")
     exported = json.loads(glimp("export", "--format", "json"))
-    assert exported["turns"][0] == {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done"}
+    first = {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done", "versions": 1}
+    assert exported["turns"][0] == first
     assert json.loads(glimp("export", "--format", "json", "--thoughts"))["turns"][0]["steps"][2]["model"] == "large"
     glimp("export", "-o", str(tmp_path / "talk.md"))
     assert (tmp_path / "talk.md").read_text(encoding="utf-8") == shown
