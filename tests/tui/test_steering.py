@@ -150,19 +150,6 @@ async def test_an_answer_is_written_again_by_the_other_model(small: Path, large:
 
 
 @played
-async def test_a_step_of_an_earlier_turn_is_not_written_again(small: Path, large: Path) -> None:
-    async with chatting(small, large) as chat:
-        first = await chat.ask()
-        await chat.ask()
-        await chat.press("ctrl+t")
-        assert first.thought is not None
-        first.thought.blocks[0].focus()
-        await chat.press("r")
-        assert not chat.app.busy
-        assert len(chat.turns) == 2
-
-
-@played
 async def test_the_last_question_is_asked_again_and_in_other_words(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask("first")
