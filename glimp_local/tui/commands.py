@@ -23,8 +23,9 @@ def commands(app: ChatApp) -> Iterator[SystemCommand]:
     yield SystemCommand("Go on / again", "Go on, or ask the last question again", app.action_go_on)
     yield SystemCommand("New conversation", "Begin another; this one stays saved", app.action_new)
     yield SystemCommand("Edit", "Ask the chosen question, or the last one, in other words", app.action_edit)
-    yield SystemCommand("Version before", "Go back to what a redo or an edit replaced", lambda: app.action_version(-1))
-    yield SystemCommand("Version after", "Go to the next version of the chosen turn", lambda: app.action_version(1))
+    what = "of the chosen turn, or the last one: what a redo or an edit replaced is kept"
+    yield SystemCommand("Go to the previous version", what, lambda: app.action_version(-1))
+    yield SystemCommand("Go to the next version", what, lambda: app.action_version(1))
     yield SystemCommand("Copy all", "The conversation to the clipboard", app.action_copy_all)
     yield SystemCommand("Threshold up", "More steps for the small model", lambda: app.action_move(1))
     yield SystemCommand("Threshold down", "More steps for the large model", lambda: app.action_move(-1))

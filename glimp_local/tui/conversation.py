@@ -172,7 +172,9 @@ class Conversation(VerticalScroll, can_focus=True):
             await (await self._begin(run)).show_saved()
         self._count()
         if same <= chosen < len(self.turns):
-            self.screen.set_focus(self.turns[chosen].heading)
+            heading = self.turns[chosen].heading
+            self.screen.set_focus(heading, scroll_visible=False)
+            self.call_after_refresh(heading.scroll_visible, animate=False)  # it has no place yet
 
     def _count(self) -> None:
         """Show on each turn how many versions of it there are."""

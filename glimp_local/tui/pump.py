@@ -122,8 +122,12 @@ class Pump:
                 self._asked = None
                 self._is_busy(True)
                 await conversation.show(told)
-            case TakenBack() | Selected():
+            case TakenBack():
                 await conversation.show(told)
+            case Selected():
+                await conversation.show(told)
+                stats = conversation.last.run.stats if conversation.last else None
+                self._say("" if stats is None else status.finished(stats))
             case _ if turn is not None:
                 if isinstance(told, Rewound):
                     self._is_busy(True)

@@ -80,7 +80,8 @@ class QuestionBlock(Static, can_focus=True):
         number, count = self._place
         text = Content(harmless(self.turn.question))
         if count > 1:
-            sign = f"{'← ' if number > 1 else ''}{number}/{count}{' →' if number < count else ''}"
+            # Without a blank in it, so that it stays on one line.
+            sign = f"{'←' if number > 1 else ''}{number}/{count}{'→' if number < count else ''}"
             text = Content.assemble(text, "  ", (sign, "not bold dim"))
         self.update(text)
 
