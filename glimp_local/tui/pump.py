@@ -122,19 +122,16 @@ class Pump:
                 self._asked = None
                 self._is_busy(True)
                 await conversation.show(told)
-            case TakenBack():
+            case TakenBack() | Selected():
                 await conversation.show(told)
-            case Selected():
-                await conversation.show(told)
-                stats = conversation.last.run.stats if conversation.last else None
-                self._say("" if stats is None else status.finished(stats))
+                self._say_figures()
             case _ if turn is not None:
                 if isinstance(told, Rewound):
                     self._is_busy(True)
                 await conversation.show(told)
                 if isinstance(told, Finished):
                     self._is_busy(False)
-                    self._say(status.finished(told.stats))
+                    self._say_figures()
             case _:
                 pass
 
@@ -186,6 +183,12 @@ class Pump:
         if busy:
             self._say("thinking · Esc stops")
         self._app.refresh_bindings()
+
+    def _say_figures(self) -> None:
+        """Say what the last turn took, if it is over."""
+        turn = self._app.conversation.last
+        stats = None if turn is None else turn.run.stats
+        self._say("" if stats is None else status.finished(stats))
 
     def _say(self, text: str) -> None:
         self._app.status.update(Content(text), layout=False)
