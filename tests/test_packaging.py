@@ -27,6 +27,7 @@ from glimp_local.events import (
     Notice,
     Part,
     Rewound,
+    Selected,
     Solution,
     Started,
     Stats,
@@ -34,6 +35,7 @@ from glimp_local.events import (
     StepEnd,
     StepEnded,
     StepStarted,
+    TakenBack,
     Text,
     ThoughtEnd,
     ThoughtEnded,
@@ -85,7 +87,8 @@ def test_the_public_names_are_there() -> None:
 
 def test_every_field_of_the_public_json_is_documented() -> None:
     text = (ROOT / "docs" / "json.md").read_text()
-    events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
+    of_versions = (Rewound, TakenBack, Selected)
+    events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, *of_versions, Notice, Answer, Finished)
     of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
     others = (Calibration, Cut, trace.Figures, trace.WhatIf, PairTuning, Tuning, Speed)
     of_headers = (Comparison, MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo)

@@ -5,7 +5,7 @@ What is written is what was said, byte by byte: whoever shows it on a terminal m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,8 @@ from glimp_local.errors import UsageError
 from glimp_local.records import caches
 from glimp_local.records.listing import Entry
 from glimp_local.records.saved import SavedSession, Unreadable
-from glimp_local.runs import Run, Step
+from glimp_local.runs import Step
+from glimp_local.tree import Tree
 
 Format = Literal["markdown", "json", "html"]
 SUFFIXES: dict[Format, str] = {"markdown": ".md", "json": ".json", "html": ".html"}
@@ -41,14 +42,17 @@ def as_markdown(session: SavedSession, *, thoughts: bool = False, shown: Callabl
     blocks.append(f"*{session.header.pair}, {session.created}*")
     if session.system is not None:
         blocks.append("**System message**\n\n" + _quoted(session.system.strip()))
-    return "\n\n".join([*blocks, turns_as_markdown(session.turns, thoughts=thoughts, shown=shown)]).rstrip("\n") + "\n"
+    return "\n\n".join([*blocks, turns_as_markdown(session.tree, thoughts=thoughts, shown=shown)]).rstrip("\n") + "\n"
 
 
-def turns_as_markdown(turns: Iterable[Run], *, thoughts: bool = False, shown: Callable[[str], str] = str) -> str:
+def turns_as_markdown(tree: Tree, *, thoughts: bool = False, shown: Callable[[str], str] = str) -> str:
     """Return questions and answers as Markdown, each question as a heading."""
     blocks = []
-    for turn in turns:
+    for turn in tree.runs:
         blocks.append(f"## {turn.asked.strip()}")
+        versions = tree.siblings(turn)
+        if len(versions) > 1:
+            blocks.append(f"*version {versions.index(turn) + 1} of {len(versions)}*")
         if thoughts:
             blocks += [
                 f"> **{step.model[0].upper()}**{_entropy(step)}\n>\n" + _quoted(shown(step.text).strip())
@@ -66,6 +70,7 @@ def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
             "question": turn.asked,
             "answer": turn.answer,
             "finish_reason": turn.finish,
+            "versions": len(session.tree.siblings(turn)),
             **({"steps": turn.steps} if thoughts else {}),
         }
         for turn in session.turns

@@ -93,6 +93,7 @@ def started(pair: Pair, loop: Loop, turn: Turn, messages: Sequence[Message], see
         thinks=pair.markers is not None,
         prompt_tokens=turn.prompt_tokens,
         system=messages[0].content if messages[0].role == "system" else None,
+        turn=turn.id,
     )
 
 

@@ -16,6 +16,7 @@ from glimp_local.messages import Message
 from glimp_local.routing import MODELS, Decision, Glimpse, Model
 from glimp_local.session.steps import LoopDetector, StepMachine
 from glimp_local.session.transcript import Marks
+from glimp_local.session.versions import Version, new_id
 
 
 @dataclass
@@ -98,6 +99,10 @@ class Turn:
     messages: Sequence[Message]
     """What was asked: the question, last, and the messages before it."""
     position: Position
+    id: str = field(default_factory=new_id)
+    """Of this version of the turn."""
+    is_foreign: bool = False
+    """Is it by a pair of another kind (one that thinks, one that does not)? Then only its answer is here."""
     prompt_tokens: int = 0
     """Of the first model's prompt."""
     began: float = 0.0
@@ -122,6 +127,10 @@ class Turn:
     def question(self) -> str:
         """The text of the question."""
         return self.messages[-1].content
+
+    def version(self, history: Sequence[Message]) -> Version:
+        """Return what it takes to go back to this turn, which stands behind `history`."""
+        return Version(list(history), self.messages, list(self.steps), self.position.thought_end, self.finish)
 
     def begin_step(self, decision: Decision, seen: Glimpse | None, began: float, fed: Fed) -> Draft:
         """Begin the next step."""

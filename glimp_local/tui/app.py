@@ -264,7 +264,7 @@ class ChatApp(ChatLayout):
         if self.session is not None and self.session.can_resume:
             self._engines.resume()
         else:
-            self._engines.ask(turn.question, instead=True, anyway=True)  # it was asked before
+            self._engines.ask(turn.question, instead=turn.run.turn, anyway=True)  # it was asked before
 
     def action_new(self) -> None:
         """Begin a new conversation; this one stays saved."""
@@ -273,10 +273,10 @@ class ChatApp(ChatLayout):
             self.composer.focus()
 
     def action_edit(self) -> None:
-        """Put the last question back into the box; sent, it takes that question's place."""
-        turn = self.conversation.last
+        """Put the chosen turn's question, or the last one, into the box; sent, it takes that question's place."""
+        turn = self.conversation.chosen_turn
         if turn is not None and self._can_ask():
-            self.composer.revise(self.composer.attachments.collapse(turn.question))
+            self.composer.revise(self.composer.attachments.collapse(turn.question), turn.run.turn)
 
     @on(Line.Pressed)
     async def press_line(self, message: Line.Pressed) -> None:
@@ -285,14 +285,20 @@ class ChatApp(ChatLayout):
 
     @on(Conversation.Redo)
     def redo(self, message: Conversation.Redo) -> None:
-        """Have a step, or the answer, of the last turn written again by the other model."""
-        if not self._can_ask():
-            return
-        if message.turn is not self.conversation.last:
-            self.notify("Only steps of the last turn can be written again.")
-        else:
+        """Have a step, or the answer, of a turn written again by the other model."""
+        if self._can_ask():
             self._pump.begin()
-            self._engines.redo(message.index)
+            self._engines.redo(message.turn.run.turn, message.index)
+
+    @on(Conversation.Select)
+    def select(self, message: Conversation.Select) -> None:
+        """Go to another version of a turn."""
+        if self._can_ask():
+            self._engines.select(message.run.turn)
+
+    def action_version(self, way: int) -> None:
+        """Go to the version before (-1) or after the one that is shown of the chosen turn, or of the last one."""
+        self.conversation.action_version(way)
 
     @on(Conversation.Copy)
     def copy(self, message: Conversation.Copy) -> None:
@@ -301,7 +307,7 @@ class ChatApp(ChatLayout):
 
     def action_copy_all(self) -> None:
         """Copy all questions and answers, as Markdown."""
-        self._copy("The conversation", turns_as_markdown(turn.run for turn in self.conversation.turns))
+        self._copy("The conversation", turns_as_markdown(self.conversation.tree))
 
     async def action_find(self) -> None:
         """Search the conversation on the screen."""

@@ -37,7 +37,10 @@ def commands(app: ChatApp) -> Iterator[Command]:
     yield _plain("Start a new conversation", "This one stays saved", app.action_new, "new")
     yield _plain("Open a conversation", "Find, rename or delete saved ones", app.action_conversations, "open")
     yield _plain("Continue, or ask again", "A stopped turn, or the last question", app.action_go_on, "again")
-    yield _plain("Edit the last question", "Ask it in other words", app.action_edit, "edit")
+    yield _plain("Edit the question", "The chosen one, or the last, in other words", app.action_edit, "edit")
+    versions = "Of the chosen turn, or the last: what a redo or an edit replaced is kept"
+    yield _plain("Go to the previous version", versions, partial(app.action_version, -1))
+    yield _plain("Go to the next version", versions, partial(app.action_version, 1))
     yield _plain("Write the answer now", "End the thought", app.action_answer_now, "answer")
     yield _plain("Find in the conversation", "Search what is on the screen", app.action_find, "find")
     yield _plain("Rename the conversation", "Give it another title", app.action_rename, "rename")

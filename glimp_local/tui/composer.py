@@ -36,9 +36,9 @@ class Composer(TextArea):
     ]
 
     class Sent(Message):
-        """A message is to be sent, perhaps in the place of the last one."""
+        """A message is to be sent, perhaps in the place of the question of a turn: the id of its version."""
 
-        def __init__(self, text: str, *, instead: bool) -> None:
+        def __init__(self, text: str, *, instead: str | None = None) -> None:
             super().__init__()
             self.text = text
             self.instead = instead
@@ -50,7 +50,7 @@ class Composer(TextArea):
         self._at = 0
         self._texts: dict[int, str] = {}
         """What was made of the messages that were recalled, and of the one not sent yet."""
-        self._instead = False
+        self._instead: str | None = None
         self._held: str | None = None
         self.attachments = Attachments()
         self.completions = completions
@@ -96,21 +96,24 @@ class Composer(TextArea):
 
     @property
     def revises(self) -> bool:
-        """Is the message to take the place of the last one?"""
-        return self._instead
+        """Is the message to take the place of a question?"""
+        return self._instead is not None
 
-    def revise(self, text: str) -> None:
-        """Take up a message that was sent, to be sent in other words; what stands in the box can be recalled."""
+    def revise(self, text: str, instead: str | None) -> None:
+        """Take up a message that was sent, to be sent in other words; what stands in the box can be recalled.
+
+        `instead` is the id of the version of a turn that it takes the place of.
+        """
         if self.text.strip():
             self.remember(self.text)
-        self._instead = True
-        self.border_title = "in place of the last question · Esc: as a new one"
+        self._instead = instead
+        self.border_title = None if instead is None else "in place of that question · Esc: as a new one"
         self._put(text)
         self.focus()
 
     def stop_revising(self) -> None:
         """Send what is written as a new message after all."""
-        self._instead = False
+        self._instead = None
         self.border_title = None
 
     def remember(self, text: str) -> None:
@@ -136,12 +139,6 @@ class Composer(TextArea):
         self.remember(text)
         self.stop_revising()
         self._put(since)
-
-    def give_back(self, text: str, *, instead: bool) -> None:
-        """Put a message back that could not be sent; what has been written since can be recalled."""
-        self.revise(text)
-        if not instead:
-            self.stop_revising()
 
     def put_aside(self) -> None:
         """Empty the box; what stood in it can be recalled."""

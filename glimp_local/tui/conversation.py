@@ -11,14 +11,16 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static
 
+from glimp_local.events import AnyEvent, Fold, Rewound, Selected, Started, TakenBack
 from glimp_local.pair import Pair
 from glimp_local.records.daily import first_today
 from glimp_local.records.saved import SavedSession
-from glimp_local.runs import Decided
+from glimp_local.runs import Decided, Run
 from glimp_local.text import harmless, one_line
+from glimp_local.tree import Tree
 from glimp_local.tui.steps import Line, StepBlock
 from glimp_local.tui.system_message import SystemBlock
-from glimp_local.tui.turn import AnswerBlock, TurnView
+from glimp_local.tui.turn import AnswerBlock, QuestionBlock, TurnView
 
 
 class Conversation(VerticalScroll, can_focus=True):
@@ -34,6 +36,8 @@ class Conversation(VerticalScroll, can_focus=True):
         Binding("a", "app.answer_now", "Answer now"),
         Binding("g", "app.go_on", "Go on/again"),
         Binding("e", "app.edit", "Edit"),
+        Binding("left", "version(-1)", "Version before", show=False),
+        Binding("right", "version(1)", "Version after", show=False),
         Binding("y", "copy", "Copy"),
         Binding("Y,shift+y", "app.copy_all", "Copy all", show=False),
         Binding("pageup", "app.scroll(-1)", "Scroll up", show=False),
@@ -48,6 +52,13 @@ class Conversation(VerticalScroll, can_focus=True):
             self.turn = turn
             self.index = index
 
+    class Select(Message):
+        """The conversation is to continue behind this version of a turn."""
+
+        def __init__(self, run: Run) -> None:
+            super().__init__()
+            self.run = run
+
     class Copy(Message):
         """A text is to be copied."""
 
@@ -59,6 +70,8 @@ class Conversation(VerticalScroll, can_focus=True):
     def __init__(self) -> None:
         super().__init__()
         self.turns: list[TurnView] = []
+        self._fold = Fold()
+        """What is shown, and the versions that are not."""
         self.system: SystemBlock | None = None
         """What stands above the first question; None if the models are told nothing before it."""
 
@@ -75,6 +88,11 @@ class Conversation(VerticalScroll, can_focus=True):
         """Go back to the end when everything is in sight again."""
         if self.max_scroll_y == 0:
             self.call_after_refresh(self.anchor)
+
+    @property
+    def tree(self) -> Tree:
+        """The conversation in all its versions."""
+        return self._fold.tree
 
     @property
     def last(self) -> TurnView | None:
@@ -117,10 +135,58 @@ class Conversation(VerticalScroll, can_focus=True):
             self.system = SystemBlock(text)
             await self.mount(self.system, before=0 if self.children else None)
 
-    async def begin(self, question: str) -> TurnView:
+    async def show(self, event: AnyEvent) -> None:
+        """Show an event; whatever its turn, it is the last one then."""
+        named = event.of if isinstance(event, Rewound) else event.turn if isinstance(event, TakenBack) else None
+        if named is not None and named != self._fold.tree.at:
+            await self.show(Selected(named))
+        self._fold.take(event)
+        match event:
+            case Started():
+                await self.show_system(event.system)
+                await self._begin(self._fold.runs[-1])
+                self._count()
+            case Rewound(index):
+                await self.turns[-1].rewind(self._fold.runs[-1], index)
+                self._count()
+            case TakenBack() | Selected():
+                await self._show_versions()
+            case _:
+                await self.turns[-1].show(event)
+
+    async def _show_versions(self) -> None:
+        """Show the turns of the conversation in the versions that it consists of, and no others.
+
+        If a turn is chosen that gives way to another version, that one's question is.
+        """
+        runs, focused = self._fold.runs, self.screen.focused
+        chosen = next((at for at, turn in enumerate(self.turns) if focused in turn.blocks), -1)
+        same = 0
+        for turn, run in zip(self.turns, runs, strict=False):
+            if turn.run is not run:
+                break
+            same += 1
+        for turn in reversed(self.turns[same:]):
+            await turn.remove()
+        del self.turns[same:]
+        for run in runs[same:]:
+            await (await self._begin(run)).show_saved()
+        self._count()
+        if same <= chosen < len(self.turns):
+            heading = self.turns[chosen].heading
+            self.screen.set_focus(heading, scroll_visible=False)
+            self.call_after_refresh(heading.scroll_visible, animate=False)  # it has no place yet
+
+    def _count(self) -> None:
+        """Show on each turn how many versions of it there are."""
+        for turn in self.turns:
+            versions = self._fold.tree.siblings(turn.run)
+            turn.heading.place(versions.index(turn.run) + 1, len(versions))
+
+    async def _begin(self, run: Run) -> TurnView:
         """Add a turn."""
         await self.remove_children(".welcome")
-        turn = TurnView(self, question, keeps_open=not self.turns)  # the first one shows how it is done
+        turn = TurnView(self, run, keeps_open=not self.turns)  # the first one shows how it is done
         self.turns.append(turn)
         await turn.open()
         return turn
@@ -129,8 +195,8 @@ class Conversation(VerticalScroll, can_focus=True):
         """Show a saved conversation in the place of what is there."""
         await self.clear()
         await self.show_system(saved.system)
-        for each in saved.turns:
-            await (await self.begin(each.asked)).show_saved(each)
+        self._fold = Fold(saved.tree.copy())
+        await self._show_versions()
         if not self.turns:
             await self.welcome()
         if saved.damage is not None:
@@ -140,13 +206,9 @@ class Conversation(VerticalScroll, can_focus=True):
     async def clear(self) -> None:
         """Take everything away."""
         self.turns.clear()
+        self._fold = Fold()
         self.system = None
         await self.remove_children()
-
-    async def take_back(self) -> None:
-        """Take the last turn away."""
-        if self.turns:
-            await self.turns.pop().remove()
 
     async def note(self, message: str, *, error: bool = False) -> None:
         """Show a sentence of our own below the last turn."""
@@ -169,13 +231,19 @@ class Conversation(VerticalScroll, can_focus=True):
         chosen = self.chosen
         if isinstance(chosen, StepBlock):
             return chosen.step or chosen.started
-        turn = self.last if chosen is None else chosen.turn
+        turn = self.chosen_turn
         if turn is None or not turn.run.steps:
             return None
         return turn.run.steps[-1] if chosen is None else turn.run.steps[chosen.index]
 
+    @property
+    def chosen_turn(self) -> TurnView | None:
+        """The turn that has the focus, else the last one."""
+        focused = self.screen.focused
+        return next((turn for turn in self.turns if focused in turn.blocks), self.last)
+
     async def action_choose(self, way: int) -> None:
-        """Choose what is above or below: a step, an answer, the system message; at first the last, else scroll."""
+        """Choose a question, step, answer or the system message, above or below; at first the last, else scroll."""
         for thought in [turn.thought for turn in self.turns if turn.thought is not None]:
             if way < 0 and thought.blocks and self.chosen is thought.blocks[0]:
                 await thought.show_earlier()
@@ -192,13 +260,13 @@ class Conversation(VerticalScroll, can_focus=True):
             self.scroll_down()
 
     async def action_fold(self) -> None:
-        """Fold or unfold the system message or step that is chosen, the chosen answer's thought, or all thoughts."""
+        """Fold or unfold what is chosen: the system message, a step, or the thought of a turn; else all thoughts."""
         if self.system is not None and self.system.has_focus:
             self.system.folded = not self.system.folded
         elif isinstance(self.chosen, StepBlock):
             self.chosen.folded = not self.chosen.folded
-        elif self.chosen is not None:
-            if (thought := self.chosen.turn.thought) is not None:
+        elif isinstance(focused := self.screen.focused, QuestionBlock | AnswerBlock):
+            if (thought := focused.turn.thought) is not None:
                 await thought.fold(not thought.folded)
         else:
             await self.fold_thoughts()
@@ -226,12 +294,26 @@ class Conversation(VerticalScroll, can_focus=True):
                 return
         self.notify("Choose a step first, with the arrow keys.")
 
+    def action_version(self, way: int) -> None:
+        """Ask for the version before (-1) or after the one that is shown of the chosen turn, or of the last one."""
+        turn, tree = self.chosen_turn, self._fold.tree
+        if turn is None:
+            return
+        versions = tree.siblings(turn.run)
+        at = versions.index(turn.run) + way
+        if 0 <= at < len(versions):
+            self.post_message(self.Select(tree.end_of(versions[at])))
+        elif len(versions) == 1:
+            self.notify("There is one version of this turn: r and e make others.")
+
     def action_copy(self) -> None:
         """Ask for a copy of what is chosen, or of the last answer."""
         if self.system is not None and self.system.has_focus:
             self.post_message(self.Copy("The system message", self.system.text))
         elif isinstance(self.chosen, StepBlock):
             self.post_message(self.Copy("The step", self.chosen.text.strip()))
+        elif isinstance(focused := self.screen.focused, QuestionBlock):
+            self.post_message(self.Copy("The question", focused.turn.question))
         else:
             turn = self.chosen.turn if self.chosen else self.last
             self.post_message(self.Copy("The answer", turn.text if turn else ""))

@@ -18,14 +18,13 @@ import psutil
 from glimp_local import crash_notes
 from glimp_local.engines.protocol import KeepsState
 from glimp_local.errors import CacheError, DeclinedError, GlimpError, UsageError
-from glimp_local.events import AnyEvent, Finished, Text
+from glimp_local.events import AnyEvent, Finished, Fold, Text
 from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import caches, conversations, saved
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model
-from glimp_local.runs import Run
 from glimp_local.session.session import Session
 from glimp_local.settings import RunSettings
 from glimp_local.tui.settings_form import decides_otherwise, in_force
@@ -54,9 +53,8 @@ class Driver:
         self._system = log.going_on.system if log.going_on else system
         self._wanted: RunSettings | None = None  # what the conversation is to be continued with
         self._kept: RunSettings | None = None  # what new conversations begin with; None for the pair's as it was loaded
-        # What a pair takes over when it is loaded.
-        self._history = log.going_on.messages if log.going_on else []
-        self._last: Run | None = log.going_on.turns[-1] if log.going_on and log.going_on.turns else None
+        self._fold = Fold(log.going_on.tree.copy() if log.going_on else None)
+        """The conversation: what a pair takes over when it is loaded."""
         self._computed = False  # is there more in the caches than on the disk?
         self._declined: set[str] = set()
         self.session: Session | None = None
@@ -74,8 +72,8 @@ class Driver:
         """Load a pair in place of the one there is; the conversation continues with it."""
         self._do(lambda: self._load(request, seed))
 
-    def ask(self, question: str, *, instead: bool = False, anyway: bool = False) -> None:
-        """Ask a question, or ask it instead of the last one.
+    def ask(self, question: str, *, instead: str | None = None, anyway: bool = False) -> None:
+        """Ask a question, or ask it instead of that of a turn, by the id of its version.
 
         What the pair is clearly not for is declined, unless it comes a second time, or `anyway`.
         """
@@ -83,7 +81,7 @@ class Driver:
         def start() -> None:
             if not anyway:
                 self._decline(question)
-            self._run(lambda session: session.ask(question, instead=instead))
+            self._run(lambda session: session.ask(question, instead=instead or False))
 
         self._do(start)
 
@@ -127,9 +125,13 @@ class Driver:
             self._kept = settings
         self._tasks.put(lambda: self._configure(settings))  # once the run is over; a cancel that is due stays due
 
-    def redo(self, index: int) -> None:
-        """Have a step of the last turn written again by the other model, and go on from there."""
-        self._do(lambda: self._run(lambda session: session.redo(index)))
+    def redo(self, turn: str, index: int) -> None:
+        """Have a step of a version of a turn written again by the other model, and continue from there."""
+        self._do(lambda: self._run(lambda session: session.redo(index, turn=turn)))
+
+    def select(self, turn: str) -> None:
+        """Go to a version of a turn, and continue behind it."""
+        self._do(lambda: self._select(turn))
 
     def resume(self) -> None:
         """Go on with a turn that was stopped."""
@@ -208,6 +210,8 @@ class Driver:
             before = self._log.error
             is_new = not self._log.is_written
             self._log.write(what)  # before anybody sees it
+            if not isinstance(what, Text):
+                self._fold.take(what)
             if is_new:
                 self._note_kept()
             if (before is None) != (self._log.error is None):
@@ -230,11 +234,6 @@ class Driver:
             )
 
     def _load(self, request: LoadRequest, seed: int | None) -> None:
-        if self.session is not None:
-            self._history, self._last = self.session.history, None
-            if (turn := self.session.last_turn) is not None:
-                at = turn.position
-                self._last = Run(turn.question, steps=turn.steps, thought_end=at.thought_end, finish=turn.finish)
         self._keep_caches()
         self.session = None
         self._close_pair()
@@ -245,10 +244,8 @@ class Driver:
         )
         self._take_up_caches(self._pair)
         self._wanted = self._kept = None
-        if self._last is None and not has_begun(self._history):
-            self._history = self._first_messages
-        session = Session(self._pair, seed=seed, history=self._history, cancel=self._cancel)
-        _restore(session, self._last)
+        session = Session(self._pair, seed=seed, history=self._first_messages, cancel=self._cancel)
+        session.restore(self._fold.tree)
         self.session = session
         self._log.begin(self._pair.name, request.files)
         self._tell(Loaded(self._pair))
@@ -280,8 +277,8 @@ class Driver:
         self._log, header = SessionLog(), self._log.header
         if header is not None:
             self._log.head(header)
-        self._history, self._last = self._first_messages, None
-        self._begin_with(self._pair, Session(self._pair, history=self._history, cancel=self._cancel))
+        self._fold = Fold()
+        self._begin_with(self._pair, Session(self._pair, history=self._first_messages, cancel=self._cancel))
         self._tell(Loaded(self._pair, is_new=True))
 
     def _begin_with(self, pair: Pair, session: Session) -> None:
@@ -303,19 +300,18 @@ class Driver:
         self._check_saved("another one")
         found = saved.read(path)
         log, header = SessionLog(found), self._log.header
-        last = found.turns[-1] if found.turns else None
         try:
             session = None
             if self._pair is not None:
-                session = Session(self._pair, history=found.messages, cancel=self._cancel)
-                _restore(session, last)  # it may not fit into this pair's context
+                session = Session(self._pair, cancel=self._cancel)
+                session.restore(found.tree)  # it may not fit into this pair's context
         except BaseException:
             log.close()
             raise
         self._keep_caches()
         self._log.close()
         self._log, self._system = log, found.system
-        self._history, self._last = found.messages, last
+        self._fold = Fold(found.tree.copy())
         if self._pair is not None and session is not None:
             self._begin_with(self._pair, session)
         self._note_kept()
@@ -339,6 +335,10 @@ class Driver:
             self._tell(event)
             if isinstance(event, Finished) and (history := self._pair.entropies()) is not None:
                 history.add(event.stats.entropies_nats)
+
+    def _select(self, turn: str) -> None:
+        if self.session is not None:
+            self._tell(self.session.select(turn))
 
     def _decline(self, question: str) -> None:
         """Raise DeclinedError for a question that the pair is not for, once: whoever sends it again insists."""
@@ -375,12 +375,6 @@ class Driver:
                 self._tell(CachesLost(error))
         if tokens:
             self._tell(TakenUp(tokens))
-
-
-def _restore(session: Session, last: Run | None) -> None:
-    """Put the last turn of a conversation before the models, if it has one; raises what `Session.restore` raises."""
-    if last is not None:
-        session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
 
 
 def has_begun(messages: Sequence[Message]) -> bool:

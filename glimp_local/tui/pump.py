@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from textual.timer import Timer
 
 from glimp_local.errors import DeclinedError, GlimpError
-from glimp_local.events import Finished, Rewound, Started, StepStarted, TakenBack, Text
+from glimp_local.events import Finished, Rewound, Selected, Started, StepStarted, TakenBack, Text
 from glimp_local.tui import status
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.frames import Frames
@@ -134,20 +134,20 @@ class Pump:
                 await self._fail(error)
             case Saving() | MovingCaches() | TakenUp() | CachesLost():
                 await self._show_files(told)
-            case Started(question=question, system=system):
+            case Started():
                 self._asked = None
                 self._is_busy(True)
-                await conversation.show_system(system)
-                await conversation.begin(question)
-            case TakenBack():
-                await conversation.take_back()
+                await conversation.show(told)
+            case TakenBack() | Selected():
+                await conversation.show(told)
+                self._say_figures()
             case _ if turn is not None:
                 if isinstance(told, Rewound):
                     self._is_busy(True)
-                await turn.show(told)
+                await conversation.show(told)
                 if isinstance(told, Finished):
                     self._is_busy(False)
-                    self._app.status.rest(status.finished(told.stats))
+                    self._say_figures()
             case _:
                 pass
 
@@ -193,7 +193,7 @@ class Pump:
         self._app.status.rest("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
         asked, self._asked = self._asked, None
         if asked is not None:
-            self._app.composer.give_back(asked.text, instead=asked.instead)
+            self._app.composer.revise(asked.text, asked.instead)
         if asked is not None and isinstance(error, DeclinedError):
             self._app.composer.select_all()  # another question replaces it
             await self._app.conversation.decline(asked.text, str(error))
@@ -216,3 +216,9 @@ class Pump:
     def _working(self) -> str:
         session = self._driver.session
         return "" if session is None else status.working(session.activity(), thinks=session.pair.markers is not None)
+
+    def _say_figures(self) -> None:
+        """Say what the last turn took, if it is over."""
+        turn = self._app.conversation.last
+        stats = None if turn is None else turn.run.stats
+        self._app.status.rest("" if stats is None else status.finished(stats))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
@@ -15,9 +13,7 @@ from glimp_local.events import (
     AnyEvent,
     Finished,
     FinishReason,
-    Fold,
     Notice,
-    Rewound,
     Step,
     StepEnded,
     StepStarted,
@@ -63,14 +59,43 @@ class AnswerBlock(Markdown, can_focus=True):
         return Content(LETTERS[self._model]).stylize("bold")
 
 
+class QuestionBlock(Static, can_focus=True):
+    """A question, and which version of the turn it begins is shown, if there are several."""
+
+    def __init__(self, turn: TurnView) -> None:
+        super().__init__(classes="question")
+        self.turn = turn
+        self._place = 1, 1
+
+    def on_mount(self) -> None:
+        """Show the question."""
+        self._draw()
+
+    def place(self, number: int, count: int) -> None:
+        """Show that this is version `number` of `count`, with the keys that lead to the others."""
+        if self._place != (number, count):
+            self._place = number, count
+            self._draw()
+
+    def _draw(self) -> None:
+        number, count = self._place
+        text = Content(harmless(with_chips(self.turn.question)))
+        if count > 1:
+            # Without a blank in it, so that it stays on one line.
+            sign = f"{'←' if number > 1 else ''}{number}/{count}{'→' if number < count else ''}"
+            text = Content.assemble(text, "  ", (sign, "not bold dim"))
+        self.update(text)
+
+
 class TurnView:
     """One question and what is written to it: widgets at the end of the conversation."""
 
-    def __init__(self, conversation: VerticalScroll, question: str, *, keeps_open: bool = False) -> None:
+    def __init__(self, conversation: VerticalScroll, run: Run, *, keeps_open: bool = False) -> None:
         self._conversation = conversation
         self._widgets: list[Widget] = []
-        self.question = question
-        self._fold = Fold(Run(question))
+        self.run = run
+        """The version of the turn that is shown: what was written so far."""
+        self.heading = QuestionBlock(self)
         self.thought: Thought | None = None
         """The steps, if there are any."""
         self.keeps_open = keeps_open
@@ -84,7 +109,7 @@ class TurnView:
 
     async def open(self) -> None:
         """Begin with the question."""
-        await self._add(Static(Content(harmless(with_chips(self.question))), classes="question"))
+        await self._add(self.heading)
 
     async def remove(self) -> None:
         """Take all of it away."""
@@ -97,14 +122,9 @@ class TurnView:
         await self._conversation.mount(widget)
 
     @property
-    def heading(self) -> Widget:
-        """The question's widget."""
-        return self._widgets[0]
-
-    @property
-    def run(self) -> Run:
-        """What was written so far."""
-        return self._fold.runs[-1]
+    def question(self) -> str:
+        """The question."""
+        return self.run.asked
 
     @property
     def text(self) -> str:
@@ -112,14 +132,13 @@ class TurnView:
         return self.run.answer
 
     @property
-    def blocks(self) -> list[StepBlock | AnswerBlock]:
-        """What can be chosen: the steps in sight, and the answer."""
+    def blocks(self) -> list[QuestionBlock | StepBlock | AnswerBlock]:
+        """What can be chosen: the question, the steps in sight, and the answer."""
         steps = [block for block in self.thought.blocks if block.display] if self.thought else []
-        return [*steps, *([self.answer] if self.answer else [])]
+        return [self.heading, *steps, *([self.answer] if self.answer else [])]
 
     async def show(self, event: AnyEvent) -> None:  # noqa: C901, PLR0912 - one short case an event
-        """Show an event."""
-        self._fold.take(event)
+        """Show an event that is part of the run already."""
         match event:
             case StepStarted():
                 await self._begin_step(event)
@@ -137,8 +156,6 @@ class TurnView:
                     await self.thought.fold(True)
                 if reason in _THOUGHT_ENDS:
                     await self.note(_THOUGHT_ENDS[reason])
-            case Rewound(index):
-                await self._rewind(index)
             case Notice(message):
                 await self.note(message)
             case Answer(text):
@@ -162,9 +179,9 @@ class TurnView:
             await self._ending.remove()
             self._ending = None
 
-    async def show_saved(self, turn: Run) -> None:
-        """Show a turn that was read from the disk."""
-        self._fold = Fold(replace(turn, steps=list(turn.steps)))
+    async def show_saved(self) -> None:
+        """Show what was written before."""
+        turn = self.run
         thought = [step for step in turn.steps if step.part != "answer"]
         if thought:
             self.thought = Thought(self._conversation, thought[0].part)
@@ -204,7 +221,9 @@ class TurnView:
         if self.answer is not None and (shown := readable(harmless(text))) != self.answer.source:
             await self.answer.update(shown)
 
-    async def _rewind(self, index: int) -> None:
+    async def rewind(self, run: Run, index: int) -> None:
+        """Show another version of the turn: one that has the same steps before `index`, and none from there on."""
+        self.run = run
         await self._go_on()
         self.keeps_open = True  # what is written instead is to be seen
         if self.thought is not None:

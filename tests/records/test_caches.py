@@ -57,9 +57,8 @@ def taken_up(pair: Pair, found: saved.SavedSession) -> Session:
     """Take a conversation and its caches up, as a chat does."""
     for model, engine in engines_in(pair).items():
         assert caches.take_up(found.path, model, engine) == len(engine.ids) > 0
-    last = found.turns[-1]
-    session = Session(pair, seed=1, history=found.messages)
-    session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
+    session = Session(pair, seed=1)
+    session.restore(found.tree)
     return session
 
 

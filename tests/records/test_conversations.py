@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +28,8 @@ from glimp_local.records.listing import Entry
 from glimp_local.records.runs import read_runs
 from glimp_local.records.session_log import SessionLog, rename
 from glimp_local.runs import Run
+from glimp_local.session.versions import versions_of
+from glimp_local.tree import Tree
 from tests.support.damaged import HEADER, converse, turn_lines, write
 from tests.support.sessions import Open, assert_caches_equal_fresh_runs, exchanges_of, lane_of
 
@@ -56,6 +59,12 @@ def talk(pair: Pair, *questions: str, log: SessionLog | None = None) -> saved.Sa
     return saved.read(log.path)
 
 
+def before_last(found: saved.SavedSession, *beginning: Message) -> Sequence[Message]:
+    """Return what a session that restores a conversation has the models read before the last question."""
+    assert found.tree.at is not None
+    return versions_of(found.tree, beginning)[found.tree.at].history
+
+
 def glimp(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(cli, ["sessions", *arguments])
     assert result.exit_code == code, result.output
@@ -70,7 +79,7 @@ def test_a_conversation_is_read_back_as_it_was(pair: Pair) -> None:
     ]
     assert found.turns[0].thought == "First one.\n\nSecond two:\n\nThird three.\n\n"
     assert found.title == "first"
-    assert found.messages == [Message("user", "first"), Message("assistant", "Answer \\boxed{3}")]
+    assert before_last(found) == [Message("user", "first"), Message("assistant", "Answer \\boxed{3}")]
 
 
 def test_every_finished_step_is_on_the_disk_before_the_next_one_begins(pair: Pair) -> None:
@@ -238,7 +247,7 @@ def test_a_system_message_comes_first_and_on_top_of_what_is_shown() -> None:
     system = "Be brief.\nUse words."
     path = write("x", HEADER, *turn_lines(0, system=system), *turn_lines(1, system=system))
     found = saved.read(path)
-    assert [(message.role, message.content) for message in found.messages] == [
+    assert [(message.role, message.content) for message in before_last(found)] == [
         ("system", system),
         ("user", "Question 0: how many?"),
         ("assistant", "The answer is \\boxed{0}."),
@@ -254,7 +263,7 @@ def test_a_conversation_without_a_system_message_shows_none_nor_does_one_of_befo
     old = [line.replace(b',"system":null', b"") for line in turn_lines(0)]
     for lines in (turn_lines(0), old):
         found = saved.read(write("x", HEADER, *lines, *turn_lines(1)))
-        assert (found.system, found.messages[0].role, found.damage) == (None, "user", None)
+        assert (found.system, before_last(found)[0].role, found.damage) == (None, "user", None)
         assert "System" not in glimp("show", "x")
         assert json.loads(glimp("export", "x", "--format", "json"))["system"] is None
     assert old != turn_lines(0)
@@ -263,7 +272,8 @@ def test_a_conversation_without_a_system_message_shows_none_nor_does_one_of_befo
 def test_a_system_message_whose_line_is_lost_is_known_from_another_question() -> None:
     second = turn_lines(1, system="Be brief.")
     path = write("x", HEADER, *turn_lines(0, system="Be brief."), b"?" + second[0], *second[1:])
-    assert saved.read(path).messages[0] == Message("system", "Be brief.")
+    found = saved.read(path)
+    assert before_last(found, Message("system", "Be brief."))[0] == Message("system", "Be brief.")
 
 
 def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:
@@ -386,7 +396,8 @@ def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) 
     assert "Third three." not in shown
     assert "> **L** 1.38 nats\n>\n> Third three." in glimp("show", found.id, "--thoughts")
     exported = json.loads(glimp("export", "--format", "json"))
-    assert exported["turns"][0] == {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done"}
+    first = {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done", "versions": 1}
+    assert exported["turns"][0] == first
     assert json.loads(glimp("export", "--format", "json", "--thoughts"))["turns"][0]["steps"][2]["model"] == "large"
     glimp("export", "-o", str(tmp_path / "talk.md"))
     assert (tmp_path / "talk.md").read_text(encoding="utf-8") == shown.replace("[ 3 ]", "\\boxed{3}")
@@ -403,7 +414,7 @@ def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) 
 
 def restored(pair: Pair, turn: Run) -> Session:
     session = Session(pair, seed=1)
-    session.restore(turn.asked, turn.steps, thought_end=turn.thought_end, finish=turn.finish)
+    session.restore(Tree.of(turn.copy()))
     return session
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from glimp_local.models.names import readable_name
-from glimp_local.routing import Reason
+from glimp_local.routing import Model, Reason
 from glimp_local.runs import Decided, Step
 from glimp_local.session.turn import Activity
 from glimp_local.tui import status
@@ -15,7 +15,7 @@ from glimp_local.tui.reasons import why
 
 
 def decided(reason: Reason, entropy: float | None, threshold: float | None) -> Decided:
-    model = "large" if reason == "uncertain" else "small"
+    model: Model = "large" if reason == "uncertain" else "small"
     return Decided(3, "thought", model, reason, threshold, entropy, 0.41, 0.12)
 
 

@@ -23,11 +23,12 @@ _KEYS: dict[str, dict[str, str]] = {
     "On the steps (Tab: there and back)": {
         "↑ ↓, k j": "choose a step, or an answer",
         "Enter": "fold or unfold it, or an answer's thought; all thoughts, where none is chosen",
-        "r": "have it written again by the other model, and go on from there",
+        "r": "have it written again by the other model, and continue from there; what stood there is kept",
+        "← →": "the other versions of the chosen turn (2/3), with what stands behind each",
         "s, l": "the small, the large model writes the next step",
         "a": "end the thought, write the answer now",
         "g": "go on where you stopped; ask again, where the answer is complete",
-        "e": "ask the last question in other words",
+        "e": "ask the chosen question, or the last one, in other words; what stood there is kept",
         "y, Y": "copy the step or answer, else the last answer; the whole conversation",
     },
     "Everywhere": {
