@@ -37,7 +37,7 @@ def main() -> None:
     machine = describe_with_load()
     shared = {name: getattr(options, name) for name in ("seed", "device", "checkpoints", "out")}
     rows = []
-    for names in (TOGETHER, tuple(name for name in PLANS if name not in TOGETHER)):
+    for names in (TOGETHER, *((name,) for name in PLANS if name not in TOGETHER)):
         chosen = [name for name in names if options.only in {None, name}]
         if chosen:
             threads = 1 if len(chosen) > 1 else os.cpu_count() or 1
@@ -46,7 +46,7 @@ def main() -> None:
                 rows += [made.result() for made in making]
     recipe = (
         f"{ROWS_HEAD}{''.join(rows)}\nVocabulary: {tokenizer.get_vocab_size():,} tokens. "
-        f"Small and seedling trained at once, a thread each, the large model after them, on: {machine}; "
+        f"Small and seedling trained at once, a thread each, the others after them, one by one, on: {machine}; "
         f"torch {torch.__version__}."
     )
     print(recipe)

@@ -257,7 +257,7 @@ def read(pair: Pair, model: Model, story: Question) -> list[Step]:
     """Let a model read the reference thought and compare its likeliest tokens with it."""
     backend = pair.backends[model]
     engine, lane = engine_of(backend), backend.lane(pair.config, seed=0, cancel=threading.Event())
-    lane.begin(lane.prepare([Message("user", story.question)], pair.markers))
+    lane.begin(lane.prepare(pair.as_read([Message("user", story.question)]), pair.markers))
     lane.glimpse()
     steps: list[Step] = []
     begins = True

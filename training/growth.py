@@ -13,7 +13,7 @@ from torch import Tensor
 from training.model import Block, Model, Shape
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch is `Any` to the checker
 def grow(small: Model, shape: Shape, numbers: list[int]) -> Model:
     """Return a model of a larger shape, with heads as large, that computes the same.
 

@@ -23,6 +23,8 @@ _VERB = re.compile(r"<(\w+)(?::(s?))?>")
 _SUBJECT = re.compile(r"\{(who|to|rel)\}")
 
 HolderKind = Literal["girl", "boy", "me", "shop", "place"]
+StoryKind = Literal["people", "me", "shop", "place"]
+"""Who the holders of a story are."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Narrator:
     nouns: Nouns
     wordings: Wordings
     style: Style
-    kind: Literal["people", "me", "shop", "place"]
+    kind: StoryKind
     parts: list[tuple[str, list[str]]] = field(default_factory=list)
     """Each sentence with the steps it leads to."""
     last: Holder | None = None
@@ -133,7 +135,7 @@ class Narrator:
         if self.chance(0.1):
             article, nouns = ("my", KIN) if self.chance(0.4) else ("the", ROLES)
             name = self.rng.choice([*nouns])
-            return Holder(name, nouns[name], article)
+            return Holder(name, "girl" if nouns[name] == "girl" else "boy", article)
         is_girl = self.chance(0.5)
         name = self._noun(self.nouns.girls if is_girl else self.nouns.boys, invented.name)
         return Holder(self._cased(name), "girl" if is_girl else "boy")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
-from training.narrator import COUNTED, HOLDERS, Holder, Narrator, Style
+from training.narrator import COUNTED, HOLDERS, Holder, Narrator, StoryKind, Style
 from training.sums import LARGEST, BrokenSum, Question, work_out
 from training.wordings import Kind, Wordings
 from training.words import PARTS, Nouns
@@ -94,9 +94,8 @@ class _Teller:
     kinds: list[Kind] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        kind: Literal["people", "me", "shop", "place"] = self.rng.choices(
-            ["people", "me", "shop", "place"], [0.68, 0.08, 0.08, 0.16]
-        )[0]
+        kinds: list[StoryKind] = ["people", "me", "shop", "place"]
+        kind = self.rng.choices(kinds, [0.68, 0.08, 0.08, 0.16])[0]
         self.narrator = Narrator(self.rng, self.nouns, self.wordings, self.style, kind)
         self.is_place = kind == "place"
         # Two are counted, or only one; the others pass by.
@@ -236,7 +235,7 @@ class _Teller:
         someone, friend = rng.sample(passing, 2)
         values = {"x": someone.subject, "x2": friend.subject, "n": rng.randint(2, 99), "m": rng.randint(2, 12)}
         template = rng.choice(self.wordings.idle)
-        narrator.sentence(template, **values)
+        narrator.sentence(template, None, **values)
         narrator.step("Nothing.")
         narrator.joinable = False
         if "{x}" in template:

@@ -10,9 +10,10 @@ import pytest
 
 from training import unseen
 from training.inflection import inflect, singular
+from training.narrator import Style
 from training.others import ANSWER, tell_other
 from training.samples import OTHERS, SETS, STORIES, endless, held_out
-from training.stories import EVENTS, Style, beginning, tell
+from training.stories import EVENTS, beginning, tell
 from training.sums import LARGEST, BrokenSum, Question, tell_sum
 from training.wordings import KINDS, TAUGHT
 from training.words import COMMON, RARE, Nouns, in_words
