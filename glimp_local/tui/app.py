@@ -307,7 +307,7 @@ class ChatApp(ChatLayout):
 
     def action_copy_all(self) -> None:
         """Copy all questions and answers, as Markdown."""
-        self._copy("The conversation", turns_as_markdown(self.conversation.tree))
+        self._copy("The conversation", turns_as_markdown(self.conversation.versions))
 
     async def action_find(self) -> None:
         """Search the conversation on the screen."""

@@ -90,7 +90,7 @@ class Conversation(VerticalScroll, can_focus=True):
             self.call_after_refresh(self.anchor)
 
     @property
-    def tree(self) -> Tree:
+    def versions(self) -> Tree:
         """The conversation in all its versions."""
         return self._fold.tree
 
