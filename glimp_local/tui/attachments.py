@@ -66,7 +66,7 @@ class Attachments:
 
 def with_chips(message: str) -> str:
     """Return a message that was sent as it is shown: a file's name and size in the place of its text."""
-    return _BLOCK.sub(lambda found: f"[{found[1]}, {size_of(found[2])}]", message)
+    return _BLOCK.sub(lambda found: f"[{Path(found[1]).name}, {size_of(found[2])}]", message)
 
 
 def size_of(text: str) -> str:
