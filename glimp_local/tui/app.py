@@ -13,42 +13,25 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.screen import ModalScreen, Screen
 
-from glimp_local.errors import GlimpError, UsageError
-from glimp_local.load import LoadRequest
-from glimp_local.models.catalogue import load_catalogue
+from glimp_local.errors import UsageError
 from glimp_local.records.exports import turns_as_markdown
-from glimp_local.records.saved import SavedSession, read
-from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import Model, Policy
 from glimp_local.session.session import Session
-from glimp_local.text import one_line
-from glimp_local.tui import configuring, status, steering
+from glimp_local.tui import status, steering
+from glimp_local.tui.chat_screens import ChatScreens
 from glimp_local.tui.clipboard import copy
 from glimp_local.tui.commands import Command, commands, completions, typed
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
-from glimp_local.tui.driver import Driver
-from glimp_local.tui.layout import ChatLayout
-from glimp_local.tui.look import Look
-from glimp_local.tui.pump import Pump
-from glimp_local.tui.screens.conversations import Choice, ConversationsScreen
-from glimp_local.tui.screens.export import ExportScreen
-from glimp_local.tui.screens.help import HelpScreen
-from glimp_local.tui.screens.pairs import PairScreen
-from glimp_local.tui.screens.rename import RenameScreen
-from glimp_local.tui.screens.settings import Changes
-from glimp_local.tui.search_bar import SearchBar
 from glimp_local.tui.steps import Line
-from glimp_local.tui.told import Told
 
 _TWICE_SECONDS = 3.0
 """Within this time a second Ctrl+C quits."""
 
 
-class ChatApp(ChatLayout):
+class ChatApp(ChatScreens):
     """`glimp chat`. `request` is for the first pair; `log` may have a conversation, `system` is for a new one.
 
     `theme` is for this run; without one it is the theme that was chosen last. `anyway` asks the models also what the
@@ -73,47 +56,8 @@ class ChatApp(ChatLayout):
         Binding("ctrl+c", "interrupt", show=False),
     ]
 
-    class Woken(Message):
-        """The driver has something to tell."""
-
-    def __init__(
-        self,
-        request: LoadRequest,
-        log: SessionLog,
-        *,
-        seed: int | None = None,
-        theme: str | None = None,
-        system: str | None = None,
-        question: str | None = None,
-        anyway: bool = False,
-        driver: Callable[[Callable[[], object], SessionLog, str | None], Driver] = Driver,
-    ) -> None:
-        super().__init__()
-        self.request = request
-        """For the pair."""
-        self._interrupted = -_TWICE_SECONDS
-        self._seed = seed
-        self._anyway = anyway
-        self._going_on = log.going_on
-        self._question = question
-        self._look = Look(self, theme)
-        self._engines = driver(lambda: self.post_message(self.Woken()), log, system)
-        self._pump = Pump(self, self._engines, self.action_choose_pair)
-
-    @property
-    def saved(self) -> SessionLog:
-        """Where the conversation is saved."""
-        return self._engines.log
-
-    @property
-    def busy(self) -> bool:
-        """Are the models at work?"""
-        return self._pump.busy
-
-    @property
-    def session(self) -> Session | None:
-        """The session; None until a pair is loaded."""
-        return self._engines.session
+    _interrupted = -_TWICE_SECONDS
+    """When Ctrl+C was pressed last at rest."""
 
     async def on_mount(self) -> None:
         """Begin to load, with the screen there already."""
@@ -134,31 +78,7 @@ class ChatApp(ChatLayout):
         for turn in self._going_on.turns:
             self.composer.remember(self.composer.attachments.collapse(turn.asked))
 
-    def _load(self) -> None:
-        self._pump.begin_loading()
-        self._engines.load(self.request, seed=self._seed)
-
-    def on_unmount(self) -> None:
-        """Stop the models."""
-        self._engines.cancel()
-
-    def close(self, hear: Callable[[Told], object] = lambda _: None) -> None:
-        """Free the models, once the screen is gone; `hear` gets what is told of that."""
-        self._engines.close(hear)
-
-    def on_chat_app_woken(self) -> None:
-        """Show what the driver tells."""
-        self._pump.wake()
-
     # What the user asks for.
-
-    def _can_ask(self) -> bool:
-        """Can the models be asked for something? Say it where not."""
-        if self.busy:
-            self.notify("The models are still writing: Esc stops them.")
-        elif self.session is None:
-            self.notify("No pair is loaded yet." if self._pump.loading else "No pair is loaded: Ctrl+P, Pair.")
-        return not self.busy and self.session is not None
 
     @on(Composer.Sent)
     async def send(self, message: Composer.Sent) -> None:
@@ -198,14 +118,6 @@ class ChatApp(ChatLayout):
             raise UsageError("no pair is loaded yet", hint="it can be set once one is")
         change(self.session)
         self._pump.show_panel()
-
-    async def choose_pair(self, name: str = "") -> None:
-        """Load a pair by its name; show all pairs without one."""
-        if not name:
-            await self.action_choose_pair()
-        elif self._can_load():
-            self.request = self.request.named(name)
-            self._load()
 
     def action_interrupt(self) -> None:
         """Stop the models; where none is at work, empty the box (its text can be recalled); twice at rest, quit."""
@@ -309,123 +221,11 @@ class ChatApp(ChatLayout):
         """Copy all questions and answers, as Markdown."""
         self._copy("The conversation", turns_as_markdown(self.conversation.versions))
 
-    async def action_find(self) -> None:
-        """Search the conversation on the screen."""
-        bar = next(iter(self.query(SearchBar)), None)
-        if bar is None:
-            bar = SearchBar(self.conversation, self.focused)
-            await self.mount(bar, before=self.status)
-        bar.begin()
-
-    def action_conversations(self) -> None:
-        """Show the saved conversations, and open the one that is chosen; this one stays saved."""
-
-        def take(choice: Choice | None) -> None:
-            if choice is None:
-                return
-            self.composer.focus()
-            if choice.deletes and self._can_ask():
-                self._engines.delete()
-            elif self.busy:
-                self.notify("The models are still writing: Esc stops them.")
-            elif not choice.deletes and choice.entry.path != self.saved.path:
-                self._engines.open(choice.entry.path)
-
-        self.push_screen(ConversationsScreen(self.saved), take)
-
-    def action_rename(self) -> None:
-        """Give the conversation another title than its first question."""
-
-        def rename(title: str | None) -> None:
-            if title is None:
-                return
-            self.saved.rename(title)
-            if self.saved.error is not None:
-                self.notify("The title is saved once the disk has room.", severity="warning")
-
-        if (found := self._saved_here()) is not None:
-            self.push_screen(RenameScreen(found.title), rename)
-
-    def action_export(self) -> None:
-        """Write the conversation into a file: Markdown, JSON, or a page."""
-        if (found := self._saved_here()) is not None:
-            self.push_screen(ExportScreen(found.path, found.title))
-
-    def _saved_here(self) -> SavedSession | None:
-        """Return the conversation as it is on the disk; if it is not, say so."""
-        try:
-            if self.saved.is_written:
-                return read(self.saved.path)
-            self.notify("Nothing is saved yet: ask something first.")
-        except GlimpError as error:
-            self.notify(one_line(str(error)), severity="warning", markup=False)
-        return None
-
     def _copy(self, what: str, text: str) -> None:
         if text:
             self.notify(f"{what} is on the clipboard ({copy(text, self)}).")
         else:
             self.notify("There is nothing to copy yet.")
-
-    def _can_load(self) -> bool:
-        """Can another pair be loaded now? Say so if not."""
-        if self.busy or self._pump.loading:
-            self.notify("The models are at work: Esc stops them.")
-        return not (self.busy or self._pump.loading)
-
-    def action_help(self) -> None:
-        """Show all keys, and what the words mean."""
-        self.push_screen(HelpScreen())
-
-    def action_toggle_panel(self) -> None:
-        """Show or hide the side panel, in later chats, too."""
-        super().action_toggle_panel()
-        self._look.remember_panel()
-
-    async def action_settings(self) -> None:
-        """Show the settings, and use what is changed in them."""
-
-        async def use(choice: Changes | None) -> None:
-            if choice is None:
-                return
-            try:
-                for said in configuring.configure(self._engines, self.request, choice, has_begun=self._has_begun):
-                    await self.conversation.note(said)
-            except GlimpError as error:
-                await self._pump.complain(error)
-            self._pump.show_panel()
-
-        try:
-            screen = configuring.settings_screen(self._engines, self.request, has_begun=self._has_begun)
-        except GlimpError as error:
-            await self._pump.complain(error)
-            return
-        if screen is None:
-            self.notify("The settings are the pair's, and none is loaded yet.")
-        else:
-            await self.push_screen(screen, use)
-
-    @property
-    def _has_begun(self) -> bool:
-        """Was anything asked in this conversation?"""
-        return self.busy or bool(self.conversation.turns)
-
-    async def action_choose_pair(self, problem: GlimpError | None = None) -> None:
-        """Show the pairs and load the chosen one; the conversation goes on with it."""
-
-        def load(name: str | None) -> None:
-            if name is not None:
-                self.request = self.request.named(name)
-                self._load()
-
-        if not self._can_load():
-            return
-        try:
-            catalogue = load_catalogue(self.request.models_file)
-            loaded = None if self.session is None else self.session.pair
-            await self.push_screen(PairScreen(self.request, catalogue, problem, loaded), load)
-        except GlimpError as error:
-            await self._pump.complain(error)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's
         """Offer a key where it does something now."""

@@ -1,0 +1,108 @@
+"""The screens over the chat, the search in it, and what becomes of what is chosen there."""
+
+from __future__ import annotations
+
+from glimp_local.errors import GlimpError
+from glimp_local.records.saved import SavedSession, read
+from glimp_local.text import one_line
+from glimp_local.tui import configuring
+from glimp_local.tui.chat_base import ChatBase
+from glimp_local.tui.screens.conversations import Choice, ConversationsScreen
+from glimp_local.tui.screens.export import ExportScreen
+from glimp_local.tui.screens.help import HelpScreen
+from glimp_local.tui.screens.rename import RenameScreen
+from glimp_local.tui.screens.settings import Changes
+from glimp_local.tui.search_bar import SearchBar
+
+
+class ChatScreens(ChatBase):
+    """The chat with its screens. See `ChatApp`."""
+
+    def action_help(self) -> None:
+        """Show all keys, and what the words mean."""
+        self.push_screen(HelpScreen())
+
+    def action_toggle_panel(self) -> None:
+        """Show or hide the side panel, in later chats, too."""
+        super().action_toggle_panel()
+        self._look.remember_panel()
+
+    async def action_settings(self) -> None:
+        """Show the settings, and use what is changed in them."""
+
+        async def use(choice: Changes | None) -> None:
+            if choice is None:
+                return
+            try:
+                for said in configuring.configure(self._engines, self.request, choice, has_begun=self._has_begun):
+                    await self.conversation.note(said)
+            except GlimpError as error:
+                await self._pump.complain(error)
+            self._pump.show_panel()
+
+        try:
+            screen = configuring.settings_screen(self._engines, self.request, has_begun=self._has_begun)
+        except GlimpError as error:
+            await self._pump.complain(error)
+            return
+        if screen is None:
+            self.notify("The settings are the pair's, and none is loaded yet.")
+        else:
+            await self.push_screen(screen, use)
+
+    @property
+    def _has_begun(self) -> bool:
+        """Was anything asked in this conversation?"""
+        return self.busy or bool(self.conversation.turns)
+
+    async def action_find(self) -> None:
+        """Search the conversation on the screen."""
+        bar = next(iter(self.query(SearchBar)), None)
+        if bar is None:
+            bar = SearchBar(self.conversation, self.focused)
+            await self.mount(bar, before=self.status)
+        bar.begin()
+
+    def action_conversations(self) -> None:
+        """Show the saved conversations, and open the one that is chosen; this one stays saved."""
+
+        def take(choice: Choice | None) -> None:
+            if choice is None:
+                return
+            self.composer.focus()
+            if choice.deletes and self._can_ask():
+                self._engines.delete()
+            elif self.busy:
+                self.notify("The models are still writing: Esc stops them.")
+            elif not choice.deletes and choice.entry.path != self.saved.path:
+                self._engines.open(choice.entry.path)
+
+        self.push_screen(ConversationsScreen(self.saved), take)
+
+    def action_rename(self) -> None:
+        """Give the conversation another title than its first question."""
+
+        def rename(title: str | None) -> None:
+            if title is None:
+                return
+            self.saved.rename(title)
+            if self.saved.error is not None:
+                self.notify("The title is saved once the disk has room.", severity="warning")
+
+        if (found := self._saved_here()) is not None:
+            self.push_screen(RenameScreen(found.title), rename)
+
+    def action_export(self) -> None:
+        """Write the conversation into a file: Markdown, JSON, or a page."""
+        if (found := self._saved_here()) is not None:
+            self.push_screen(ExportScreen(found.path, found.title))
+
+    def _saved_here(self) -> SavedSession | None:
+        """Return the conversation as it is on the disk; if it is not, say so."""
+        try:
+            if self.saved.is_written:
+                return read(self.saved.path)
+            self.notify("Nothing is saved yet: ask something first.")
+        except GlimpError as error:
+            self.notify(one_line(str(error)), severity="warning", markup=False)
+        return None
