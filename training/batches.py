@@ -55,10 +55,13 @@ class _Sample:
 class Batches:
     """An endless row of batches of about `tokens` tokens, the same for the same seed; `place` is where it stands."""
 
-    def __init__(self, tokenizer: Tokenizer, seed: str, tokens: int, place: tuple[int, int] = (0, 0)) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, seed: str, tokens: int, *, wide: bool = False, place: tuple[int, int] = (0, 0)
+    ) -> None:
         self._tokenizer = tokenizer
         self._seed = seed
         self._tokens = tokens
+        self._wide = wide
         self._is_number = torch.zeros(tokenizer.get_vocab_size(), dtype=torch.bool)
         self._is_number[number_ids(tokenizer)] = True
         texts = (tokenizer.decode([token]) for token in range(tokenizer.get_vocab_size()))
@@ -87,7 +90,7 @@ class Batches:
 
     def _pool(self, number: int) -> list[list[_Sample]]:
         rng = Random(f"pool {self._seed} {number}")
-        questions = endless(f"questions {self._seed} {number}")
+        questions = endless(f"questions {self._seed} {number}", wide=self._wide)
         found = (self._sample(question, questions, rng) for question in islice(questions, POOL))
         samples = sorted((s for s in found if len(s.ids) <= LONGEST), key=lambda sample: len(sample.ids))
         groups: list[list[_Sample]] = [[]]

@@ -86,6 +86,8 @@ class Style:
     """How often a name, a thing or a place is an invented word."""
     unknown_verbs: float = 0.0
     """How often the verb of an event is invented, if other words say what happens."""
+    is_wide: bool = False
+    """With passers-by who have names, and things that move between two places: not what the pair is tested on."""
 
 
 @dataclass
@@ -212,7 +214,7 @@ class Narrator:
         rng = self.rng
         leads = template.startswith("{who} ") and not template.startswith("{who} and ")
         again = self.last == holder
-        passing = rng.choice(self.holders[COUNTED:]) if "{rel}" in template and self.chance(_NAMED) else None
+        passing = rng.choice(self.holders[COUNTED:]) if self._passes(template) else None
         pronoun = holder.kind == "me" or (self.is_clear(holder, to, passing) and self.chance(0.5))
         who, whom, whose = holder.pronouns if pronoun else (holder.subject, holder.object, holder.whose)
         fill: dict[str, object] = {
@@ -254,6 +256,10 @@ class Narrator:
         else:
             self.last = None if template.startswith("{rel}") or "{who}" not in template else holder
         return passing
+
+    def _passes(self, template: str) -> bool:
+        """Has whoever passes by in an event a name?"""
+        return "{rel}" in template and self.style.is_wide and self.chance(_NAMED)
 
     def _with_unknown_verb(self, template: str) -> str:
         """Put an invented verb in, if "more" or "of the" says what happens all the same."""

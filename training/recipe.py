@@ -13,23 +13,21 @@ from training.export import export
 from training.model import Shape
 from training.train import Plan, train
 
+_SMALL = Shape(width=128, layers=3, heads=4, feed_forward=192, periods=())
+_SEEDLING = Shape(width=192, layers=5, heads=6, feed_forward=512)
+_LARGE = Shape(width=320, layers=8, heads=10, feed_forward=896)
 PLANS = {
-    "small": Plan(Shape(width=128, layers=3, heads=4, feed_forward=192, periods=()), batches=12_000),
-    "seedling": Plan(Shape(width=192, layers=5, heads=6, feed_forward=512), batches=6000, ends_at=0.3),
-    "large": Plan(
-        Shape(width=320, layers=8, heads=10, feed_forward=896),
-        batches=5000,
-        grows_from="seedling",
-        matrix_rate=0.008,  # at the seedling's rate it forgets first: the loss is twice as high after 500 batches
-        embedding_rate=0.001,
-    ),
-    # At the small model's rate after all: grown gently, it quotes and reckons, and has not learnt who does what.
-    "finish": Plan(Shape(width=320, layers=8, heads=10, feed_forward=896), batches=6000, grows_from="large"),
+    "small": Plan(_SMALL, batches=12_000, wide=True),
+    "seedling": Plan(_SEEDLING, batches=6000, wide=True, ends_at=0.3),
+    # At the seedling's rate it forgets first: the loss is twice as high after 500 batches.
+    "large": Plan(_LARGE, 5000, grows_from="seedling", wide=True, matrix_rate=0.008, embedding_rate=0.001),
+    "small end": Plan(_SMALL, 6000, grows_from="small"),
+    "large end": Plan(_LARGE, 5000, grows_from="large", matrix_rate=0.012, embedding_rate=0.0012),
 }
 TOGETHER = ("small", "seedling")
 """Trained side by side, one thread each: two threads on one of these do not halve its time."""
-EXPORTED = {"small": "small", "finish": "large"}
-"""Which stage becomes which of the two models."""
+EXPORTED = {"small end": "small", "large end": "large"}
+"""Which stage's model becomes which of the two."""
 ROWS_HEAD = """\
 | | parameters | layers | width | heads | feed-forward | Fourier | begins as | batches | tokens a batch | minutes |
 |---|---|---|---|---|---|---|---|---|---|---|

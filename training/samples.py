@@ -11,13 +11,15 @@ from typing import NamedTuple
 from training import unseen
 from training.narrator import Style
 from training.others import tell_other
-from training.stories import EVENTS, random_style, tell
+from training.stories import EVENTS, WIDE_EVENTS, random_style, tell
 from training.sums import Question, tell_sum
 from training.wordings import TAUGHT
 from training.words import COMMON, RARE
 
 _SHARES = {"story": 0.55, "sum": 0.38, "other": 0.07}
 """Of the questions; a sum has a tenth of a story's tokens."""
+_RARE = 0.25
+"""Of the stories are of rare words."""
 _IDLE = 0.2
 """More sentences that change nothing than the tests have: telling them is learnt slowly."""
 
@@ -66,19 +68,24 @@ def _kept_apart() -> frozenset[str]:
     )
 
 
-def endless(seed: str, *, rare: float = 0.25) -> Iterator[Question]:
-    """Yield training questions without end, none of them held out; `rare` is the share of stories of rare words."""
+def endless(seed: str, *, rare: float = _RARE, wide: bool = False) -> Iterator[Question]:
+    """Yield training questions without end, none of them held out.
+
+    `rare` is the share of stories of rare words; `wide` stories are told in more ways than the pair is tested on.
+    """
     rng = Random(seed)
     while True:
         kind = rng.choices(list(_SHARES), list(_SHARES.values()))[0]
-        question = tell_sum(rng) if kind == "sum" else tell_other(rng) if kind == "other" else _story(rng, rare)
+        question = (
+            tell_sum(rng) if kind == "sum" else tell_other(rng) if kind == "other" else _story(rng, rare, is_wide=wide)
+        )
         if question.question not in _kept_apart():
             yield question
 
 
-def _story(rng: Random, rare: float) -> Question:
+def _story(rng: Random, rare: float, *, is_wide: bool) -> Question:
     made_up = rng.choice([0.0, 0.0, 0.0, 0.5, 1.0])
-    style = random_style(rng, made_up=made_up, unknown_verbs=0.3 if rng.random() < 0.15 else 0.0)
+    style = random_style(rng, made_up=made_up, unknown_verbs=0.3 if rng.random() < 0.15 else 0.0, is_wide=is_wide)
     nouns = RARE if rng.random() < rare else COMMON
-    events = (1, 2) if rng.random() < 0.35 else EVENTS
+    events = (1, 2) if rng.random() < 0.35 else WIDE_EVENTS if is_wide else EVENTS
     return tell(rng, nouns, TAUGHT, events=events, style=style, idle=_IDLE, broken=0.04)

@@ -17,7 +17,7 @@ from training.sums import LARGEST, BrokenSum, Question, work_out
 from training.wordings import Kind, Wordings
 from training.words import PARTS, Nouns
 
-EVENTS = (2, 8)
+EVENTS, WIDE_EVENTS = (2, 6), (2, 8)
 
 _WEIGHTS: dict[Kind, float] = {
     "gain": 3,
@@ -59,7 +59,7 @@ def tell(
     return _Teller(rng, nouns, wordings, style or random_style(rng), idle, broken).tell(rng.randint(*events))
 
 
-def random_style(rng: Random, *, made_up: float = 0.0, unknown_verbs: float = 0.0) -> Style:
+def random_style(rng: Random, *, made_up: float = 0.0, unknown_verbs: float = 0.0, is_wide: bool = False) -> Style:
     """Choose how a story is told."""
     return Style(
         is_past=rng.random() < 0.35,
@@ -69,6 +69,7 @@ def random_style(rng: Random, *, made_up: float = 0.0, unknown_verbs: float = 0.
         tails=rng.choice([0.0, 0.0, 0.1, 0.3]),
         made_up=made_up,
         unknown_verbs=unknown_verbs,
+        is_wide=is_wide,
     )
 
 
@@ -99,7 +100,8 @@ class _Teller:
         self.narrator = Narrator(self.rng, self.nouns, self.wordings, self.style, kind)
         self.is_place = kind == "place"
         # Two are counted, or only one; the others pass by.
-        self.couple = self.narrator.chance(0.2 if kind in _LONELY else 0.35 if self.is_place else 0.62)
+        places = 0.35 if self.style.is_wide else 0.0
+        self.couple = self.narrator.chance(0.2 if kind in _LONELY else places if self.is_place else 0.62)
         self.amounts: dict[Holder, int] = {}
         self.is_broken = self.narrator.chance(self.broken)
 

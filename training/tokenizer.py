@@ -51,7 +51,7 @@ def _texts(seed: int, count: int) -> Iterator[str]:
     # The merges of a number's digits must win against those of rare words.
     for _ in range(1500):
         yield " ".join(map(str, range(LARGEST + 1)))
-    for question in islice(endless(f"vocabulary {seed}", rare=0.0), count):
+    for question in islice(endless(f"vocabulary {seed}", rare=0.0, wide=True), count):
         yield f"user: {question.question}"
         yield f"assistant\n\n{question.thought}\n"
         yield f"\n\n{question.answer}"

@@ -31,6 +31,8 @@ class Plan:
     batches: int
     grows_from: str | None = None
     """The model it begins as; from nothing without one."""
+    wide: bool = False
+    """Is it taught stories told in more ways than the pair is tested on?"""
     ends_at: float = 0.0
     """What is left of the learning rate at the end: more than nothing for a model that another one grows from."""
     tokens: int = 4096
@@ -64,13 +66,13 @@ def train(
     else:
         model = Model(plan.shape, tokenizer.get_vocab_size(), numbers).to(device)
     optimizers = _optimizers(model, plan)
-    batches, done, seconds = Batches(tokenizer, f"{name} {seed}", plan.tokens), 0, 0.0
+    batches, done, seconds = Batches(tokenizer, f"{name} {seed}", plan.tokens, wide=plan.wide), 0, 0.0
     if kept is not None:
         model.load_state_dict(kept["model"])
         for optimizer, state in zip(optimizers, kept["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         done, seconds = kept["batch"], kept["seconds"]
-        batches = Batches(tokenizer, f"{name} {seed}", plan.tokens, kept["place"])
+        batches = Batches(tokenizer, f"{name} {seed}", plan.tokens, wide=plan.wide, place=kept["place"])
     count = sum(p.numel() for p in model.parameters())
     print(f"{name}: {count / 1e6:.2f} million parameters, {plan.batches} batches, {done} of them done", flush=True)
     hidden_of = torch.compile(model, dynamic=True)
