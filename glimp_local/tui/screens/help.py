@@ -19,6 +19,8 @@ _KEYS: dict[str, dict[str, str]] = {
         "Enter": "send",
         "Shift+Enter, Ctrl+J": "begin a new line",
         "↑ ↓": "earlier and later messages, at the first and the last line",
+        "/": "commands, like /share 0.3, /pair NAME, /new; Tab completes them",
+        "@": "a file whose text is sent with the message, like @notes.txt; Tab completes it",
     },
     "On the steps (Tab: there and back)": {
         "↑ ↓, k j": "choose a step, or an answer",
@@ -33,6 +35,7 @@ _KEYS: dict[str, dict[str, str]] = {
     },
     "Everywhere": {
         "Esc": "stop the models, or their loading; else back to the box",
+        "Ctrl+C": "stop the models; with nothing to stop, empty the box; twice at rest, quit",
         "Ctrl+↑, Ctrl+↓": "more steps for the small, for the large model: moves the threshold, or the share",
         "PgUp, PgDn": "scroll",
         "Ctrl+T": "fold or unfold all thoughts",
