@@ -84,7 +84,7 @@ class ChatBase(ChatLayout):
         if self.busy:
             self.notify("The models are still writing: Esc stops them.")
         elif self.session is None:
-            self.notify("No pair is loaded yet." if self._pump.loading else "No pair is loaded: Ctrl+P, Pair.")
+            self.notify("No pair is loaded yet." if self._pump.loading else "No pair is loaded: /pair shows them.")
         return not self.busy and self.session is not None
 
     def _can_load(self) -> bool:

@@ -16,19 +16,18 @@ import msgspec
 import psutil
 
 from glimp_local import crash_notes
-from glimp_local.engines.protocol import KeepsState
-from glimp_local.errors import CacheError, DeclinedError, GlimpError, UsageError
+from glimp_local.errors import DeclinedError, GlimpError, UsageError
 from glimp_local.events import AnyEvent, Finished, Fold, Text
 from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.records import caches, conversations, saved
+from glimp_local.records import conversations, saved
 from glimp_local.records.session_log import SessionLog
-from glimp_local.routing import Model
 from glimp_local.session.session import Session
 from glimp_local.settings import RunSettings
+from glimp_local.tui.kept_caches import KeptCaches
 from glimp_local.tui.settings_form import decides_otherwise, in_force
-from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Opened, Saving, TakenUp, Told
+from glimp_local.tui.told import Failed, Loaded, Loading, Opened, Saving, Told
 
 _CLOSING_SECONDS = 0.1
 """So often what is told while the chat is left is looked at."""
@@ -55,7 +54,7 @@ class Driver:
         self._kept: RunSettings | None = None  # what new conversations begin with; None for the pair's as it was loaded
         self._fold = Fold(log.going_on.tree.copy() if log.going_on else None)
         """The conversation: what a pair takes over when it is loaded."""
-        self._computed = False  # is there more in the caches than on the disk?
+        self._caches = KeptCaches(self._tell)
         self._declined: set[str] = set()
         self.session: Session | None = None
         """None until a pair is loaded."""
@@ -178,7 +177,7 @@ class Driver:
         """Stop, keep the caches, free the models, end the thread; `hear` gets what is told meanwhile."""
         self.drain()
         self._cancel.set()
-        self._tasks.put(self._keep_caches)
+        self._tasks.put(lambda: self._caches.keep(self._pair, self._log))
         self._tasks.put(None)
         while self._thread.is_alive():
             self._thread.join(_CLOSING_SECONDS)
@@ -234,7 +233,7 @@ class Driver:
             )
 
     def _load(self, request: LoadRequest, seed: int | None) -> None:
-        self._keep_caches()
+        self._caches.keep(self._pair, self._log)
         self.session = None
         self._close_pair()
         self._pair = load(
@@ -242,7 +241,7 @@ class Driver:
             cancel=self._cancel,
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
         )
-        self._take_up_caches(self._pair)
+        self._caches.take_up(self._pair, self._log)
         self._wanted = self._kept = None
         session = Session(self._pair, seed=seed, history=self._first_messages, cancel=self._cancel)
         session.restore(self._fold.tree)
@@ -272,7 +271,7 @@ class Driver:
         if self._pair is None:
             return
         self._check_saved("a new one")
-        self._keep_caches()
+        self._caches.keep(self._pair, self._log)
         self._log.close()
         self._log, header = SessionLog(), self._log.header
         if header is not None:
@@ -308,7 +307,7 @@ class Driver:
         except BaseException:
             log.close()
             raise
-        self._keep_caches()
+        self._caches.keep(self._pair, self._log)
         self._log.close()
         self._log, self._system = log, found.system
         self._fold = Fold(found.tree.copy())
@@ -318,11 +317,11 @@ class Driver:
         self._tell(Opened(found))
         if self._pair is not None and header is not None:
             log.head(header)
-            self._take_up_caches(self._pair)
+            self._caches.take_up(self._pair, self._log)
             self._tell(Loaded(self._pair))
 
     def _delete(self) -> None:
-        path, self._computed = self._log.path, False  # its caches go with it
+        path, self._caches.are_new = self._log.path, False  # its caches go with it
         self._begin_new()
         if self._log.path != path:
             conversations.remove(path)
@@ -330,7 +329,7 @@ class Driver:
     def _run(self, start: Callable[[Session], Generator[AnyEvent, None, None]]) -> None:
         if self.session is None or self._pair is None:
             return
-        self._computed = True
+        self._caches.are_new = True
         for event in start(self.session):
             self._tell(event)
             if isinstance(event, Finished) and (history := self._pair.entropies()) is not None:
@@ -349,39 +348,7 @@ class Driver:
             self._declined.add(question)
             raise DeclinedError(f"{objection.words}. {self._pair.scope} Enter asks it all the same.")
 
-    def _keep_caches(self) -> None:
-        """Write the caches of the conversation to the disk, where that is wanted and there is something new in them."""
-        computed, self._computed = self._computed, False
-        if self._pair is None or not (computed and self._pair.config.keep_caches_gb and self._log.is_written):
-            return
-        keepers = _keepers(self._pair)
-        self._tell(MovingCaches(sum(keeper.state_bytes for keeper in keepers.values()), to_disk=True))
-        try:
-            caches.keep(self._log.path, keepers, limit_bytes=self._pair.config.keep_caches_gb * 1e9)
-        except CacheError as error:
-            self._tell(CachesLost(error))
-
-    def _take_up_caches(self, pair: Pair) -> None:
-        """Let the models hold what was kept of the conversation, whether or not it will be kept again."""
-        if not (size := caches.kept_bytes(self._log.path)):
-            return
-        self._tell(MovingCaches(size, to_disk=False))
-        tokens: dict[Model, int] = {}
-        for model, keeper in _keepers(pair).items():
-            try:
-                if found := caches.take_up(self._log.path, model, keeper):
-                    tokens[model] = found
-            except CacheError as error:
-                self._tell(CachesLost(error))
-        if tokens:
-            self._tell(TakenUp(tokens))
-
 
 def has_begun(messages: Sequence[Message]) -> bool:
     """Was anything asked in a conversation?"""
     return any(message.role != "system" for message in messages)
-
-
-def _keepers(pair: Pair) -> dict[Model, KeepsState]:
-    """Return the models whose caches can be kept."""
-    return {model: backend for model, backend in pair.backends.items() if isinstance(backend, KeepsState)}

@@ -31,7 +31,7 @@ class Look:
             self._problem = f"{error}. {error.hint}"
         chosen = theme or self._kept.theme
         if chosen is not None and chosen not in app.available_themes:
-            self._problem = f"There is no theme {chosen!r} any more, which was chosen last: Ctrl+P, Theme has others."
+            self._problem = f"There is no theme {chosen!r} any more, which was chosen last: /theme has others."
             chosen = None
         app.theme = self._theme = chosen or _DEFAULT_THEME
         app.set_class(not self._kept.panel, WITHOUT_PANEL)

@@ -185,12 +185,12 @@ class Pump:
         composer.stop_revising()
         await self._app.conversation.restore(saved)
         for turn in saved.turns:
-            composer.remember(turn.asked)
+            composer.remember(composer.attachments.collapse(turn.asked))
 
     async def _fail(self, error: GlimpError) -> None:
         self._is_busy(False)
         self.loading = False
-        self._app.status.rest("" if self._driver.session else "no pair is loaded: Ctrl+P, Pair")
+        self._app.status.rest("" if self._driver.session else "no pair is loaded: /pair shows them")
         asked, self._asked = self._asked, None
         if asked is not None:
             self._app.composer.revise(asked.text, asked.instead)

@@ -74,7 +74,7 @@ async def test_a_models_file_that_cannot_be_read_is_said_and_no_pair_asked_for(t
     async with chatting(pair={"name": "builtin", "models_file": tmp_path / "models.toml"}, loads=False) as chat:
         await chat.until(lambda: chat.notices)
         assert "models.toml" in chat.notices[0]
-        assert chat.status == "no pair is loaded: Ctrl+P, Pair"
+        assert chat.status == "no pair is loaded: /pair shows them"
 
 
 @played
