@@ -255,7 +255,8 @@ def fold(events: Iterable[AnyEvent]) -> Solution:
     """
     folding = Fold(Tree.of(Run()))
     for event in events:
-        folding.take(event)
+        if not isinstance(event, TakenBack):  # the question that this one replaces is none of its events
+            folding.take(event)
     return (folding.tree.last or Run()).solution()
 
 

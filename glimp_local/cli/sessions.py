@@ -16,7 +16,7 @@ from glimp_local.cli.terminal import is_terminal, write, write_json
 from glimp_local.errors import UsageError
 from glimp_local.records import conversations, exports, session_log
 from glimp_local.records.listing import Entry
-from glimp_local.records.saved import SavedSession, Unreadable
+from glimp_local.records.saved import SavedSession, Unreadable, short
 from glimp_local.text import one_line
 from glimp_local.tui.maths import readable
 
@@ -165,7 +165,7 @@ def rm(ids: tuple[str, ...], *, yes: bool) -> None:
     """
     chosen = [conversations.find_to_remove(id_, in_full=yes) for id_ in ids]
     for found in {found.id: found for found in chosen}.values():
-        what = found.title if isinstance(found, SavedSession) else f"cannot be restored: {found.damage}"
+        what = short(found.title) if isinstance(found, SavedSession) else f"cannot be restored: {found.damage}"
         id_ = one_line(exports.spelled(found.id))
         if yes or click.confirm(f"remove {id_} ({one_line(what)})?"):
             conversations.remove(found.path)

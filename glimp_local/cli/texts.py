@@ -62,7 +62,9 @@ def read_problem(file: str | None, text: str | None) -> str:
 
 
 def read_system(given: str) -> str:
-    """Read the system message that --system gives: a text, or @FILE; raises UsageError where it cannot be read."""
+    """Read the system message that --system gives: a text, or @FILE; empty for none. Raises UsageError."""
+    if not given.strip():
+        return ""
     if not given.startswith("@") or given.startswith("@@"):
         return read_typed(given.removeprefix("@"), "--system", hint="leave --system out, or give it a text")
     if given == "@":

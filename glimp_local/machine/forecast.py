@@ -8,15 +8,14 @@ from __future__ import annotations
 import msgspec
 
 from glimp_local import units
-from glimp_local.errors import ModelError
-from glimp_local.machine.choice import header_of, model_sources
+from glimp_local.errors import GlimpError
+from glimp_local.machine.choice import footprints_of
 from glimp_local.machine.pace import tokens_per_second
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.planning import make_plan
 from glimp_local.machine.survey import Machine
 from glimp_local.models import files
-from glimp_local.models.footprint import Footprint, footprint
-from glimp_local.routing import MODELS, Model
+from glimp_local.routing import MODELS
 from glimp_local.settings import ModelSource, PairConfig
 
 _FAST = 100
@@ -72,7 +71,7 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 def pair_files(config: PairConfig) -> PairFiles:
-    """Look which models of a pair are on this machine, both of them, whatever its policy."""
+    """Return which models of a pair are on this machine, of both of them, whatever its policy."""
     sources = {model: source for model in MODELS if (source := config.source(model)) is not None}
     here, sizes, missing, problems = 0, [], [], []
     for source in files.distinct(sources.values()):
@@ -84,8 +83,9 @@ def pair_files(config: PairConfig) -> PairFiles:
                 missing.append(source)
             elif not found.is_here:
                 files.find(source)  # says which file is missing
-        except ModelError as error:
-            problems.append(f"{error} ({error.hint})" if error.hint else str(error))
+        except (GlimpError, OSError) as error:  # OSError: a folder of the cache that one may not look into
+            hint = error.hint if isinstance(error, GlimpError) else None
+            problems.append(f"{error} ({hint})" if hint else str(error))
             sizes.append(source.size_bytes)
     known = [size for size in sizes if size is not None]
     total = sum(known) if len(known) == len(sizes) else None
@@ -93,16 +93,13 @@ def pair_files(config: PairConfig) -> PairFiles:
 
 
 def forecast(config: PairConfig, machine: Machine) -> Forecast:
-    """Say what to expect of a pair on a machine, from its files or from what is known of them."""
-    footprints: dict[Model, Footprint] = {}
+    """Return what to expect of a pair on a machine, from its files or from what is known of them."""
     try:
-        for model, source in model_sources(config).items():
-            header = header_of(source)
-            if header is None:
-                return Forecast()
-            footprints[model] = footprint(header)
-    except ModelError as error:
+        footprints = footprints_of(config)
+    except (GlimpError, OSError) as error:
         return Forecast(problem=str(error))
+    if footprints is None:
+        return Forecast()
     plan = make_plan(footprints, config, machine)
     return Forecast(plan, tokens_per_second(plan, footprints, machine), plan.cut(config))
 

@@ -46,10 +46,16 @@ def _paths() -> list[Path]:
 
 
 def _written_at(entry: os.DirEntry[str]) -> float:
+    about = stat_of(entry)
+    return 0.0 if about is None else about.st_mtime
+
+
+def stat_of(file: os.DirEntry[str] | Path) -> os.stat_result | None:
+    """Return size and times of a file, of a link to nothing those of the link; None if it was removed just now."""
     for follows in (True, False):
-        with suppress(OSError):  # a link to nothing; or it was removed just now
-            return entry.stat(follow_symlinks=follows).st_mtime
-    return 0
+        with suppress(OSError):
+            return file.stat(follow_symlinks=follows)
+    return None
 
 
 def scan() -> Iterator[SavedSession | Unreadable]:

@@ -16,7 +16,7 @@ import msgspec
 from glimp_local.errors import UsageError
 from glimp_local.records import caches
 from glimp_local.records.listing import Entry
-from glimp_local.records.saved import SavedSession, Unreadable
+from glimp_local.records.saved import SavedSession, Unreadable, short
 from glimp_local.runs import Step
 from glimp_local.tree import Tree
 
@@ -88,31 +88,39 @@ def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
 
 
 def as_html(session: SavedSession) -> str:
-    """Return a conversation as the page of `glimp trace --html`."""
+    """Return a conversation as the page of `glimp trace --html`; raises UsageError if nothing was asked in it."""
     from glimp_local.records.trace_page import page  # noqa: PLC0415 - Jinja2 is needed for nothing else here
 
+    if not session.turns:
+        raise UsageError("nothing was asked in it yet, so there is no page to write")
     return page(list(enumerate(session.turns, 1)), None)
 
 
-def write_new(path: Path, text: str) -> None:
-    """Write an export into a new file; raises UsageError if there is one already, or if it cannot be written."""
+def write_new(path: Path, text: str, *, what: str | None = None) -> None:
+    """Write a text into a new file, which an error calls `what`.
+
+    Raises UsageError if there is one already, or if it cannot be written.
+    """
+    what = what or str(path)
     try:
         file = path.open("x", encoding="utf-8", errors="replace")
     except FileExistsError as error:
-        raise UsageError(f"{path} exists", hint="choose another name, or remove it first") from error
+        raise UsageError(f"{what}: it exists", hint="choose another name, or remove it first") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null in it
-        raise _unwritable(path, error) from error
+        raise _unwritable(what, error) from error
     try:
         with file:
             file.write(text)
-    except OSError as error:
+    except BaseException as error:
         path.unlink(missing_ok=True)
-        raise _unwritable(path, error) from error
+        if isinstance(error, OSError):
+            raise _unwritable(what, error) from error
+        raise
 
 
-def _unwritable(path: Path, error: OSError | ValueError) -> UsageError:
+def _unwritable(what: str, error: OSError | ValueError) -> UsageError:
     reason = getattr(error, "strerror", None) or error
-    return UsageError(f"{path} cannot be written: {reason}", hint="choose a file in a folder you may write to")
+    return UsageError(f"{what}: cannot be written: {reason}", hint="choose a file in a folder you may write to")
 
 
 def summary(found: SavedSession | Unreadable) -> bytes:
@@ -131,7 +139,7 @@ def summary(found: SavedSession | Unreadable) -> bytes:
         "created": found.created if isinstance(found, SavedSession) else None,
         "written": written,
         "turns": entry.turns,
-        "title": entry.title,
+        "title": short(entry.title),
         "file": spelled(str(found.path)),
         "file_bytes": entry.size_bytes - cache_bytes,
         "cache_bytes": cache_bytes,

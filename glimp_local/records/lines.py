@@ -18,7 +18,7 @@ from glimp_local.errors import UsageError
 from glimp_local.events import AnyEvent
 from glimp_local.runs import Solution
 
-VERSION = 1
+VERSION = 2
 """Of conversations and benches: what a newer glimp has written is not read."""
 MOST_BYTES = 1 << 30
 """No file of ours is larger."""
@@ -30,10 +30,7 @@ _REASON_LENGTH = 120
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
-    """The first line of a conversation, and any line from which on something of it is another.
-
-    That is the pair that writes, the conversation's name, or the number of the steps behind damage.
-    """
+    """The first line of a conversation, and any line from which on its pair, name or step numbers are others."""
 
     version: int
     created: str

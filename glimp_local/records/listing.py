@@ -1,4 +1,4 @@
-"""What a list shows of each saved conversation, and finding one by its words; the conversation itself is let go of."""
+"""What a list shows of each saved conversation, and finding one by its words; no conversation is kept in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glimp_local import units
-from glimp_local.records import caches
+from glimp_local.records import caches, conversations
 from glimp_local.records.saved import SavedSession, Unreadable
 
 _BEFORE, _BEHIND = 20, 100
@@ -46,7 +46,8 @@ class Entry:
         if isinstance(found, SavedSession):
             title, pair, turns = found.title, found.header.pair, len(found.turns)
             text = "\n".join(part for turn in found.turns for part in (turn.asked, turn.answer))
-        size_bytes, written = _file(found.path)
+        about = conversations.stat_of(found.path)
+        size_bytes, written = (0, 0.0) if about is None else (about.st_size, about.st_mtime)
         return cls(
             id=found.id,
             path=found.path,
@@ -80,14 +81,3 @@ class Entry:
                 before, behind = "…" if start else "", "…" if end < len(self.text) else ""
                 return f"{before}{self.text[start:end].strip()}{behind}"
         return ""
-
-
-def _file(path: Path) -> tuple[int, float]:
-    """Return size and time of a file; of a link to nothing, those of the link."""
-    for follows in (True, False):
-        try:
-            about = path.stat(follow_symlinks=follows)
-        except OSError:  # it is a link to nothing, or was removed just now
-            continue
-        return about.st_size, about.st_mtime
-    return 0, 0

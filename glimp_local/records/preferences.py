@@ -40,7 +40,7 @@ def read() -> Preferences:
         return Preferences()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}", hint=_HINT) from error
-    except (lines.NoFileError, msgspec.MsgspecError) as error:
+    except (lines.NoFileError, ValueError, RecursionError) as error:  # a bad byte, or a nest of brackets
         raise ConfigError(f"{path} cannot be read: {error}", hint=_HINT) from error
 
 

@@ -126,13 +126,15 @@ class _Reading:
     def _head(self, header: Header) -> None:
         if header.version < 1:
             raise _MisplacedError(f"there is no version {header.version}")
+        self._found.headers.append(header)
+        if header.title is not None:  # a name is given in between, and changes no number
+            return
         self._settle()
         if not self._is_gapless:  # a chat restores what `end` would leave, with its steps numbered so
             self._clear()
             for run in self._tree.versions.values():
                 run.steps = numbered(run.steps)
             self._is_gapless = True
-        self._found.headers.append(header)
 
     def _clear(self) -> None:
         """Remove runs of which nothing is left."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from glimp_local.errors import UsageError
 from glimp_local.records import lines
+from glimp_local.records.attached import with_chips
 from glimp_local.records.lines import Header
 from glimp_local.records.recording import Recording, numbered, runs_of
 from glimp_local.runs import Run
@@ -49,10 +50,9 @@ class SavedSession:
 
     @property
     def title(self) -> str:
-        """The name the user gave it, else the first question's first line; shortened."""
+        """The name the user gave it, else the first question's first line."""
         turns = self.turns
-        first = next(iter((self.name or (turns[0].asked if turns else "")).strip().splitlines()), "")
-        return first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
+        return next(iter((self.name or (with_chips(turns[0].asked) if turns else "")).strip().splitlines()), "")
 
     @property
     def system(self) -> str | None:
@@ -122,6 +122,11 @@ def _damage(found: Recording) -> str | None:
         return None
     whole = sum(not run.damaged for run in found.runs)
     return f"{whole} of {len(found.runs)} turns restored ({found.first or 'the line that names the pair is missing'})"
+
+
+def short(title: str) -> str:
+    """Return a title as a list shows it."""
+    return title if len(title) <= _TITLE_LENGTH else title[: _TITLE_LENGTH - 1] + "…"
 
 
 def state_of(about: os.stat_result) -> tuple[int, int]:

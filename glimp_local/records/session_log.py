@@ -45,8 +45,11 @@ class SessionLog:
         self._lines = LineWriter(self._open)
         self._writing = threading.RLock()
         self._is_made = going_on is not None
-        # If steps are missing, the file says from where on they are numbered as they were restored.
-        self._head_due = going_on is not None and going_on.damage is not None
+        # If steps are missing, the file says from where on they are numbered as they were restored; and an older glimp
+        # is not to read what a newer one adds.
+        self._head_due = going_on is not None and (
+            going_on.damage is not None or going_on.header.version < lines.VERSION
+        )
         if going_on:
             hold(self._lock, going_on.id)
             try:
@@ -76,7 +79,7 @@ class SessionLog:
     def _head(self, header: Header, title: str | None = None) -> None:
         """Begin a part of the file that another header is of."""
         with self._writing:
-            self.header = msgspec.structs.replace(header, created=_now(), title=title)
+            self.header = msgspec.structs.replace(header, version=lines.VERSION, created=_now(), title=title)
             self._lines.put(self.header)
             self._head_due = False
 
@@ -88,6 +91,8 @@ class SessionLog:
         if self.header is None or not self.is_written:
             raise UsageError("nothing is saved yet that could be renamed", hint="ask something first")
         with self._writing:
+            if self._head_due:
+                self._head(self.header)
             self._head(self.header, " ".join(title.split()))
             self._lines.flush()
 
@@ -158,10 +163,10 @@ def rename(found: SavedSession, title: str) -> None:
         log.rename(title)
         if log.error is not None:
             raise log.error
+        with suppress(OSError):
+            os.utime(found.path, ns=(before.st_atime_ns, before.st_mtime_ns))
     finally:
         log.close()
-    with suppress(OSError):
-        os.utime(found.path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _now() -> str:

@@ -148,7 +148,10 @@ class Session:
 
     @property
     def policy(self) -> Policy:
-        """Who decides. A new one counts from the next step; raises UsageError if it needs a model not loaded."""
+        """Who decides. A new one counts from the next step, or the next question if the present turn lacks a model.
+
+        Raises UsageError if it needs one that is not loaded.
+        """
         return self._loop.policy
 
     @policy.setter
@@ -457,15 +460,19 @@ class Session:
 
     def activity(self) -> Activity | None:
         """Return what is being computed at this moment; None if it is nothing that takes long. For any thread."""
+        turn = self._turn
+        draft = turn.draft if turn is not None else None
+        if draft is not None and draft.tokens:  # a model that drafts reads meanwhile
+            speed = draft.tokens_per_second()
+            return Activity(draft.started.model, "writes", draft.tokens, tokens_per_second=speed)
         for model, lane in self._lanes.items():
             if (reading := lane.reading) is not None:
                 return Activity(model, "reads", *reading)
-        turn = self._turn
-        draft = turn.draft if turn is not None else None
-        if draft is None:
-            return None
-        seconds = perf_counter() - draft.began - draft.fed.seconds
-        return Activity(draft.started.model, "writes", draft.tokens, seconds=seconds)
+        return None
+
+    def speeds(self) -> dict[Model, float]:
+        """Return the tokens per second at which each model has written in this turn; 0 for one that has not."""
+        return {model: lane.stats().tokens_per_second for model, lane in self._lanes.items()}
 
     def contexts(self) -> dict[Model, tuple[int, int]]:
         """Return the tokens each model's transcript takes, and the most it may take."""

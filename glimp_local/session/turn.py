@@ -59,12 +59,20 @@ class Draft:
     text: str = ""
     """The text of the step: without the marker that closes the thought."""
     end: StepEnd = "cancelled"
+    _first: tuple[int, float] | None = None
+    """Tokens of the first piece, and when it came: what was read before it took its own time."""
 
     def add(self, piece: Piece) -> None:
         """Add what was written."""
         self.tokens += piece.tokens
+        self._first = self._first or (self.tokens, perf_counter())
         self.ids += piece.ids
         self.raw += piece.raw
+
+    def tokens_per_second(self) -> float | None:
+        """Return how fast the tokens behind the first ones come; None before there are any. For any thread."""
+        first, tokens = self._first, self.tokens
+        return None if first is None or tokens == first[0] else (tokens - first[0]) / (perf_counter() - first[1])
 
     def finish(self) -> Step:
         """Make it a record."""
@@ -86,10 +94,10 @@ class Activity(NamedTuple):
     does: Literal["reads", "writes"]
     tokens: int
     """Read or, of the present step, written so far."""
-    of: int | None = None
+    of: int = 0
     """Tokens there are to read."""
-    seconds: float | None = None
-    """Spent on writing the step so far."""
+    tokens_per_second: float | None = None
+    """At which it writes the step; None before that is known."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from glimp_local import units
-from glimp_local.events import Stats, Step
+from glimp_local.events import ModelStats, Stats, Step
 from glimp_local.routing import Model, Policy, Share, Threshold
 from glimp_local.runs import Decided
 from glimp_local.session.session import Session
@@ -99,15 +99,16 @@ class SidePanel(Vertical):
         threshold: float | None = getattr(session.policy, "threshold_nats", None)
         self.plot.show([(s.model, s.entropy_nats) for s in steps if s.entropy_nats is not None], threshold)
         routed = [step for step in steps if step.part != "answer"]
-        work = {model: _work(steps, model, activity) for model in session.pair.backends}
-        tokens = sum(count for count, _ in work.values())
+        written = {model: _tokens(steps, model, activity) for model in session.pair.backends}
+        tokens = sum(written.values())
         lines = [
             _deciding(session.policy),
             f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} steps",
-            f"       {_share(work['large'][0] if 'large' in work else 0, tokens)} of {tokens:,} tokens",
+            f"       {_share(written.get('large', 0), tokens)} of {tokens:,} tokens",
         ]
-        for model, (count, seconds) in work.items():
-            pace = units.speed(count / seconds) if count and seconds > 0 else "-"
+        speeds = session.speeds() if stats is None else _speeds(stats)
+        for model in written:
+            pace = units.speed(speeds[model]) if speeds.get(model) else "-"
             lines += [one_line(session.pair.backends[model].name), f"  {LETTERS[model]} {pace}"]
         lines.append(f"catch-up {units.duration(sum(step.catch_up_seconds for step in steps))}")
         if stats is not None:
@@ -137,10 +138,14 @@ def _share(part: int, whole: int) -> str:
     return units.share(part / whole) if whole else "-"
 
 
-def _work(steps: Sequence[Step], model: Model, activity: Activity | None) -> tuple[int, float]:
-    """Return a model's tokens and the seconds it took to write them, those of the present step included."""
-    own = [step for step in steps if step.model == model]
-    tokens, seconds = sum(step.tokens for step in own), sum(step.seconds - step.catch_up_seconds for step in own)
+def _tokens(steps: Sequence[Step], model: Model, activity: Activity | None) -> int:
+    """Count the tokens a model has written, those of the present step included."""
+    tokens = sum(step.tokens for step in steps if step.model == model)
     if activity is not None and activity.does == "writes" and activity.model == model:
-        tokens, seconds = tokens + activity.tokens, seconds + (activity.seconds or 0.0)
-    return tokens, seconds
+        tokens += activity.tokens
+    return tokens
+
+
+def _speeds(stats: Stats) -> dict[Model, float]:
+    found: dict[Model, ModelStats | None] = {"small": stats.small, "large": stats.large}
+    return {model: figures.tokens_per_second for model, figures in found.items() if figures is not None}

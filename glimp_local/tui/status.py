@@ -41,10 +41,12 @@ def _loaded(pair: Pair) -> str:
 def working(activity: Activity | None, *, thinks: bool) -> str:
     """Say what the models are doing; between two things that take long, what it all is."""
     match activity:
-        case Activity(model, "reads", tokens, of) if of is not None:
-            return f"{LETTERS[model]} reading {of:,} tokens, {units.share(tokens / of)}"
-        case Activity(model, "writes", tokens, seconds=seconds) if seconds and tokens:
-            return f"{LETTERS[model]} writing {tokens:,} tokens, {units.speed(tokens / seconds)}"
+        case Activity(model, "reads", tokens, of):
+            done = f", {units.share(tokens / of)}" if tokens else ""
+            return f"{LETTERS[model]} reading {of:,} tokens{done}"
+        case Activity(model, "writes", tokens, tokens_per_second=speed):
+            pace = "" if speed is None else f", {units.speed(speed)}"
+            return f"{LETTERS[model]} writing, {tokens:,} token{'' if tokens == 1 else 's'}{pace}"
         case _:
             return "thinking" if thinks else "writing"
 

@@ -42,9 +42,10 @@ def test_a_step_that_repeated_itself_says_that_it_was_stopped() -> None:
 
 def test_reading_shows_how_far_and_writing_how_fast_also_below_one_token_a_second() -> None:
     assert status.working(Activity("small", "reads", 1876, 4690), thinks=True) == "S reading 4,690 tokens, 40%"
-    assert (
-        status.working(Activity("large", "writes", 4, seconds=10.0), thinks=True) == "L writing 4 tokens, 0.4 tokens/s"
-    )
+    assert status.working(Activity("small", "reads", 0, 300), thinks=True) == "S reading 300 tokens"
+    writes = Activity("large", "writes", 4, tokens_per_second=0.4)
+    assert status.working(writes, thinks=True) == "L writing, 4 tokens, 0.4 tokens/s"
+    assert status.working(Activity("large", "writes", 1), thinks=True) == "L writing, 1 token"
 
 
 def test_between_two_things_it_says_what_a_pair_does_that_thinks_or_does_not() -> None:

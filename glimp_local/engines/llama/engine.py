@@ -225,7 +225,7 @@ class Engine:
             for start in range(0, len(ids), self.batch_size):
                 if self.cancel.is_set() or self.ahead.stopping.is_set():
                     raise CancelledError("cancelled while reading the prompt")
-                self.reading = start, len(ids)
+                self.reading = (start, len(ids)) if len(ids) > 1 else None
                 self._feed(ids[start : start + self.batch_size], is_last=start + self.batch_size >= len(ids))
         finally:
             self.reading = None

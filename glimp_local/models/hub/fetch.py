@@ -1,4 +1,4 @@
-"""Models of the hub brought onto this machine: what is here already stays, room on the disk is checked, the rest comes.
+"""Downloads models from the hub: skips what is here, checks that the disk has room, fetches the rest.
 
 Says and shows nothing by itself; whoever asks hears of it through the hooks. A hook that raises stops the download, and
 what came by then is kept.
@@ -29,7 +29,7 @@ class Pulled(msgspec.Struct, frozen=True):
     path: str
     size_bytes: int
     fetched_bytes: int
-    """What came now; 0 where it was there already."""
+    """What came now; 0 if it was here already."""
 
 
 def fetch(wanted: Iterable[ModelSource], begin: Begin, say: Say, wait: Wait) -> list[Pulled]:
