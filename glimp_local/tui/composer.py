@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from rich.text import Text
 from textual import events, on
@@ -13,12 +12,12 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
 
+from glimp_local.records.attached import size_of
 from glimp_local.text import harmless, one_line
 from glimp_local.tui import attachments
-from glimp_local.tui.attachments import Attachments
 from glimp_local.tui.completions import Completion, Completions
 
-_COMPLETING = frozenset({"up", "down", "tab", "escape"})
+_COMPLETING = frozenset({"up", "down", "tab", "shift+tab", "escape"})
 _LONG, _MANY_LINES = 1000, 10
 """Characters, and lines, from which on a text's size is shown."""
 _PAUSE_SECONDS = 0.2
@@ -36,12 +35,21 @@ class Composer(TextArea):
     ]
 
     class Sent(Message):
-        """A message is to be sent, perhaps in the place of the question of a turn: the id of its version."""
+        """A message is to be sent, perhaps in the place of the question of a turn: the id of its version.
 
-        def __init__(self, text: str, *, instead: str | None = None) -> None:
+        `attached` has the texts of files, by their names, that need not be read.
+        """
+
+        def __init__(self, text: str, *, instead: str | None, attached: Mapping[str, str]) -> None:
             super().__init__()
             self.text = text
             self.instead = instead
+            self.attached = attached
+
+        @property
+        def question(self) -> str:
+            """The text with those of its files. Raises UsageError if one cannot be read."""
+            return attachments.expand(self.text, self.attached)
 
     def __init__(self, completions: Completions) -> None:
         super().__init__(soft_wrap=True, show_line_numbers=False, compact=True, highlight_cursor_line=False)
@@ -52,13 +60,15 @@ class Composer(TextArea):
         """What was made of the messages that were recalled, and of the one not sent yet."""
         self._instead: str | None = None
         self._held: str | None = None
-        self.attachments = Attachments()
+        self._attached: Mapping[str, str] = {}
+        self._recalled = ""
+        """The text that was put here last: nothing is offered in its place before it is changed."""
         self.completions = completions
         self.completes: Callable[[str], Iterable[Completion]] = lambda _: ()
         """Gives what may be put in the place of a word that begins with a slash or an @."""
-        self._completes = ""
-        """The word."""
-        self.measure: Callable[[str], str] = attachments.size_of
+        self._completes: str | None = None
+        """The word; None if nothing can be offered."""
+        self.measure: Callable[[str], str] = size_of
         """Says how long a text is."""
         self._measuring: Timer | None = None
 
@@ -68,12 +78,23 @@ class Composer(TextArea):
     @on(TextArea.SelectionChanged)
     def _complete(self) -> None:
         """Offer what may be put in the place of the word before the cursor."""
-        before = self.get_text_range(self.document.start, self.cursor_location)
+        row, column = self.cursor_location
+        before = self.document.get_line(row)[:column]
         is_command = before.startswith("/") and before == self.text
-        word = before if is_command else re.split(r"\s", before)[-1]
+        word = before if is_command else attachments.begun(before)
+        if word == self._completes:
+            return
         self._completes = word
-        offered = self.completes(word) if is_command or word.startswith("@") else ()
+        offered = self.completes(word) if word is not None and self.text != self._recalled else ()
         self.completions.offer([found for found in offered if found.text != word])
+
+    def on_blur(self) -> None:
+        """Offer nothing to another widget's keys."""
+        self._offer_nothing()
+
+    def _offer_nothing(self) -> None:
+        self._completes = None
+        self.completions.offer(())
 
     @on(TextArea.Changed)
     def _measure_soon(self) -> None:
@@ -83,14 +104,14 @@ class Composer(TextArea):
         self._measuring = self.set_timer(_PAUSE_SECONDS, self._measure)
 
     def _measure(self) -> None:
-        text, parts = self.text, self.attachments.sizes(self.text)
+        text, parts = self.text, attachments.sizes(self.text, self._attached)
         if len(text) > _LONG or self.document.line_count > _MANY_LINES:
             parts.append(self.measure(text))
         self.border_subtitle = escape(one_line(" · ".join(parts))) if parts else None
 
     def _take_completion(self) -> None:
         chosen = self.completions.chosen
-        if chosen is not None:
+        if chosen is not None and self._completes is not None:
             row, column = self.cursor_location
             self.replace(chosen.text, (row, column - len(self._completes)), (row, column))
 
@@ -99,16 +120,21 @@ class Composer(TextArea):
         """Is the message to take the place of a question?"""
         return self._instead is not None
 
-    def revise(self, text: str, instead: str | None) -> None:
-        """Take up a message that was sent, to be sent in other words; what stands in the box can be recalled.
+    def revise(self, question: str, instead: str) -> None:
+        """Take up a question that was sent, to be sent in other words; what stands in the box can be recalled.
 
         `instead` is the id of the version of a turn that it takes the place of.
         """
+        text, attached = attachments.collapse(question)
+        self.take_back(self.Sent(text, instead=instead, attached=attached))
+
+    def take_back(self, message: Sent) -> None:
+        """Put a message that came to nothing back into the box; what stands in it can be recalled."""
         if self.text.strip():
             self.remember(self.text)
-        self._instead = instead
-        self.border_title = None if instead is None else "in place of that question · Esc: as a new one"
-        self._put(text)
+        self._instead, self._attached = message.instead, message.attached
+        self.border_title = None if message.instead is None else "in place of that question · Esc: as a new one"
+        self._put(message.text)
         self.focus()
 
     def stop_revising(self) -> None:
@@ -137,18 +163,21 @@ class Composer(TextArea):
         """Empty the box of a message that is on its way; keys pressed since then stay."""
         since = self.text.removeprefix(text)
         self.remember(text)
-        self.stop_revising()
-        self._put(since)
+        self._begin_another(since)
 
     def put_aside(self) -> None:
         """Empty the box; what stood in it can be recalled."""
         self.remember(self.text)
+        self._begin_another("")
+
+    def _begin_another(self, text: str) -> None:
         self.stop_revising()
-        self._put("")
+        self._attached = {}
+        self._put(text)
 
     def mention(self, path: str) -> None:
         """Mention a file where the cursor is."""
-        self.insert(f'@"{path}" ' if " " in path else f"@{path} ")
+        self.insert(f"{attachments.mention(path)} ")
         self.focus()
 
     def begin_command(self, text: str) -> None:
@@ -165,7 +194,7 @@ class Composer(TextArea):
     def action_send(self) -> None:
         """Send what is written; it stays until the application takes it."""
         if self.text.strip():
-            self.post_message(self.Sent(self.text, instead=self._instead))
+            self.post_message(self.Sent(self.text, instead=self._instead, attached=self._attached))
 
     def action_newline(self) -> None:
         """Begin a new line."""
@@ -176,17 +205,12 @@ class Composer(TextArea):
         if not self.text:
             self.stop_revising()
 
-    async def _on_paste(self, event: events.Paste) -> None:
-        event.stop()  # else the application would put it here, too
-        await super()._on_paste(event)
-        event.prevent_default()
-
     async def _on_key(self, event: events.Key) -> None:
         if self.completions.chosen is not None and event.key in _COMPLETING:
             event.stop()
             event.prevent_default()
             match event.key:
-                case "up" | "down":
+                case "up" | "down" | "shift+tab":
                     self.completions.move(1 if event.key == "down" else -1)
                 case "escape":
                     self.completions.offer(())
@@ -211,7 +235,9 @@ class Composer(TextArea):
     def _recall(self, at: int) -> None:
         self._texts[self._at] = self.text
         self._at = at
-        self._put(self._texts.get(at, self._sent[at] if at < len(self._sent) else ""))
+        self._recalled = self._texts.get(at, self._sent[at] if at < len(self._sent) else "")
+        self._offer_nothing()
+        self._put(self._recalled)
 
     def _put(self, text: str) -> None:
         self.load_text(text)

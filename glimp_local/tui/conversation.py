@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -23,9 +24,17 @@ from glimp_local.tui.system_message import SystemBlock
 from glimp_local.tui.turn import AnswerBlock, QuestionBlock, TurnView
 
 
-class Conversation(VerticalScroll, can_focus=True):
-    """All turns. Its keys work on the chosen step, or on the last turn; it tells the application what is wanted."""
+_Block = QuestionBlock | StepBlock | AnswerBlock | SystemBlock
+"""What can be chosen."""
 
+
+class Conversation(VerticalScroll, can_focus=True):
+    """All turns. Its keys work on the chosen step, or on the last turn; it tells the application what is wanted.
+
+    A step is chosen by the focus, or by a click, which leaves the keys where they are: whoever clicks goes on typing.
+    """
+
+    FOCUS_ON_CLICK = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "choose(-1)", "Step above", show=False),
         Binding("down,j", "choose(1)", "Step below", show=False),
@@ -59,6 +68,9 @@ class Conversation(VerticalScroll, can_focus=True):
             super().__init__()
             self.run = run
 
+    class Chosen(Message):
+        """Another step, or none, is chosen."""
+
     class Copy(Message):
         """A text is to be copied."""
 
@@ -74,6 +86,7 @@ class Conversation(VerticalScroll, can_focus=True):
         """What is shown, and the versions that are not."""
         self.system: SystemBlock | None = None
         """What stands above the first question; None if the models are told nothing before it."""
+        self._clicked: _Block | None = None
 
     def release_anchor(self) -> None:
         """Leave the end of the conversation, where there is anything to scroll.
@@ -159,8 +172,8 @@ class Conversation(VerticalScroll, can_focus=True):
 
         If a turn is chosen that gives way to another version, that one's question is.
         """
-        runs, focused = self._fold.runs, self.screen.focused
-        chosen = next((at for at, turn in enumerate(self.turns) if focused in turn.blocks), -1)
+        runs, block = self._fold.runs, self.block
+        chosen = next((at for at, turn in enumerate(self.turns) if block in turn.blocks), -1)
         same = 0
         for turn, run in zip(self.turns, runs, strict=False):
             if turn.run is not run:
@@ -174,7 +187,7 @@ class Conversation(VerticalScroll, can_focus=True):
         self._count()
         if same <= chosen < len(self.turns):
             heading = self.turns[chosen].heading
-            self.screen.set_focus(heading, scroll_visible=False)
+            self._choose(heading, scroll_visible=False)
             self.call_after_refresh(heading.scroll_visible, animate=False)  # it has no place yet
 
     def _count(self) -> None:
@@ -220,27 +233,67 @@ class Conversation(VerticalScroll, can_focus=True):
         await self.note(reason)
 
     @property
-    def chosen(self) -> StepBlock | AnswerBlock | None:
-        """The step, or answer, that has the focus."""
+    def block(self) -> _Block | None:
+        """What is chosen."""
         focused = self.screen.focused
-        return focused if isinstance(focused, StepBlock | AnswerBlock) else None
+        if isinstance(focused, _Block):
+            return focused
+        return self._clicked if self._clicked is not None and self._clicked.is_attached else None
+
+    @property
+    def chosen(self) -> StepBlock | AnswerBlock | None:
+        """The step, or answer, that is chosen."""
+        return block if isinstance(block := self.block, StepBlock | AnswerBlock) else None
 
     @property
     def decided(self) -> Decided | None:
         """What is known of how the chosen step, or answer, began; of the last step if none is chosen."""
-        chosen = self.chosen
-        if isinstance(chosen, StepBlock):
-            return chosen.step or chosen.started
+        match self.chosen:
+            case StepBlock(step=step, started=started):
+                return step or started
+            case AnswerBlock(decided=decided):
+                return decided
         turn = self.chosen_turn
-        if turn is None or not turn.run.steps:
-            return None
-        return turn.run.steps[-1] if chosen is None else turn.run.steps[chosen.index]
+        return turn.run.steps[-1] if turn is not None and turn.run.steps else None
 
     @property
     def chosen_turn(self) -> TurnView | None:
-        """The turn that has the focus, else the last one."""
-        focused = self.screen.focused
-        return next((turn for turn in self.turns if focused in turn.blocks), self.last)
+        """The turn that what is chosen belongs to, else the last one."""
+        block = self.block
+        return next((turn for turn in self.turns if block in turn.blocks), self.last)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose what is clicked."""
+        around = (event.widget, *event.widget.ancestors) if event.widget is not None else ()
+        if block := next((widget for widget in around if isinstance(widget, _Block)), None):
+            self._choose(block)
+
+    def _choose(self, block: _Block, *, scroll_visible: bool = True) -> None:
+        """Choose a block: by the focus if the keys are for the steps, else as a click does."""
+        if self.has_focus or isinstance(self.screen.focused, _Block):
+            self.screen.set_focus(block, scroll_visible=scroll_visible)
+        else:
+            self._click(block)
+
+    def _click(self, block: _Block | None) -> None:
+        if self._clicked is not None:
+            self._clicked.remove_class("chosen")
+        self._clicked = block
+        if block is not None:
+            block.add_class("chosen")
+        self.post_message(self.Chosen())
+
+    def take_focus(self) -> None:
+        """Let the keys be for the steps, for the chosen one if there is one."""
+        self.screen.set_focus(self.block or self)
+
+    def on_descendant_focus(self) -> None:
+        """Tell that another block is chosen."""
+        self._click(None)
+
+    def on_descendant_blur(self) -> None:
+        """Tell that none is."""
+        self.post_message(self.Chosen())
 
     async def action_choose(self, way: int) -> None:
         """Choose a question, step, answer or the system message, above or below; at first the last, else scroll."""
@@ -250,8 +303,8 @@ class Conversation(VerticalScroll, can_focus=True):
         blocks: list[Widget] = [block for turn in self.turns for block in turn.blocks]
         if self.system is not None:
             blocks.insert(0, self.system)
-        focused = self.screen.focused
-        place = blocks.index(focused) + way if focused in blocks else len(blocks) - 1
+        block = self.block
+        place = blocks.index(block) + way if block in blocks else len(blocks) - 1
         if 0 <= place < len(blocks):
             self.screen.set_focus(blocks[place])  # at once: the next key may be here already
         elif way < 0:
@@ -261,15 +314,14 @@ class Conversation(VerticalScroll, can_focus=True):
 
     async def action_fold(self) -> None:
         """Fold or unfold what is chosen: the system message, a step, or the thought of a turn; else all thoughts."""
-        if self.system is not None and self.system.has_focus:
-            self.system.folded = not self.system.folded
-        elif isinstance(self.chosen, StepBlock):
-            self.chosen.folded = not self.chosen.folded
-        elif isinstance(focused := self.screen.focused, QuestionBlock | AnswerBlock):
-            if (thought := focused.turn.thought) is not None:
-                await thought.fold(not thought.folded)
-        else:
-            await self.fold_thoughts()
+        match self.block:
+            case SystemBlock() | StepBlock() as block:
+                block.folded = not block.folded
+            case QuestionBlock(turn=turn) | AnswerBlock(turn=turn):
+                if turn.thought is not None:
+                    await turn.thought.fold(not turn.thought.folded)
+            case _:
+                await self.fold_thoughts()
 
     async def fold_thoughts(self) -> None:
         """Fold all thoughts; unfold them where all are folded."""
@@ -292,7 +344,7 @@ class Conversation(VerticalScroll, can_focus=True):
             if self.chosen is not None and self.chosen in turn.blocks:
                 self.post_message(self.Redo(turn, self.chosen.index))
                 return
-        self.notify("Choose a step first, with the arrow keys.")
+        self.notify("Choose a step first: click it, or Tab and the arrow keys.")
 
     def action_version(self, way: int) -> None:
         """Ask for the version before (-1) or after the one that is shown of the chosen turn, or of the last one."""
@@ -308,12 +360,14 @@ class Conversation(VerticalScroll, can_focus=True):
 
     def action_copy(self) -> None:
         """Ask for a copy of what is chosen, or of the last answer."""
-        if self.system is not None and self.system.has_focus:
-            self.post_message(self.Copy("The system message", self.system.text))
-        elif isinstance(self.chosen, StepBlock):
-            self.post_message(self.Copy("The step", self.chosen.text.strip()))
-        elif isinstance(focused := self.screen.focused, QuestionBlock):
-            self.post_message(self.Copy("The question", focused.turn.question))
-        else:
-            turn = self.chosen.turn if self.chosen else self.last
-            self.post_message(self.Copy("The answer", turn.text if turn else ""))
+        match self.block:
+            case SystemBlock(text=text):
+                self.post_message(self.Copy("The system message", text))
+            case StepBlock(text=text):
+                self.post_message(self.Copy("The step", text.strip()))
+            case QuestionBlock(turn=turn):
+                self.post_message(self.Copy("The question", turn.question))
+            case AnswerBlock(turn=turn):
+                self.post_message(self.Copy("The answer", turn.text))
+            case _:
+                self.post_message(self.Copy("The answer", self.last.text if self.last else ""))

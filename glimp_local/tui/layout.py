@@ -6,6 +6,7 @@ from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.screen import ModalScreen
+from textual.widgets import Input, TextArea
 
 from glimp_local.tui.completions import Completions
 from glimp_local.tui.composer import Composer
@@ -41,22 +42,28 @@ class ChatLayout(TerminalApp):
         """Hide the panel if there is no room for it."""
         self.set_class(event.size.width < NARROW, "narrow")
 
-    def on_key(self, event: events.Key) -> None:
-        """Put a key that is no command into the box, wherever the focus is."""
-        is_typed = event.is_printable and event.character is not None and event.key not in self.screen.active_bindings
-        if is_typed and not isinstance(self.screen, ModalScreen) and not self.composer.has_focus:
-            self.composer.focus()
-            self.composer.insert(event.character or "")
+    async def on_event(self, event: events.Event) -> None:
+        """Have what is typed, if it is no command, and what is pasted go to the box, wherever the focus is.
 
-    def on_paste(self, event: events.Paste) -> None:
-        """Put what is pasted into the box, wherever the focus is."""
-        self.composer.insert(event.text)
-        if not isinstance(self.screen, ModalScreen):
-            self.composer.focus()
+        It gets the focus before Textual passes the event on, so that the keys behind it follow in their order.
+        """
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._is_for_box(event):
+            self.screen.set_focus(self.composer)
+        await super().on_event(event)
+
+    def _is_for_box(self, event: events.Key | events.Paste) -> bool:
+        if isinstance(self.screen, ModalScreen) or isinstance(self.focused, Input | TextArea):
+            return False
+        return isinstance(event, events.Paste) or (
+            event.is_printable and event.key not in self.screen.active_bindings
+        )
 
     def action_switch(self) -> None:
         """Go from the message box to the steps, and back."""
-        (self.conversation if self.composer.has_focus else self.composer).focus()
+        if self.composer.has_focus:
+            self.conversation.take_focus()
+        else:
+            self.composer.focus()
 
     def action_scroll(self, way: int) -> None:
         """Scroll the conversation by a page."""

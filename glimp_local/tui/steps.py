@@ -48,6 +48,8 @@ def _shown(step: Step) -> str:
 class StepBlock(Markdown, can_focus=True):
     """A step: its writer's letter and colour, its entropy and pace, and its text as it comes."""
 
+    FOCUS_ON_CLICK = False
+
     folded = reactive(False, toggle_class="folded", init=False)
 
     def __init__(self, started: StepStarted | Step) -> None:

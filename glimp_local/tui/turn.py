@@ -21,10 +21,9 @@ from glimp_local.events import (
     ThoughtEnd,
     ThoughtEnded,
 )
-from glimp_local.routing import Model
-from glimp_local.runs import Run
+from glimp_local.records.attached import with_chips
+from glimp_local.runs import Decided, Run
 from glimp_local.text import Pieces, harmless
-from glimp_local.tui.attachments import with_chips
 from glimp_local.tui.maths import readable
 from glimp_local.tui.steps import LETTERS, StepBlock, Thought, parser
 
@@ -47,20 +46,24 @@ _FINISHES: dict[FinishReason, str] = {
 class AnswerBlock(Markdown, can_focus=True):
     """An answer, with the letter and the colour of the model that begins it."""
 
-    def __init__(self, turn: TurnView, model: Model, index: int) -> None:
-        super().__init__(parser_factory=parser, classes=f"answer {model}", open_links=False)
+    FOCUS_ON_CLICK = False
+
+    def __init__(self, turn: TurnView, decided: Decided) -> None:
+        super().__init__(parser_factory=parser, classes=f"answer {decided.model}", open_links=False)
         self.turn = turn
-        self.index = index
-        """Of the answer's first step."""
-        self._model = model
+        self.decided = decided
+        """How its first step began."""
+        self.index = decided.index
 
     def render(self) -> Content:
         """Return the letter beside the text."""
-        return Content(LETTERS[self._model]).stylize("bold")
+        return Content(LETTERS[self.decided.model]).stylize("bold")
 
 
 class QuestionBlock(Static, can_focus=True):
     """A question, and which version of the turn it begins is shown, if there are several."""
+
+    FOCUS_ON_CLICK = False
 
     def __init__(self, turn: TurnView) -> None:
         super().__init__(classes="question")
@@ -188,8 +191,7 @@ class TurnView:
             await self.thought.open()
             await self.thought.restore(thought, folded=turn.thought_end is not None)
         if len(thought) < len(turn.steps):
-            first = turn.steps[len(thought)]
-            await self._begin_answer(first.model, first.index)
+            await self._begin_answer(turn.steps[len(thought)])
             await self._end_answer(turn.answer)
         ending = _FINISHES.get(turn.finish) if turn.finish else "The program ended here; its finished steps are kept."
         if ending:
@@ -203,10 +205,10 @@ class TurnView:
                 await self.thought.open()
             self._block = await self.thought.begin(started)
         elif self.answer is None:
-            await self._begin_answer(started.model, started.index)
+            await self._begin_answer(started)
 
-    async def _begin_answer(self, model: Model, index: int) -> None:
-        self.answer = AnswerBlock(self, model, index)
+    async def _begin_answer(self, decided: Decided) -> None:
+        self.answer = AnswerBlock(self, decided)
         await self._add(self.answer)
 
     async def _end_step(self, step: Step) -> None:

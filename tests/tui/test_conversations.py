@@ -148,7 +148,7 @@ async def test_a_conversation_is_exported_to_a_file_whose_path_is_shown(
         assert any(each.message == f"Written: {path}" for each in chat.app._notifications)
         chat.app.action_export()
         await chat.press("down", "down", "enter")
-        await chat.until(lambda: f"{path} exists" in advice(chat))
+        await chat.until(lambda: f"{path}: it exists" in advice(chat))
         await chat.press("down", "enter")
         await chat.until(lambda: not isinstance(chat.app.screen, ExportScreen))
         assert "Third three." in (tmp_path / "how-many.html").read_text(encoding="utf-8")
