@@ -73,9 +73,9 @@ def prepared(pair: Pair, loop: Loop, messages: Sequence[Message]) -> Prompts:
             raise PromptTooLongError(
                 f"the conversation takes {prompt.tokens:,} tokens: with {_MINIMUM_ROOM} for an answer, more than the "
                 f"context of {backend.name} holds ({backend.context:,})",
-                hint=f"give it more with --ctx, up to {backend.trained_context:,}"
+                hint=f"give it more with --ctx, up to {backend.trained_context:,}, or take another pair"
                 if more
-                else "shorten the question, or begin a new session",
+                else "shorten the question, begin a new session, or take a pair that holds more",
             )
     return prompts
 

@@ -5,26 +5,30 @@ Shows what the driver tells; every key that steers calls the driver or the sessi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from textual import on
-from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
+from textual.widgets import Input
 
-from glimp_local.errors import UsageError
+from glimp_local.errors import GlimpError, UsageError
 from glimp_local.records.exports import turns_as_markdown
 from glimp_local.routing import Model, Policy
 from glimp_local.session.session import Session
 from glimp_local.tui import status, steering
+from glimp_local.tui.attachments import collapse, file_at
 from glimp_local.tui.chat_screens import ChatScreens
 from glimp_local.tui.clipboard import copy
-from glimp_local.tui.commands import Command, commands, completions, typed
+from glimp_local.tui.commands import Command, completions, typed
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
+from glimp_local.tui.look import WITHOUT_PANEL
+from glimp_local.tui.palette import Palette
+from glimp_local.tui.reasons import why
 from glimp_local.tui.steps import Line
 
 _TWICE_SECONDS = 3.0
@@ -40,6 +44,7 @@ class ChatApp(ChatScreens):
 
     CSS_PATH = "app.tcss"
     TITLE = "glimp"
+    COMMANDS = {Palette}  # noqa: RUF012 - Textual's way
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop"),
         Binding("tab,shift+tab", "switch", "Steps/box", priority=True),
@@ -76,7 +81,7 @@ class ChatApp(ChatScreens):
             return
         await self.conversation.restore(self._going_on)
         for turn in self._going_on.turns:
-            self.composer.remember(self.composer.attachments.collapse(turn.asked))
+            self.composer.remember(collapse(turn.asked)[0])
 
     # What the user asks for.
 
@@ -85,25 +90,35 @@ class ChatApp(ChatScreens):
         """Do what was written, or ask it, if that can be done now; else it stays in the box."""
         try:
             if message.text.startswith("/"):
-                await self._obey(message.text)
+                await self._obey(message)
             elif self._can_ask():
-                question = self.composer.attachments.expand(message.text)
+                question = message.question
                 self.composer.taken(message.text)
                 self._pump.begin(message)
                 self._engines.ask(question, instead=message.instead, anyway=self._anyway)
-        except UsageError as error:
-            said = f"{error}. {error.hint}" if error.hint else str(error)
-            self.notify(said, severity="warning", markup=False)
+        except GlimpError as error:
+            self._warn(error)
 
-    async def _obey(self, message: str) -> None:
-        command, argument = typed(self, message)
-        if (doing := command.run(argument)) is not None:
-            await doing
-        self.composer.taken(message)
+    def _warn(self, error: GlimpError) -> None:
+        said = f"{error}. {error.hint}" if error.hint else str(error)
+        self.notify(said, severity="warning", markup=False)
+
+    async def _obey(self, message: Composer.Sent) -> None:
+        """Do a command that was typed; one that cannot be done stands in the box again."""
+        command, argument = typed(self, message.text)
+        self.composer.taken(message.text)
+        try:
+            if (doing := command.run(argument)) is not None:
+                await doing
+        except GlimpError:
+            self.composer.take_back(message)
+            raise
 
     def attach(self, path: str) -> None:
-        """Mention a file in the message, so that its text is sent with it."""
-        self.call_later(self.composer.mention, path)  # behind what empties the box
+        """Mention a file in the message, so that its text is sent with it. Raises UsageError if there is none."""
+        if file_at(path) is None:
+            raise UsageError(f"there is no file {path}" if path else "/file needs a path", hint="Tab completes it")
+        self.composer.mention(path)
 
     def set_share(self, share: str) -> None:
         """Let the large model write this share of the steps. Raises UsageError."""
@@ -123,7 +138,7 @@ class ChatApp(ChatScreens):
         """Stop the models; where none is at work, empty the box (its text can be recalled); twice at rest, quit."""
         if self.busy or self._pump.loading:
             self._engines.cancel()
-        elif self.composer.text:
+        elif self.composer.text and not isinstance(self.screen, ModalScreen):
             self.composer.put_aside()
         elif monotonic() - self._interrupted < _TWICE_SECONDS:
             self.exit()
@@ -188,7 +203,7 @@ class ChatApp(ChatScreens):
         """Put the chosen turn's question, or the last one, into the box; sent, it takes that question's place."""
         turn = self.conversation.chosen_turn
         if turn is not None and self._can_ask():
-            self.composer.revise(self.composer.attachments.collapse(turn.question), turn.run.turn)
+            self.composer.revise(turn.question, turn.run.turn)
 
     @on(Line.Pressed)
     async def press_line(self, message: Line.Pressed) -> None:
@@ -232,22 +247,24 @@ class ChatApp(ChatScreens):
         if action in {"switch", "find"} and isinstance(self.screen, ModalScreen):
             return False
         if action == "switch":
-            return self.completions.chosen is None and not self.query("SearchBar:focus-within")
+            return self.completions.chosen is None and not isinstance(self.focused, Input)
         if action in {"force", "answer_now"}:
             return self.busy
         if action in {"go_on", "edit"}:
             return not self.busy and self.conversation.last is not None
         return True
 
-    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Offer all commands in the palette."""
-        del screen
-        for command in commands(self):
-            yield SystemCommand(command.title, command.help, partial(self._run_from_palette, command))
-
-    async def _run_from_palette(self, command: Command) -> None:
-        """Do what needs nothing more to be known; begin to type the others into the box."""
+    async def run_command(self, command: Command) -> None:
+        """Do a command that needs nothing more to be known; begin to type the others into the box."""
         if command.argument and not command.argument.startswith("["):
             self.composer.begin_command(f"/{command.name} ")
         elif (doing := command.run("")) is not None:
             await doing
+
+    @on(Conversation.Chosen)
+    def explain(self) -> None:
+        """Show why its model wrote the chosen step: in the panel, or in the status line where there is none."""
+        self._pump.show_panel()
+        decided = self.conversation.decided if self.conversation.chosen is not None else None
+        has_panel = not (self.has_class("narrow") or self.has_class(WITHOUT_PANEL))
+        self.status.aside("" if has_panel or decided is None else why(decided))

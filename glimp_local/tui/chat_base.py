@@ -94,10 +94,12 @@ class ChatBase(ChatLayout):
         return not (self.busy or self._pump.loading)
 
     async def choose_pair(self, name: str = "") -> None:
-        """Load a pair by its name; show all pairs without one."""
+        """Load a pair by its name; show all pairs without one. Raises UsageError or ConfigError if it is not listed."""
         if not name:
             await self.action_choose_pair()
-        elif self._can_load():
+            return
+        load_catalogue(self.request.models_file).pair(name)  # before the one that is loaded is closed
+        if self._can_load():
             self.request = self.request.named(name)
             self._load()
 

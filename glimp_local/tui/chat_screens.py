@@ -70,23 +70,25 @@ class ChatScreens(ChatBase):
             if choice is None:
                 return
             self.composer.focus()
-            if choice.deletes and self._can_ask():
-                self._engines.delete()
+            if choice.deletes:
+                if self._can_ask():
+                    self._engines.delete(choice.entry.path)
             elif self.busy:
                 self.notify("The models are still writing: Esc stops them.")
-            elif not choice.deletes and choice.entry.path != self.saved.path:
+            elif choice.entry.path != self.saved.path:
                 self._engines.open(choice.entry.path)
 
         self.push_screen(ConversationsScreen(self.saved), take)
 
     def action_rename(self) -> None:
         """Give the conversation another title than its first question."""
+        log = self.saved  # it may be another one by the time the title is typed
 
         def rename(title: str | None) -> None:
             if title is None:
                 return
-            self.saved.rename(title)
-            if self.saved.error is not None:
+            log.rename(title)
+            if log.error is not None:
                 self.notify("The title is saved once the disk has room.", severity="warning")
 
         if (found := self._saved_here()) is not None:

@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from glimp_local import units
-from glimp_local.errors import UsageError
+from glimp_local.errors import GlimpError, UsageError
 from glimp_local.models.catalogue import load_catalogue
-from glimp_local.routing import MODELS, Alone, Policy, Share, Speculative, Threshold
+from glimp_local.routing import MODELS, Alone, Policy, PolicyName, Share, Speculative, Threshold
 from glimp_local.tui import attachments
 from glimp_local.tui.completions import Completion
 
@@ -29,7 +29,7 @@ class Command:
     name: str | None = None
     """What is typed behind a slash."""
     argument: str = ""
-    """What may stand behind the name, in brackets if it may be left out; empty if nothing may."""
+    """What stands behind the name, in brackets if it may be left out; empty if nothing may."""
 
 
 def commands(app: ChatApp) -> Iterator[Command]:
@@ -38,6 +38,8 @@ def commands(app: ChatApp) -> Iterator[Command]:
     yield _plain("Open a conversation", "Find, rename or delete saved ones", app.action_conversations, "open")
     yield _plain("Continue, or ask again", "A stopped turn, or the last question", app.action_go_on, "again")
     yield _plain("Edit the question", "The chosen one, or the last, in other words", app.action_edit, "edit")
+    redo = "By the other model, and continue from there"
+    yield _plain("Write the chosen step again", redo, app.conversation.action_redo, "redo")
     versions = "Of the chosen turn, or the last: what a redo or an edit replaced is kept"
     yield _plain("Go to the previous version", versions, partial(app.action_version, -1))
     yield _plain("Go to the next version", versions, partial(app.action_version, 1))
@@ -59,11 +61,11 @@ def commands(app: ChatApp) -> Iterator[Command]:
     yield _plain("Give the large model more steps", "Moves the threshold, or the share", lambda: app.action_move(-1))
     for model in MODELS:
         yield _plain(f"Have the {model} model write the next step", "Once", partial(app.action_force, model))
-    for policy, what in _policies(app.session) if app.session else ():
-        yield _plain(f"Use the policy {policy.name}", what, partial(app.action_policy, policy))
+    for name, what, policy in _policies(app.session) if app.session else ():
+        yield _plain(f"Use the policy {name}", what, lambda policy=policy: app.action_policy(policy()))
     yield _plain("Change the theme", "Colours", app.action_change_theme, "theme")
     yield _plain("Help: keys and terms", "All keys, and what nats, entropy, share mean", app.action_help, "help")
-    yield _plain("Quit", "The conversation is saved", app.action_quit, "quit")
+    yield _plain("Quit", "Exit; the conversation is saved", app.action_quit, "quit")
 
 
 def _plain(title: str, help_: str, run: Callable[[], Awaitable[None] | None], name: str | None = None) -> Command:
@@ -86,7 +88,7 @@ def typed(app: ChatApp, message: str) -> tuple[Command, str]:
 def completions(app: ChatApp, word: str) -> Iterator[Completion]:
     """Yield what may be put in the place of a word that begins with a slash or an @."""
     if word.startswith("@"):
-        yield from (Completion(f"@{path}") for path in attachments.completions(word[1:]))
+        yield from (Completion(attachments.mention(path)) for path in attachments.completions(word[1:].strip('"')))
         return
     name, blank, beginning = word.removeprefix("/").partition(" ")
     if not blank:
@@ -95,22 +97,30 @@ def completions(app: ChatApp, word: str) -> Iterator[Completion]:
                 text = f"/{command.name}{' ' if command.argument else ''}"
                 yield Completion(text, f"{command.argument} {command.title}".strip())
     elif name == "pair":
-        for pair, about in load_catalogue(app.request.models_file).pairs.items():
-            if pair.startswith(beginning):
-                yield Completion(f"/pair {pair}", about.description)
+        try:
+            pairs = load_catalogue(app.request.models_file).pairs
+        except GlimpError:  # the command itself says why
+            return
+        yield from (
+            Completion(f"/pair {pair}", pairs[pair].description) for pair in pairs if pair.startswith(beginning)
+        )
     elif name == "file":
         yield from (Completion(f"/file {path}") for path in attachments.completions(beginning))
 
 
-def _policies(session: Session) -> Iterator[tuple[Policy, str]]:
-    """Yield the policies that can be switched to."""
-    pair = session.pair
-    yield Threshold(pair.config.threshold), f"The large model above {pair.config.threshold} nats"
-    history = pair.entropies()
-    seen = history.read() if history else []
-    share = Share(pair.config.share, threshold_nats=pair.config.threshold, history=seen)
-    yield share, f"The large model for {units.share(pair.config.share)} of the steps"
+def _policies(session: Session) -> Iterator[tuple[PolicyName, str, Callable[[], Policy]]]:
+    """Yield the policies that can be switched to: the name, what it does, and what makes it."""
+    pair, config = session.pair, session.pair.config
+
+    def share() -> Policy:
+        history = pair.entropies()
+        seen = history.read() if history else []
+        return Share(config.share, threshold_nats=config.threshold, history=seen)
+
+    above = f"The large model above {config.threshold} nats"
+    yield "threshold", above, partial(Threshold, config.threshold)
+    yield "share", f"The large model for {units.share(config.share)} of the steps", share
     for model in MODELS:
-        yield Alone(model), f"The {model} model alone"
+        yield model, f"The {model} model alone", partial(Alone, model)
     if session.drafting_obstacle is None:
-        yield Speculative(), "The large model writes every step, the small one drafts for it"
+        yield "speculative", "The large model writes every step, the small one drafts for it", Speculative

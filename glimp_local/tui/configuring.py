@@ -37,12 +37,12 @@ def configure(driver: Driver, request: LoadRequest, choice: Changes, *, has_begu
 
     Raises ConfigError if they cannot be kept; they count all the same.
     """
-    session, before, system = driver.session, driver.settings, driver.system
+    session, before = driver.session, driver.settings
     if session is None or before is None:
         return
     driver.configure(choice.settings, choice.system, kept=choice.kept)
     yield from in_words(before, choice.settings)
-    if choice.system != system:
+    if choice.system is not None:
         what = "The system message" if choice.system else "No system message"
         yield f"{what} from the next {'conversation' if has_begun else 'question'} on."
     if choice.kept:
@@ -53,7 +53,7 @@ def _keep(pair: str, request: LoadRequest, choice: Changes) -> str:
     """Put what differs from a pair's own settings into models.toml; return what was done."""
     own = load_catalogue(request.models_file).pair(pair)
     table = as_table(differing(own.run, choice.settings))
-    if choice.system != own.system:
+    if choice.system not in {None, own.system}:
         table["system"] = choice.system
     if not table:
         return f"These are the settings of {pair} already: there was nothing to keep."

@@ -23,7 +23,6 @@ from glimp_local.tui.steps import Line, StepBlock
 from glimp_local.tui.system_message import SystemBlock
 from glimp_local.tui.turn import AnswerBlock, QuestionBlock, TurnView
 
-
 _Block = QuestionBlock | StepBlock | AnswerBlock | SystemBlock
 """What can be chosen."""
 
@@ -156,6 +155,7 @@ class Conversation(VerticalScroll, can_focus=True):
         self._fold.take(event)
         match event:
             case Started():
+                self._click(None)
                 await self.show_system(event.system)
                 await self._begin(self._fold.runs[-1])
                 self._count()

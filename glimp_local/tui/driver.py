@@ -36,8 +36,8 @@ _CLOSING_SECONDS = 0.1
 class Driver:
     """Runs a session in a thread of its own.
 
-    `system` is the system message of a new conversation, and of those begun after it, in place of the pair's own; one
-    that `log` restores has its own.
+    `system` is the system message of new conversations, in place of the pair's own; one that `log` restores, or that
+    is opened, has its own.
     """
 
     def __init__(self, wake: Callable[[], object], log: SessionLog, system: str | None = None) -> None:
@@ -49,7 +49,7 @@ class Driver:
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._pair: Pair | None = None
-        self._system = log.going_on.system if log.going_on else system
+        self._system = system
         self._wanted: RunSettings | None = None  # what the conversation is to be continued with
         self._kept: RunSettings | None = None  # what new conversations begin with; None for the pair's as it was loaded
         self._fold = Fold(log.going_on.tree.copy() if log.going_on else None)
@@ -92,9 +92,9 @@ class Driver:
         """Leave the conversation as it is saved, and continue another saved one."""
         self._do(lambda: self._open(path))
 
-    def delete(self) -> None:
-        """Remove the conversation from the disk, and begin another."""
-        self._do(self._delete)
+    def delete(self, path: Path) -> None:
+        """Remove a conversation from the disk; if it is the one that is led, begin another."""
+        self._do(lambda: self._delete(path))
 
     @property
     def settings(self) -> RunSettings | None:
@@ -108,18 +108,21 @@ class Driver:
         """The system message of a new conversation; empty for none."""
         return (self._pair.config.system if self._pair else "") if self._system is None else self._system
 
-    def configure(self, settings: RunSettings, system: str, *, kept: bool) -> None:
+    def configure(self, settings: RunSettings, system: str | None, *, kept: bool) -> None:
         """Let settings count: their policy from the next step, all else from the next question.
 
-        `system` is the system message of new conversations, and of this one if nothing was asked in it. `kept`
-        settings are those of new conversations, too. Raises UsageError for a policy whose model is not loaded.
+        `system` is the system message of new conversations, and of this one if nothing was asked in it; None leaves it
+        as it is. `kept` settings are those of new conversations, too. Raises UsageError for a policy whose model is not
+        loaded.
         """
         session, pair, before = self.session, self._pair, self.settings
         if session is None or pair is None or before is None:
             return
         if decides_otherwise(before, settings):
             session.policy = pair.policy(settings, session.seed)
-        self._wanted, self._system = settings, system
+        self._wanted = settings
+        if system is not None:
+            self._system = system
         if kept:
             self._kept = settings
         self._tasks.put(lambda: self._configure(settings))  # once the run is over; a cancel that is due stays due
@@ -272,13 +275,17 @@ class Driver:
             return
         self._check_saved("a new one")
         self._caches.keep(self._pair, self._log)
+        self._leave(self._pair)
+
+    def _leave(self, pair: Pair) -> None:
+        """Lead a new conversation from now on."""
         self._log.close()
         self._log, header = SessionLog(), self._log.header
         if header is not None:
             self._log.head(header)
         self._fold = Fold()
-        self._begin_with(self._pair, Session(self._pair, history=self._first_messages, cancel=self._cancel))
-        self._tell(Loaded(self._pair, is_new=True))
+        self._begin_with(pair, Session(pair, history=self._first_messages, cancel=self._cancel))
+        self._tell(Loaded(pair, is_new=True))
 
     def _begin_with(self, pair: Pair, session: Session) -> None:
         """Let another conversation be the one that is led, with the pair's own settings or those kept for it."""
@@ -309,7 +316,7 @@ class Driver:
             raise
         self._caches.keep(self._pair, self._log)
         self._log.close()
-        self._log, self._system = log, found.system
+        self._log = log
         self._fold = Fold(found.tree.copy())
         if self._pair is not None and session is not None:
             self._begin_with(self._pair, session)
@@ -320,9 +327,10 @@ class Driver:
             self._caches.take_up(self._pair, self._log)
             self._tell(Loaded(self._pair))
 
-    def _delete(self) -> None:
-        path, self._caches.are_new = self._log.path, False  # its caches go with it
-        self._begin_new()
+    def _delete(self, path: Path) -> None:
+        if self._log.path == path and self._pair is not None:
+            self._caches.are_new = False  # they go with it
+            self._leave(self._pair)
         if self._log.path != path:
             conversations.remove(path)
 

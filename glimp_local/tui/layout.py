@@ -54,9 +54,7 @@ class ChatLayout(TerminalApp):
     def _is_for_box(self, event: events.Key | events.Paste) -> bool:
         if isinstance(self.screen, ModalScreen) or isinstance(self.focused, Input | TextArea):
             return False
-        return isinstance(event, events.Paste) or (
-            event.is_printable and event.key not in self.screen.active_bindings
-        )
+        return isinstance(event, events.Paste) or (event.is_printable and event.key not in self.screen.active_bindings)
 
     def action_switch(self) -> None:
         """Go from the message box to the steps, and back."""

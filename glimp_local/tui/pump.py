@@ -17,6 +17,7 @@ from textual.timer import Timer
 from glimp_local.errors import DeclinedError, GlimpError
 from glimp_local.events import Finished, Rewound, Selected, Started, StepStarted, TakenBack, Text
 from glimp_local.tui import status
+from glimp_local.tui.attachments import collapse
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.frames import Frames
 from glimp_local.tui.layout import ChatLayout
@@ -75,7 +76,10 @@ class Pump:
         """Note that a pair is being loaded."""
         self.loading = True
         self._doing = "loading"
-        self._app.status.work(lambda: self._doing, every_seconds=self._frames.pulse_seconds)
+        self._work()
+
+    def _work(self, *, stops: bool = True) -> None:
+        self._app.status.work(lambda: self._doing, every_seconds=self._frames.pulse_seconds, stops=stops)
 
     def begin(self, asked: Composer.Sent | None = None) -> None:
         """Note that the models are set to work; a message that comes to nothing is given back to the box."""
@@ -158,6 +162,8 @@ class Pump:
                 await conversation.note(status.saving(path, error), error=error is not None)
             case MovingCaches(size, to_disk):
                 self._doing = status.moving(size, to_disk=to_disk)
+                if not self._app.status.is_working:
+                    self._work(stops=False)
                 self._app.status.show_now()
             case TakenUp(tokens):
                 await conversation.note(status.taken_up(tokens))
@@ -185,7 +191,7 @@ class Pump:
         composer.stop_revising()
         await self._app.conversation.restore(saved)
         for turn in saved.turns:
-            composer.remember(composer.attachments.collapse(turn.asked))
+            composer.remember(collapse(turn.asked)[0])
 
     async def _fail(self, error: GlimpError) -> None:
         self._is_busy(False)
@@ -193,7 +199,7 @@ class Pump:
         self._app.status.rest("" if self._driver.session else "no pair is loaded: /pair shows them")
         asked, self._asked = self._asked, None
         if asked is not None:
-            self._app.composer.revise(asked.text, asked.instead)
+            self._app.composer.take_back(asked)
         if asked is not None and isinstance(error, DeclinedError):
             self._app.composer.select_all()  # another question replaces it
             await self._app.conversation.decline(asked.text, str(error))

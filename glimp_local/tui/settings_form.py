@@ -158,7 +158,7 @@ def as_table(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_words(before: RunSettings, after: RunSettings) -> Iterator[str]:
-    """Say what changes and when, a sentence each; nothing if nothing does."""
+    """Return what changes and when, a sentence each; nothing if nothing does."""
     changed = differing(before, after)
     for when, keys in (
         ("step", [key for key in changed if key in _STEPWISE]),

@@ -39,7 +39,7 @@ def _loaded(pair: Pair) -> str:
 
 
 def working(activity: Activity | None, *, thinks: bool) -> str:
-    """Say what the models are doing; between two things that take long, what it all is."""
+    """Return what the models are doing; between two things that take long, what it all is."""
     match activity:
         case Activity(model, "reads", tokens, of):
             done = f", {units.share(tokens / of)}" if tokens else ""
@@ -59,11 +59,12 @@ def finished(stats: Stats) -> str:
         if found is not None and found.tokens
     ]
     steps = f"{stats.steps} step{'' if stats.steps == 1 else 's'}, {units.share(stats.share_steps)} large"
-    return " · ".join([steps, f"{stats.tokens:,} tokens", *paces, units.duration(stats.seconds)])
+    # What matters most comes first: a narrow terminal cuts the end.
+    return " · ".join([*paces, steps, f"{stats.tokens:,} tokens", units.duration(stats.seconds)])
 
 
 def size(text: str, measured: tuple[int, int] | None) -> str:
-    """Say how long a text is, in lines and in the tokens of the model that has least room for it."""
+    """Return how long a text is, in lines and in the tokens of the model that has least room for it."""
     lines = text.count("\n") + 1
     said = f"{lines:,} line{'' if lines == 1 else 's'}"
     if measured is None:

@@ -29,6 +29,8 @@ def _show_entities(state: StateCore) -> None:
 
 
 LETTERS = {"small": "S", "large": "L"}
+_LETTERS = 200
+"""No line is longer."""
 WINDOW = 100
 """So many steps of a thought are shown at once, at least; twice as many before the first ones are taken away."""
 _PARSER = MarkdownIt("gfm-like", {"linkify": False})
@@ -125,8 +127,9 @@ class StepBlock(Markdown, can_focus=True):
 
 def _letters(steps: Sequence[Step]) -> Content:
     """Return a letter a step in its writer's colour: what a folded thought looks like from afar."""
-    letters = (Content(LETTERS[step.model]).stylize(f"bold ${step.model}") for step in steps if step.text.strip())
-    return Content("").join(letters)
+    written = [step for step in steps if step.text.strip()]
+    letters = [Content(LETTERS[step.model]).stylize(f"bold ${step.model}") for step in written[:_LETTERS]]
+    return Content("").join([*letters, Content("…" if len(written) > _LETTERS else "")])
 
 
 class Line(Static):

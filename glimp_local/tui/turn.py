@@ -189,7 +189,7 @@ class TurnView:
         if thought:
             self.thought = Thought(self._conversation, thought[0].part)
             await self.thought.open()
-            await self.thought.restore(thought, folded=turn.thought_end is not None)
+            await self.thought.restore(thought, folded=turn.thought_end is not None and not self.keeps_open)
         if len(thought) < len(turn.steps):
             await self._begin_answer(turn.steps[len(thought)])
             await self._end_answer(turn.answer)

@@ -14,7 +14,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import get_current_worker
@@ -27,6 +26,7 @@ from glimp_local.records.session_log import SessionLog
 from glimp_local.text import one_line
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.screens.confirm import ConfirmScreen
+from glimp_local.tui.screens.dialog import Dialog
 from glimp_local.tui.screens.export import ExportScreen
 from glimp_local.tui.screens.rename import RenameScreen
 
@@ -53,7 +53,7 @@ class _Search(Input):
     ]
 
 
-class ConversationsScreen(ModalScreen[Choice | None]):
+class ConversationsScreen(Dialog[Choice | None]):
     """All saved conversations, the one written to last first. `log` is where the one on the screen is written."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -183,7 +183,7 @@ class ConversationsScreen(ModalScreen[Choice | None]):
         about = Content(one_line(" · ".join(parts))).stylize("dim")
         if entry.damage is not None:
             about += "\n" + Content(one_line(f"damaged: {entry.damage}")).stylize("$text-warning")
-        return Content.assemble((one_line(entry.title) or "(no title)", "bold"), "\n", about)
+        return Content.assemble((one_line(saved.short(entry.title)) or "(no title)", "bold"), "\n", about)
 
     @on(OptionList.OptionHighlighted)
     def _describe(self) -> None:
@@ -257,6 +257,8 @@ class ConversationsScreen(ModalScreen[Choice | None]):
         try:
             if entry.path == self._log.path:
                 self._log.rename(title)
+                if self._log.error is not None:
+                    raise self._log.error
             else:
                 session_log.rename(saved.read(entry.path), title)
             after = Entry.of(saved.read(entry.path))
@@ -279,7 +281,7 @@ class ConversationsScreen(ModalScreen[Choice | None]):
                 self._delete(entry)
 
         if (entry := self._chosen) is not None:
-            title = one_line(entry.title or exports.spelled(entry.id))
+            title = one_line(saved.short(entry.title) or exports.spelled(entry.id))
             self.app.push_screen(ConfirmScreen(f"Delete “{title}” from the disk?", "Delete it", "Keep it"), delete)
 
     @work(thread=True)

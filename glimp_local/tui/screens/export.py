@@ -12,13 +12,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 
 from glimp_local.errors import GlimpError
 from glimp_local.records import exports, saved
 from glimp_local.records.exports import Format
 from glimp_local.text import harmless
+from glimp_local.tui.screens.dialog import Dialog
 
 _CHOICES: list[tuple[str, Format, bool]] = [
     ("Markdown: questions and answers", "markdown", False),
@@ -30,7 +30,7 @@ _CHOICES: list[tuple[str, Format, bool]] = [
 _NAME_LENGTH = 40
 
 
-class ExportScreen(ModalScreen[None]):
+class ExportScreen(Dialog[None]):
     """Writes the conversation in `source` into a file."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

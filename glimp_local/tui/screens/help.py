@@ -11,8 +11,9 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Static
+
+from glimp_local.tui.screens.dialog import Dialog
 
 _KEYS: dict[str, dict[str, str]] = {
     "While you write": {
@@ -63,7 +64,7 @@ _NAMES = 21
 """Columns of a key, or a word."""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """All keys and words."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", "Close")]

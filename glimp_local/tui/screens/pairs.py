@@ -11,7 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
@@ -26,6 +25,7 @@ from glimp_local.pair import Pair
 from glimp_local.settings import PairConfig
 from glimp_local.text import harmless, one_line
 from glimp_local.tui.download import Download
+from glimp_local.tui.screens.dialog import Dialog
 
 _LOOK_SECONDS = 0.5
 """How often the bar moves."""
@@ -92,7 +92,7 @@ class PairRow(msgspec.Struct):
         return text if self.files.is_here else text.stylize("dim")
 
 
-class PairScreen(ModalScreen[str | None]):
+class PairScreen(Dialog[str | None]):
     """The pairs: those that can be loaded now, and what the others take. Returns the chosen one's name.
 
     `problem` is why another pair is needed; `loaded` is the pair whose memory will be free again.
@@ -191,7 +191,7 @@ class PairScreen(ModalScreen[str | None]):
         """Take a pair that is here; download one that is not."""
         row = self._rows[event.option.id or ""]
         if self._coming is not None:
-            self.notify(f"{self._coming} is being downloaded: Esc stops that.")
+            self.notify(f"{self._coming} is being downloaded: Esc stops that.", markup=False)
         elif row.files.problem is not None:
             self.notify("It cannot be used: the reason is below the list.", severity="warning")
         elif row.is_hopeless and self._insisted != row.name:

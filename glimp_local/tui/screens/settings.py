@@ -10,13 +10,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.markup import escape
 from textual.widgets import Button, Input, Select, Static, TextArea
 
 from glimp_local.pair import Pair
 from glimp_local.settings import RunSettings
 from glimp_local.text import harmless, one_line
 from glimp_local.tui import settings_form as form
+from glimp_local.tui.screens.dialog import Dialog
 from glimp_local.tui.settings_form import Field
 
 _WHEN = "Policy, threshold and share count from the next step, all else from the next question."
@@ -26,8 +27,8 @@ class Changes(NamedTuple):
     """What was chosen."""
 
     settings: RunSettings
-    system: str
-    """The system message of new conversations; empty for none."""
+    system: str | None
+    """The system message of new conversations, empty for none; None if it stays as it is."""
     kept: bool
     """Is it to be kept for the pair?"""
 
@@ -65,7 +66,7 @@ class SettingRow(Horizontal):
         return self.text.strip() != self._before
 
     def show(self, problem: str | None) -> None:
-        """Say what is wrong with the value; None if nothing is."""
+        """Show what is wrong with the value; None if nothing is."""
         self.set_class(problem is not None, "wrong")
         self._note.update(Content(harmless(problem or self.field.what)))
 
@@ -74,7 +75,7 @@ class SettingRow(Horizontal):
         self._control.focus()
 
 
-class SettingsScreen(ModalScreen[Changes | None]):
+class SettingsScreen(Dialog[Changes | None]):
     """The settings as they hold for the next step and question. Returns what was chosen.
 
     `system` is the system message of a new conversation; a conversation that `has_begun` keeps its own.
@@ -108,8 +109,8 @@ class SettingsScreen(ModalScreen[Changes | None]):
     def compose(self) -> ComposeResult:
         """Show all settings, in groups."""
         with VerticalScroll(classes="dialog", can_focus=False, id="settings") as box:
-            box.border_title = f"Settings · {one_line(self._pair.name)}"
-            box.border_subtitle = "Enter uses them, Tab goes on, Esc closes"
+            box.border_title = escape(f"Settings · {one_line(self._pair.name)}")
+            box.border_subtitle = "Enter uses them · Tab: the next one · Esc closes"
             yield Static(_WHEN, classes="note")
             for title, fields in form.GROUPS.items():
                 yield Static(title, classes="group")
@@ -121,7 +122,7 @@ class SettingsScreen(ModalScreen[Changes | None]):
             with Horizontal(id="ways"):
                 yield Button("Use for this conversation", id="use", compact=True, variant="primary")
                 yield Button(
-                    f"Keep for {one_line(self._pair.name)}",
+                    Content(f"Keep for {one_line(self._pair.name)}"),
                     id="keep",
                     compact=True,
                     disabled=self._keeping_obstacle is not None,
@@ -186,7 +187,9 @@ class SettingsScreen(ModalScreen[Changes | None]):
             names = ", ".join(row.field.label for row in wrong)
             self._say(f"Nothing is used yet. To be corrected: {names}.")
             return
-        self.dismiss(Changes(form.replaced(self._settings, values), self._system.text.strip(), kept))
+        system = self._system.text.strip()
+        changed = None if system == self._system_before else system
+        self.dismiss(Changes(form.replaced(self._settings, values), changed, kept))
 
     def action_leave(self) -> None:
         """Close; if something was changed, say so first."""
