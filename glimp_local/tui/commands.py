@@ -62,10 +62,14 @@ def commands(app: ChatApp) -> Iterator[Command]:
     for model in MODELS:
         yield _plain(f"Have the {model} model write the next step", "Once", partial(app.action_force, model))
     for name, what, policy in _policies(app.session) if app.session else ():
-        yield _plain(f"Use the policy {name}", what, lambda policy=policy: app.action_policy(policy()))
+        yield _plain(f"Use the policy {name}", what, partial(_use, app, policy))
     yield _plain("Change the theme", "Colours", app.action_change_theme, "theme")
     yield _plain("Help: keys and terms", "All keys, and what nats, entropy, share mean", app.action_help, "help")
     yield _plain("Quit", "Exit; the conversation is saved", app.action_quit, "quit")
+
+
+def _use(app: ChatApp, make: Callable[[], Policy]) -> None:
+    app.action_policy(make())
 
 
 def _plain(title: str, help_: str, run: Callable[[], Awaitable[None] | None], name: str | None = None) -> Command:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from rich.text import Text
 from textual import events, on
@@ -12,6 +13,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import TextArea
 
+from glimp_local.errors import UsageError
 from glimp_local.records.attached import size_of
 from glimp_local.text import harmless, one_line
 from glimp_local.tui import attachments
@@ -104,10 +106,23 @@ class Composer(TextArea):
         self._measuring = self.set_timer(_PAUSE_SECONDS, self._measure)
 
     def _measure(self) -> None:
-        text, parts = self.text, attachments.sizes(self.text, self._attached)
-        if len(text) > _LONG or self.document.line_count > _MANY_LINES:
+        """Measure in a thread: the models' words of a long text take a while to count."""
+        message = self.Sent(self.text, instead=None, attached=self._attached)
+        self.run_worker(partial(self._sizes, message), thread=True, exclusive=True, group="measure")
+
+    def _sizes(self, message: Sent) -> None:
+        parts = attachments.sizes(message.text, message.attached)
+        try:
+            text = message.question
+        except UsageError:  # it is said when the message is sent
+            text = message.text
+        if len(text) > _LONG or text.count("\n") >= _MANY_LINES:
             parts.append(self.measure(text))
-        self.border_subtitle = escape(one_line(" · ".join(parts))) if parts else None
+        self.app.call_from_thread(self._show_sizes, message.text, parts)
+
+    def _show_sizes(self, text: str, parts: list[str]) -> None:
+        if text == self.text:
+            self.border_subtitle = escape(one_line(" · ".join(parts))) if parts else None
 
     def _take_completion(self) -> None:
         chosen = self.completions.chosen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, cast
 
@@ -25,7 +25,7 @@ class Palette(Provider):
     def _chat(self) -> ChatApp:
         return cast("ChatApp", self.app)
 
-    def _all(self) -> Iterator[tuple[Command, partial[object]]]:
+    def _all(self) -> Iterator[tuple[Command, Callable[[], Awaitable[None]]]]:
         for command in commands(self._chat):
             yield command, partial(self._chat.run_command, command)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -62,6 +63,8 @@ _WORDS: dict[str, str] = {
 }
 _NAMES = 21
 """Columns of a key, or a word."""
+_WIDE = 60
+"""With fewer columns there is no room beside it."""
 
 
 class HelpScreen(Dialog[None]):
@@ -75,12 +78,19 @@ class HelpScreen(Dialog[None]):
             box.border_title = "glimp chat"
             box.border_subtitle = "↑ ↓ scroll, Esc closes"
             for title, rows in {**_KEYS, "What the words mean": _WORDS}.items():
-                yield Static(_section(title, rows))
+                yield Static(_section(title, rows) if self.app.size.width >= _WIDE else _narrow_section(title, rows))
 
 
 def _section(title: str, rows: Mapping[str, str]) -> Group:
+    """Return the names beside what they do."""
     table = Table.grid(padding=(0, 2))
     table.add_column(width=_NAMES)
     for name, what in rows.items():
         table.add_row(Text(f"  {name}"), what)
     return Group(Text(title, "bold"), table, Text())
+
+
+def _narrow_section(title: str, rows: Mapping[str, str]) -> Group:
+    """Return what they do below the names."""
+    lines = (Group(Text(f"  {name}"), Padding(Text(what, "dim"), (0, 0, 0, 4))) for name, what in rows.items())
+    return Group(Text(title, "bold"), *lines, Text())
