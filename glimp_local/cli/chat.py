@@ -119,7 +119,7 @@ def _checked(question: str, request: LoadRequest) -> str:
 
 def _check_system(message: str | None, going_on: SavedSession) -> None:
     """Raise UsageError for another system message than the one a conversation has."""
-    if message in {None, going_on.system}:
+    if message in {None, going_on.system or ""}:
         return
     has = "has none" if going_on.system is None else "keeps the one it began with"
     raise UsageError(

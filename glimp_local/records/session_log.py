@@ -91,8 +91,8 @@ class SessionLog:
         if self.header is None or not self.is_written:
             raise UsageError("nothing is saved yet that could be renamed", hint="ask something first")
         with self._writing:
-            if self._head_due:
-                self._head(self.header)
+            if self._head_due and self.going_on is not None and self.going_on.damage is not None:
+                self._head(self.header)  # a name says nothing of the numbers
             self._head(self.header, " ".join(title.split()))
             self._lines.flush()
 

@@ -53,6 +53,14 @@ class Composer(TextArea):
             """The text with those of its files. Raises UsageError if one cannot be read."""
             return attachments.expand(self.text, self.attached)
 
+    class Measured(Message):
+        """How long a text is, in words; empty if it is short."""
+
+        def __init__(self, text: str, sizes: str) -> None:
+            super().__init__()
+            self.text = text
+            self.sizes = sizes
+
     def __init__(self, completions: Completions) -> None:
         super().__init__(soft_wrap=True, show_line_numbers=False, compact=True, highlight_cursor_line=False)
         self.placeholder = "Ask something…"
@@ -118,11 +126,12 @@ class Composer(TextArea):
             text = message.text
         if len(text) > _LONG or text.count("\n") >= _MANY_LINES:
             parts.append(self.measure(text))
-        self.app.call_from_thread(self._show_sizes, message.text, parts)
+        self.post_message(self.Measured(message.text, " · ".join(parts)))
 
-    def _show_sizes(self, text: str, parts: list[str]) -> None:
-        if text == self.text:
-            self.border_subtitle = escape(one_line(" · ".join(parts))) if parts else None
+    @on(Measured)
+    def _show_sizes(self, message: Measured) -> None:
+        if message.text == self.text:
+            self.border_subtitle = escape(one_line(message.sizes)) or None
 
     def _take_completion(self) -> None:
         chosen = self.completions.chosen

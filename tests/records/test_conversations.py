@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
@@ -19,11 +21,12 @@ from glimp_local import Session, load_pair
 from glimp_local.cli import cli
 from glimp_local.cli.session_rows import Rows
 from glimp_local.errors import UsageError
-from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
+from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text, encode
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import conversations, saved, session_log
-from glimp_local.records.lines import decode
+from glimp_local.records.attached import block
+from glimp_local.records.lines import VERSION, Header, decode
 from glimp_local.records.listing import Entry
 from glimp_local.records.runs import read_runs
 from glimp_local.records.session_log import SessionLog, rename
@@ -335,6 +338,69 @@ def test_a_name_costs_a_damaged_conversation_nothing_more() -> None:
     after = conversations.find("x")
     assert (after.title, after.turns, after.damage) == ("Marbles", before.turns, before.damage)
     assert b"?\n" in path.read_bytes()
+
+
+def test_a_name_given_in_between_leaves_the_numbers_of_the_steps_as_they_are() -> None:
+    lines = turn_lines(0)
+    at = next(number for number, line in enumerate(lines) if isinstance(decode(line), StepEnded)) + 1
+    damaged = [HEADER, *lines[: at - 1], b"?\n", *lines[at:-2]]
+    redone = [encode(Rewound(2)) + b"\n", *(line for line in lines[at:-2] if _index(line) >= 2), *lines[-2:]]
+    name = msgspec.json.encode(msgspec.structs.replace(Header(1, "x", "builtin"), title="Marbles")) + b"\n"
+    plain, named = (saved.read(write(id_, *damaged, *between, *redone)) for id_, between in (("x", []), ("y", [name])))
+    assert named.title == "Marbles"
+    assert [step.text for step in named.turns[-1].steps] == [step.text for step in plain.turns[-1].steps]
+
+
+def _index(line: bytes) -> int:
+    event = decode(line)
+    return event.step.index if isinstance(event, StepEnded) else event.index if isinstance(event, StepStarted) else -1
+
+
+def test_a_name_may_be_given_while_another_thread_writes() -> None:
+    log = SessionLog()
+    log.begin("builtin", {})
+    events = [decode(line) for number in range(20) for line in turn_lines(number)]
+    log.write(events[0])  # type: ignore[arg-type]  # they are events
+    naming = threading.Thread(target=lambda: [log.rename(f"name {number}") for number in range(50)])
+    naming.start()
+    for event in events[1:]:
+        log.write(event)  # type: ignore[arg-type]  # they are events
+    naming.join()
+    log.close()
+    found = saved.read(log.path)
+    assert (found.title, found.damage, len(found.turns)) == ("name 49", None, 20)
+
+
+def test_what_an_older_glimp_wrote_is_marked_when_it_is_continued() -> None:
+    path = converse("x", turns=1)
+    assert b'"version":1' in path.read_bytes()
+    log = SessionLog(conversations.find("x"))
+    for line in turn_lines(1):
+        log.write(decode(line))  # type: ignore[arg-type]  # they are events
+    log.close()
+    assert path.read_bytes().count(f'"version":{VERSION}'.encode()) == 1
+    assert len(conversations.find("x").turns) == 2
+
+
+def test_a_long_title_is_shortened_in_lists_alone() -> None:
+    converse("x", turns=1)
+    title = "marbles " * 20
+    glimp("rename", "x", title)
+    assert conversations.find("x").title == title.strip()
+    assert json.loads(glimp("list", "--json"))["title"].endswith("…")
+    assert json.loads(glimp("export", "x", "--format", "json"))["title"] == title.strip()
+
+
+def test_a_question_that_begins_with_a_file_has_the_file_for_a_title() -> None:
+    question = f"{block('notes.txt', 'one' + chr(10) + 'two')} Sum it up."
+    assert saved.SavedSession("x", Path("x"), "", Header(1, "", ""), Tree.of(Run(question)), None).title == (
+        "[notes.txt, 2 lines, 7 bytes] Sum it up."
+    )
+
+
+def test_of_a_conversation_in_which_nothing_was_asked_there_is_no_page() -> None:
+    write("x", HEADER)
+    assert "nothing was asked" in glimp("export", "x", "--format", "html", code=2)
 
 
 def test_what_is_not_saved_yet_cannot_be_renamed() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from glimp_local import Session
 from glimp_local.errors import PromptTooLongError, UsageError
-from glimp_local.events import AnyEvent, Fold, Rewound, Started, StepEnded, TakenBack, answer_of
+from glimp_local.events import AnyEvent, Fold, Rewound, Started, StepEnded, TakenBack, answer_of, fold
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.runs import Run
@@ -31,6 +31,12 @@ class Talk:
 
     def ask(self, question: str, *, instead: bool | str = False) -> list[AnyEvent]:
         return self.hear(*self.session.ask(question, instead=instead))
+
+    def ask_and_stop(self, question: str) -> None:
+        for event in self.session.ask(question):
+            self.hear(event)
+            if isinstance(event, StepEnded):
+                self.session.cancel()
 
     def redo(self, index: int, turn: str | None = None) -> list[AnyEvent]:
         return self.hear(*self.session.redo(index, turn=turn))
@@ -66,6 +72,14 @@ def said(runs: list[Run]) -> list[Message]:
 def blank(text: str) -> str:
     """Return a text without what an answer and a thought are told apart by."""
     return "".join(text.replace("<think>", "").replace("</think>", "").split())
+
+
+def test_a_question_in_the_place_of_another_folds_like_any_other() -> None:
+    talk = Talk()
+    talk.ask("One?")
+    solution = fold(talk.session.ask("Two?", instead=True))
+    assert solution.question == "Two?"
+    assert solution.answer
 
 
 def test_a_step_of_an_earlier_turn_is_written_again_and_what_stood_behind_it_is_kept() -> None:
@@ -247,10 +261,7 @@ def test_what_a_pair_of_another_kind_has_written_is_kept_and_not_written_into() 
 
 def test_a_turn_that_a_pair_of_another_kind_left_without_an_answer_is_answered_in_another_version() -> None:
     talk = Talk()
-    for event in talk.session.ask("One?"):
-        talk.hear(event)
-        if isinstance(event, StepEnded):
-            talk.session.cancel()
+    talk.ask_and_stop("One?")
     (first,) = talk.ids
     other = Talk(scripted_pair(markers=None), talk.fold.tree.copy())
     other.session.restore(talk.fold.tree)
@@ -272,9 +283,14 @@ def test_whatever_is_done_and_in_whatever_order_session_models_and_events_agree(
         for number in range(1, 8):
             turns = talk.fold.tree.versions
             turn = drawn.choice(list(turns))
-            match drawn.choice(["ask", "instead", "redo", "select", "resume"]):
+            match drawn.choice(["ask", "instead", "stopped", "redo", "resume", "select", "restore"]):
                 case "ask":
                     talk.ask(f"Q{number}?")
+                case "stopped":
+                    talk.ask_and_stop(f"Q{number}?")
+                case "resume":
+                    if talk.session.can_resume:
+                        talk.hear(*talk.session.resume())
                 case "instead":
                     talk.ask(f"Q{number}?", instead=turn)
                 case "redo":

@@ -48,10 +48,16 @@ class Replay(Driver):
             entropies=lambda: None,
             config=load_catalogue().pairs["builtin"],
             offer=Offer("qwen3-0.6b-4b", 3_136_726_944, 7_581_000_000),
-            plan=SimpleNamespace(line=lambda: "both models on the CPU, context 2,048; 18 MiB of 14.3 GiB on the CPU"),
+            plan=SimpleNamespace(
+                line=lambda: "both models on the CPU, context 2,048; 64 MiB of 14.3 GiB on the CPU", parts=()
+            ),
         )
         self.session = SimpleNamespace(  # type: ignore[assignment]  # all that is read
-            policy=Threshold(0.3), pair=pair, contexts=lambda: {"small": (309, 2048), "large": (324, 2048)}
+            policy=Threshold(0.3),
+            pair=pair,
+            contexts=lambda: {"small": (309, 2048), "large": (324, 2048)},
+            activity=lambda: None,
+            speeds=lambda: {"small": 1540.0, "large": 230.0},
         )
         for told in (Loaded(pair), *self.told):  # type: ignore[arg-type]  # the same
             self._tell(told)

@@ -165,6 +165,7 @@ async def test_words_are_found_in_the_conversation_also_in_folded_thoughts(small
     async with chatting(small, large, size=(100, 16)) as chat:
         await chat.ask("first")
         await chat.ask("second")
+        await chat.press("ctrl+t")
         await chat.type("half a mess")
         await chat.press("ctrl+f", *"three")
         thoughts = [turn.thought for turn in chat.turns]

@@ -115,9 +115,10 @@ def test_preferences_are_remembered_and_a_damaged_file_is_said() -> None:
     assert preferences.file().stat().st_mode & 0o077 == 0
     preferences.file().write_text('{"theme": "nord", "of a later version": 1}')
     assert preferences.read() == Preferences(theme="nord")
-    preferences.file().write_text("{")
-    with pytest.raises(ConfigError, match="cannot be read"):
-        preferences.read()
+    for damaged in (b"{", b'{"theme": "\xff"}', b"[" * 100_000):
+        preferences.file().write_bytes(damaged)
+        with pytest.raises(ConfigError, match="cannot be read"):
+            preferences.read()
 
 
 # In the chat.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from textual import events
 
 from glimp_local.routing import Share, Threshold
@@ -25,9 +26,10 @@ def _policy(chat: Chat) -> tuple[str, float]:
 async def test_keys_that_are_no_command_and_every_paste_go_to_the_box(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.go_to_steps()
-        await chat.press("H", "i")
-        assert chat.app.composer.text == "Hi"
-        await chat.press("tab")
+        for key in "Here":  # in one go: e would be a command
+            chat.app.simulate_key(key)
+        await chat.until(lambda: chat.app.composer.text == "Here")
+        await chat.press("ctrl+c", "H", "i", "tab")
         await chat.until(lambda: chat.app.conversation.has_focus)
         chat.app.post_message(events.Paste(" there\nyou"))
         await chat.until(lambda: chat.app.composer.text == "Hi there\nyou")
@@ -46,12 +48,68 @@ async def test_a_command_is_completed_and_obeyed_and_an_unknown_one_is_not_sent(
         await chat.type("/threshold 0.7")
         await chat.press("enter")
         assert _policy(chat) == ("threshold", 0.7)
-        for wrong in ("/threshold much", "/nothing at all", "/new now"):
+        for wrong in ("/threshold much", "/nothing at all", "/new now", "/pair nobody", "/file nowhere.txt"):
             await chat.type(wrong)
             await chat.press("enter")
             assert chat.app.composer.text == wrong
             assert not chat.turns
             await chat.press("ctrl+c")
+
+
+@played
+async def test_a_command_can_edit_a_question_and_a_file_that_is_damaged_ends_no_chat(
+    small: Path, large: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async with chatting(small, large) as chat:
+        await chat.ask("How many?")
+        await chat.type("/edit")
+        await chat.press("enter")
+        await chat.until(lambda: chat.app.composer.text == "How many?")
+        await chat.type(" Really")
+        await chat.press("enter")
+        await chat.until(lambda: chat.turn.question == "How many? Really" and not chat.app.busy)
+        assert len(chat.turns) == 1
+        monkeypatch.setenv("GLIMP_MODELS", str(tmp_path / "models.toml"))
+        (tmp_path / "models.toml").write_text("no table", encoding="utf-8")
+        await chat.type("/pair ")
+        assert chat.app.composer.text == "/pair "
+        assert chat.app.completions.chosen is None
+
+
+@played
+async def test_earlier_messages_are_recalled_past_a_command(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.type("first")
+        await chat.press("ctrl+c")
+        await chat.type("/pair nobody")
+        await chat.press("ctrl+c", "up")
+        assert chat.app.composer.text == "/pair nobody"
+        await chat.press("up")
+        assert chat.app.composer.text == "first"
+
+
+@played
+async def test_a_paste_into_a_dialog_goes_nowhere_else(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.press("ctrl+s")
+        await chat.until(lambda: chat.app.screen.query("#system"))
+        chat.app.screen.query_one("#system").focus()
+        await chat.pilot.pause()
+        chat.app.post_message(events.Paste("Be brief."))
+        await chat.until(lambda: "Be brief." in chat.screen)
+        assert chat.app.composer.text == ""
+
+
+@played
+async def test_all_commands_are_in_the_palette_and_found_by_what_they_do(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.press("ctrl+p")
+        await chat.until(lambda: "Start a new conversation" in chat.screen)
+        lines = chat.screen.splitlines()
+        new, other = (next(at for at, line in enumerate(lines) if title in line) for title in ("Start a new", "Open a"))
+        assert new < other
+        await chat.press(*"temperature")
+        await chat.until(lambda: "Change the settings" in chat.screen and "Start a new" not in chat.screen)
 
 
 @played
@@ -105,4 +163,46 @@ async def test_eighty_columns_have_help_and_palette_and_forty_as_well(small: Pat
         await chat.pilot.resize_terminal(80, 24)
         await chat.pilot.pause()
         await chat.ask()
-        assert "tokens/s" in chat.status
+        assert chat.status.startswith("S ")
+        assert "tokens/s" in chat.status[:40]
+
+
+@played
+async def test_a_click_chooses_a_step_and_the_keys_stay_in_the_box(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        turn = await chat.ask()
+        assert turn.thought is not None
+        block = turn.thought.blocks[2]
+        await chat.pilot.click(block)
+        await chat.until(lambda: "Step 3 by the large model" in chat.screen)
+        assert chat.app.conversation.chosen is block
+        await chat.press("y", "e", "s")
+        assert chat.app.composer.text == "yes"
+        await chat.press("ctrl+c", "tab", "up")
+        await chat.until(lambda: "Step 2 by the small model" in chat.screen)
+
+
+@played
+async def test_without_a_panel_the_status_line_says_why(small: Path, large: Path) -> None:
+    async with chatting(small, large, size=(80, 24)) as chat:
+        await chat.ask()
+        finished = chat.status
+        await chat.press("tab", "up", "up")
+        await chat.until(lambda: chat.status.startswith("Step 4 by the small model"))
+        await chat.press("tab")
+        await chat.until(lambda: chat.status == finished)
+
+
+@played
+async def test_an_answer_can_be_chosen_while_it_is_written() -> None:
+    async with chatting(pair={"name": "builtin"}, pace_seconds=20 * PACE) as chat:
+        await chat.type("what is 12*7?")
+        await chat.press("enter")
+        await chat.until(lambda: chat.turns and chat.turn.answer is not None)
+        assert chat.app.busy
+        chat.app.conversation.take_focus()
+        await chat.press("up")
+        assert chat.app.conversation.chosen is chat.turn.answer
+        chat.app._pump.show_panel()
+        assert "The answer by the" in chat.screen
+        await chat.until(lambda: not chat.app.busy)
