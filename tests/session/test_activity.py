@@ -10,11 +10,11 @@ import pytest
 from glimp_local import Session
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CancelledError
-from glimp_local.events import StepEnded, StepStarted, Text
+from glimp_local.events import StepEnded, StepStarted, Text, fold
 from glimp_local.pair import Pair
 from glimp_local.session.turn import Activity
 from tests.support.scripted import ScriptedLane, scripted_pair
-from tests.support.sessions import QUESTION, Open, engine_in, run
+from tests.support.sessions import QUESTION, Open, engine_in
 
 
 def seen_while_reading(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int] | None]:
@@ -111,7 +111,7 @@ def test_each_model_s_speed_is_that_of_its_writing(open_pair: Open) -> None:
     pair: Pair = open_pair()
     session = Session(pair, seed=1)
     assert set(session.speeds().values()) == {0.0}
-    solution = run(session)
+    solution = fold(session.ask(QUESTION))
     small, large = solution.stats.small, solution.stats.large
     assert small is not None
     assert large is not None

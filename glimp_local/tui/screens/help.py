@@ -25,7 +25,7 @@ _KEYS: dict[str, dict[str, str]] = {
         "@": "a file whose text is sent with the message, like @notes.txt; Tab completes it",
     },
     "On the steps (Tab: there and back)": {
-        "↑ ↓, k j": "choose a step, or an answer",
+        "↑ ↓, k j": "choose a step, or an answer; so does a click, from anywhere",
         "Enter": "fold or unfold it, or an answer's thought; all thoughts, where none is chosen",
         "r": "have it written again by the other model, and continue from there; what stood there is kept",
         "← →": "the other versions of the chosen turn (2/3), with what stands behind each",
