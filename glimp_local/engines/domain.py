@@ -23,6 +23,9 @@ _MOST_CHARACTERS = 10 * _MOST_WORDS
 _MOST_UNKNOWN = 1 / 3
 """From this share of unknown words on, an answer is in doubt."""
 _EXAMPLES = 3
+_ENDINGS = ("", "s", "es", "d", "ed", "n", "en", "ing")
+_TAUGHT = frozenset({"remove", "removes", "removed", "somebody", "someone"})
+"""Words that are no doubt's reason though they are read in pieces."""
 
 _LIKE_ASCII = str.maketrans({"\u2019": "'", "\u2018": "'", "\u2212": "-", "\u2013": "-", "\u2014": "-", "\u00a0": " "})
 _OTHER_DIGITS = re.compile(r"[^\W\d_a-z\u00b2\u00b3]|(?![0-9])\d")
@@ -127,7 +130,10 @@ def _unknown(question: str, vocabulary: Vocabulary | None) -> str | None:
 
 
 def _is_known(word: str, vocabulary: Vocabulary) -> bool:
-    return any(len(vocabulary.tokenize(form)) == 1 for form in (f" {word}", word, word.capitalize()))
+    """Is the word, or another form of it, one token? Rare forms of taught words are read in pieces."""
+    stem = re.sub(r"(?<=\w\w)(?:e?s|e?d|e?n|ing)$", "", word)
+    forms = {word, word.capitalize(), *(f"{base}{end}" for base in (word, stem) for end in _ENDINGS)}
+    return word in _TAUGHT or any(len(vocabulary.tokenize(f" {form}")) == 1 for form in forms)
 
 
 def _examples(words: Sequence[str]) -> str:

@@ -137,6 +137,38 @@ _RATE = re.compile(
     r"|\b(?:every|each) (?:minute|hour|day|week|month|year|morning|evening|night)\b(?! for\b)"
 )
 """How long it lasts has to be said at once: "every day for 5 days"."""
+_NUMBER = rf"(?:\d+|{NUMBER_WORD.pattern})"
+_TOLD_OTHERWISE = (
+    (re.compile(r"\ball but\b"), "it says 'all but', and what goes away is to be told"),
+    (re.compile(r"\bif\b"), "it says 'if', and a story is told plainly, one sentence after another"),
+    (
+        re.compile(r"^(?:imagine|suppose|assume|say|let|draw|take|count|what|how|who|which|given|find|calculate)\b"),
+        "it does not begin with who has how many",
+    ),
+    (
+        re.compile(rf"^(?:[a-z]+ ){{1,3}}?(?:shares?|shared|splits?|divides?|divided) {_NUMBER}\b"),
+        "it does not say how many there are before they are shared",
+    ),
+    (re.compile(r"\bhow many (?:are|were) we\b"), "it counts the people who tell it"),
+    (
+        re.compile(rf"^there (?:are|were) {_NUMBER} \w+ with {_NUMBER}\b"),
+        "it says what each one has before anything happens, and things are told one event after another",
+    ),
+    (
+        re.compile(
+            r"\bhow many (?:\w+ ){0,3}(?:did|does|do) (?:\w+ ){1,2}?(?:sell|eat|give|buy|make|bake|lose|spend|use)\b"
+        ),
+        "it asks how many somebody gained or lost, and what there is at the end is counted",
+    ),
+)
+_YOUNG = re.compile(rf"\b{_NUMBER} (?:kittens|puppies|lambs|calves|chicks|piglets|foals|cubs|ducklings|babies|young)\b")
+_RUN_ON = re.compile(r"[a-z0-9] (?<!and )(?<!then )(?<!so )(?<!of )(?<!know )(?<!me )(?<!out )how many\b")
+_FEW = 2
+"""Of so few amounts the models find the sentences themselves."""
+_COMPARES = re.compile(
+    rf"\b(?:twice|half|(?:{_NUMBER}|\w+) times|an? \w+) as (?:many|much)\b"
+    rf"|\b{_NUMBER} (?:\w+ )?(?:more|fewer|less) (?:\w+ )?than\b"
+)
 _GLUED = re.compile(r"\b\d+[a-z]\w*")
 
 
@@ -165,8 +197,22 @@ def doubt(text: str) -> str | None:
         return f"it says {rate[0]!r}, and things are counted one event after another"
     if _quantities(text) == 1:
         return "it has one number only"
+    if reason := _first(_TOLD_OTHERWISE, text) or _told_out_of_order(text):
+        return reason
     odd = _GLUED.findall(_SET_ASIDE.sub("", text)) or [character for character in text if not _is_plain(character)]
     return f"it has {odd[0]!r} in it" if odd else None
+
+
+def _told_out_of_order(text: str) -> str | None:
+    if (found := _COMPARES.search(text)) and not (
+        _quantities(text[: found.start()]) or _DEMAND.search(text[: found.start()])
+    ):
+        return "it compares with an amount that is told only later"
+    if (found := _YOUNG.search(text)) and _quantities(text[: found.start()]):
+        return "young ones are born in it, and count as things of another kind"
+    if _RUN_ON.search(text) and _quantities(text) > _FEW:
+        return "its sentences run into each other: a full stop between them helps"
+    return None
 
 
 def is_latin(letter: str) -> bool:

@@ -7,6 +7,8 @@ Knows nothing of stories, models or vocabularies.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
+from operator import add, mul, sub, truediv
 from typing import NamedTuple
 
 _ONES = "one|two|three|four|five|six|seven|eight|nine"
@@ -26,12 +28,36 @@ OTHER_PART = re.compile(
 OTHER_PARTS = "it takes a part other than a half, a third, a quarter, a fifth, a sixth, an eighth or a tenth"
 FRACTION = "it has a fraction in digits; half, a third or 25% can be read"
 
+_NO_RESULT = f"what comes out, or comes out on the way, is no whole number from 0 to {LARGEST}"
+
 _MOST_NUMBERS = 3
 _MOST_WORDS = 4
 """A text with more words that have nothing to do with a sum is no plain sum."""
 _MOST_THINGS = 2
 
-_PART = r"half|third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|double|twice|triple|thrice"
+_PARTS = {
+    "half": Fraction(1, 2),
+    "third": Fraction(1, 3),
+    "quarter": Fraction(1, 4),
+    "fourth": Fraction(1, 4),
+    "fifth": Fraction(1, 5),
+    "sixth": Fraction(1, 6),
+    "seventh": Fraction(1, 7),
+    "eighth": Fraction(1, 8),
+    "ninth": Fraction(1, 9),
+    "tenth": Fraction(1, 10),
+    "double": Fraction(2),
+    "twice": Fraction(2),
+    "triple": Fraction(3),
+    "thrice": Fraction(3),
+}
+_PART = "|".join(_PARTS)
+_SIGNS = {
+    **dict.fromkeys(("+", "plus", "added to", "more than"), add),
+    **dict.fromkeys(("-", "minus", "less"), sub),
+    **dict.fromkeys(("*", "x", "\u00d7", "\u00b7", "times", "multiplied by"), mul),
+    **dict.fromkeys(("/", ":", "\u00f7", "divided by", "shared by", "over"), truediv),
+}
 _ONE_PART = re.compile(rf"\b(?:a|an|one)\s+(?={_PART})")
 _TOKENS = re.compile(
     rf"""
@@ -108,7 +134,8 @@ def read_sum(text: str) -> Sum | None:
     if words and not _with_words(shape, words):
         return Sum(fault) if fault and re.search(r"\d\s*[-+*/=^]|[-+*/=^]\s*\d", text) else None
     bare = shape.replace("w", "").strip("c&")
-    return Sum(fault or _fault(bare, numbers), tuple(dict.fromkeys(words)))
+    fault = fault or _fault(bare, numbers) or _result_fault(bare, tokens)
+    return Sum(fault, tuple(dict.fromkeys(words)))
 
 
 def _with_words(shape: str, words: list[str]) -> bool:
@@ -126,6 +153,37 @@ def _fault(shape: str, numbers: list[str]) -> str | None:
         return f"it has {len(numbers)} numbers, and a sum has two or three"
     if not _SHAPES.fullmatch(shape):
         return "it is not one sum of two or three numbers"
+    return None
+
+
+def _result_fault(shape: str, tokens: list[tuple[str, str]]) -> str | None:
+    """Return why the pair cannot say what comes out; None if it can, or if the sum is not told in signs."""
+    numbers = [Fraction(token) for kind, token in tokens if kind == "N"]
+    if re.fullmatch("N(?:oN)+", shape):
+        signs = [_SIGNS.get(token) for kind, token in tokens if kind == "o"]
+    elif re.fullmatch("Pc?N", shape):
+        part = next(token for kind, token in tokens if kind == "P")
+        digits = re.match(r"\d+", part)
+        numbers, signs = [Fraction(int(digits[0]), 100) if digits else _PARTS[part], *numbers], [mul]
+    else:
+        return None
+    for level in ((mul, truediv), (add, sub)):
+        at = 0
+        while at < len(signs):
+            sign = signs[at]
+            if sign is None:
+                return None
+            if sign not in level:
+                at += 1
+                continue
+            try:
+                result = sign(*numbers[at : at + 2])
+            except ZeroDivisionError:
+                return _NO_RESULT
+            if result.denominator != 1 or not 0 <= result <= LARGEST:
+                return _NO_RESULT
+            numbers[at : at + 2] = [result]
+            del signs[at]
     return None
 
 

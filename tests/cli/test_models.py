@@ -35,13 +35,13 @@ def test_the_built_in_files_are_those_that_are_pinned() -> None:
 def test_a_pair_is_missing_then_there_in_part_then_here(hub: Hub, home: Path) -> None:
     found = the_pair()
     assert (found["small"]["state"], found["is_here"], found["shares_vocabulary"]) == ("missing", False, None)
-    assert found["size_bytes"] == 4_359_328
+    assert found["size_bytes"] == 23_866_560
     hub.cuts = [1_000_000] + [0] * 6
     models("pull", LARGE)
     models("pull", SMALL)
     found = the_pair()
     assert (found["small"]["state"], found["large"]["state"]) == ("cached", "partial")
-    assert (found["large"]["here_bytes"], found["large"]["size_bytes"]) == (1_000_000, 2_828_384)
+    assert (found["large"]["here_bytes"], found["large"]["size_bytes"]) == (1_000_000, 22_224_640)
     hub.cuts = []
     models("pull", "tiny")
     found = the_pair()
@@ -162,7 +162,7 @@ def test_on_a_terminal_a_bar_shows_bytes_rate_and_time_left(hub: Hub) -> None:
     assert process.wait() == 0
     text = shown.decode()
     assert "tiny-Q4_K_M.gguf" in text
-    assert "/2.8 MB" in text
+    assert "/22.2 MB" in text
     assert "MB/s" in text
     assert "0:00:0" in text
 

@@ -37,7 +37,7 @@ def test_a_pair_s_models_are_both_told_the_small_one_first(glimp: Glimp) -> None
     assert result.out.index("glimp built-in small") < result.out.index("glimp built-in large")
     objects = [json.loads(line) for line in glimp("models", "info", "builtin", "--json").out.splitlines()]
     assert [found["name"] for found in objects] == ["glimp built-in small", "glimp built-in large"]
-    assert all(found["vocabulary"]["tokens"] == 2431 for found in objects)
+    assert all(found["vocabulary"]["tokens"] == 2816 for found in objects)
 
 
 def test_a_pair_of_a_models_toml_is_found(glimp: Glimp, tmp_path: Path, tiny: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_page_holds_the_run(made: Callable[..., Page]) -> None:
     found = made()
     steps = [each for each in found.all("details") if "step" in str(each["class"])]
     assert [each["class"] for each in steps] == [f"step {each.model}" for each in SOLUTION.steps]
-    assert [each["data-index"] for each in steps if "open" in each] == ["34"]
+    assert [each["data-index"] for each in steps if "open" in each] == ["30"]
     for each in SOLUTION.steps:
         assert each.text.strip("\n") in found.words
     bars = [each for each in found.all("rect") if "id" in each]
@@ -116,11 +116,11 @@ def test_what_models_write_is_inert_on_the_page(made: Callable[..., Page]) -> No
 
 
 def test_a_what_if_is_on_the_page_before_any_script_runs(made: Callable[..., Page]) -> None:
-    found = made(RECORDED, "--what-if", "0.1")
-    assert "1 of the 34 steps with a glimpse would have gone to the other model" in " ".join(found.words.split())
-    assert [each["value"] for each in found.all("input")] == ["0.1"]
+    found = made(RECORDED, "--what-if", "0.9")
+    assert "1 of the 30 steps with a glimpse would have gone to the other model" in " ".join(found.words.split())
+    assert [each["value"] for each in found.all("input")] == ["0.9"]
     marks = [each for each in found.all("span") if each.get("class") == "elsewhere"]
-    assert [number for number, each in enumerate(marks) if "hidden" not in each] == [17]
+    assert [number for number, each in enumerate(marks) if "hidden" not in each] == [21]
     unasked = made()
     assert [each["value"] for each in unasked.all("input")] == ["0.3"]
     assert all("hidden" in each for each in unasked.all("span") if each.get("class") == "elsewhere")

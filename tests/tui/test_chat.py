@@ -199,8 +199,8 @@ async def test_before_the_first_question_the_chat_says_what_to_do_and_has_an_exa
         assert "S  the small model writes" in chat.screen
         await chat.press("up", "enter")
         await chat.until(lambda: chat.turns and not chat.app.busy)
-        assert chat.turn.question.startswith("Mia has 24 marbles")
-        assert "\\boxed{51}" in chat.turn.text
+        assert chat.turn.question.startswith("Emma has 57 marbles")
+        assert "\\boxed{177}" in chat.turn.text
         assert len(chat.turns) == 1
         assert chat.notices == []
         assert not chat.app.query(".welcome")
@@ -210,7 +210,7 @@ async def test_before_the_first_question_the_chat_says_what_to_do_and_has_an_exa
 async def test_a_whole_conversation_with_the_built_in_pair() -> None:
     async with chatting(pair={"name": "builtin"}) as chat:
         first = await chat.ask(EXAMPLE)
-        assert "\\boxed{102}" in first.text
+        assert "\\boxed{384}" in first.text
         assert {"S", "L"} == set(chat.letters)
         written = chat.letters
         await chat.press("tab", "up", "up", "r")

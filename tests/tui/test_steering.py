@@ -222,7 +222,7 @@ async def test_what_is_written_stays_in_sight_whatever_is_pressed_meanwhile() ->
         for key in ("ctrl+t", "tab", *["up"] * 15):
             await chat.press(key)
         await chat.until(lambda: chat.turn.run.finish and not chat.app.busy)
-        await chat.until(lambda: "[ 102 ]" in chat.screen)
+        await chat.until(lambda: "[ 384 ]" in chat.screen)
 
 
 @played

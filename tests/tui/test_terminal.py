@@ -108,7 +108,7 @@ def test_a_conversation_that_is_open_cannot_be_opened_twice(opened: Callable[...
 
 
 def test_caches_are_kept_behind_the_screen_and_taken_up_again(opened: Callable[..., Terminal]) -> None:
-    chat = opened("--keep-caches", "0.001")
+    chat = opened("--keep-caches", "0.1")
     chat.shows("S glimp built-in small")
     chat.type(QUESTION + "\r")
     chat.shows("[ 41 ]")

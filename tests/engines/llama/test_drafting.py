@@ -201,7 +201,7 @@ def test_after_a_large_step_that_was_drafted_the_small_model_has_next_to_nothing
 ) -> None:
     missed = {}
     for draft in ("off", 4):
-        solution = run(builtin(draft=draft), STORIES[0])
+        solution = run(builtin(draft=draft, policy="random", share=0.5), STORIES[0])
         assert solution.stats.small is not None
         missed[draft] = solution.stats.small.catch_up_tokens
         switches = sum(a.model == "large" != b.model for a, b in zip(solution.steps, solution.steps[1:], strict=False))

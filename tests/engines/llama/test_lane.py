@@ -48,7 +48,7 @@ def builtin() -> Iterator[Callable[..., Pair]]:
 
 @pytest.mark.slow
 def test_read_along_or_not_the_run_is_the_same(builtin: Callable[..., Pair]) -> None:
-    lazy, eager = builtin(catch_up="lazy"), builtin()
+    lazy, eager = (builtin(catch_up=how, policy="random", share=0.3) for how in ("lazy", "eager"))
     for story in STORIES:
         plain, along = run(lazy, story), run(eager, story)
         assert [(step.model, step.text) for step in along.steps] == [(step.model, step.text) for step in plain.steps]

@@ -82,7 +82,7 @@ def test_a_pair_of_paths_needs_no_download(hub: Hub) -> None:
 
 def test_outside_a_terminal_a_file_has_a_line_at_its_start_and_one_at_its_end(hub: Hub) -> None:
     first, last = models("pull", SMALL).err.splitlines()[:2]
-    assert first == f"glimp: {SMALL}: 1.5 MB"
+    assert first == f"glimp: {SMALL}: 1.6 MB"
     assert re.fullmatch(rf"glimp: {re.escape(SMALL)}: all is here, after [\d.]+ m?s", last)
     assert models("pull", LARGE, "-q").err == ""
     assert hub.ranges == [None, None]
@@ -181,7 +181,7 @@ def test_a_small_file_outside_lfs_is_verified_by_git_s_hash(hub: Hub) -> None:
 
 @pytest.mark.parametrize(
     ("changed", "said"),
-    [({"sha256": "0" * 64}, "SHA-256"), ({"size_bytes": 4}, "2,828,384 bytes, expected 4")],
+    [({"sha256": "0" * 64}, "SHA-256"), ({"size_bytes": 4}, "22,224,640 bytes, expected 4")],
 )
 def test_a_hub_that_differs_from_what_is_pinned_is_not_believed(
     hub: Hub, home: Path, changed: dict[str, Any], said: str
