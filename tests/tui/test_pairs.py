@@ -88,8 +88,8 @@ def test_a_download_counts_all_files_of_a_pair_and_comes_to_its_end(slow_hub: Hu
     download.wait()
     assert download.is_whole
     assert download.error is None
-    assert download.done_bytes == download.total_bytes == 1_530_944 + 2_828_384
-    assert download.line().startswith("4.4 MB of 4.4 MB")
+    assert download.done_bytes == download.total_bytes == 1_641_920 + 22_224_640
+    assert download.line().startswith("23.9 MB of 23.9 MB")
 
 
 def test_a_stopped_download_keeps_what_came_and_the_next_one_continues(slow_hub: Hub, home: Path) -> None:
@@ -128,15 +128,15 @@ def advice(chat: Chat) -> str:
 async def test_enter_on_a_pair_that_is_not_here_downloads_and_loads_it_and_esc_keeps_what_came(slow_hub: Hub) -> None:
     async with chatting(pair={"name": "builtin"}) as chat:
         await open_list(chat, "tiny")
-        assert "4.4 MB to download · not known before it is here · MIT" in chat.screen
+        assert "23.9 MB to download · not known before it is here · MIT" in chat.screen
         chat.app.screen.query_one(OptionList).action_first()
         await chat.until(lambda: "loaded · fits, over 100 tokens/s · MIT" in chat.screen)
         chat.app.screen.query_one(OptionList).action_last()
         await chat.press("enter")
-        await chat.until(lambda: "MB of 4.4 MB, " in chat.screen)
+        await chat.until(lambda: "MB of 23.9 MB, " in chat.screen)
         await chat.press("escape")
         await chat.until(lambda: "here and are kept. Enter continues from there, Esc closes." in advice(chat))
-        assert "MB of 4.4 MB here" in chat.screen
+        assert "MB of 23.9 MB here" in chat.screen
         slow_hub.seconds_a_piece = 0
         await chat.press("enter")
         await chat.until(lambda: chat.status.startswith("tiny"))
