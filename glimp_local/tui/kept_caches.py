@@ -26,10 +26,10 @@ class KeptCaches:
         are_new, self.are_new = self.are_new, False
         if pair is None or not (are_new and pair.config.keep_caches_gb and log.is_written):
             return
-        keepers = _keepers(pair)
-        self._tell(MovingCaches(sum(keeper.state_bytes for keeper in keepers.values()), to_disk=True))
+        models = keepers(pair)
+        self._tell(MovingCaches(sum(keeper.state_bytes for keeper in models.values()), to_disk=True))
         try:
-            caches.keep(log.path, keepers, limit_bytes=pair.config.keep_caches_gb * 1e9)
+            caches.keep(log.path, models, limit_bytes=pair.config.keep_caches_gb * 1e9)
         except CacheError as error:
             self._tell(CachesLost(error))
 
@@ -39,7 +39,7 @@ class KeptCaches:
             return
         self._tell(MovingCaches(size, to_disk=False))
         tokens: dict[Model, int] = {}
-        for model, keeper in _keepers(pair).items():
+        for model, keeper in keepers(pair).items():
             try:
                 if found := caches.take_up(log.path, model, keeper):
                     tokens[model] = found
@@ -49,6 +49,6 @@ class KeptCaches:
             self._tell(TakenUp(tokens))
 
 
-def _keepers(pair: Pair) -> dict[Model, KeepsState]:
+def keepers(pair: Pair) -> dict[Model, KeepsState]:
     """Return the models whose caches can be kept."""
     return {model: backend for model, backend in pair.backends.items() if isinstance(backend, KeepsState)}

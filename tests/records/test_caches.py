@@ -22,7 +22,7 @@ from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import caches, conversations, saved
 from glimp_local.records.session_log import SessionLog
-from glimp_local.tui.driver import _keepers
+from glimp_local.tui.kept_caches import keepers
 from tests.support.chatting import EXAMPLE, chatting, played
 from tests.support.engines import IDS
 from tests.support.sessions import (
@@ -49,7 +49,7 @@ def converse(session: Session, *questions: str) -> None:
 
 def keep(pair: Pair) -> saved.SavedSession:
     found = conversations.find()
-    caches.keep(found.path, _keepers(pair), limit_bytes=GB)
+    caches.keep(found.path, keepers(pair), limit_bytes=GB)
     return found
 
 
@@ -231,7 +231,7 @@ def test_two_engines_of_one_model_have_a_file_each(open_pair: Open, conversation
     pair = open_pair("small", "small")
     for length, engine in zip((20, 30), engines_in(pair).values(), strict=True):
         engine.feed(IDS[:length])
-    caches.keep(conversation("x"), _keepers(pair), limit_bytes=GB)
+    caches.keep(conversation("x"), keepers(pair), limit_bytes=GB)
     assert [caches.take_up(conversation("x"), model, engine) for model, engine in engines_in(pair).items()] == [20, 30]
 
 

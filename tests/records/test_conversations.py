@@ -361,7 +361,12 @@ def test_a_name_may_be_given_while_another_thread_writes() -> None:
     log.begin("builtin", {})
     events = [decode(line) for number in range(20) for line in turn_lines(number)]
     log.write(events[0])  # type: ignore[arg-type]  # they are events
-    naming = threading.Thread(target=lambda: [log.rename(f"name {number}") for number in range(50)])
+
+    def rename_often() -> None:
+        for number in range(50):
+            log.rename(f"name {number}")
+
+    naming = threading.Thread(target=rename_often)
     naming.start()
     for event in events[1:]:
         log.write(event)  # type: ignore[arg-type]  # they are events

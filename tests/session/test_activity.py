@@ -57,9 +57,12 @@ def test_a_session_tells_who_reads_and_who_writes(open_pair: Open, monkeypatch: 
     session = Session(pair, seed=1)
     seen: list[Activity | None] = []
     compute = engine_in(pair, "small")._compute
-    monkeypatch.setattr(
-        engine_in(pair, "small"), "_compute", lambda count: (seen.append(session.activity()), compute(count))
-    )
+
+    def look(count: int) -> None:
+        seen.append(session.activity())
+        compute(count)
+
+    monkeypatch.setattr(engine_in(pair, "small"), "_compute", look)
     assert session.activity() is None
     for event in session.ask(QUESTION):
         if isinstance(event, Text):

@@ -178,7 +178,7 @@ async def chatting(
         async with app.run_test(size=size) as pilot:
             chat = Chat(app, pilot)
             if loads:
-                await chat.until(lambda: app.session is not None)
+                await chat.until(lambda: app.session is not None and not app._pump.loading)
             yield chat
             # Ended from within, as by a key: the pilot would take the screen away while the application draws on it.
             app.exit(return_code=app.return_code or 0)

@@ -78,7 +78,7 @@ async def test_the_answer_can_be_asked_for_at_once(endless: Path) -> None:
 async def test_an_escape_right_after_the_question_stops_it_and_nothing_else(endless: Path) -> None:
     async with chatting(endless, sampling=DRAWN, pace_seconds=PACE, max_thought=60, max_answer=8) as chat:
         for _ in range(3):
-            await chat.app.send(Composer.Sent("question"))
+            await chat.app.send(Composer.Sent("question", instead=None, attached={}))
             chat.app.action_stop()
             await chat.until(lambda: chat.turns and chat.turn.run.finish and not chat.app.busy)
             assert chat.turn.run.finish == "cancelled"

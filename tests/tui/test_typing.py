@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
+import msgspec
 from textual import events
 
 from glimp_local.routing import Share, Threshold
@@ -58,7 +58,7 @@ async def test_a_command_is_completed_and_obeyed_and_an_unknown_one_is_not_sent(
 
 @played
 async def test_a_command_can_edit_a_question_and_a_file_that_is_damaged_ends_no_chat(
-    small: Path, large: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    small: Path, large: Path, tmp_path: Path
 ) -> None:
     async with chatting(small, large) as chat:
         await chat.ask("How many?")
@@ -69,8 +69,8 @@ async def test_a_command_can_edit_a_question_and_a_file_that_is_damaged_ends_no_
         await chat.press("enter")
         await chat.until(lambda: chat.turn.question == "How many? Really" and not chat.app.busy)
         assert len(chat.turns) == 1
-        monkeypatch.setenv("GLIMP_MODELS", str(tmp_path / "models.toml"))
         (tmp_path / "models.toml").write_text("no table", encoding="utf-8")
+        chat.app.request = msgspec.structs.replace(chat.app.request, models_file=tmp_path / "models.toml")
         await chat.type("/pair ")
         assert chat.app.composer.text == "/pair "
         assert chat.app.completions.chosen is None
@@ -188,7 +188,7 @@ async def test_without_a_panel_the_status_line_says_why(small: Path, large: Path
         await chat.ask()
         finished = chat.status
         await chat.press("tab", "up", "up")
-        await chat.until(lambda: chat.status.startswith("Step 4 by the small model"))
+        await chat.until(lambda: chat.status.startswith("Step 3 by the large model"))
         await chat.press("tab")
         await chat.until(lambda: chat.status == finished)
 
