@@ -11,7 +11,6 @@ import click
 from glimp_local.cli.completers import complete_session
 from glimp_local.cli.help import Command, Group
 from glimp_local.cli.notes import tell
-from glimp_local.cli.session_rows import Rows
 from glimp_local.cli.terminal import is_terminal, write, write_json
 from glimp_local.errors import UsageError
 from glimp_local.records import conversations, exports, session_log
@@ -65,6 +64,8 @@ def _listed(*, as_json: bool) -> Iterator[SavedSession | Unreadable]:
             write_json(exports.summary(found))
         else:
             if rows is None:
+                from glimp_local.cli.session_rows import Rows  # noqa: PLC0415 - completing a name does without rich
+
                 rows = Rows(conversations.ids(), on_terminal=is_terminal())
                 write(rows.heading() + "\n")
             write(rows.row(Entry.of(found)) + "\n")
