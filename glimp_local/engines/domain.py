@@ -86,7 +86,8 @@ def objection(question: str, vocabulary: Vocabulary | None) -> Objection | None:
         return Objection(reason, declines=True)
     if (found := read_sum(text)) is not None:
         beside = f"it has {_examples(found.words)} in it beside a sum" if found.words else None
-        return _objection(found.fault, beside)
+        hard = "it multiplies two numbers of several digits, and such a product often comes out wrong"
+        return _objection(found.fault, beside or (hard if found.is_hard else None))
     fault = stories.fault(text)
     return _objection(fault, None if fault else stories.doubt(text) or _unknown(question, vocabulary))
 

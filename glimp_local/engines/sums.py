@@ -116,6 +116,8 @@ class Sum(NamedTuple):
     """Why it is not one the pair can do; None if it is."""
     words: tuple[str, ...] = ()
     """Words in it that a bare sum does not have."""
+    is_hard: bool = False
+    """Does it multiply two numbers that both have several digits? The models take such a product apart."""
 
 
 def read_sum(text: str) -> Sum | None:
@@ -135,7 +137,7 @@ def read_sum(text: str) -> Sum | None:
         return Sum(fault) if fault and re.search(r"\d\s*[-+*/=^]|[-+*/=^]\s*\d", text) else None
     bare = shape.replace("w", "").strip("c&")
     fault = fault or _fault(bare, numbers) or _result_fault(bare, tokens)
-    return Sum(fault, tuple(dict.fromkeys(words)))
+    return Sum(fault, tuple(dict.fromkeys(words)), is_hard=_is_hard(tokens))
 
 
 def _with_words(shape: str, words: list[str]) -> bool:
@@ -160,31 +162,35 @@ def _result_fault(shape: str, tokens: list[tuple[str, str]]) -> str | None:
     """Return why the pair cannot say what comes out; None if it can, or if the sum is not told in signs."""
     numbers = [Fraction(token) for kind, token in tokens if kind == "N"]
     if re.fullmatch("N(?:oN)+", shape):
-        signs = [_SIGNS.get(token) for kind, token in tokens if kind == "o"]
+        told = [token for kind, token in tokens if kind == "o"]
+        if not all(token in _SIGNS for token in told):
+            return None
+        signs = [_SIGNS[token] for token in told]
     elif re.fullmatch("Pc?N", shape):
         part = next(token for kind, token in tokens if kind == "P")
         digits = re.match(r"\d+", part)
         numbers, signs = [Fraction(int(digits[0]), 100) if digits else _PARTS[part], *numbers], [mul]
     else:
         return None
-    for level in ((mul, truediv), (add, sub)):
-        at = 0
-        while at < len(signs):
-            sign = signs[at]
-            if sign is None:
-                return None
-            if sign not in level:
-                at += 1
-                continue
-            try:
-                result = sign(*numbers[at : at + 2])
-            except ZeroDivisionError:
-                return _NO_RESULT
-            if result.denominator != 1 or not 0 <= result <= LARGEST:
-                return _NO_RESULT
-            numbers[at : at + 2] = [result]
-            del signs[at]
+    while signs:
+        at = next((at for at, sign in enumerate(signs) if sign in {mul, truediv}), 0)
+        sign, (one, other) = signs.pop(at), numbers[at : at + 2]
+        if sign is truediv and not other:
+            return _NO_RESULT
+        result = sign(one, other)
+        if result.denominator != 1 or not 0 <= result <= LARGEST:
+            return _NO_RESULT
+        numbers[at : at + 2] = [result]
     return None
+
+
+def _is_hard(tokens: list[tuple[str, str]]) -> bool:
+    kinds = [(kind, token) for kind, token in tokens if kind in "No"]
+    return any(
+        _SIGNS.get(sign) is mul and len(one.rstrip("0")) > 1 and len(other.rstrip("0")) > 1
+        for (_, one), (kind, sign), (_, other) in zip(kinds, kinds[1:], kinds[2:], strict=False)
+        if kind == "o"
+    )
 
 
 def is_readable(number: str) -> bool:

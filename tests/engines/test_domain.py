@@ -78,7 +78,6 @@ STORIES = [
     "A bakery sells 14 muffins. Then it bakes 20 more. How many muffins are there now",
     "Mia had 24 marbles. She gave 5 to Leo. How many did she keep?",
     "Xyloria owns 45 zorbles. She smashes 13 zorbles. How many zorbles remain?",
-    "José has 12 piñatas. Zoë breaks 5 of them. How many piñatas are whole?",
     "Emma has 12 stickers and Leo has 9. Who has more stickers?",
     "Mia has 30 shells. Leo has twice as many. How many do they have together?",
     "Mia has thirteen apples. She finds twenty more. How many now?",
@@ -126,6 +125,7 @@ STORIES = [
 ]
 
 DOUBTED = [
+    ("José has 12 piñatas. Zoë breaks 5 of them. How many piñatas are whole?", "accent"),
     ("Mia finds 17 more. Mia finds 9 more. Mia loses 5 of them. How many does she have if she had 3?", "'if'"),
     ("If I have 3 apples and take away 2, how many do I have?", "'if'"),
     ("How many apples are left if Tom has 5 and eats 2?", "'if'"),
@@ -160,6 +160,11 @@ DOUBTED = [
     ("I have 3 🍎 and eat 1 🍎. How many are left?", "🍎"),
     ("Юля has 5 apples. She eats 2. How many are left?", "ю"),
     ("Tom has 5apples and eats 2. How many are left?", "5apples"),
+    ("13 * 14", "several digits"),
+    ("what is 26 times 37?", "several digits"),
+    ("Jean-Luc has 9 ships. He loses 2. How many ships does he have?", "hyphen"),
+    ("O'Neil has 20 cows. He sells 6 cows. How many cows does he have?", "hyphen"),
+    ("Bj\u00f6rn has 52 cards. Bj\u00f6rn loses 17 cards. How many cards does he have?", "accent"),
     ("5 apples + 3 apples", "beside a sum"),
     ("what is 5 apples plus 3 apples", "beside a sum"),
     ("cuánto es 5 + 3", "beside a sum"),
