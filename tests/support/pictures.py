@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 
@@ -20,6 +21,7 @@ from glimp_local.machine.choice import Offer
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import MODELS, Threshold
+from glimp_local.tui import status_line
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.told import Loaded, Told
@@ -46,6 +48,7 @@ class Replay(Driver):
             name="builtin",
             backends=backends,
             entropies=lambda: None,
+            markers=("<think>", "</think>"),
             config=load_catalogue().pairs["builtin"],
             offer=Offer("qwen3-0.6b-4b", 3_136_726_944, 7_581_000_000),
             plan=SimpleNamespace(
@@ -117,7 +120,7 @@ async def _rest(pilot: Pilot[None]) -> None:
     app, before, same = pilot.app, "", 0
     assert isinstance(app, ChatApp)
     app.composer.cursor_blink = False
-    while same < _STILL:
+    while same < _STILL and app.is_running:
         await pilot.pause(0.05)
         drawn = app.export_screenshot()
         same = same + 1 if drawn == before and app._pump.is_idle else 0
@@ -142,7 +145,8 @@ def draw(name: str, monkeypatch: Any = None) -> str:
             # Without the fonts it would fetch from elsewhere: any monospaced one will do.
             return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
 
-    return asyncio.run(play())
+    with patch.multiple(status_line, monotonic=lambda: 0.0, _SIGNS="⠋"):  # what moves would never be at rest
+        return asyncio.run(play())
 
 
 def seen(svg: str) -> list[tuple[str, str]]:

@@ -81,7 +81,7 @@ async def test_an_earlier_question_is_asked_in_other_words_and_versions_of_a_tur
 
 @played
 async def test_a_run_is_left_for_another_version_only_once_it_is_stopped(endless: Path) -> None:
-    async with chatting(endless, sampling=DRAWN, pace_seconds=PACE, max_thought=200, max_answer=8) as chat:
+    async with chatting(endless, sampling=DRAWN, pace_seconds=10 * PACE, max_thought=400, max_answer=8) as chat:
         await chat.begin("first")
         await chat.press("escape")
         await chat.until(lambda: not chat.app.busy)
