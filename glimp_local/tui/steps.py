@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
 from textual import events
 from textual.content import Content
 from textual.message import Message
@@ -17,30 +15,15 @@ from textual.widgets.markdown import MarkdownStream
 from glimp_local import units
 from glimp_local.events import Step, StepStarted
 from glimp_local.text import Pieces, harmless
+from glimp_local.tui.markdown import parser
 from glimp_local.tui.maths import readable
-
-
-def _show_entities(state: StateCore) -> None:
-    """Make harmless what Markdown itself made of the text: `&#x202e;` is a character only now."""
-    for token in state.tokens:
-        token.content = harmless(token.content)
-        for child in token.children or ():
-            child.content = harmless(child.content)
-
 
 LETTERS = {"small": "S", "large": "L"}
 _LETTERS = 200
 """No line is longer."""
 WINDOW = 100
 """So many steps of a thought are shown at once, at least; twice as many before the first ones are taken away."""
-_PARSER = MarkdownIt("gfm-like", {"linkify": False})
-_PARSER.core.ruler.push("glimp_harmless", _show_entities)
 _USUAL = frozenset({"confident", "uncertain", "policy"})
-
-
-def parser() -> MarkdownIt:
-    """Give the one Markdown parser: making one takes longer than parsing a step."""
-    return _PARSER
 
 
 def _shown(step: Step) -> str:

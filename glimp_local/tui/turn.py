@@ -24,8 +24,9 @@ from glimp_local.events import (
 from glimp_local.records.attached import with_chips
 from glimp_local.runs import Decided, Run
 from glimp_local.text import Pieces, harmless
+from glimp_local.tui.markdown import parser
 from glimp_local.tui.maths import readable
-from glimp_local.tui.steps import LETTERS, StepBlock, Thought, parser
+from glimp_local.tui.steps import LETTERS, StepBlock, Thought
 
 _THOUGHT_ENDS: dict[ThoughtEnd, str] = {
     "budget": "The tokens for the thought are spent (max_thought): it was closed and the answer written.",

@@ -302,7 +302,10 @@ def test_they_are_listed_and_removed_with_their_conversation(open_pair: Open) ->
     size = caches.kept_bytes(found.path)
     assert size > 0
     assert [json.loads(line)["cache_bytes"] for line in listed] == [0, size]
-    assert f"{units.file_size(size + found.path.stat().st_size)}  first" in CliRunner().invoke(cli, ["sessions", "list"]).output
+    assert (
+        f"{units.file_size(size + found.path.stat().st_size)}  first"
+        in CliRunner().invoke(cli, ["sessions", "list"]).output
+    )
     assert CliRunner().invoke(cli, ["sessions", "rm", found.id, "--yes"]).exit_code == 0
     assert list(found.path.parent.iterdir()) == []
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import html
+import os
 import re
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,7 +26,9 @@ from glimp_local.routing import MODELS, Threshold
 from glimp_local.tui import status_line
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver
+from glimp_local.tui.screens.settings import SettingsScreen
 from glimp_local.tui.told import Loaded, Told
+from tests.support.damaged import HEADER, turn_lines, write
 
 DOCS = Path(__file__).parents[2] / "docs"
 RUN = Path(__file__).with_name("run.jsonl")
@@ -73,12 +77,28 @@ class Replay(Driver):
         return 123 * 2**20
 
 
-async def _thoughts(pilot: Pilot[None]) -> None:
-    await pilot.press("ctrl+t")
-
-
 async def _steps(pilot: Pilot[None]) -> None:
-    await pilot.press("ctrl+t", "tab", "up", "up")
+    await pilot.press("tab", "up", "up", "up", "up", "up")
+
+
+async def _conversations(pilot: Pilot[None]) -> None:
+    sums = turn_lines(0, "what is 12*7?"), turn_lines(1, "and half of that?")
+    for hours, lines in (
+        (1, (RUN.read_bytes().splitlines(keepends=True),)),
+        (26, sums),
+        (24 * 12, (turn_lines(2, "40 birds sit in a tree…"),)),
+    ):
+        path = write(f"picture-{hours}", HEADER, *(line for turn in lines for line in turn))
+        os.utime(path, (1, time.time() - hours * 3600 - 60))
+    await pilot.press("ctrl+o")
+
+
+async def _settings(pilot: Pilot[None]) -> None:
+    assert isinstance(pilot.app, ChatApp)
+    pair = pilot.app.session.pair  # type: ignore[union-attr]  # there is one
+    await pilot.app.push_screen(
+        SettingsScreen(pair.config.run, pair, system="", has_begun=False, drafting_obstacle=None, keeping_obstacle=None)
+    )
 
 
 async def _help(pilot: Pilot[None]) -> None:
@@ -105,13 +125,15 @@ def _half() -> tuple[Told, ...]:
 
 
 SCREENS: dict[str, tuple[Callable[[], tuple[Told, ...]], tuple[int, int], dict[str, Any], Pressing]] = {
-    "chat": (_run, _WIDE, {}, _thoughts),
+    "chat": (_run, _WIDE, {}, _nothing),
     "chat-light": (_run, _WIDE, {"theme": "textual-light"}, _steps),
-    "chat-no-color": (_run, _WIDE, {"no_color": True}, _thoughts),
+    "chat-no-color": (_run, _WIDE, {"no_color": True}, _nothing),
     "chat-narrow": (_half, _NARROW, {}, _nothing),
     "chat-welcome": (tuple, _NARROW, {}, _nothing),
     "chat-help": (tuple, _WIDE, {}, _help),
     "chat-pairs": (tuple, _WIDE, {}, _pairs),
+    "chat-conversations": (tuple, _WIDE, {}, _conversations),
+    "chat-settings": (tuple, _WIDE, {}, _settings),
 }
 
 
