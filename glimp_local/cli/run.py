@@ -113,15 +113,20 @@ def _why_this_pair(pair: Pair) -> str | None:
     is_due = first_today("offer")
     if pair.fallback == ALONE and not is_due:
         return None
-    elsewhere = f". One that reasons about anything: {pair.offer}" if pair.offer is not None and is_due else ""
-    return f"the pair {pair.name!r} answers: {pair.fallback}{elsewhere}"
+    said = [f"the pair {pair.name!r} answers: {pair.fallback}", *(_elsewhere(pair) if is_due else ())]
+    return ". ".join(said)
+
+
+def _elsewhere(pair: Pair) -> list[str]:
+    return [] if pair.offer is None else [f"One that reasons about anything: {pair.offer}"]
 
 
 def _decline(pair: Pair, problem: str, flags: SolveFlags) -> None:
     """Raise DeclinedError if a pair is not for a problem, unless it is to be asked anyway."""
     objection = None if flags.anyway else pair.objection(problem)
     if objection is not None and objection.declines:
-        raise DeclinedError(f"{objection.words}. {pair.scope} To ask it all the same: --anyway")
+        said = [objection.words, pair.can, *_elsewhere(pair), "To ask it all the same: --anyway"]
+        raise DeclinedError(". ".join(said))
 
 
 def _kept(flags: SolveFlags) -> str:

@@ -354,7 +354,9 @@ class Driver:
         objection = self._pair.objection(question)
         if objection is not None and objection.declines:
             self._declined.add(question)
-            raise DeclinedError(f"{objection.words}. {self._pair.scope} Enter asks it all the same.")
+            raise DeclinedError(
+                f"{objection.words}. {self._pair.can}. Enter asks it all the same; /pair has pairs for anything."
+            )
 
 
 def has_begun(messages: Sequence[Message]) -> bool:
