@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
-import time
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import msgspec
 import pytest
 from click.testing import CliRunner
-from rich.cells import cell_len
 
-from glimp_local import Session, load_pair
+from glimp_local import Session
 from glimp_local.cli import cli
-from glimp_local.cli.session_rows import Rows
 from glimp_local.errors import UsageError
-from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text, encode
+from glimp_local.events import Rewound, StepStarted, TakenBack, Text
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import conversations, saved, session_log
-from glimp_local.records.attached import block
-from glimp_local.records.lines import VERSION, Header, decode
-from glimp_local.records.listing import Entry
+from glimp_local.records.lines import decode
 from glimp_local.records.runs import read_runs
 from glimp_local.records.session_log import SessionLog, rename
-from glimp_local.runs import Run
 from glimp_local.session.versions import versions_of
-from glimp_local.tree import Tree
+from tests.support.conversing import restored, talk
 from tests.support.damaged import HEADER, converse, turn_lines, write
-from tests.support.sessions import Open, assert_caches_equal_fresh_runs, exchanges_of, lane_of
-
-EXAMPLE = (Path(__file__).parents[2] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
+from tests.support.sessions import Open, exchanges_of
 
 
 @pytest.fixture
@@ -48,18 +37,6 @@ class Frozen(datetime):
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Frozen:
         return cls(2026, 1, 2, tzinfo=tz)
-
-
-def talk(pair: Pair, *questions: str, log: SessionLog | None = None) -> saved.SavedSession:
-    log = log or SessionLog()
-    log.begin(pair.name, {})
-    session = Session(pair, seed=1)
-    for question in questions:
-        for event in session.ask(question):
-            log.write(event)
-    log.close()
-    assert log.error is None
-    return saved.read(log.path)
 
 
 def before_last(found: saved.SavedSession, *beginning: Message) -> Sequence[Message]:
@@ -299,155 +276,6 @@ def test_the_beginning_and_the_end_of_an_id_count_more_than_its_middle() -> None
     assert conversations.named("101126").stem == "20261127-101126-aaaa"
 
 
-# Their titles.
-
-
-def test_a_conversation_is_renamed_stays_as_old_as_it_was_and_gets_its_question_back() -> None:
-    path = converse("x", turns=2)
-    os.utime(path, (1, 1))
-    converse("newer", turns=1)
-    lines = path.read_bytes()
-    glimp("rename", "x", "  Marbles\n and apples ")
-    found = conversations.find("x")
-    assert (found.title, found.damage, len(found.turns)) == ("Marbles and apples", None, 2)
-    assert path.read_bytes().startswith(lines)
-    assert path.read_bytes().count(b"\n") == lines.count(b"\n") + 1
-    assert conversations.ids() == ["newer", "x"]
-    assert glimp("show", "x").startswith("# Marbles and apples\n\n*builtin, ")
-    glimp("rename", "x", "")
-    assert conversations.find("x").title == "Question 0: how many?"
-
-
-def test_a_name_outlives_another_pair_and_a_new_turn() -> None:
-    converse("x", turns=1)
-    log = SessionLog(conversations.find("x"))
-    log.rename("Marbles")
-    log.begin("another", {})
-    for line in turn_lines(7):
-        log.write(decode(line))  # type: ignore[arg-type]  # they are events
-    log.close()
-    found = conversations.find("x")
-    assert (found.title, found.header.pair, len(found.turns)) == ("Marbles", "another", 2)
-
-
-def test_a_name_costs_a_damaged_conversation_nothing_more() -> None:
-    lines = turn_lines(1)
-    path = write("x", HEADER, *turn_lines(0), *lines[:3], b"?\n", *lines[5:])
-    before = conversations.find("x")
-    rename(before, "Marbles")
-    after = conversations.find("x")
-    assert (after.title, after.turns, after.damage) == ("Marbles", before.turns, before.damage)
-    assert b"?\n" in path.read_bytes()
-
-
-def test_a_name_given_in_between_leaves_the_numbers_of_the_steps_as_they_are() -> None:
-    lines = turn_lines(0)
-    at = next(number for number, line in enumerate(lines) if isinstance(decode(line), StepEnded)) + 1
-    damaged = [HEADER, *lines[: at - 1], b"?\n", *lines[at:-2]]
-    redone = [encode(Rewound(2)) + b"\n", *(line for line in lines[at:-2] if _index(line) >= 2), *lines[-2:]]
-    name = msgspec.json.encode(msgspec.structs.replace(Header(1, "x", "builtin"), title="Marbles")) + b"\n"
-    plain, named = (saved.read(write(id_, *damaged, *between, *redone)) for id_, between in (("x", []), ("y", [name])))
-    assert named.title == "Marbles"
-    assert [step.text for step in named.turns[-1].steps] == [step.text for step in plain.turns[-1].steps]
-
-
-def _index(line: bytes) -> int:
-    event = decode(line)
-    return event.step.index if isinstance(event, StepEnded) else event.index if isinstance(event, StepStarted) else -1
-
-
-def test_a_name_may_be_given_while_another_thread_writes() -> None:
-    log = SessionLog()
-    log.begin("builtin", {})
-    events = [decode(line) for number in range(20) for line in turn_lines(number)]
-    log.write(events[0])  # type: ignore[arg-type]  # they are events
-
-    def rename_often() -> None:
-        for number in range(50):
-            log.rename(f"name {number}")
-
-    naming = threading.Thread(target=rename_often)
-    naming.start()
-    for event in events[1:]:
-        log.write(event)  # type: ignore[arg-type]  # they are events
-    naming.join()
-    log.close()
-    found = saved.read(log.path)
-    assert (found.title, found.damage, len(found.turns)) == ("name 49", None, 20)
-
-
-def test_what_an_older_glimp_wrote_is_marked_when_it_is_continued() -> None:
-    path = converse("x", turns=1)
-    assert b'"version":1' in path.read_bytes()
-    log = SessionLog(conversations.find("x"))
-    for line in turn_lines(1):
-        log.write(decode(line))  # type: ignore[arg-type]  # they are events
-    log.close()
-    assert path.read_bytes().count(f'"version":{VERSION}'.encode()) == 1
-    assert len(conversations.find("x").turns) == 2
-
-
-def test_a_long_title_is_shortened_in_lists_alone() -> None:
-    converse("x", turns=1)
-    title = "marbles " * 20
-    glimp("rename", "x", title)
-    assert conversations.find("x").title == title.strip()
-    assert json.loads(glimp("list", "--json"))["title"].endswith("…")
-    assert json.loads(glimp("export", "x", "--format", "json"))["title"] == title.strip()
-
-
-def test_a_question_that_begins_with_a_file_has_the_file_for_a_title() -> None:
-    question = f"{block('notes.txt', 'one' + chr(10) + 'two')} Sum it up."
-    assert saved.SavedSession("x", Path("x"), "", Header(1, "", ""), Tree.of(Run(question)), None).title == (
-        "[notes.txt, 2 lines, 7 bytes] Sum it up."
-    )
-
-
-def test_of_a_conversation_in_which_nothing_was_asked_there_is_no_page() -> None:
-    write("x", HEADER)
-    assert "nothing was asked" in glimp("export", "x", "--format", "html", code=2)
-
-
-def test_what_is_not_saved_yet_cannot_be_renamed() -> None:
-    with pytest.raises(UsageError, match="nothing is saved yet"):
-        SessionLog().rename("Marbles")
-
-
-def test_a_list_has_a_row_for_each_with_its_age_size_and_title() -> None:
-    os.utime(converse("20261127-101126-aaaa", turns=2), (1, time.time() - 2 * 3600 - 5))
-    write("lost", b"?\n")
-    heading, *rows = glimp("list").splitlines()
-    assert heading.split() == ["ID", "AGE", "TURNS", "PAIR", "SIZE", "TITLE"]
-    assert rows[0].startswith("lost ")
-    assert "(cannot be restored: line 1: " in rows[0]
-    places = [rows[1].index(cell) for cell in ("20261127-101126-aaaa", "2 h ago", "builtin", "Question 0: how many?")]
-    assert places == [heading.index(cell) for cell in ("ID", "AGE", "PAIR", "TITLE")]
-    assert rows[1].split()[4:7:2] == ["2", "8.1"]
-
-
-@pytest.mark.parametrize("columns", [40, 60, 80, 120])
-def test_a_row_on_a_terminal_is_as_wide_as_it_and_harmless(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    write("20261127-101126-aaaa", HEADER, *turn_lines(0, "数える\x1b[2J and count " * 4))
-    rows = Rows(conversations.ids(), on_terminal=True)
-    row = rows.row(Entry.of(conversations.find()))
-    assert row.endswith("…")
-    assert columns - 2 <= cell_len(row) <= columns
-    assert "\x1b" not in row
-    assert [("PAIR" in rows.heading()), ("AGE" in rows.heading())] == [columns > 80, columns > 60]
-
-
-def test_a_list_finds_what_was_said_and_shows_where() -> None:
-    converse("x", turns=30)
-    entry = Entry.of(conversations.find("x"))
-    assert entry.has(["QUESTION", "29", "builtin"])
-    assert not entry.has(["question", "thirty"])
-    assert not entry.has(["Third"])  # it is in a thought
-    assert entry.around(["question", "\\boxed{7}"]).startswith("…")
-    assert "The answer is \\boxed{7}." in entry.around(["question", "\\boxed{7}"])
-    assert entry.around(["question"]) == ""
-
-
 def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
     for content in (b"", b"{}\n", b'{"type":"session"}\n', b"\xff\n"):
         (tmp_path / "x.jsonl").write_bytes(content)
@@ -478,44 +306,3 @@ def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) 
     assert "Third three." in (tmp_path / "talk.html").read_text(encoding="utf-8")
     glimp("rm", found.id, "--yes")
     assert "no conversation was saved yet" in glimp("list")
-
-
-# A session that takes a saved turn up.
-
-
-def restored(pair: Pair, turn: Run) -> Session:
-    session = Session(pair, seed=1)
-    session.restore(Tree.of(turn.copy()))
-    return session
-
-
-def test_a_turn_taken_up_is_read_by_both_models_as_if_they_had_just_written_it(pair: Pair) -> None:
-    found = talk(pair, "first").turns[0]
-    assert_caches_equal_fresh_runs(restored(pair, found))
-    session = Session(pair, seed=1)
-    for _ in session.ask("first"):
-        pass
-    lane, again = lane_of(session, "large"), lane_of(restored(pair, found), "large")
-    text = [b"".join(map(lane.engine.vocabulary.piece, ids)) for ids in (lane.ids, again.ids)]
-    assert text[0] == text[1]
-
-
-@pytest.mark.slow
-def test_a_turn_taken_up_in_the_middle_goes_on_to_the_same_end() -> None:
-    # Real vocabularies cut a text the way it was written; the tiny ones, made of bytes and a few words, do not.
-    with load_pair("builtin") as pair:
-        found = talk(pair, EXAMPLE).turns[0]
-        for kept in range(len(found.steps)):
-            cut = Run(EXAMPLE, steps=found.steps[:kept])
-            events = list(restored(pair, cut).resume())
-            written = [event.step.text for event in events if isinstance(event, StepEnded)]
-            assert written == [step.text for step in found.steps[kept:]], kept
-
-
-def test_a_turn_taken_up_can_be_written_anew_from_any_step(pair: Pair) -> None:
-    found = talk(pair, "first").turns[0]
-    session = restored(pair, found)
-    events = list(session.redo(1))
-    begun = next(event for event in events if isinstance(event, StepStarted))
-    assert (begun.index, begun.model, begun.reason) == (1, "large", "redo")
-    assert exchanges_of(session) == [("first", "Answer \\boxed{3}")]
