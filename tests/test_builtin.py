@@ -14,7 +14,7 @@ from glimp_local.events import Solution, fold
 from glimp_local.machine.choice import default_pair
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.pair import Pair
-from glimp_local.routing import Alone, Policy, Random, Threshold
+from glimp_local.routing import Alone, Policy, Random, Share, Threshold
 from tests.support.commands import Glimp
 from tests.support.sessions import engine_in, run, writers
 from training.evaluate import is_right
