@@ -12,6 +12,7 @@ from glimp_local.cli.completers import complete_session
 from glimp_local.cli.help import Command, Group
 from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import is_terminal, write, write_json
+from glimp_local.cli.texts import read_typed
 from glimp_local.errors import UsageError
 from glimp_local.records import conversations, exports, session_log
 from glimp_local.records.listing import Entry
@@ -137,6 +138,8 @@ Examples:
 @click.argument("title", metavar="TITLE", help="Its new title; an empty one is its first question again.")
 def rename(id_: str, title: str) -> None:
     """Give a conversation another title than its first question."""
+    if title.strip():
+        title = read_typed(title, "the title")
     session = conversations.find(id_, tell)
     try:
         session_log.rename(session, title)

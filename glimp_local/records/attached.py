@@ -53,6 +53,18 @@ def with_chips(question: str) -> str:
     return replaced(question, lambda name, text: f"[{Path(name).name}, {size_of(text)}]")
 
 
+def texts_in(question: str) -> list[str]:
+    """Return the texts of the files in a question."""
+    texts: list[str] = []
+
+    def keep(_name: str, text: str) -> str:
+        texts.append(text)
+        return ""
+
+    replaced(question, keep)
+    return texts
+
+
 def size_of(text: str) -> str:
     """Return how long a text is, in words."""
     lines = text.count("\n") + 1

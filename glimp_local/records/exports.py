@@ -5,6 +5,7 @@ What is written is what was said, byte by byte: whoever shows it on a terminal m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import msgspec
 
 from glimp_local.errors import UsageError
 from glimp_local.records import caches
+from glimp_local.records.attached import texts_in, with_chips
 from glimp_local.records.listing import Entry
 from glimp_local.records.saved import SavedSession, Unreadable, short
 from glimp_local.runs import Step
@@ -49,7 +51,7 @@ def turns_as_markdown(tree: Tree, *, thoughts: bool = False, shown: Callable[[st
     """Return questions and answers as Markdown, each question as a heading."""
     blocks = []
     for turn in tree.runs:
-        blocks.append(f"## {turn.asked.strip()}")
+        blocks += [f"## {with_chips(turn.asked).strip()}", *map(_fenced, texts_in(turn.asked))]
         versions = tree.siblings(turn)
         if len(versions) > 1:
             blocks.append(f"*version {versions.index(turn) + 1} of {len(versions)}*")
@@ -61,6 +63,13 @@ def turns_as_markdown(tree: Tree, *, thoughts: bool = False, shown: Callable[[st
             ]
         blocks.append(shown(turn.answer) or "*no answer*")
     return "\n\n".join(blocks)
+
+
+def _fenced(text: str) -> str:
+    """Return a file's text as a block of code: no line of it is the conversation's."""
+    longest = max(map(len, re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
 
 
 def as_json(session: SavedSession, *, thoughts: bool = False) -> str:
@@ -93,7 +102,7 @@ def as_html(session: SavedSession) -> str:
 
     if not session.turns:
         raise UsageError("nothing was asked in it yet, so there is no page to write")
-    return page(list(enumerate(session.turns, 1)), None)
+    return page(list(enumerate(session.turns, 1)), None, title=session.title, system=session.system)
 
 
 def write_new(path: Path, text: str, *, what: str | None = None) -> None:

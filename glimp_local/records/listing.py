@@ -45,7 +45,7 @@ class Entry:
         title, pair, turns, text = "", "", 0, ""
         if isinstance(found, SavedSession):
             title, pair, turns = found.title, found.header.pair, len(found.turns)
-            text = "\n".join(part for turn in found.turns for part in (turn.asked, turn.answer))
+            text = "\n".join(part for turn in found.tree.versions.values() for part in (turn.asked, turn.answer))
         about = conversations.stat_of(found.path)
         size_bytes, written = (0, 0.0) if about is None else (about.st_size, about.st_mtime)
         return cls(

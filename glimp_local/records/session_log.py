@@ -45,6 +45,7 @@ class SessionLog:
         self._lines = LineWriter(self._open)
         self._writing = threading.RLock()
         self._is_made = going_on is not None
+        self._is_closed = False
         # If steps are missing, the file says from where on they are numbered as they were restored; and an older glimp
         # is not to read what a newer one adds.
         self._head_due = going_on is not None and (
@@ -66,31 +67,32 @@ class SessionLog:
                 raise
 
     def begin(self, pair: str, files: Mapping[Model, Path]) -> None:
-        """Record which pair writes from now on: its name, and its files if it was given by these."""
-        paths = {model: str(path.resolve()) for model, path in files.items()}
-        self.head(Header(lines.VERSION, _now(), pair, **paths))
+        """Record which pair writes from now on: its name, and its files if it was given by these.
 
-    def head(self, header: Header) -> None:
-        """Record which pair writes from now on, as another conversation's header does; nothing if it did before."""
-        before = self.header
+        Nothing is written if it is the one that wrote before.
+        """
+        paths = {model: str(path.resolve()) for model, path in files.items()}
+        header, before = Header(lines.VERSION, _now(), pair, **paths), self.header
         if before is None or (before.pair, before.small, before.large) != (header.pair, header.small, header.large):
             self._head(header)
 
     def _head(self, header: Header, title: str | None = None) -> None:
         """Begin a part of the file that another header is of."""
         with self._writing:
-            self.header = msgspec.structs.replace(header, version=lines.VERSION, created=_now(), title=title)
-            self._lines.put(self.header)
-            self._head_due = False
+            header = msgspec.structs.replace(header, version=lines.VERSION, created=_now(), title=title)
+            self._lines.put(header)
+            self.header, self._head_due = header, False
 
     def rename(self, title: str) -> None:
         """Give the conversation a name, in one line; an empty one takes it away. `error` says if it is not written yet.
 
-        Raises UsageError if nothing is saved yet.
+        Raises UsageError if nothing is saved yet, or if the conversation was left meanwhile.
         """
-        if self.header is None or not self.is_written:
-            raise UsageError("nothing is saved yet that could be renamed", hint="ask something first")
         with self._writing:
+            if self._is_closed:
+                raise UsageError("this conversation was left before its title was changed", hint="open it again")
+            if self.header is None or not self.is_written:
+                raise UsageError("nothing is saved yet that could be renamed", hint="ask something first")
             if self._head_due and self.going_on is not None and self.going_on.damage is not None:
                 self._head(self.header)  # a name says nothing of the numbers
             self._head(self.header, " ".join(title.split()))
@@ -141,8 +143,9 @@ class SessionLog:
 
         One that a full disk has kept empty is taken away. `error` says whether anything is missing.
         """
-        if self.error is not None:
-            with self._writing:
+        with self._writing:
+            self._is_closed = True
+            if self.error is not None:
                 self._lines.flush()
         if self._lock.is_held and not self._lines.end:
             with suppress(OSError):

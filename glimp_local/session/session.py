@@ -105,6 +105,8 @@ class Session:
         self._turn: Turn | None = None
         self._versions: dict[str, Version] = {}
         """By their ids, those of all turns; of the last turn, as it was when the conversation came to it."""
+        self._followed: set[str] = set()
+        """The ids of those that another question was asked behind."""
         self._busy = False  # are the events of a run being read, or does one wait for the pair?
         self._is_asked = False  # is there a run whose events have not come to an end?
         self._asked = self._cancelled = 0  # number of the run that was asked for last, and of the one cancelled last
@@ -191,6 +193,8 @@ class Session:
         turn, prompts = self._prepare(loop, history, asked)
 
         def begin() -> list[AnyEvent]:
+            if self._turn is not None and not instead:
+                self._followed.add(self._turn.id)
             self._begin(loop, turn, prompts, history)
             notices, self._notices = self._notices, []
             if objection := self.pair.objection(turn.question):
@@ -242,6 +246,7 @@ class Session:
         """
         self._check_idle()
         self._versions |= versions_of(tree, self.messages)
+        self._followed |= {run.behind for run in tree.versions.values() if run.behind is not None}
         if tree.at is not None:
             self._enter(self._entrance(tree.at))
 
@@ -320,8 +325,9 @@ class Session:
     def resume(self) -> Events:
         """Continue a turn that was cancelled; yields events like `ask`, without Started.
 
-        One that a pair of another kind has left without an answer is written again, after a Rewound. Raises UsageError
-        if the turn has come to its end.
+        One that a pair of another kind has left without an answer is written again, after a Rewound; so is one that
+        another question was asked behind, from where it was left: what stands there was asked without its end. Raises
+        UsageError if the turn has come to its end.
         """
         self._check_idle()
         turn = self._last_turn()
@@ -330,7 +336,11 @@ class Session:
 
         def begin() -> list[AnyEvent]:
             self._reopen(turn)
-            return [self._in_another_version(turn, 0)] if turn.is_foreign else []
+            if turn.is_foreign:
+                return [self._in_another_version(turn, 0)]
+            if turn.id in self._followed:
+                return [self._in_another_version(turn, len(self._version(turn.id).steps))]
+            return []
 
         return self._run(turn, self._turn_loop, begin)
 
@@ -344,6 +354,11 @@ class Session:
         if self._is_asked:
             self._cancelled = self._asked
             self._steering.cancel.set()
+
+    @property
+    def is_running(self) -> bool:
+        """Is a run under way, or about to begin?"""
+        return self._is_asked
 
     @property
     def is_cancelled(self) -> bool:

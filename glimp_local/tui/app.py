@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import ClassVar
+from typing import Any, ClassVar
 
+from msgspec.structs import replace
 from textual import on
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
@@ -17,10 +18,11 @@ from textual.widgets import Input
 
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.records.exports import turns_as_markdown
-from glimp_local.routing import Model, Policy
+from glimp_local.routing import Model, PolicyName
 from glimp_local.session.session import Session
+from glimp_local.settings import RunSettings
 from glimp_local.tui import status, steering
-from glimp_local.tui.attachments import collapse, file_at
+from glimp_local.tui.attachments import file_at
 from glimp_local.tui.chat_screens import ChatScreens
 from glimp_local.tui.clipboard import copy
 from glimp_local.tui.commands import Command, completions, typed
@@ -28,11 +30,23 @@ from glimp_local.tui.composer import Composer
 from glimp_local.tui.conversation import Conversation
 from glimp_local.tui.look import WITHOUT_PANEL
 from glimp_local.tui.palette import Palette
-from glimp_local.tui.reasons import why
+from glimp_local.tui.reasons import deciding, why
+from glimp_local.tui.screens.confirm import ConfirmScreen
+from glimp_local.tui.screens.conversations import ConversationsScreen
+from glimp_local.tui.screens.help import HelpScreen
+from glimp_local.tui.screens.settings import SettingsScreen
 from glimp_local.tui.steps import Line
+from glimp_local.tui.turn import TurnView
 
 _TWICE_SECONDS = 3.0
 """Within this time a second Ctrl+C quits."""
+_HINT_SECONDS = 4.0
+_SCREENS: dict[str, type[ModalScreen[Any]]] = {
+    "settings": SettingsScreen,
+    "conversations": ConversationsScreen,
+    "help": HelpScreen,
+}
+"""What shows which screen."""
 
 
 class ChatApp(ChatScreens):
@@ -80,8 +94,7 @@ class ChatApp(ChatScreens):
             await self.conversation.welcome()
             return
         await self.conversation.restore(self._going_on)
-        for turn in self._going_on.turns:
-            self.composer.remember(collapse(turn.asked)[0])
+        self._pump.recall(self._going_on)
 
     # What the user asks for.
 
@@ -100,8 +113,7 @@ class ChatApp(ChatScreens):
             self._warn(error)
 
     def _warn(self, error: GlimpError) -> None:
-        said = f"{error}. {error.hint}" if error.hint else str(error)
-        self.notify(said, severity="warning", markup=False)
+        self.notify(status.failed(error), severity="warning", markup=False)
 
     async def _obey(self, message: Composer.Sent) -> None:
         """Do a command that was typed; one that cannot be done stands in the box again."""
@@ -120,31 +132,49 @@ class ChatApp(ChatScreens):
             raise UsageError(f"there is no file {path}" if path else "/file needs a path", hint="Tab completes it")
         self.composer.mention(path)
 
-    def set_share(self, share: str) -> None:
+    def set_share(self, typed: str) -> None:
         """Let the large model write this share of the steps. Raises UsageError."""
-        self._steer(lambda session: steering.use_share(session, share))
+        self._steer(lambda settings: steering.share(settings, typed))
 
-    def set_threshold(self, nats: str) -> None:
+    def set_threshold(self, typed: str) -> None:
         """Let the large model write above this entropy. Raises UsageError."""
-        self._steer(lambda session: steering.use_threshold(session, nats))
+        self._steer(lambda settings: steering.threshold(settings, typed))
 
-    def _steer(self, change: Callable[[Session], object]) -> None:
-        if self.session is None:
+    def _steer(self, change: Callable[[RunSettings], RunSettings]) -> None:
+        if self.session is None or self.settings is None:
             raise UsageError("no pair is loaded yet", hint="it can be set once one is")
-        change(self.session)
-        self._pump.show_panel()
+        steering.use(self.session, change(self.settings))
+        self._show_policy(self.session)
 
-    def action_interrupt(self) -> None:
-        """Stop the models; where none is at work, empty the box (its text can be recalled); twice at rest, quit."""
+    @property
+    def settings(self) -> RunSettings | None:
+        """The settings of the next question; None until a pair is loaded."""
+        return self._engines.settings
+
+    async def action_interrupt(self) -> None:
+        """Stop the models; at rest, close a dialog or empty the box (its text can be recalled); twice, quit."""
         if self.busy or self._pump.loading:
             self._engines.cancel()
-        elif self.composer.text and not isinstance(self.screen, ModalScreen):
+        elif isinstance(self.screen, ModalScreen):
+            self.screen.dismiss(None)
+        elif self.composer.text:
             self.composer.put_aside()
         elif monotonic() - self._interrupted < _TWICE_SECONDS:
-            self.exit()
+            await self.action_quit()
         else:
             self._interrupted = monotonic()
-            self.status.hint("Ctrl+C again quits; the conversation is saved.", seconds=_TWICE_SECONDS)
+            is_saved = "" if self.saved.error else "; the conversation is saved"
+            self.status.hint(f"Ctrl+C again quits{is_saved}.", seconds=_TWICE_SECONDS)
+
+    async def action_quit(self) -> None:
+        """Leave the chat; if the end of the conversation is not on the disk, only if that is meant."""
+        if (error := self.saved.error) is None:
+            self.exit()
+            return
+        what = f"The end of the conversation is not saved ({error.strerror or error})."
+        await self.push_screen(
+            ConfirmScreen(f"{what} Quit all the same?", "Quit", "Stay"), lambda agreed: self.exit() if agreed else None
+        )
 
     def action_stop(self) -> None:
         """Stop the models; where none is at work, go back to the message box, and there to a new message."""
@@ -161,19 +191,30 @@ class ChatApp(ChatScreens):
             return
         if (problem := steering.move(self.session, way)) is not None:
             self.notify(problem)
-        self._pump.show_panel()
+        self._show_policy(self.session)
 
-    def action_policy(self, policy: Policy) -> None:
-        """Let another policy decide from the next step on."""
-        if self.session is not None and (problem := steering.use(self.session, policy)) is not None:
-            self.notify(problem, severity="warning")
+    def _show_policy(self, session: Session) -> None:
+        """Show who decides from now on: in the panel, or in the status line where there is none."""
         self._pump.show_panel()
+        if not self._has_panel:
+            self.status.hint(f"From the next step: {deciding(session.policy)}.", seconds=_HINT_SECONDS)
+
+    @property
+    def _has_panel(self) -> bool:
+        return not (self.has_class("narrow") or self.has_class(WITHOUT_PANEL))
+
+    def action_policy(self, name: PolicyName) -> None:
+        """Let another policy decide from the next step on."""
+        try:
+            self._steer(lambda settings: replace(settings, policy=name))
+        except UsageError as error:
+            self._warn(error)
 
     def action_force(self, model: Model) -> None:
         """Let a model write the next step, whatever the policy says."""
         turn = self.conversation.last
-        if self.session is None or turn is None or not self.busy:
-            return
+        if self.session is None or turn is None or not (self.busy and self.session.is_running):
+            return  # it is over already, though that is not on the screen yet
         said, severity = steering.force(self.session, model, answering=turn.answer is not None)
         self.notify(said, severity=severity)
 
@@ -181,29 +222,44 @@ class ChatApp(ChatScreens):
         """End the thought and have the answer written."""
         if self.session is not None and self.busy:
             self.session.answer_now()
+        else:
+            self.notify("No thought is being written.")
 
     def action_go_on(self) -> None:
         """Go on with a turn that was stopped; ask the last question again where it is over."""
         turn = self.conversation.last
-        if turn is None or not self._can_ask():
+        is_stopped = self.session is not None and self.session.can_resume
+        if not self._can_ask() or not (is_stopped or self._has_question(turn)):
             return
+        assert turn is not None
         self._pump.begin()
-        if self.session is not None and self.session.can_resume:
+        if is_stopped:
             self._engines.resume()
         else:
             self._engines.ask(turn.question, instead=turn.run.turn, anyway=True)  # it was asked before
 
     def action_new(self) -> None:
         """Begin a new conversation; this one stays saved."""
-        if self._can_ask():
-            self._engines.begin_new()
-            self.composer.focus()
+        if self.busy or not self._engines.has_pair:
+            self._can_ask()  # it says why not
+            return
+        self._engines.begin_new()
+        self.composer.focus()
 
     def action_edit(self) -> None:
         """Put the chosen turn's question, or the last one, into the box; sent, it takes that question's place."""
         turn = self.conversation.chosen_turn
-        if turn is not None and self._can_ask():
+        if self._can_ask() and self._has_question(turn):
+            assert turn is not None
             self.composer.revise(turn.question, turn.run.turn)
+
+    def _has_question(self, turn: TurnView | None) -> bool:
+        """Is there a question that could be asked again? Say it where not."""
+        if turn is None:
+            self.notify("Nothing was asked yet.")
+        elif turn.run.question is None:
+            self.notify("The question of this turn is lost: it stood in a damaged line of the file.")
+        return turn is not None and turn.run.question is not None
 
     @on(Line.Pressed)
     async def press_line(self, message: Line.Pressed) -> None:
@@ -232,6 +288,14 @@ class ChatApp(ChatScreens):
         """Copy a step or an answer."""
         self._copy(message.what, message.text)
 
+    @on(Composer.Copy)
+    async def copy_selected(self, message: Composer.Copy) -> None:
+        """Copy a part of the message; Ctrl+C stops the models all the same, and empties the box of a declined one."""
+        if self.busy or message.is_ours:
+            await self.action_interrupt()
+        else:
+            self._copy("The selection", message.text)
+
     def action_copy_all(self) -> None:
         """Copy all questions and answers, as Markdown."""
         self._copy("The conversation", turns_as_markdown(self.conversation.versions))
@@ -246,6 +310,8 @@ class ChatApp(ChatScreens):
         """Offer a key where it does something now."""
         if action in {"switch", "find"} and isinstance(self.screen, ModalScreen):
             return False
+        if action in _SCREENS and isinstance(self.screen, _SCREENS[action]):
+            return False  # the key was pressed twice
         if action == "switch":
             return self.completions.chosen is None and not isinstance(self.focused, Input)
         if action in {"force", "answer_now"}:
@@ -256,7 +322,9 @@ class ChatApp(ChatScreens):
 
     async def run_command(self, command: Command) -> None:
         """Do a command that needs nothing more to be known; begin to type the others into the box."""
-        if command.argument and not command.argument.startswith("["):
+        if command.name == "file":
+            self.composer.begin_mention()
+        elif command.argument and not command.argument.startswith("["):
             self.composer.begin_command(f"/{command.name} ")
         elif (doing := command.run("")) is not None:
             await doing
@@ -266,5 +334,4 @@ class ChatApp(ChatScreens):
         """Show why its model wrote the chosen step: in the panel, or in the status line where there is none."""
         self._pump.show_panel()
         decided = self.conversation.decided if self.conversation.chosen is not None else None
-        has_panel = not (self.has_class("narrow") or self.has_class(WITHOUT_PANEL))
-        self.status.aside("" if has_panel or decided is None else why(decided))
+        self.status.aside("" if self._has_panel or decided is None else why(decided))

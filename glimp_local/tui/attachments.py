@@ -19,6 +19,7 @@ from glimp_local.records import attached
 _LARGEST_BYTES = 2_000_000
 _MENTION = re.compile(r"(?<!\S)@(?:\"([^\"\n]+)\"|(\S+))")
 _BEGUN = re.compile(r"(?<!\S)@(?:\"[^\"\n]*|\S*)$")
+_LIKE_A_PATH = re.compile(r"\w[./]\w")
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".heic", ".svg", ".pdf"})
 _PUNCTUATION = ".,;:!?)"
 _MOST_OFFERED = 100
@@ -60,7 +61,7 @@ def collapse(question: str) -> tuple[str, dict[str, str]]:
 
 
 def sizes(message: str, known: Mapping[str, str]) -> list[str]:
-    """Return the name and size of each file that a message mentions and that is there."""
+    """Return the name and size of each file that a message mentions, and which of them are not there."""
     found = []
     for match in _MENTION.finditer(message):
         name = (match[1] or match[2]).rstrip(_PUNCTUATION)
@@ -71,6 +72,8 @@ def sizes(message: str, known: Mapping[str, str]) -> list[str]:
                 found.append(f"{name} {units.file_size(path.stat().st_size)}")
             except OSError:  # removed just now
                 continue
+        elif _LIKE_A_PATH.search(name):
+            found.append(f"{name}: no such file")
     return found
 
 
@@ -98,7 +101,9 @@ def completions(beginning: str) -> Iterator[str]:
             found = [
                 f"{entry.name}{'/' if entry.is_dir() else ''}"
                 for entry in entries
-                if entry.name.startswith(begins) and (begins.startswith(".") or not entry.name.startswith("."))
+                if entry.name.startswith(begins)
+                and (begins.startswith(".") or not entry.name.startswith("."))
+                and entry.name.isprintable()  # no byte in it that is no text
             ]
     except (OSError, RuntimeError, ValueError):
         return

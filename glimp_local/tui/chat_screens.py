@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from glimp_local.errors import GlimpError
+from glimp_local.errors import GlimpError, UsageError
 from glimp_local.records.saved import SavedSession, read
 from glimp_local.text import one_line
 from glimp_local.tui import configuring
@@ -29,17 +29,23 @@ class ChatScreens(ChatBase):
 
     async def action_settings(self) -> None:
         """Show the settings, and use what is changed in them."""
+        session = self.session
 
         async def use(choice: Changes | None) -> None:
             if choice is None:
                 return
             try:
+                if self.session is not session:
+                    raise UsageError("another pair was loaded meanwhile: nothing was changed")
                 for said in configuring.configure(self._engines, self.request, choice, has_begun=self._has_begun):
                     await self.conversation.note(said)
             except GlimpError as error:
                 await self._pump.complain(error)
             self._pump.show_panel()
 
+        if self._pump.loading:
+            self.notify("The settings are the pair's, and one is being loaded.")
+            return
         try:
             screen = configuring.settings_screen(self._engines, self.request, has_begun=self._has_begun)
         except GlimpError as error:
@@ -87,9 +93,13 @@ class ChatScreens(ChatBase):
         def rename(title: str | None) -> None:
             if title is None:
                 return
-            log.rename(title)
+            try:
+                log.rename(title)
+            except UsageError as error:
+                self.notify(f"{error}.", severity="warning", markup=False)
             if log.error is not None:
-                self.notify("The title is saved once the disk has room.", severity="warning")
+                why = one_line(log.error.strerror or str(log.error))
+                self.notify(f"The title is not saved yet: {why}.", severity="warning", markup=False)
 
         if (found := self._saved_here()) is not None:
             self.push_screen(RenameScreen(found.title), rename)
@@ -102,6 +112,9 @@ class ChatScreens(ChatBase):
     def _saved_here(self) -> SavedSession | None:
         """Return the conversation as it is on the disk; if it is not, say so."""
         try:
+            if (error := self.saved.error) is not None:
+                said = f"The end of the conversation is not in its file: {error.strerror or error}."
+                self.notify(one_line(said), severity="warning", markup=False)
             if self.saved.is_written:
                 return read(self.saved.path)
             self.notify("Nothing is saved yet: ask something first.")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from glimp_local import units
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.models.catalogue import load_catalogue
-from glimp_local.routing import MODELS, Alone, Policy, PolicyName, Share, Speculative, Threshold
+from glimp_local.routing import MODELS, PolicyName
+from glimp_local.settings import RunSettings
 from glimp_local.tui import attachments
 from glimp_local.tui.completions import Completion
 
@@ -61,15 +62,11 @@ def commands(app: ChatApp) -> Iterator[Command]:
     yield _plain("Give the large model more steps", "Moves the threshold, or the share", lambda: app.action_move(-1))
     for model in MODELS:
         yield _plain(f"Have the {model} model write the next step", "Once", partial(app.action_force, model))
-    for name, what, policy in _policies(app.session) if app.session else ():
-        yield _plain(f"Use the policy {name}", what, partial(_use, app, policy))
+    for name, what in _policies(app.session, app.settings) if app.session and app.settings else ():
+        yield _plain(f"Use the policy {name}", what, partial(app.action_policy, name))
     yield _plain("Change the theme", "Colours", app.action_change_theme, "theme")
     yield _plain("Help: keys and terms", "All keys, and what nats, entropy, share mean", app.action_help, "help")
     yield _plain("Quit", "Exit; the conversation is saved", app.action_quit, "quit")
-
-
-def _use(app: ChatApp, make: Callable[[], Policy]) -> None:
-    app.action_policy(make())
 
 
 def _plain(title: str, help_: str, run: Callable[[], Awaitable[None] | None], name: str | None = None) -> Command:
@@ -82,7 +79,9 @@ def typed(app: ChatApp, message: str) -> tuple[Command, str]:
     named = {command.name: command for command in commands(app) if command.name is not None}
     command = named.get(name.lower())
     if command is None:
-        hint = "/help shows all; with a blank before it the models are asked"
+        meant = [known for known in named if known.startswith(name.lower())]
+        like = f"did you mean /{meant[0]}? " if len(meant) == 1 else ""
+        hint = f"{like}/help shows all; with a blank before it the models are asked"
         raise UsageError(f"there is no command /{name}", hint=hint)
     if argument.strip() and not command.argument:
         raise UsageError(f"/{name} takes nothing behind it", hint="with a blank before it the models are asked")
@@ -112,19 +111,11 @@ def completions(app: ChatApp, word: str) -> Iterator[Completion]:
         yield from (Completion(f"/file {path}") for path in attachments.completions(beginning))
 
 
-def _policies(session: Session) -> Iterator[tuple[PolicyName, str, Callable[[], Policy]]]:
-    """Yield the policies that can be switched to: the name, what it does, and what makes it."""
-    pair, config = session.pair, session.pair.config
-
-    def share() -> Policy:
-        history = pair.entropies()
-        seen = history.read() if history else []
-        return Share(config.share, threshold_nats=config.threshold, history=seen)
-
-    above = f"The large model above {config.threshold} nats"
-    yield "threshold", above, partial(Threshold, config.threshold)
-    yield "share", f"The large model for {units.share(config.share)} of the steps", share
+def _policies(session: Session, settings: RunSettings) -> Iterator[tuple[PolicyName, str]]:
+    """Yield the policies that can be switched to, and what each does."""
+    yield "threshold", f"The large model above {settings.threshold} nats"
+    yield "share", f"The large model for {units.share(settings.share)} of the steps"
     for model in MODELS:
-        yield model, f"The {model} model alone", partial(Alone, model)
+        yield model, f"The {model} model alone"
     if session.drafting_obstacle is None:
-        yield "speculative", "The large model writes every step, the small one drafts for it", Speculative
+        yield "speculative", "The large model writes every step, the small one drafts for it"

@@ -19,6 +19,9 @@ from glimp_local.tui.turns import Turns
 _Block = QuestionBlock | StepBlock | AnswerBlock | SystemBlock
 """What can be chosen."""
 
+STEERING = frozenset("sla")
+"""Keys that do something only while the models write."""
+
 
 class Conversation(Turns, can_focus=True):
     """All turns. Its keys work on the chosen step, or on the last turn; it tells the application what is wanted.
@@ -35,7 +38,7 @@ class Conversation(Turns, can_focus=True):
         Binding("s", "app.force('small')", "Next: S"),
         Binding("l", "app.force('large')", "Next: L"),
         Binding("a", "app.answer_now", "Answer now"),
-        Binding("g", "app.go_on", "Go on/again"),
+        Binding("g", "app.go_on", "Continue/again"),
         Binding("e", "app.edit", "Edit"),
         Binding("left", "version(-1)", "Version before", show=False),
         Binding("right", "version(1)", "Version after", show=False),
@@ -170,7 +173,7 @@ class Conversation(Turns, can_focus=True):
         elif way < 0:
             self.scroll_up()
         else:
-            self.scroll_down()
+            self.scroll_on()
 
     async def action_fold(self) -> None:
         """Fold or unfold what is chosen: the system message, a step, or the thought of a turn; else all thoughts."""

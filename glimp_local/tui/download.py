@@ -52,11 +52,6 @@ class Download:
         self._stop.set()
 
     @property
-    def is_over(self) -> bool:
-        """Has it ended, in whatever way?"""
-        return self.is_whole or self.error is not None
-
-    @property
     def done_bytes(self) -> int:
         """What is here."""
         return self._here_bytes + sum(self._done.copy().values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,11 +23,12 @@ from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import conversations, saved
 from glimp_local.records.session_log import SessionLog
+from glimp_local.routing import Model
 from glimp_local.session.session import Session
 from glimp_local.settings import RunSettings
 from glimp_local.tui.kept_caches import KeptCaches
 from glimp_local.tui.settings_form import decides_otherwise, in_force
-from glimp_local.tui.told import Failed, Loaded, Loading, Opened, Saving, Told
+from glimp_local.tui.told import Failed, Loaded, Loading, Opened, Saving, Task, Told
 
 _CLOSING_SECONDS = 0.1
 """So often what is told while the chat is left is looked at."""
@@ -46,7 +47,7 @@ class Driver:
         self._told: list[Told] = []
         self._lock = threading.Lock()
         self._pair_lock = threading.Lock()  # held while a pair is closed, or asked by the interface's thread
-        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[Callable[[], None], Task] | None] = queue.SimpleQueue()
         self._cancel = threading.Event()
         self._pair: Pair | None = None
         self._system = system
@@ -56,6 +57,10 @@ class Driver:
         """The conversation: what a pair takes over when it is loaded."""
         self._caches = KeptCaches(self._tell)
         self._declined: set[str] = set()
+        self._is_saved = True
+        """As it was reported last: was everything written to the disk?"""
+        self._files: Mapping[Model, Path] = {}
+        """Of the pair, if it was given by these."""
         self.session: Session | None = None
         """None until a pair is loaded."""
         self._thread = threading.Thread(target=self._work, name="glimp engines", daemon=True)
@@ -69,7 +74,7 @@ class Driver:
 
     def load(self, request: LoadRequest, *, seed: int | None = None) -> None:
         """Load a pair in place of the one there is; the conversation continues with it."""
-        self._do(lambda: self._load(request, seed))
+        self._do(lambda: self._load(request, seed), "load")
 
     def ask(self, question: str, *, instead: str | None = None, anyway: bool = False) -> None:
         """Ask a question, or ask it instead of that of a turn, by the id of its version.
@@ -82,7 +87,7 @@ class Driver:
                 self._decline(question)
             self._run(lambda session: session.ask(question, instead=instead or False))
 
-        self._do(start)
+        self._do(start, "run")
 
     def begin_new(self) -> None:
         """Leave the conversation as it is saved, and begin another."""
@@ -125,11 +130,11 @@ class Driver:
             self._system = system
         if kept:
             self._kept = settings
-        self._tasks.put(lambda: self._configure(settings))  # once the run is over; a cancel that is due stays due
+        self._put(lambda: self._configure(settings))  # once the run is over; a cancel that is due stays due
 
     def redo(self, turn: str, index: int) -> None:
         """Have a step of a version of a turn written again by the other model, and continue from there."""
-        self._do(lambda: self._run(lambda session: session.redo(index, turn=turn)))
+        self._do(lambda: self._run(lambda session: session.redo(index, turn=turn)), "run")
 
     def select(self, turn: str) -> None:
         """Go to a version of a turn, and continue behind it."""
@@ -137,12 +142,15 @@ class Driver:
 
     def resume(self) -> None:
         """Go on with a turn that was stopped."""
-        self._do(lambda: self._run(lambda session: session.resume()))
+        self._do(lambda: self._run(lambda session: session.resume()), "run")
 
-    def _do(self, task: Callable[[], None]) -> None:
+    def _do(self, do: Callable[[], None], task: Task = "other") -> None:
         # Here and not where the task begins: a cancel that comes in between is meant for it.
         self._cancel.clear()
-        self._tasks.put(task)
+        self._put(do, task)
+
+    def _put(self, do: Callable[[], None], task: Task = "other") -> None:
+        self._tasks.put((do, task))
 
     def cancel(self) -> None:
         """Stop what is at work, before its next token, or what was asked for last."""
@@ -172,6 +180,11 @@ class Driver:
         return max(sizes, key=lambda size: size[0] / size[1], default=None)
 
     @property
+    def has_pair(self) -> bool:
+        """Is a pair loaded? The conversation may still be too long for it, and then there is no session."""
+        return self._pair is not None
+
+    @property
     def memory_bytes(self) -> int:
         """Memory this process holds, without what is only mapped."""
         return int(psutil.Process().memory_info().rss)
@@ -180,7 +193,7 @@ class Driver:
         """Stop, keep the caches, free the models, end the thread; `hear` gets what is told meanwhile."""
         self.drain()
         self._cancel.set()
-        self._tasks.put(lambda: self._caches.keep(self._pair, self._log))
+        self._put(lambda: self._caches.keep(self._pair, self._log))
         self._tasks.put(None)
         while self._thread.is_alive():
             self._thread.join(_CLOSING_SECONDS)
@@ -191,14 +204,16 @@ class Driver:
     # In the thread.
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (asked := self._tasks.get()) is not None:
+            do, task = asked
             try:
-                task()
+                do()
             except GlimpError as error:
-                self._tell(Failed(error))
+                self._tell(Failed(error, task))
             except Exception as error:  # noqa: BLE001 - a mistake of ours must not take the conversation with it
                 what = f"unexpected error ({type(error).__name__}: {error})"
-                self._tell(Failed(GlimpError(what, hint="your conversation is saved; ask again, or reload the pair")))
+                hint = "your conversation is saved; ask again, or reload the pair"
+                self._tell(Failed(GlimpError(what, hint=hint), task))
         self._close_pair()
 
     def _close_pair(self) -> None:
@@ -209,14 +224,14 @@ class Driver:
 
     def _tell(self, what: Told) -> None:
         if isinstance(what, AnyEvent):
-            before = self._log.error
             is_new = not self._log.is_written
             self._log.write(what)  # before anybody sees it
             if not isinstance(what, Text):
                 self._fold.take(what)
             if is_new:
                 self._note_kept()
-            if (before is None) != (self._log.error is None):
+            if (self._log.error is None) != self._is_saved:
+                self._is_saved = not self._is_saved
                 self._tell(Saving(self._log.path, self._log.error))
         with self._lock:
             first = not self._told
@@ -244,12 +259,13 @@ class Driver:
             cancel=self._cancel,
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
         )
+        self._files = request.files
         self._caches.take_up(self._pair, self._log)
         self._wanted = self._kept = None
         session = Session(self._pair, seed=seed, history=self._first_messages, cancel=self._cancel)
         session.restore(self._fold.tree)
         self.session = session
-        self._log.begin(self._pair.name, request.files)
+        self._log.begin(self._pair.name, self._files)
         self._tell(Loaded(self._pair))
 
     @property
@@ -280,9 +296,8 @@ class Driver:
     def _leave(self, pair: Pair) -> None:
         """Lead a new conversation from now on."""
         self._log.close()
-        self._log, header = SessionLog(), self._log.header
-        if header is not None:
-            self._log.head(header)
+        self._log, self._is_saved = SessionLog(), True
+        self._log.begin(pair.name, self._files)
         self._fold = Fold()
         self._begin_with(pair, Session(pair, history=self._first_messages, cancel=self._cancel))
         self._tell(Loaded(pair, is_new=True))
@@ -305,7 +320,7 @@ class Driver:
         """Continue another conversation; if that cannot be done, the one there is stays."""
         self._check_saved("another one")
         found = saved.read(path)
-        log, header = SessionLog(found), self._log.header
+        log = SessionLog(found)
         try:
             session = None
             if self._pair is not None:
@@ -316,14 +331,14 @@ class Driver:
             raise
         self._caches.keep(self._pair, self._log)
         self._log.close()
-        self._log = log
+        self._log, self._is_saved = log, True
         self._fold = Fold(found.tree.copy())
         if self._pair is not None and session is not None:
             self._begin_with(self._pair, session)
         self._note_kept()
         self._tell(Opened(found))
-        if self._pair is not None and header is not None:
-            log.head(header)
+        if self._pair is not None:
+            log.begin(self._pair.name, self._files)
             self._caches.take_up(self._pair, self._log)
             self._tell(Loaded(self._pair))
 

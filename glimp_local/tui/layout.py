@@ -10,8 +10,9 @@ from textual.widgets import Input, TextArea
 
 from glimp_local.tui.completions import Completions
 from glimp_local.tui.composer import Composer
-from glimp_local.tui.conversation import Conversation
+from glimp_local.tui.conversation import STEERING, Conversation
 from glimp_local.tui.hints import Hints
+from glimp_local.tui.look import WITHOUT_PANEL
 from glimp_local.tui.panel import SidePanel
 from glimp_local.tui.status_line import StatusLine
 from glimp_local.tui.terminal_app import TerminalApp
@@ -48,6 +49,9 @@ class ChatLayout(TerminalApp):
         It gets the focus before Textual passes the event on, so that the keys behind it follow in their order.
         """
         if isinstance(event, events.Key | events.Paste) and not event.is_forwarded and self._is_for_box(event):
+            if isinstance(event, events.Key) and event.key in STEERING:  # commands, though nothing is being written
+                self.notify("s, l and a steer while the models write; g continues.")
+                return
             self.screen.set_focus(self.composer)
         await super().on_event(event)
 
@@ -68,7 +72,7 @@ class ChatLayout(TerminalApp):
         if way < 0:
             self.conversation.scroll_page_up()
         else:
-            self.conversation.scroll_page_down()
+            self.conversation.scroll_on()
 
     async def action_fold_thoughts(self) -> None:
         """Fold or unfold all thoughts."""
@@ -79,4 +83,4 @@ class ChatLayout(TerminalApp):
         if self.has_class("narrow"):
             self.notify(f"The panel needs {NARROW} columns.")
         else:
-            self.toggle_class("without-panel")
+            self.toggle_class(WITHOUT_PANEL)

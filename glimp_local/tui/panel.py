@@ -12,12 +12,12 @@ from textual.widgets import Static
 
 from glimp_local import units
 from glimp_local.events import ModelStats, Stats, Step
-from glimp_local.routing import Model, Policy, Share, Threshold
+from glimp_local.routing import Model
 from glimp_local.runs import Decided
 from glimp_local.session.session import Session
 from glimp_local.session.turn import Activity
 from glimp_local.text import one_line
-from glimp_local.tui.reasons import why
+from glimp_local.tui.reasons import deciding, why
 from glimp_local.tui.steps import LETTERS
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -102,7 +102,7 @@ class SidePanel(Vertical):
         written = {model: _tokens(steps, model, activity) for model in session.pair.backends}
         tokens = sum(written.values())
         lines = [
-            _deciding(session.policy),
+            deciding(session.policy),
             f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} steps",
             f"       {_share(written.get('large', 0), tokens)} of {tokens:,} tokens",
         ]
@@ -123,15 +123,6 @@ class SidePanel(Vertical):
         if chosen is not None:
             lines += ["", why(chosen)]
         self._figures.update(Content("\n".join(lines)))
-
-
-def _deciding(policy: Policy) -> str:
-    match policy:
-        case Threshold(threshold_nats=nats):
-            return f"large above {nats} nats"
-        case Share(share=share, threshold_nats=nats):
-            return f"large for {units.share(share)}: above {nats:.2f} nats"
-    return f"policy: {policy.name}"
 
 
 def _share(part: int, whole: int) -> str:

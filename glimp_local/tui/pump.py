@@ -17,11 +17,10 @@ from textual.timer import Timer
 from glimp_local.errors import DeclinedError, GlimpError
 from glimp_local.events import Finished, Rewound, Selected, Started, StepStarted, TakenBack, Text
 from glimp_local.tui import status
-from glimp_local.tui.attachments import collapse
 from glimp_local.tui.driver import Driver
 from glimp_local.tui.frames import Frames
 from glimp_local.tui.layout import ChatLayout
-from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Opened, Saving, TakenUp, Told
+from glimp_local.tui.told import CachesLost, Failed, Loaded, Loading, MovingCaches, Opened, Saving, TakenUp, Task, Told
 
 if TYPE_CHECKING:
     from glimp_local.pair import Pair
@@ -103,8 +102,7 @@ class Pump:
 
     async def complain(self, error: GlimpError) -> None:
         """Show an error and what can be done about it, below the last turn."""
-        text = f"{error}. {error.hint}" if error.hint else str(error)
-        await self._app.conversation.note(text, error=True)
+        await self._app.conversation.note(status.failed(error), error=True)
 
     async def _fetch(self) -> None:
         """Show what was reported since the last frame: what there is time for."""
@@ -134,8 +132,8 @@ class Pump:
                 await self._welcome(told.pair, is_new=told.is_new)
             case Opened(saved):
                 await self._open(saved)
-            case Failed(error):
-                await self._fail(error)
+            case Failed(error, task):
+                await self._fail(error, task)
             case Saving() | MovingCaches() | TakenUp() | CachesLost():
                 await self._show_files(told)
             case Started():
@@ -174,6 +172,7 @@ class Pump:
         """Show what is loaded and, if the conversation has not begun, what can be asked."""
         conversation = self._app.conversation
         if is_new:
+            self._app.composer.stop_revising()
             await conversation.clear()
         self.loading = False
         self._frames.make_room(pair)
@@ -190,20 +189,29 @@ class Pump:
         composer = self._app.composer
         composer.stop_revising()
         await self._app.conversation.restore(saved)
-        for turn in saved.turns:
-            composer.remember(collapse(turn.asked)[0])
+        self.recall(saved)
 
-    async def _fail(self, error: GlimpError) -> None:
-        self._is_busy(False)
-        self.loading = False
-        self._app.status.rest("" if self._driver.session else "no pair is loaded: /pair shows them")
-        asked, self._asked = self._asked, None
+    def recall(self, saved: SavedSession) -> None:
+        """Let the arrows bring back what was asked in a conversation."""
+        for turn in saved.turns:
+            if turn.question is not None:
+                self._app.composer.remember(turn.question)
+
+    async def _fail(self, error: GlimpError, task: Task) -> None:
+        asked = None
+        if task == "run":
+            self._is_busy(False)
+            asked, self._asked = self._asked, None
+        elif task == "load":
+            self.loading = False
+        if not (self.busy or self.loading):
+            self._app.status.rest("" if self._driver.session else "no pair is loaded: /pair shows them")
         if asked is not None:
             self._app.composer.take_back(asked)
         if asked is not None and isinstance(error, DeclinedError):
-            self._app.composer.select_all()  # another question replaces it
+            self._app.composer.select_declined()
             await self._app.conversation.decline(asked.text, str(error))
-        elif self._driver.session is None:
+        elif task == "load" and self._driver.session is None:
             await self._choose_pair(error)
         else:
             await self.complain(error)

@@ -1,9 +1,9 @@
-"""Why a step was written by the model that wrote it, in words."""
+"""Who writes a step, and why a step was written by the model that wrote it, in words."""
 
 from __future__ import annotations
 
 from glimp_local import units
-from glimp_local.routing import Reason
+from glimp_local.routing import Policy, Reason, Share, Threshold
 from glimp_local.runs import Decided, Step
 
 _OTHERS: dict[Reason, str] = {
@@ -16,6 +16,16 @@ _OTHERS: dict[Reason, str] = {
     "redo": "written again, as you asked",
     "answer": "this model writes the answers (answer_by)",
 }
+
+
+def deciding(policy: Policy) -> str:
+    """Return who writes a step by a policy, in a few words."""
+    match policy:
+        case Threshold(threshold_nats=nats):
+            return f"large above {nats} nats"
+        case Share(share=share, threshold_nats=nats):
+            return f"large for {units.share(share)}: above {nats:.2f} nats"
+    return f"policy: {policy.name}"
 
 
 def why(decided: Decided) -> str:

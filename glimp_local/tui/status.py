@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from glimp_local import units
+from glimp_local.errors import GlimpError
 from glimp_local.events import Stats
 from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Model
@@ -74,20 +75,25 @@ def size(text: str, measured: tuple[int, int] | None) -> str:
     return f"{said}, {tokens:,} tokens of {context:,}{fits}"
 
 
+def failed(error: GlimpError) -> str:
+    """Say what went wrong, and what can be done about it."""
+    return f"{error}. {error.hint[:1].upper()}{error.hint[1:]}" if error.hint else str(error)
+
+
 def saving(path: Path, error: OSError | None) -> str:
     """Say that the conversation cannot be written to its file, or that it can again."""
     if error is None:
         return f"All of the conversation is saved again, in {path}."
-    return f"{path} cannot be written ({error.strerror}). The conversation goes on; it is saved once it can be."
+    return f"{path} cannot be written ({error.strerror}). You can continue; it is saved once that is possible."
 
 
 def moving(size_bytes: int, *, to_disk: bool) -> str:
     """Say that caches are being written to the disk, or read from there."""
     size = units.file_size(size_bytes)
-    return f"keeping the caches on the disk, {size}" if to_disk else f"taking the caches up from the disk, {size}"
+    return f"keeping the caches on the disk, {size}" if to_disk else f"reading the caches from the disk, {size}"
 
 
 def taken_up(tokens: dict[Model, int]) -> str:
     """Say how much need not be read again."""
     found = ", ".join(f"{LETTERS[model]} {tokens[model]:,} tokens" for model in MODELS if model in tokens)
-    return f"Taken up from the disk: {found}."
+    return f"Read from the disk: {found}."

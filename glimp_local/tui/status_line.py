@@ -25,6 +25,7 @@ class StatusLine(Static):
         self._stops = True
         self._tick = 0
         self._resting = self._aside = ""
+        self._hinted_until = 0.0
 
     @property
     def is_working(self) -> bool:
@@ -58,13 +59,14 @@ class StatusLine(Static):
         self.update(Content(self._aside or self._resting), layout=False)
 
     def hint(self, text: str, *, seconds: float) -> None:
-        """Show a text for some seconds, while nothing is being done."""
+        """Show a text for some seconds, whatever is being done."""
         self.update(Content(text), layout=False)
+        self._hinted_until = monotonic() + seconds
         self.set_timer(seconds, lambda: self._rest() if self._describe is None else None)
 
     def show_now(self) -> None:
         """Show what is being done without waiting for the next tick."""
-        if self._describe is not None:
+        if self._describe is not None and monotonic() >= self._hinted_until:
             sign = _SIGNS[self._tick % len(_SIGNS)]
             seconds = units.time_left(monotonic() - self._began)
             way_out = " · Esc stops" if self._stops else ""

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from msgspec.structs import replace
+
 from glimp_local.errors import UsageError
-from glimp_local.routing import Model, Policy, Share, Threshold
+from glimp_local.routing import Model, Share, Threshold
 from glimp_local.session.session import Session
+from glimp_local.settings import RunSettings
 
 _MOVE = 0.05
 """Of the threshold, in nats, or of the share: what one press of a key changes."""
@@ -28,26 +31,19 @@ def move(session: Session, way: int) -> str | None:
     return None
 
 
-def use(session: Session, policy: Policy) -> str | None:
-    """Let another policy decide from the next step on; return what is wrong if it cannot."""
-    try:
-        session.policy = policy
-    except UsageError as error:
-        return str(error)
-    return None
+def use(session: Session, settings: RunSettings) -> None:
+    """Let the policy of some settings decide from the next step on; raises UsageError if its model is not loaded."""
+    session.policy = session.pair.policy(settings, session.seed)
 
 
-def use_share(session: Session, share: str) -> None:
-    """Let the large model write a share of the steps from the next one on; raises UsageError."""
-    value = _number(share, "/share", most=1.0)
-    config, history = session.pair.config, session.pair.entropies()
-    seen = history.read() if history else []
-    session.policy = Share(value, threshold_nats=config.threshold, history=seen)
+def share(settings: RunSettings, typed: str) -> RunSettings:
+    """Return settings by which the large model writes a share of the steps; raises UsageError."""
+    return replace(settings, policy="share", share=_number(typed, "/share", most=1.0))
 
 
-def use_threshold(session: Session, nats: str) -> None:
-    """Let the large model write above an entropy from the next step on; raises UsageError."""
-    session.policy = Threshold(_number(nats, "/threshold"))
+def threshold(settings: RunSettings, typed: str) -> RunSettings:
+    """Return settings by which the large model writes above an entropy; raises UsageError."""
+    return replace(settings, policy="threshold", threshold=_number(typed, "/threshold"))
 
 
 def _number(text: str, command: str, *, most: float = math.inf) -> float:

@@ -103,10 +103,6 @@ class StepBlock(Markdown, can_focus=True):
         """Is there room for figures behind the text?"""
         return not self.app.has_class("narrow")
 
-    def action_fold(self) -> None:
-        """Fold or unfold this step."""
-        self.folded = not self.folded
-
 
 def _letters(steps: Sequence[Step]) -> Content:
     """Return a letter a step in its writer's colour: what a folded thought looks like from afar."""
@@ -148,10 +144,10 @@ class Thought:
         self.blocks: list[StepBlock] = []
         """The steps that are widgets: the last ones."""
 
-    async def open(self) -> None:
+    async def open(self, after: Widget) -> None:
         """Begin."""
         self.earlier.display = False
-        await self._parent.mount(self.heading, self.earlier)
+        await self._parent.mount(self.heading, self.earlier, after=after)
         self._describe()
 
     async def begin(self, started: StepStarted) -> StepBlock:

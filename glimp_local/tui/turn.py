@@ -92,7 +92,7 @@ class QuestionBlock(Static, can_focus=True):
 
 
 class TurnView:
-    """One question and what is written to it: widgets at the end of the conversation."""
+    """One question and what is written to it: widgets one behind the other in the conversation."""
 
     def __init__(self, conversation: VerticalScroll, run: Run, *, keeps_open: bool = False) -> None:
         self._conversation = conversation
@@ -111,9 +111,16 @@ class TurnView:
         self._stream: MarkdownStream | None = None
         self._pieces = Pieces()
 
-    async def open(self) -> None:
-        """Begin with the question."""
-        await self._add(self.heading)
+    async def open(self, *, before: Widget | int | None = None, after: Widget | None = None) -> None:
+        """Begin with the question, at the end of the conversation or beside one of its widgets."""
+        self._widgets.append(self.heading)
+        await self._conversation.mount(self.heading, before=before, after=after)
+
+    @property
+    def end(self) -> Widget:
+        """The last of its widgets."""
+        steps = [] if self.thought is None else [self.thought.earlier, *self.thought.blocks]
+        return max([*self._widgets, *steps], key=self._conversation.children.index)
 
     async def remove(self) -> None:
         """Take all of it away."""
@@ -122,8 +129,9 @@ class TurnView:
         await self._conversation.remove_children(self._widgets)
 
     async def _add(self, widget: Widget) -> None:
+        after = self.end  # what is not of any turn may stand behind
         self._widgets.append(widget)
-        await self._conversation.mount(widget)
+        await self._conversation.mount(widget, after=after)
 
     @property
     def question(self) -> str:
@@ -188,8 +196,8 @@ class TurnView:
         turn = self.run
         thought = [step for step in turn.steps if step.part != "answer"]
         if thought:
-            self.thought = Thought(self._conversation, thought[0].part)
-            await self.thought.open()
+            end, self.thought = self.end, Thought(self._conversation, thought[0].part)
+            await self.thought.open(end)
             await self.thought.restore(thought, folded=turn.thought_end is not None and not self.keeps_open)
         if len(thought) < len(turn.steps):
             await self._begin_answer(turn.steps[len(thought)])
@@ -202,8 +210,8 @@ class TurnView:
         await self._go_on()
         if started.part != "answer":
             if self.thought is None:
-                self.thought = Thought(self._conversation, started.part)
-                await self.thought.open()
+                end, self.thought = self.end, Thought(self._conversation, started.part)
+                await self.thought.open(end)
             self._block = await self.thought.begin(started)
         elif self.answer is None:
             await self._begin_answer(started)

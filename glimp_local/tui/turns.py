@@ -37,6 +37,13 @@ class Turns(VerticalScroll):
         if self.max_scroll_y > 0:
             super().release_anchor()
 
+    def scroll_on(self) -> None:
+        """Scroll down by a page; at the end, follow what comes."""
+        if self.max_scroll_y - self.scroll_y <= self.size.height:
+            self.anchor()
+        else:
+            self.scroll_page_down()
+
     def watch_virtual_size(self) -> None:
         """Go back to the end when everything is in sight again."""
         if self.max_scroll_y == 0:
@@ -99,6 +106,7 @@ class Turns(VerticalScroll):
                 await self.show_system(event.system)
                 await self._begin(self._fold.runs[-1])
                 self._count()
+                self.anchor()  # what was asked is to be seen, wherever one was
             case Rewound(index):
                 await self.turns[-1].rewind(self._fold.runs[-1], index)
                 self._count()
@@ -118,7 +126,7 @@ class Turns(VerticalScroll):
             await turn.remove()
         del self.turns[same:]
         for run in runs[same:]:
-            await (await self._begin(run)).show_saved()
+            await (await self._begin(run, is_new=False)).show_saved()
         self._count()
         return same
 
@@ -128,12 +136,20 @@ class Turns(VerticalScroll):
             versions = self._fold.tree.siblings(turn.run)
             turn.heading.place(versions.index(turn.run) + 1, len(versions))
 
-    async def _begin(self, run: Run) -> TurnView:
-        """Add a turn."""
+    async def _begin(self, run: Run, *, is_new: bool = True) -> TurnView:
+        """Add a turn: at the end if it is new, else behind the turn before it."""
         await self.remove_children(".welcome")
         turn = TurnView(self, run, keeps_open=not self.turns)  # the first one shows how it is done
+        before = self.last
         self.turns.append(turn)
-        await turn.open()
+        if is_new or not self.children:
+            await turn.open()
+        elif before is not None:
+            await turn.open(after=before.end)
+        elif self.system is not None:
+            await turn.open(after=self.system)
+        else:
+            await turn.open(before=0)
         return turn
 
     async def restore(self, saved: SavedSession) -> None:

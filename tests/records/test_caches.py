@@ -323,7 +323,7 @@ async def test_a_chat_keeps_its_caches_when_it_is_left_and_takes_them_up_again(s
     assert kept > 0
     async with chatting(small, large, going_on=conversations.find()) as chat:
         await chat.until(lambda: chat.notices)
-        assert chat.notices[0].startswith("Taken up from the disk: S ")
+        assert chat.notices[0].startswith("Read from the disk: S ")
         assert chat.app.session is not None
         engines = engines_in(chat.app.session.pair).values()
         assert all(engine.ids and not engine.fed for engine in engines)

@@ -186,3 +186,35 @@ def test_a_list_finds_what_was_said_and_shows_where() -> None:
     assert entry.around(["question", "\\boxed{7}"]).startswith("…")
     assert "The answer is \\boxed{7}." in entry.around(["question", "\\boxed{7}"])
     assert entry.around(["question"]) == ""
+
+
+def test_a_conversation_that_was_left_is_renamed_by_whoever_opens_it() -> None:
+    converse("x", turns=1)
+    log = SessionLog(conversations.find("x"))
+    log.close()
+    with pytest.raises(UsageError, match="was left before"):
+        log.rename("Other")
+    assert conversations.find("x").name in {None, ""}
+
+
+def test_a_title_that_is_no_text_is_refused() -> None:
+    converse("x", turns=1)
+    assert "not UTF-8" in glimp("rename", "x", "\udcff", code=2)
+
+
+def test_an_exported_file_stands_in_a_fence_and_not_in_a_heading() -> None:
+    text = "# Not a heading\n```\n<script>"
+    write("x", HEADER, *turn_lines(0, f"Look at {block('notes.md', text)}, please"))
+    said = glimp("export", "x")
+    assert "## Look at [notes.md, 3 lines, 28 bytes], please\n\n````\n# Not a heading\n```\n<script>\n````\n\n" in said
+
+
+def test_a_page_has_the_title_and_the_system_message(tmp_path: Path) -> None:
+    write("x", HEADER, *turn_lines(0, f"See {block('a.md', 'text')}", "Be brief & kind."))
+    glimp("rename", "x", "My <title>")
+    glimp("export", "x", "--format", "html", "-o", str(tmp_path / "x.html"))
+    page = (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "<title>My &lt;title&gt;</title>" in page
+    assert "<h1>My &lt;title&gt;</h1>" in page
+    assert "<h2>See [a.md, 1 line, 4 bytes]</h2>" in page
+    assert "Be brief &amp; kind." in page

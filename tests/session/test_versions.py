@@ -170,6 +170,23 @@ def test_a_stopped_version_gone_back_to_is_resumed() -> None:
     talk.check()
 
 
+def test_a_stopped_turn_that_another_question_stands_behind_is_resumed_in_another_version() -> None:
+    talk = Talk()
+    talk.ask_and_stop("One?")
+    talk.ask("Two?")
+    first, second = talk.ids
+    stopped = talk.fold.runs[0].steps[:]
+    talk.select(first)
+    talk.hear(*talk.session.resume())
+    (run,) = talk.fold.runs
+    assert run.turn not in {first, second}
+    assert (run.finish, run.steps[: len(stopped)]) == ("done", stopped)
+    talk.check()
+    talk.select(second)
+    assert [run.finish for run in talk.fold.runs] == ["cancelled", "done"]
+    talk.check()
+
+
 def test_what_cannot_be_done_leaves_everything_as_it_was() -> None:
     talk = Talk()
     talk.ask("One?")

@@ -20,12 +20,14 @@ from glimp_local.errors import ModelMissingError
 from glimp_local.events import Text, decode_events
 from glimp_local.load import LoadRequest
 from glimp_local.machine.choice import Offer
+from glimp_local.machine.survey import Machine
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.records.session_log import SessionLog
 from glimp_local.routing import MODELS, Threshold
 from glimp_local.tui import status_line
 from glimp_local.tui.app import ChatApp
 from glimp_local.tui.driver import Driver
+from glimp_local.tui.screens import pairs
 from glimp_local.tui.screens.settings import SettingsScreen
 from glimp_local.tui.told import Loaded, Told
 from tests.support.damaged import HEADER, turn_lines, write
@@ -34,6 +36,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 RUN = Path(__file__).with_name("run.jsonl")
 _STILL = 4
 _WIDE, _NARROW = (112, 42), (72, 30)
+
+_MACHINE = Machine(20 * 2**30)
+"""For the list of pairs: what it says of another machine is another picture."""
 
 Pressing = Callable[["Pilot[None]"], Awaitable[None]]
 
@@ -167,7 +172,8 @@ def draw(name: str, monkeypatch: Any = None) -> str:
             # Without the fonts it would fetch from elsewhere: any monospaced one will do.
             return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
 
-    with patch.multiple(status_line, monotonic=lambda: 0.0, _SIGNS="⠋"):  # what moves would never be at rest
+    still = patch.multiple(status_line, monotonic=lambda: 0.0, _SIGNS="⠋")  # what moves would never be at rest
+    with still, patch.object(pairs, "survey", lambda: _MACHINE):
         return asyncio.run(play())
 
 

@@ -114,6 +114,7 @@ async def test_an_error_in_the_thread_is_shown_and_the_conversation_is_kept(smal
             assert chat.app.session is not None
             assert exchanges_of(chat.app.session) == [("first", "Answer \\boxed{3}")]
             chat.app.composer.clear()
+            await chat.press("escape")
         await chat.ask("short")
         assert chat.turn.text
 

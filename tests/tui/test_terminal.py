@@ -169,7 +169,7 @@ def test_caches_are_kept_behind_the_screen_and_taken_up_again(opened: Callable[.
     assert chat.end() == 0
     assert re.search(rb"keeping the caches on the disk, [\d.]+ [kM]B", chat.drawn.split(b"\x1b[?1049l")[1])
     again = opened("--continue", "--keep-caches", "0.000001")
-    again.shows("Taken up from the disk: S ")
+    again.shows("Read from the disk: S ")
     again.shows("S glimp built-in small")
     again.type(QUESTION.replace("24", "3") + "\r")
     again.shows("[ 20 ]")
@@ -203,6 +203,8 @@ def test_what_could_not_be_saved_is_said_when_the_chat_is_left(opened: Callable[
     chat.type(QUESTION + "\r")
     chat.shows("[ 41 ]")
     chat.type("\x11")
+    chat.shows("Quit all the same?")
+    chat.type("y")
     assert chat.end() == 1
     assert "glimp: the end of the conversation could not be saved: File too large" in chat.drawn.decode()
     assert chat.is_as_before

@@ -95,6 +95,7 @@ async def test_a_run_is_left_for_another_version_only_once_it_is_stopped(endless
         assert chat.turn.question == "first again"
         await chat.press("escape")
         await chat.until(lambda: not chat.app.busy)
+        assert chat.turn.question == "first again"
         await chat.press("left")
         await chat.until(lambda: chat.turn.question == "first")
         assert chat.turn.run.steps == stopped

@@ -31,7 +31,7 @@ _KEYS: dict[str, dict[str, str]] = {
         "← →": "the other versions of the chosen turn (2/3), with what stands behind each",
         "s, l": "the small, the large model writes the next step",
         "a": "end the thought, write the answer now",
-        "g": "go on where you stopped; ask again, where the answer is complete",
+        "g": "continue where you stopped; ask again, where the answer is complete",
         "e": "ask the chosen question, or the last one, in other words; what stood there is kept",
         "y, Y": "copy the step or answer, else the last answer; the whole conversation",
     },

@@ -10,7 +10,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
-from textual.markup import escape
 from textual.widgets import Button, Input, Select, Static, TextArea
 
 from glimp_local.pair import Pair
@@ -109,7 +108,7 @@ class SettingsScreen(Dialog[Changes | None]):
     def compose(self) -> ComposeResult:
         """Show all settings, in groups."""
         with VerticalScroll(classes="dialog", can_focus=False, id="settings") as box:
-            box.border_title = escape(f"Settings · {one_line(self._pair.name)}")
+            box.border_title = Content(f"Settings · {one_line(self._pair.name)}")
             box.border_subtitle = "Enter uses them · Tab: the next one · Esc closes"
             yield Static(_WHEN, classes="note")
             for title, fields in form.GROUPS.items():
