@@ -28,7 +28,7 @@ async def test_a_redo_of_an_earlier_turn_keeps_the_conversation_as_a_version_tha
         await chat.press("left")
         await chat.until(lambda: len(chat.turns) == 2)
         assert [turn.run.steps for turn in chat.turns] == [run.steps for run in before]
-        assert "first  1/2→" in chat.screen
+        await chat.until(lambda: "first  1/2→" in chat.screen)
         # The question of the same turn is chosen now, so that the keys lead on, and what comes stands behind it.
         assert chat.app.screen.focused is chat.turns[0].heading
         await chat.press("left")
