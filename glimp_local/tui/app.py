@@ -33,6 +33,7 @@ from glimp_local.tui.palette import Palette
 from glimp_local.tui.reasons import deciding, why
 from glimp_local.tui.screens.confirm import ConfirmScreen
 from glimp_local.tui.screens.conversations import ConversationsScreen
+from glimp_local.tui.screens.dialog import Dialog
 from glimp_local.tui.screens.help import HelpScreen
 from glimp_local.tui.screens.settings import SettingsScreen
 from glimp_local.tui.steps import Line
@@ -155,7 +156,9 @@ class ChatApp(ChatScreens):
         """Stop the models; at rest, close a dialog or empty the box (its text can be recalled); twice, quit."""
         if self.busy or self._pump.loading:
             self._engines.cancel()
-        elif isinstance(self.screen, ModalScreen):
+        elif isinstance(self.screen, Dialog):
+            self.screen.action_leave()
+        elif isinstance(self.screen, ModalScreen):  # the palette
             self.screen.dismiss(None)
         elif self.composer.text:
             self.composer.put_aside()

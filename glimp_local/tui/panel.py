@@ -103,7 +103,7 @@ class SidePanel(Vertical):
         tokens = sum(written.values())
         lines = [
             deciding(session.policy),
-            f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} steps",
+            f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} step{'' if len(routed) == 1 else 's'}",
             f"       {_share(written.get('large', 0), tokens)} of {tokens:,} tokens",
         ]
         speeds = session.speeds() if stats is None else _speeds(stats)

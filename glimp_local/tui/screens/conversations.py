@@ -57,7 +57,6 @@ class ConversationsScreen(Dialog[Choice | None]):
     """All saved conversations, the one written to last first. `log` is where the one on the screen is written."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss", "Close"),
         *(
             Binding(key, f"move('{action}')", action, show=False)
             for key, action in {

@@ -14,7 +14,14 @@ Result = TypeVar("Result")
 class Dialog(ModalScreen[Result]):
     """A screen over the chat. Ctrl+C stops the models from there, too; at rest it closes it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+c", "app.interrupt", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "app.interrupt", show=False),
+        Binding("escape", "leave", "Close"),
+    ]
+
+    def action_leave(self) -> None:
+        """Close without a result."""
+        self.dismiss(None)
 
     def dismiss(self, result: Result | None = None) -> AwaitComplete:
         """Close, with a result. What a second key asks for, pressed before the first was seen to, is too late."""

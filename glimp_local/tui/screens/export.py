@@ -34,7 +34,6 @@ class ExportScreen(Dialog[None]):
     """Writes the conversation in `source` into a file."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "dismiss", "Close"),
         Binding("up", "move(-1)", "Format above", show=False),
         Binding("down", "move(1)", "Format below", show=False),
     ]

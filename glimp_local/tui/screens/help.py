@@ -70,7 +70,7 @@ _WIDE = 60
 class HelpScreen(Dialog[None]):
     """All keys and words."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f1,q", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("f1,q", "leave", "Close")]
 
     def compose(self) -> ComposeResult:
         """Show the text."""

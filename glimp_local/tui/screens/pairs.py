@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import msgspec
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
@@ -97,8 +94,6 @@ class PairScreen(Dialog[str | None]):
 
     `problem` is why another pair is needed; `loaded` is the pair whose memory will be free again.
     """
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close")]
 
     class Expected(Message):
         """What to expect of a pair is known now."""

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Input, Static
 
@@ -19,8 +16,6 @@ _MOST = 200
 
 class RenameScreen(Dialog[str | None]):
     """Gives the title that is typed, or None if it stays as it is."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Close")]
 
     def __init__(self, title: str) -> None:
         super().__init__()

@@ -82,7 +82,6 @@ class SettingsScreen(Dialog[Changes | None]):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Close"),
         Binding("ctrl+s", "use(False)", "Use"),
     ]
 
