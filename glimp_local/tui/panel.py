@@ -100,10 +100,10 @@ class SidePanel(Vertical):
         self.plot.show([(s.model, s.entropy_nats) for s in steps if s.entropy_nats is not None], threshold)
         routed = [step for step in steps if step.part != "answer"]
         written = {model: _tokens(steps, model, activity) for model in session.pair.backends}
-        tokens = sum(written.values())
+        tokens, count = sum(written.values()), f"{len(routed)} step{'' if len(routed) == 1 else 's'}"
         lines = [
             deciding(session.policy),
-            f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} step{'' if len(routed) == 1 else 's'}",
+            f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {count}",
             f"       {_share(written.get('large', 0), tokens)} of {tokens:,} tokens",
         ]
         speeds = session.speeds() if stats is None else _speeds(stats)
