@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from msgspec.structs import replace
 from textual import on
@@ -17,7 +17,6 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from glimp_local.errors import GlimpError, UsageError
-from glimp_local.records.exports import turns_as_markdown
 from glimp_local.routing import Model, PolicyName
 from glimp_local.session.session import Session
 from glimp_local.settings import RunSettings
@@ -32,22 +31,13 @@ from glimp_local.tui.look import WITHOUT_PANEL
 from glimp_local.tui.palette import Palette
 from glimp_local.tui.reasons import deciding, why
 from glimp_local.tui.screens.confirm import ConfirmScreen
-from glimp_local.tui.screens.conversations import ConversationsScreen
 from glimp_local.tui.screens.dialog import Dialog
-from glimp_local.tui.screens.help import HelpScreen
-from glimp_local.tui.screens.settings import SettingsScreen
 from glimp_local.tui.steps import Line
 from glimp_local.tui.turn import TurnView
 
 _TWICE_SECONDS = 3.0
 """Within this time a second Ctrl+C quits."""
 _HINT_SECONDS = 4.0
-_SCREENS: dict[str, type[ModalScreen[Any]]] = {
-    "settings": SettingsScreen,
-    "conversations": ConversationsScreen,
-    "help": HelpScreen,
-}
-"""What shows which screen."""
 
 
 class ChatApp(ChatScreens):
@@ -301,6 +291,8 @@ class ChatApp(ChatScreens):
 
     def action_copy_all(self) -> None:
         """Copy all questions and answers, as Markdown."""
+        from glimp_local.records.exports import turns_as_markdown  # noqa: PLC0415 - most chats do without
+
         self._copy("The conversation", turns_as_markdown(self.conversation.versions))
 
     def _copy(self, what: str, text: str) -> None:
@@ -313,7 +305,7 @@ class ChatApp(ChatScreens):
         """Offer a key where it does something now."""
         if action in {"switch", "find"} and isinstance(self.screen, ModalScreen):
             return False
-        if action in _SCREENS and isinstance(self.screen, _SCREENS[action]):
+        if isinstance(self.screen, Dialog) and action == self.screen.SHOWN_BY:
             return False  # the key was pressed twice
         if action == "switch":
             return self.completions.chosen is None and not isinstance(self.focused, Input)

@@ -15,7 +15,6 @@ from glimp_local.tui.driver import Driver
 from glimp_local.tui.layout import ChatLayout
 from glimp_local.tui.look import Look
 from glimp_local.tui.pump import Pump
-from glimp_local.tui.screens.pairs import PairScreen
 from glimp_local.tui.told import Told
 
 
@@ -104,7 +103,8 @@ class ChatBase(ChatLayout):
             self._load()
 
     async def action_choose_pair(self, problem: GlimpError | None = None) -> None:
-        """Show the pairs and load the chosen one; the conversation goes on with it."""
+        """Show the pairs and load the chosen one; the conversation continues with it."""
+        from glimp_local.tui.screens.pairs import PairScreen  # noqa: PLC0415 - not before it is wanted
 
         def load(name: str | None) -> None:
             if name is not None:

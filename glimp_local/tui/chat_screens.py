@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.records.saved import SavedSession, read
 from glimp_local.text import one_line
-from glimp_local.tui import configuring
 from glimp_local.tui.chat_base import ChatBase
-from glimp_local.tui.screens.conversations import Choice, ConversationsScreen
-from glimp_local.tui.screens.export import ExportScreen
 from glimp_local.tui.screens.help import HelpScreen
-from glimp_local.tui.screens.rename import RenameScreen
-from glimp_local.tui.screens.settings import Changes
 from glimp_local.tui.search_bar import SearchBar
+
+if TYPE_CHECKING:
+    from glimp_local.tui.screens.conversations import Choice
+    from glimp_local.tui.screens.settings import Changes
 
 
 class ChatScreens(ChatBase):
@@ -29,6 +30,8 @@ class ChatScreens(ChatBase):
 
     async def action_settings(self) -> None:
         """Show the settings, and use what is changed in them."""
+        from glimp_local.tui import configuring  # noqa: PLC0415 - not before it is wanted: the first paint is
+
         session = self.session
 
         async def use(choice: Changes | None) -> None:
@@ -71,6 +74,7 @@ class ChatScreens(ChatBase):
 
     def action_conversations(self) -> None:
         """Show the saved conversations, and open the one that is chosen; this one stays saved."""
+        from glimp_local.tui.screens.conversations import ConversationsScreen  # noqa: PLC0415 - as above
 
         def take(choice: Choice | None) -> None:
             if choice is None:
@@ -88,6 +92,8 @@ class ChatScreens(ChatBase):
 
     def action_rename(self) -> None:
         """Give the conversation another title than its first question."""
+        from glimp_local.tui.screens.rename import RenameScreen  # noqa: PLC0415 - as above
+
         log = self.saved  # it may be another one by the time the title is typed
 
         def rename(title: str | None) -> None:
@@ -106,6 +112,8 @@ class ChatScreens(ChatBase):
 
     def action_export(self) -> None:
         """Write the conversation into a file: Markdown, JSON, or a page."""
+        from glimp_local.tui.screens.export import ExportScreen  # noqa: PLC0415 - as above
+
         if (found := self._saved_here()) is not None:
             self.push_screen(ExportScreen(found.path, found.title))
 

@@ -56,6 +56,7 @@ class _Search(Input):
 class ConversationsScreen(Dialog[Choice | None]):
     """All saved conversations, the one written to last first. `log` is where the one on the screen is written."""
 
+    SHOWN_BY = "conversations"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
             Binding(key, f"move('{action}')", action, show=False)

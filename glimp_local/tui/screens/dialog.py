@@ -14,6 +14,8 @@ Result = TypeVar("Result")
 class Dialog(ModalScreen[Result]):
     """A screen over the chat. Ctrl+C stops the models from there, too; at rest it closes it."""
 
+    SHOWN_BY: ClassVar = ""
+    """The action of the chat that shows it."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "app.interrupt", show=False),
         Binding("escape", "leave", "Close"),

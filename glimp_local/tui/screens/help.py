@@ -70,6 +70,7 @@ _WIDE = 60
 class HelpScreen(Dialog[None]):
     """All keys and words."""
 
+    SHOWN_BY = "help"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("f1,q", "leave", "Close")]
 
     def compose(self) -> ComposeResult:

@@ -81,6 +81,7 @@ class SettingsScreen(Dialog[Changes | None]):
     `drafting_obstacle` is what keeps the small model from drafting, `keeping_obstacle` why nothing can be kept.
     """
 
+    SHOWN_BY = "settings"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "use(False)", "Use"),
     ]
