@@ -69,7 +69,7 @@ class MemoryShortError(GlimpError):
 
 
 class DownloadError(GlimpError):
-    """A download that did not come to its end; the same command continues from there."""
+    """A download that did not come to its end; the next try continues from there."""
 
     exit_code = 5
 

@@ -28,6 +28,7 @@ from glimp_local.runs import (
     answer_of,
     last_boxed,
 )
+from glimp_local.tree import Tree
 
 __all__ = [
     "Answer",
@@ -41,6 +42,7 @@ __all__ = [
     "Part",
     "Rewound",
     "Run",
+    "Selected",
     "Solution",
     "Started",
     "Stats",
@@ -52,6 +54,7 @@ __all__ = [
     "Text",
     "ThoughtEnd",
     "ThoughtEnded",
+    "Tree",
     "answer_of",
     "decode_events",
     "encode",
@@ -84,6 +87,8 @@ class Started(Event, frozen=True):
     prompt_tokens: int
     system: str | None = None
     """The system message the conversation begins with; None if it has none."""
+    turn: str | None = None
+    """The id of this version of the turn; None if an earlier glimp has written it, like all ids below."""
 
 
 class StepStarted(Decided, Event, frozen=True):
@@ -111,13 +116,33 @@ class ThoughtEnded(Event, frozen=True):
 
 
 class Rewound(Event, frozen=True):
-    """The run went back: steps from `index` on are void and are written again."""
+    """A turn went back: steps from `index` on are void and are written again, in another version of it.
+
+    The version they stand in is kept, with all that stands behind it.
+    """
 
     index: int
+    turn: str | None = None
+    """The id of the version that begins."""
+    of: str | None = None
+    """The id of the version it begins as; None: the last turn's."""
 
 
 class TakenBack(Event, frozen=True):
-    """The last question was withdrawn, with all that was written to it."""
+    """A question was withdrawn, with all that was written to it and stands behind it; another one comes in its place.
+
+    What was withdrawn is kept as a version of the turn that comes next.
+    """
+
+    turn: str | None = None
+    """The id of the version; None: the last turn's."""
+
+
+class Selected(Event, frozen=True):
+    """The conversation went to another of its versions, and continues behind that."""
+
+    turn: str
+    """The id of the version of a turn it ends with now."""
 
 
 class Notice(Event, frozen=True):
@@ -143,27 +168,62 @@ class Finished(Event, frozen=True):
     stats: Stats
 
 
-AnyEvent = Started | StepStarted | Text | StepEnded | ThoughtEnded | Rewound | TakenBack | Notice | Answer | Finished
+AnyEvent = (
+    Started
+    | StepStarted
+    | Text
+    | StepEnded
+    | ThoughtEnded
+    | Rewound
+    | TakenBack
+    | Selected
+    | Notice
+    | Answer
+    | Finished
+)
 
 
 class Fold:
-    """Folds events into runs, one after another: the last one is the one that the next event belongs to."""
+    """Folds events into runs, one after another, and what they replace into versions of these.
 
-    def __init__(self, *runs: Run) -> None:
-        self.runs = list(runs)
-        """Those whose questions were not taken back."""
+    The last run is the one that the next event belongs to.
+    """
+
+    def __init__(self, tree: Tree | None = None) -> None:
+        self.tree = Tree() if tree is None else tree
+        """All runs, those included that the conversation does not lead to."""
+
+    @property
+    def runs(self) -> list[Run]:
+        """Those the conversation consists of."""
+        return self.tree.runs
 
     def take(self, event: AnyEvent) -> None:
-        """Let an event count; raises ValueError if the run it continues is missing."""
-        if isinstance(event, Started):
-            found = event
-            self.runs.append(Run(found.question, found.pair, found.policy, found.seed, found.system))
-        elif not self.runs:
+        """Let an event count; raises ValueError if the run it continues, or the version it names, is missing."""
+        match event:
+            case Started():
+                of_it = event.question, event.pair, event.policy, event.seed, event.system
+                self.tree.add(Run(*of_it, turn=event.turn or ""))
+            case Selected(turn):
+                self.tree.go_to(turn)
+            case TakenBack(turn):
+                self.tree.go_to(self._run(turn).behind)
+            case Rewound(index, turn, of):
+                again = self._run(of).copy()
+                again.cut(index)
+                again.turn = turn or ""
+                self.tree.go_to(again.behind)
+                self.tree.add(again)
+            case _:
+                self._go_on(self._run(), event)
+
+    def _run(self, turn: str | None = None) -> Run:
+        """Return the run that an event belongs to, and let the conversation end with it: a version, or the last one."""
+        if turn is not None:
+            self.tree.go_to(turn)
+        if (run := self.tree.last) is None:
             raise ValueError("it continues a run whose beginning is missing")
-        elif isinstance(event, TakenBack):
-            self.runs.pop()
-        else:
-            self._go_on(self.runs[-1], event)
+        return run
 
     @staticmethod
     def _go_on(run: Run, event: AnyEvent) -> None:
@@ -179,8 +239,6 @@ class Fold:
                 run.steps.append(step)
             case ThoughtEnded(reason):
                 run.thought_end = reason
-            case Rewound(index):
-                run.cut(index)
             case Notice(message):
                 run.notices.append(message)
             case Finished():
@@ -195,10 +253,11 @@ def fold(events: Iterable[AnyEvent]) -> Solution:
 
     Raises ValueError when the events are not those of a run that reached its end.
     """
-    folding = Fold(Run())
+    folding = Fold(Tree.of(Run()))
     for event in events:
-        folding.take(event)
-    return (folding.runs or [Run()])[-1].solution()
+        if not isinstance(event, TakenBack):  # the question that this one replaces is none of its events
+            folding.take(event)
+    return (folding.tree.last or Run()).solution()
 
 
 def encode(value: Any) -> bytes:

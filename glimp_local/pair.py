@@ -136,14 +136,13 @@ class Pair:
         return found._replace(words=f"this question {verdict}: {found.words}")
 
     @property
-    def scope(self) -> str:
-        """What a narrow pair can do, with an example, and which pair can do the rest; empty for any other pair."""
+    def can(self) -> str:
+        """What a narrow pair can do, with an example; empty for any other pair."""
         if self.config.only is None:
             return ""
         from glimp_local.engines import domain  # noqa: PLC0415 - other pairs do without
 
-        can = f'It can do {self.config.only}, like "{domain.EXAMPLE}", and nothing else.'
-        return can if self.offer is None else f"{can} One that reasons about anything: {self.offer}."
+        return f'It can do {self.config.only}, like "{domain.EXAMPLE}", and nothing else'
 
     def entropies(self, settings: RunSettings | None = None) -> EntropyHistory | None:
         """Return the entropies this pair has shown under these settings (its own without); None for a single model."""

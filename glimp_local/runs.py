@@ -7,7 +7,7 @@ conversations, traces and the object of `--json` are views of it. All seconds ar
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import msgspec
@@ -199,6 +199,10 @@ class Run:
     notices: list[str] = field(default_factory=list)
     begun: Begun | None = None
     """The step that is being written."""
+    turn: str = ""
+    """Its id among the versions of a conversation's turns (`tree.py`)."""
+    behind: str | None = None
+    """The id of the version it stands behind; None for a first turn."""
     problem: str | None = None
     """The problem's id, of a bench's run."""
     arm: str | None = None
@@ -252,6 +256,11 @@ class Run:
     def reopen(self) -> None:
         """Continue behind the last finished step: the run has no end any more, nor a step that is being written."""
         self.begun = self.finish = self.stats = None
+
+    def copy(self) -> Run:
+        """Return a copy that stays as it is."""
+        begun = None if self.begun is None else replace(self.begun)
+        return replace(self, steps=list(self.steps), notices=list(self.notices), begun=begun)
 
     def cut(self, index: int) -> None:
         """Void the steps from `index` on."""

@@ -163,6 +163,8 @@ class PairConfig(RunSettings, frozen=True):
     """The one kind of question a narrow pair was made for: it declines others."""
     example: str = ""
     """A question the pair can answer: the chat offers it at first."""
+    system: str = ""
+    """System message of new conversations, in `glimp chat` and `glimp solve`; `--system` takes its place."""
     context: Literal["auto"] | Annotated[int, msgspec.Meta(ge=0, le=MAX_CONTEXT)] = "auto"
     """Tokens of context of each model; 0 takes what it was trained for, and more than that is never taken. "auto" is
     16,384, or fewer where memory is short."""

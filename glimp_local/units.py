@@ -16,8 +16,17 @@ _MIB, _GIB = 2**20, 2**30
 _FINE_GIB = 10
 """Below, a hundredth of a GiB may decide whether a model fits."""
 _FINE_SPEED = 100
+_ROUGH_SPEED = 10
 _SLOW_SPEED = 0.1
 _MINUTE, _HOUR, _DAY = 60, 60 * 60, 24 * 60 * 60
+_AGES = (
+    (365 * _DAY, "year"),
+    (30 * _DAY, "month"),
+    (7 * _DAY, "week"),
+    (_DAY, "day"),
+    (_HOUR, "h"),
+    (_MINUTE, "min"),
+)
 
 
 def file_size(size_bytes: float) -> str:
@@ -52,6 +61,13 @@ def speed(tokens_per_second: float) -> str:
     return f"{speed_figure(tokens_per_second)} tokens/s"
 
 
+def rough_speed(tokens_per_second: float) -> str:
+    """Return a speed that was estimated, without figures nobody can know: "0.4 tokens/s", "34 tokens/s"."""
+    if round(tokens_per_second, 1) < _ROUGH_SPEED:
+        return speed(tokens_per_second)
+    return f"{tokens_per_second:,.0f} tokens/s"
+
+
 def duration(seconds: float) -> str:
     """Return a time that was measured: "3 ms", "4.3 s", "2 min 5 s", "5 h 7 min"."""
     if round(1000 * seconds) < 1000:  # noqa: PLR2004 - milliseconds
@@ -62,6 +78,16 @@ def duration(seconds: float) -> str:
 def time_left(seconds: float) -> str:
     """Return a time that is still to come, which nobody knows to the millisecond: "4 s", "1 min 30 s", "5 h 7 min"."""
     return f"{seconds:.0f} s" if round(seconds) < _MINUTE else _long(round(seconds))
+
+
+def ago(seconds: float) -> str:
+    """Return how long ago something was, in its largest unit: "just now", "5 min ago", "2 h ago", "3 weeks ago"."""
+    for unit, name in _AGES:
+        if seconds >= unit:
+            count = int(seconds // unit)
+            plural = "s" if count > 1 and unit >= _DAY else ""
+            return f"{count} {name}{plural} ago"
+    return "just now"
 
 
 def share(fraction: float) -> str:

@@ -16,7 +16,7 @@ from glimp_local.bench.runs import Header, Look, Looks, Run
 from glimp_local.bench.statistics import Estimate
 from glimp_local.cli.run_calibrate import Calibration
 from glimp_local.cli.run_config import Shown
-from glimp_local.cli.run_models import Pull, Pulled, Removal, Verification
+from glimp_local.cli.run_models import Pull, Removal, Verification
 from glimp_local.cli.run_plan import PlanReport
 from glimp_local.cli.run_tune import PairTuning
 from glimp_local.events import (
@@ -27,6 +27,7 @@ from glimp_local.events import (
     Notice,
     Part,
     Rewound,
+    Selected,
     Solution,
     Started,
     Stats,
@@ -34,6 +35,7 @@ from glimp_local.events import (
     StepEnd,
     StepEnded,
     StepStarted,
+    TakenBack,
     Text,
     ThoughtEnd,
     ThoughtEnded,
@@ -49,6 +51,7 @@ from glimp_local.machine.locations import Places
 from glimp_local.machine.tuning import Speed, Tuning
 from glimp_local.models.compare import Comparison
 from glimp_local.models.files import pull_command
+from glimp_local.models.hub.fetch import Pulled
 from glimp_local.models.hub.verify import Verified
 from glimp_local.models.info import MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo
 from glimp_local.models.origins import Setting
@@ -84,7 +87,8 @@ def test_the_public_names_are_there() -> None:
 
 def test_every_field_of_the_public_json_is_documented() -> None:
     text = (ROOT / "docs" / "json.md").read_text()
-    events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, Rewound, Notice, Answer, Finished)
+    of_versions = (Rewound, TakenBack, Selected)
+    events_ = (Started, StepStarted, Text, StepEnded, ThoughtEnded, *of_versions, Notice, Answer, Finished)
     of_a_bench = (Header, Run, Looks, Look, Figures, ArmFigures, AgreementFigures, Difference, Seconds, Estimate)
     others = (Calibration, Cut, trace.Figures, trace.WhatIf, PairTuning, Tuning, Speed)
     of_headers = (Comparison, MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo)

@@ -16,8 +16,8 @@ from textual.widgets import Static
 from glimp_local.errors import GlimpError
 from glimp_local.records import conversations
 from glimp_local.text import Pieces, harmless, harmless_json, one_line, without_controls
-from glimp_local.tui.dialogs import PairScreen
-from glimp_local.tui.steps import parser
+from glimp_local.tui.markdown import parser
+from glimp_local.tui.screens.pairs import PairScreen
 from tests.support.chatting import chatting, played
 from tests.support.commands import GLIMP, QUESTION, Glimp
 from tests.support.headers import gguf_bytes, text

@@ -67,6 +67,13 @@ def test_a_slow_model_s_speed_is_not_rounded_to_nothing(tokens_per_second: float
 
 
 @pytest.mark.parametrize(
+    ("tokens_per_second", "said"), [(0.04, "0.04"), (0.42, "0.4"), (8.21, "8.2"), (9.97, "10"), (33.6, "34")]
+)
+def test_an_estimated_speed_has_no_figures_that_nobody_knows(tokens_per_second: float, said: str) -> None:
+    assert units.rough_speed(tokens_per_second) == f"{said} tokens/s"
+
+
+@pytest.mark.parametrize(
     ("seconds", "measured", "left"),
     [
         (0, "0 ms", "0 s"),
@@ -88,6 +95,23 @@ def test_a_slow_model_s_speed_is_not_rounded_to_nothing(tokens_per_second: float
 def test_a_duration_comes_in_the_units_that_suit_it(seconds: float, measured: str, left: str) -> None:
     assert units.duration(seconds) == measured
     assert units.time_left(seconds) == left
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "just now"),
+        (59, "just now"),
+        (60, "1 min ago"),
+        (2 * 3600 + 5, "2 h ago"),
+        (86400, "1 day ago"),
+        (13 * 86400, "1 week ago"),
+        (60 * 86400, "2 months ago"),
+        (800 * 86400, "2 years ago"),
+    ],
+)
+def test_an_age_comes_in_its_largest_unit(seconds: float, said: str) -> None:
+    assert units.ago(seconds) == said
 
 
 _SECONDS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "day": 86400, "days": 86400}

@@ -23,7 +23,7 @@ _COMMANDS = {
     "plan": "Show how a pair shares the memory of this machine, or of another one.",
     "doctor": "Examine this machine and say what needs doing; measure how many threads suit a pair.",
     "trace": "Show a saved run again, step by step.",
-    "sessions": "List, show, export and remove saved conversations.",
+    "sessions": "List, show, export, rename and remove saved conversations.",
     "config": "Say where the settings are, and where each value comes from.",
     "completion": "Print the script that lets a shell complete glimp's commands, pairs and conversations.",
 }

@@ -52,7 +52,7 @@ by SIGTERM).
     "--resume",
     metavar="ID",
     shell_complete=complete_session,
-    help="Go on with this one; `glimp sessions list` shows the ids, and the beginning or end of one is enough.",
+    help="Continue this one; `glimp sessions list` shows the ids, and any part of one is enough.",
 )
 @click.option(
     "--keep-caches",
@@ -61,7 +61,7 @@ by SIGTERM).
     help="Save KV caches so that long conversations resume at once. Total limit in GB.",
 )
 @click.option("--anyway", is_flag=True, help="Ask what a pair made for one kind of question would decline.")
-@click.option("--theme", metavar="NAME", help="Colours, like textual-light, nord or gruvbox.")
+@click.option("--theme", metavar="NAME", help="Colours for this run, like textual-light, nord or gruvbox.")
 def chat(
     *,
     question: str | None,
@@ -119,7 +119,7 @@ def _checked(question: str, request: LoadRequest) -> str:
 
 def _check_system(message: str | None, going_on: SavedSession) -> None:
     """Raise UsageError for another system message than the one a conversation has."""
-    if message in {None, going_on.system}:
+    if message in {None, going_on.system or ""}:
         return
     has = "has none" if going_on.system is None else "keeps the one it began with"
     raise UsageError(

@@ -145,10 +145,6 @@ class Display:
             case _:
                 pass
 
-    def space(self) -> None:
-        """Leave a line free."""
-        self._console.print()
-
     def say(self, message: str) -> None:
         """Show a sentence of our own."""
         self._console.print(Line(harmless(f"glimp: {message}")))

@@ -101,7 +101,7 @@ SYSTEM = _writing(
     "--system",
     metavar="TEXT|@FILE",
     shell_complete=complete_text_or_file,
-    help="System message. @FILE reads it from a UTF-8 file; @@ begins a text that starts with @.",
+    help="System message. @FILE reads it from a UTF-8 file; @@ begins a text that starts with @. An empty one: none.",
 )
 
 _NAMES = (

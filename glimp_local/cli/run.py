@@ -38,7 +38,7 @@ class SolveFlags(msgspec.Struct, frozen=True):
     """The flags of `glimp solve` that are not about which pair is loaded, and how."""
 
     system: str | None
-    """The system message."""
+    """The system message; None for the pair's own."""
     seed: int | None
     thoughts: bool
     as_json: bool
@@ -77,12 +77,13 @@ def _solve(
         display.loaded(described, "" if pair.plan is None else pair.plan.line())
         if not flags.quiet and (said := _why_this_pair(pair)) is not None:
             display.say(said)
-        before = [] if flags.system is None else [Message("system", flags.system)]
+        system = pair.config.system if flags.system is None else flags.system
+        before = [Message("system", system)] if system else []
         session = Session(pair, seed=flags.seed, history=before, cancel=interrupts.cancel)
         if flags.as_jsonl and sys.stdout.isatty():
             display.pause()
         crash_notes.note("kept", _kept(flags))
-        answer = _AnswerStream(display, hold=flags.thoughts and pair.markers is None)
+        answer = _AnswerStream(display, steps_are_shown=flags.thoughts and pair.markers is None)
         for event in session.ask(problem):
             if log is not None:
                 log.write(event)
@@ -112,15 +113,20 @@ def _why_this_pair(pair: Pair) -> str | None:
     is_due = first_today("offer")
     if pair.fallback == ALONE and not is_due:
         return None
-    elsewhere = f". One that reasons about anything: {pair.offer}" if pair.offer is not None and is_due else ""
-    return f"the pair {pair.name!r} answers: {pair.fallback}{elsewhere}"
+    said = [f"the pair {pair.name!r} answers: {pair.fallback}", *(_elsewhere(pair) if is_due else ())]
+    return ". ".join(said)
+
+
+def _elsewhere(pair: Pair) -> list[str]:
+    return [] if pair.offer is None else [f"One that reasons about anything: {pair.offer}"]
 
 
 def _decline(pair: Pair, problem: str, flags: SolveFlags) -> None:
     """Raise DeclinedError if a pair is not for a problem, unless it is to be asked anyway."""
     objection = None if flags.anyway else pair.objection(problem)
     if objection is not None and objection.declines:
-        raise DeclinedError(f"{objection.words}. {pair.scope} To ask it all the same: --anyway")
+        said = [objection.words, pair.can, *_elsewhere(pair), "To ask it all the same: --anyway"]
+        raise DeclinedError(". ".join(said))
 
 
 def _kept(flags: SolveFlags) -> str:
@@ -141,27 +147,23 @@ def _exit_code(finished: Finished, log: EventLog | None, display: Display, inter
 class _AnswerStream:
     """Writes the answer to stdout as it comes.
 
-    Where the steps are the answer (a pair that does not think) and both go to one terminal, `hold` keeps the answer
-    back until the steps are shown.
+    If the steps are the answer (a pair that does not think) and `steps_are_shown` on the same terminal, it stands there
+    already, and is not written again.
     """
 
-    def __init__(self, display: Display, *, hold: bool) -> None:
+    def __init__(self, display: Display, *, steps_are_shown: bool) -> None:
         self._display = display
         self._on_terminal = sys.stdout.isatty()
-        self._hold = hold and self._on_terminal
+        self._is_shown = steps_are_shown and self._on_terminal and sys.stderr.isatty()
         self._last = ""
         self._pieces = Pieces()
 
     def take(self, event: AnyEvent) -> None:
         """Take an event and write what it adds to the answer."""
-        if isinstance(event, Text) and event.part != "thought" and not self._hold:
+        if isinstance(event, Text) and event.part != "thought" and not self._is_shown:
             self._write(event.text)
-        elif isinstance(event, Answer):
-            if self._hold:
-                self._display.space()
-                self._write(event.text)
-            if self._last and not self._last.endswith("\n"):
-                self._write("\n")
+        elif isinstance(event, Answer) and self._last and not self._last.endswith("\n"):
+            self._write("\n")
 
     def _write(self, text: str) -> None:
         self._last = text

@@ -22,24 +22,14 @@ from glimp_local.models import files as model_files
 from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.gguf.header import part_names
 from glimp_local.models.hub import cache
+from glimp_local.models.hub.fetch import Pulled, fetch
 from glimp_local.models.hub.remove import remove
 from glimp_local.models.hub.verify import Verified, missing, verify
 from glimp_local.settings import ModelSource
 from glimp_local.text import harmless
 
 if TYPE_CHECKING:
-    from glimp_local.models.hub.partial import RemoteFile, Wait
-
-
-class Pulled(msgspec.Struct, frozen=True):
-    """One file that was wanted."""
-
-    name: str
-    """Its repository and the file in it, or its path."""
-    path: str
-    size_bytes: int
-    fetched_bytes: int
-    """What came now; 0 where it was there already."""
+    from glimp_local.models.hub.partial import Wait
 
 
 class Pull(msgspec.Struct, frozen=True):
@@ -77,32 +67,13 @@ def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None
 def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
     """Download what is not here of the models named."""
     cache.settings()  # what cannot be read of them is said before the library is loaded
-    from glimp_local.models.hub import pull as hub  # noqa: PLC0415 - the one module that opens connections: only for who asks for it
-
     catalogue = load_catalogue(models_file)
-    pulled: list[Pulled] = []
     with (
         _interruptible("what came is kept, and the same command continues from there"),
         ByteBars(quiet=quiet) as bars,
     ):
         wanted = [source for name in names for source in _wanted(catalogue, name, bars.wait)]
-        coming: list[tuple[RemoteFile, str | None]] = []
-        for source in _distinct(wanted):
-            name = model_files.name(source)
-            here = _here(source)
-            if here:
-                bars.say(f"{name} is here already")
-                pulled += [Pulled(name, str(path), path.stat().st_size, 0) for path in here]
-            else:
-                files = hub.look_up(source, bars.wait)
-                coming += [(file, source.sha256 if file is files[0] else None) for file in files]
-        hub.check_space([file for file, _ in coming])
-        for file, sha256 in coming:
-            missing = file.missing_bytes
-            if file.is_here:
-                bars.say(f"{file.repo}/{file.file} is here already")
-            path = hub.download(file, sha256, bars.begin, bars.say, bars.wait)
-            pulled.append(Pulled(f"{file.repo}/{file.file}", str(path), file.size_bytes, missing))
+        pulled = fetch(wanted, bars.begin, bars.say, bars.wait)
     if as_json:
         write_json(msgspec.json.encode(Pull(pulled)))
     if not quiet:
@@ -117,7 +88,7 @@ def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bo
     for verified in [] if as_json else found:
         write(_line(verified) + "\n")
     with _interruptible("nothing was changed"), ByteBars(quiet=quiet, lines=False) as bars:
-        for source in _distinct(chosen):
+        for source in model_files.distinct(chosen):
             for verified in verify(source, model_files.look(source).paths, bars.begin, bars.wait):
                 found.append(verified)
                 if not as_json:
@@ -190,20 +161,6 @@ def _wanted(catalogue: Catalogue, name: str, wait: Wait) -> list[ModelSource]:
 
         file = hub.choose(repo, quant, wait)
     return [pinned(catalogue, repo, file)]
-
-
-def _distinct(chosen: Sequence[ModelSource]) -> list[ModelSource]:
-    """Leave out what comes twice: pairs share models."""
-    return list({(model_files.name(source), source.revision, source.sha256): source for source in chosen}.values())
-
-
-def _here(source: ModelSource) -> tuple[Path, ...]:
-    """Give the files of a model that need no look at the hub: what is there is what was asked for."""
-    if source.path is not None:
-        model_files.find(source)  # says what is missing: there is nothing to download
-    is_known = source.path or source.revision or source.size_bytes
-    found = model_files.look(source)
-    return found.paths if is_known and found.is_here else ()
 
 
 def _next(catalogue: Catalogue, names: Sequence[str], pulled: Sequence[Pulled]) -> str:

@@ -18,6 +18,7 @@ from glimp_local.cli.notes import tell
 from glimp_local.cli.terminal import write_json
 from glimp_local.errors import UsageError
 from glimp_local.records import trace
+from glimp_local.records.exports import write_new
 from glimp_local.records.runs import read_runs
 from glimp_local.runs import Run, Step
 from glimp_local.text import harmless, one_line
@@ -58,21 +59,7 @@ def _write_page(path: Path, runs: list[tuple[int, Run]], threshold: float | None
     """Write the page into a new file."""
     from glimp_local.records.trace_page import page  # noqa: PLC0415 - Jinja2 is needed for nothing else here
 
-    text = page(runs, threshold)
-    try:
-        file = path.open("x", encoding="utf-8", errors="replace")
-    except FileExistsError as error:
-        raise UsageError(f"--html {path}: it exists", hint="choose another name, or remove it first") from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        hint = "choose a file in a folder you may write to"
-        raise UsageError(f"--html {path}: cannot be written: {reason}", hint=hint) from error
-    try:
-        with file:
-            file.write(text)
-    except BaseException:
-        path.unlink()
-        raise
+    write_new(path, page(runs, threshold), what=f"--html {path}")
 
 
 class _View:

@@ -17,6 +17,7 @@ _MOST_BYTES = 2**24
 """Of a text: no context (of 2**24 tokens at most) holds more, even if each byte is a token."""
 _TOO_LARGE = "no model reads as much; give the {} alone"
 _SOLVE = "glimp solve"
+_EXAMPLE = f'{_SOLVE} "what is 12*7?"'
 
 
 def as_meant(
@@ -44,15 +45,15 @@ def read_problem(file: str | None, text: str | None) -> str:
     """Read the problem from the one place it was given in; raises UsageError where that cannot be done."""
     hint = _TOO_LARGE.format("problem")
     if text is not None:
-        return read_typed(text, "--text")
+        return read_typed(text, "--text", hint=_EXAMPLE)
     if file is not None and not file.strip():
-        raise UsageError("the problem is empty", hint=f'{_SOLVE} "what is 12*7?"')
+        raise UsageError("the problem is empty", hint=_EXAMPLE)
     if file is None and sys.stdin.isatty():
-        raise UsageError("there is no problem to solve", hint=f'{_SOLVE} "what is 12*7?", or name a FILE')
+        raise UsageError("there is no problem to solve", hint=f"{_EXAMPLE}, or name a FILE")
     where = "stdin" if file in {None, "-"} else str(file)
     try:
         source = sys.stdin.buffer if file in {None, "-"} else Path(str(file))
-        return _decoded(read_limited(source, _MOST_BYTES, where, hint=hint), where)
+        return _decoded(read_limited(source, _MOST_BYTES, where, hint=hint), where, hint=_EXAMPLE)
     except OSError as error:
         where = shortened(where) if error.errno == errno.ENAMETOOLONG else where
         if file in {None, "-"} or os.path.lexists(str(file)):
@@ -62,7 +63,9 @@ def read_problem(file: str | None, text: str | None) -> str:
 
 
 def read_system(given: str) -> str:
-    """Read the system message that --system gives: a text, or @FILE; raises UsageError where it cannot be read."""
+    """Read the system message that --system gives: a text, or @FILE; empty for none. Raises UsageError."""
+    if not given.strip():
+        return ""
     if not given.startswith("@") or given.startswith("@@"):
         return read_typed(given.removeprefix("@"), "--system", hint="leave --system out, or give it a text")
     if given == "@":

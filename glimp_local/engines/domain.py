@@ -32,6 +32,7 @@ _OTHER_DIGITS = re.compile(r"[^\W\d_a-z\u00b2\u00b3]|(?![0-9])\d")
 """Digits of other scripts, fractions and the like, among letters."""
 _POLITE = r"(?:(?:please|pls|hey|hi|hello|ok|okay|so|can you|could you|would you|will you|i want you to)[,!.]?\s+)*"
 _OTHER_TEXTS = (
+    (re.compile(r'<file name="[^"\n]*" lines="\d+">'), "it has a file in it, and this pair reads questions alone"),
     (
         re.compile(
             r"```|\bdef \w+\(|^\s*import \w+|^\s*from [\w.]+ import\b|\bprint\(|console\.log|</?[a-z]+>|#include"

@@ -178,6 +178,14 @@ class Lane(Protocol):
         """Spent on measuring entropies in this turn."""
         ...
 
+    @property
+    def reading(self) -> tuple[int, int] | None:
+        """Of the tokens it is being fed now, how many it has read, and how many there are. Callable from any thread.
+
+        None while it reads nothing, reads along beside the writing, or does not know.
+        """
+        return None
+
     def prepare(self, messages: Sequence[Message], markers: ThinkingMarkers | None) -> Prompt:
         """Make a prompt of a conversation, the thought opened if there are markers; changes nothing.
 

@@ -161,13 +161,22 @@ def plan_of(config: PairConfig, machine: Machine) -> Plan | None:
 
     Raises ModelError where a file cannot be read, or a path leads nowhere.
     """
+    footprints = footprints_of(config)
+    return None if footprints is None else make_plan(footprints, config, machine)
+
+
+def footprints_of(config: PairConfig) -> dict[Model, Footprint] | None:
+    """Return the memory each model of a pair takes, from its file or from what is known of it; None if one is unknown.
+
+    Raises ModelError where a file cannot be read, or a path leads nowhere.
+    """
     footprints = {}
     for model, source in model_sources(config).items():
         header = header_of(source)
         if header is None:
             return None
         footprints[model] = footprint(header)
-    return make_plan(footprints, config, machine)
+    return footprints
 
 
 def header_of(source: ModelSource) -> Header | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -91,6 +91,11 @@ def look(source: ModelSource) -> Presence:
     partial = sum(cache.own_bytes(path) for file in files for path in cache.partials(source.repo, file))
     # What is whole but of another size is another model.
     return Presence((), partial + max((presence.here_bytes for presence in found if not presence.paths), default=0))
+
+
+def distinct(chosen: Iterable[ModelSource]) -> list[ModelSource]:
+    """Leave out what comes twice: pairs share models."""
+    return list({(name(source), source.revision, source.sha256): source for source in chosen}.values())
 
 
 def name(source: ModelSource) -> str:

@@ -21,6 +21,8 @@ from glimp_local.records import caches
 from glimp_local.records.saved import SavedSession, Unreadable, UnreadableError, read
 
 SUFFIX = ".jsonl"
+_MOST_NAMED = 3
+"""Conversations that are named where a part of an id fits several."""
 
 
 def folder() -> Path:
@@ -44,10 +46,16 @@ def _paths() -> list[Path]:
 
 
 def _written_at(entry: os.DirEntry[str]) -> float:
+    about = stat_of(entry)
+    return 0.0 if about is None else about.st_mtime
+
+
+def stat_of(file: os.DirEntry[str] | Path) -> os.stat_result | None:
+    """Return size and times of a file, of a link to nothing those of the link; None if it was removed just now."""
     for follows in (True, False):
-        with suppress(OSError):  # a link to nothing; or it was removed just now
-            return entry.stat(follow_symlinks=follows).st_mtime
-    return 0
+        with suppress(OSError):
+            return file.stat(follow_symlinks=follows)
+    return None
 
 
 def scan() -> Iterator[SavedSession | Unreadable]:
@@ -65,7 +73,7 @@ def scan() -> Iterator[SavedSession | Unreadable]:
 
 
 def find(id_: str | None = None, tell: Callable[[str], object] = lambda _: None) -> SavedSession:
-    """Read the conversation whose id begins or ends so, or the last one; UsageError says where there is none or two.
+    """Read the conversation that `named` finds, or the last one; raises UsageError if there is none.
 
     `tell` gets a sentence where it, or a later one that is passed over, is damaged.
     """
@@ -101,14 +109,21 @@ def find_to_remove(id_: str, *, in_full: bool = False) -> SavedSession | Unreada
 
 
 def named(id_: str) -> Path:
-    """Find the file of the conversation whose id begins or ends so; UsageError says where there is none or two."""
+    """Return the file of the conversation with this id, or the only one with this part of an id.
+
+    The beginning and the end of an id count more than its middle. Raises UsageError if none has it, or several have.
+    """
     if not id_:
         raise UsageError("an empty id names no conversation", hint="their ids: glimp sessions list")
-    paths = [path for path in _paths() if path.stem.startswith(id_) or path.stem.endswith(id_)]
-    paths = [path for path in paths if path.stem == id_] or paths
-    if len(paths) != 1:
-        what = f"{len(paths)} saved conversations begin or end" if paths else "no saved conversation begins or ends"
-        raise UsageError(f"{what} with {id_!r}", hint="their ids: glimp sessions list")
+    having = [path for path in _paths() if id_ in path.stem]
+    at_an_end = [path for path in having if path.stem.startswith(id_) or path.stem.endswith(id_)]
+    paths = [path for path in having if path.stem == id_] or at_an_end or having
+    if not paths:
+        raise UsageError(f"no saved conversation has {id_!r} in its id", hint="their ids: glimp sessions list")
+    if len(paths) > 1:
+        first = ", ".join(path.stem for path in paths[:_MOST_NAMED]) + (", ..." if len(paths) > _MOST_NAMED else "")
+        what = f"{len(paths)} saved conversations have {id_!r} in their ids: {first}"
+        raise UsageError(what, hint="a longer part of the id names one of them")
     return paths[0]
 
 
@@ -132,18 +147,18 @@ def _many(found: list[str]) -> str:
     return f"{len(found)} conversation{'' if len(found) == 1 else 's'}"
 
 
-def remove(found: SavedSession | Unreadable) -> None:
-    """Remove a conversation from the disk, its caches, too; UsageError where a chat is writing to it, and OSError.
+def remove(path: Path) -> None:
+    """Remove a conversation from the disk, its caches, too; raises UsageError if a chat is writing to it, and OSError.
 
     Of a link, the link is removed.
     """
-    if found.path.is_dir() and not found.path.is_symlink():
-        raise UsageError(f"{found.path} is a folder", hint="glimp removes none: have a look, and remove it yourself")
-    lock = lock_of(found.path)
-    hold(lock, found.id)
+    if path.is_dir() and not path.is_symlink():
+        raise UsageError(f"{path} is a folder", hint="glimp removes none: have a look, and remove it yourself")
+    lock = lock_of(path)
+    hold(lock, path.stem)
     try:
-        caches.remove(found.path)
-        found.path.unlink()
+        caches.remove(path)
+        path.unlink()
     finally:
         lock.release()
 

@@ -18,7 +18,9 @@ from glimp_local.errors import UsageError
 from glimp_local.events import AnyEvent
 from glimp_local.runs import Solution
 
-VERSION = 1
+VERSION = 2
+"""Of a conversation's file."""
+_BENCH_VERSION = 1
 """Of conversations and benches: what a newer glimp has written is not read."""
 MOST_BYTES = 1 << 30
 """No file of ours is larger."""
@@ -30,7 +32,7 @@ _REASON_LENGTH = 120
 
 
 class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
-    """The first line of a conversation, and any line from which on another pair wrote, or damage was left behind."""
+    """The first line of a conversation, and any line from which on its pair, name or step numbers are others."""
 
     version: int
     created: str
@@ -39,6 +41,8 @@ class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
     small: str | None = None
     """The file of the small model, where the pair was given by its files."""
     large: str | None = None
+    title: str | None = None
+    """The name that the user gave it here; empty if it was taken away again, None if it is the one it had."""
 
 
 class BenchRun(msgspec.Struct, frozen=True, tag_field="type", tag="run"):
@@ -55,7 +59,7 @@ class BenchRun(msgspec.Struct, frozen=True, tag_field="type", tag="run"):
 class BenchHeader(msgspec.Struct, frozen=True, tag_field="type", tag="bench"):
     """The first line of a bench."""
 
-    version: int = VERSION
+    version: int = _BENCH_VERSION
 
 
 class BenchLooks(msgspec.Struct, frozen=True, tag_field="type", tag="looks"):
@@ -190,8 +194,9 @@ def read(file: IO[bytes]) -> Iterator[tuple[int, Record | Problem]]:
 
 def refuse_newer(record: Record | Problem, name: str) -> None:
     """Raise UsageError for the header of a file, called `name`, that a newer glimp has written."""
-    if isinstance(record, Header | BenchHeader) and record.version > VERSION:
-        what = f"version {record.version}, and this one reads version {VERSION}"
+    most = VERSION if isinstance(record, Header) else _BENCH_VERSION
+    if isinstance(record, Header | BenchHeader) and record.version > most:
+        what = f"version {record.version}, and this one reads version {most}"
         raise UsageError(f"{name} was written by a newer glimp ({what})", hint="update glimp-local")
 
 

@@ -14,6 +14,7 @@ import msgspec
 from glimp_local.errors import UsageError
 from glimp_local.records.recording import Recording, runs_of
 from glimp_local.runs import Run, Solution
+from glimp_local.tree import Tree
 
 HINT = "a run is in what glimp solve --save, --jsonl or --json writes, a saved conversation, or a bench's runs.jsonl"
 
@@ -29,7 +30,7 @@ def read_runs(content: bytes, name: str) -> Recording:
     if found.runs:
         return found
     if (whole := _solution(content)) is not None:
-        return Recording([whole])
+        return Recording(Tree.of(whole))
     if found.first is not None:
         raise UsageError(f"{name} holds no run: {found.first}", hint=HINT)
     if found.headers or b"\n" in content:

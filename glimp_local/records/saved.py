@@ -13,11 +13,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from glimp_local.errors import UsageError
-from glimp_local.messages import Message
 from glimp_local.records import lines
+from glimp_local.records.attached import with_chips
 from glimp_local.records.lines import Header
 from glimp_local.records.recording import Recording, numbered, runs_of
 from glimp_local.runs import Run
+from glimp_local.tree import Tree
 
 _TITLE_LENGTH = 60
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -33,31 +34,30 @@ class SavedSession:
     """ISO 8601, UTC."""
     header: Header
     """The pair that wrote last."""
-    turns: list[Run]
+    tree: Tree
+    """Its turns, with the versions of them that others have replaced."""
     damage: str | None = None
     """What of it could not be restored, in words; None if all is there."""
     state: tuple[int, int] | None = field(default=None, compare=False)
     """Size and time of change of the file that was read: if it has others later, somebody else has written to it."""
+    name: str | None = None
+    """What the user called it; None if it is known by its first question."""
+
+    @property
+    def turns(self) -> list[Run]:
+        """The turns it consists of."""
+        return self.tree.runs
 
     @property
     def title(self) -> str:
-        """The first question's first line, shortened."""
-        first = next(iter(self.turns[0].asked.strip().splitlines()), "") if self.turns else ""
-        return first if len(first) <= _TITLE_LENGTH else first[: _TITLE_LENGTH - 1] + "…"
+        """The name the user gave it, else the first question's first line."""
+        turns = self.turns
+        return next(iter((self.name or (with_chips(turns[0].asked) if turns else "")).strip().splitlines()), "")
 
     @property
     def system(self) -> str | None:
         """The system message of the conversation, as the last question had it; None if there is none."""
         return next((turn.system for turn in reversed(self.turns) if turn.system is not None), None)
-
-    @property
-    def messages(self) -> list[Message]:
-        """The conversation up to the last turn, which a session restores as it is: questions that have an answer."""
-        said = [Message("system", self.system)] if self.system is not None else []
-        for turn in self.turns[:-1]:
-            if turn.answer:
-                said += [Message("user", turn.asked), Message("assistant", turn.answer)]
-        return said
 
 
 @dataclass
@@ -92,13 +92,14 @@ def read(path: Path) -> SavedSession:
         raise UnreadableError(path, error.strerror or str(error)) from error
     except UsageError as error:
         raise UnreadableError(path, str(error), error.hint) from error
-    if not found.runs and (found.damaged or not found.headers):
+    if not found.tree.versions and (found.damaged or not found.headers):
         raise UnreadableError(path, str(found.first or "it holds no line of a conversation"))
     header = _header(path, found, state)
-    for run in found.runs:
+    for run in found.tree.versions.values():
         run.steps = numbered(run.steps)
     created = found.headers[0].created if found.headers else header.created
-    return SavedSession(path.stem, path, created, header, found.runs, _damage(found), state)
+    name = next((header.title for header in reversed(found.headers) if header.title is not None), None)
+    return SavedSession(path.stem, path, created, header, found.tree, _damage(found), state, name or None)
 
 
 def _header(path: Path, found: Recording, state: tuple[int, int]) -> Header:
@@ -121,6 +122,11 @@ def _damage(found: Recording) -> str | None:
         return None
     whole = sum(not run.damaged for run in found.runs)
     return f"{whole} of {len(found.runs)} turns restored ({found.first or 'the line that names the pair is missing'})"
+
+
+def short(title: str) -> str:
+    """Return a title as a list shows it."""
+    return title if len(title) <= _TITLE_LENGTH else title[: _TITLE_LENGTH - 1] + "…"
 
 
 def state_of(about: os.stat_result) -> tuple[int, int]:

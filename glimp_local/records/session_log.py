@@ -5,7 +5,9 @@ Every finished step is on the disk before the next one begins, so that a killed 
 
 from __future__ import annotations
 
+import os
 import secrets
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -32,6 +34,7 @@ class SessionLog:
     No other process writes to the file or removes it meanwhile; UsageError if one does already. If writing
     fails (a full disk), `error` says why, and what could not be written is written with the next event, once it can.
     What is damaged in a file stays there, and what somebody else has written to it meanwhile is not written over.
+    It may be renamed by another thread than the one that writes the events.
     """
 
     def __init__(self, going_on: SavedSession | None = None) -> None:
@@ -40,9 +43,14 @@ class SessionLog:
         self.header = going_on.header if going_on else None
         self._lock = lock_of(self.path)
         self._lines = LineWriter(self._open)
+        self._writing = threading.RLock()
         self._is_made = going_on is not None
-        # If steps are missing, the file says from where on they are numbered as they were restored.
-        self._head_due = going_on is not None and going_on.damage is not None
+        self._is_closed = False
+        # If steps are missing, the file says from where on they are numbered as they were restored; and an older glimp
+        # is not to read what a newer one adds.
+        self._head_due = going_on is not None and (
+            going_on.damage is not None or going_on.header.version < lines.VERSION
+        )
         if going_on:
             hold(self._lock, going_on.id)
             try:
@@ -59,17 +67,36 @@ class SessionLog:
                 raise
 
     def begin(self, pair: str, files: Mapping[Model, Path]) -> None:
-        """Record which pair writes from now on: its name, and its files if it was given by these."""
+        """Record which pair writes from now on: its name, and its files if it was given by these.
+
+        Nothing is written if it is the one that wrote before.
+        """
         paths = {model: str(path.resolve()) for model, path in files.items()}
         header, before = Header(lines.VERSION, _now(), pair, **paths), self.header
-        if before is None or (before.pair, before.small, before.large) != (pair, header.small, header.large):
-            self.head(header)
+        if before is None or (before.pair, before.small, before.large) != (header.pair, header.small, header.large):
+            self._head(header)
 
-    def head(self, header: Header) -> None:
-        """Record it as another conversation's header does."""
-        self.header = msgspec.structs.replace(header, created=_now())
-        self._lines.put(self.header)
-        self._head_due = False
+    def _head(self, header: Header, title: str | None = None) -> None:
+        """Begin a part of the file that another header is of."""
+        with self._writing:
+            header = msgspec.structs.replace(header, version=lines.VERSION, created=_now(), title=title)
+            self._lines.put(header)
+            self.header, self._head_due = header, False
+
+    def rename(self, title: str) -> None:
+        """Give the conversation a name, in one line; an empty one takes it away. `error` says if it is not written yet.
+
+        Raises UsageError if nothing is saved yet, or if the conversation was left meanwhile.
+        """
+        with self._writing:
+            if self._is_closed:
+                raise UsageError("this conversation was left before its title was changed", hint="open it again")
+            if self.header is None or not self.is_written:
+                raise UsageError("nothing is saved yet that could be renamed", hint="ask something first")
+            if self._head_due and self.going_on is not None and self.going_on.damage is not None:
+                self._head(self.header)  # a name says nothing of the numbers
+            self._head(self.header, " ".join(title.split()))
+            self._lines.flush()
 
     @property
     def error(self) -> OSError | None:
@@ -85,9 +112,10 @@ class SessionLog:
         """Add an event; `Text` is left to the step that ends with it."""
         if isinstance(event, Text):
             return
-        if self._head_due and self.header is not None:
-            self.head(self.header)
-        self._lines.write(event)
+        with self._writing:
+            if self._head_due and self.header is not None:
+                self._head(self.header)
+            self._lines.write(event)
 
     def _open(self) -> FileIO:
         if not self._is_made:
@@ -115,13 +143,33 @@ class SessionLog:
 
         One that a full disk has kept empty is taken away. `error` says whether anything is missing.
         """
-        if self.error is not None:
-            self._lines.flush()
+        with self._writing:
+            self._is_closed = True
+            if self.error is not None:
+                self._lines.flush()
         if self._lock.is_held and not self._lines.end:
             with suppress(OSError):
                 if not self.path.stat().st_size:
                     self.path.unlink()
         self._lock.release()
+
+
+def rename(found: SavedSession, title: str) -> None:
+    """Give a conversation that is not open a name, in one line; an empty one takes it away.
+
+    It stays as old as it was: which conversation is the last one does not change. Raises UsageError if it is open, or
+    was changed since it was read, and OSError if its file cannot be written.
+    """
+    log = SessionLog(found)
+    try:
+        before = found.path.stat()
+        log.rename(title)
+        if log.error is not None:
+            raise log.error
+        with suppress(OSError):
+            os.utime(found.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    finally:
+        log.close()
 
 
 def _now() -> str:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from glimp_local import units
 from glimp_local.records import trace
+from glimp_local.records.attached import with_chips
 from glimp_local.routing import Model
 from glimp_local.runs import Run, Step
 from glimp_local.text import harmless, one_line
@@ -59,8 +60,13 @@ class Section(NamedTuple):
     """The threshold's path through the plot, whose unit across is a step: a share moves it."""
 
 
-def page(runs: Sequence[tuple[int, Run]], threshold_nats: float | None) -> str:
-    """Give the page of some runs, each with its number; with a threshold, its what-if is there from the start."""
+def page(
+    runs: Sequence[tuple[int, Run]], threshold_nats: float | None, *, title: str = "", system: str | None = None
+) -> str:
+    """Give the page of some runs, each with its number; with a threshold, its what-if is there from the start.
+
+    A conversation has a `title`, and perhaps a `system` message before all its turns.
+    """
     steps = [step for _, run in runs for step in run.steps]
     held = [step.threshold_nats for step in steps if step.threshold_nats is not None and step.threshold_nats >= 0]
     start = next(iter(held), _USUAL_NATS) if threshold_nats is None else threshold_nats
@@ -70,6 +76,10 @@ def page(runs: Sequence[tuple[int, Run]], threshold_nats: float | None) -> str:
     template = _environment().get_template(_TEMPLATE)
     return template.render(
         sections=sections,
+        title=title or _heading(runs[0][1]),
+        is_titled=len(runs) > 1 or (title not in {"", _heading(runs[0][1])}),
+        is_conversation=bool(title),
+        system=system,
         asked=threshold_nats is not None,
         can_tell=any(section.what_if.told for section in sections),
         start_nats=start,
@@ -77,6 +87,11 @@ def page(runs: Sequence[tuple[int, Run]], threshold_nats: float | None) -> str:
         most_nats=max(scale, start),
         scale_nats=scale,
     )
+
+
+def _heading(run: Run) -> str:
+    """Return the first line of a question, with names and sizes for its files."""
+    return next(iter(with_chips(run.question or "").strip().splitlines()), run.title)
 
 
 def _environment() -> Environment:
@@ -91,6 +106,7 @@ def _environment() -> Environment:
     environment.filters |= {
         "about": trace.about,
         "duration": units.duration,
+        "heading": _heading,
         "hash": lambda text: b64encode(sha256(str(text).encode()).digest()).decode(),
         "one_line": one_line,
         "percent": units.share,

@@ -73,9 +73,9 @@ def prepared(pair: Pair, loop: Loop, messages: Sequence[Message]) -> Prompts:
             raise PromptTooLongError(
                 f"the conversation takes {prompt.tokens:,} tokens: with {_MINIMUM_ROOM} for an answer, more than the "
                 f"context of {backend.name} holds ({backend.context:,})",
-                hint=f"give it more with --ctx, up to {backend.trained_context:,}"
+                hint=f"give it more with --ctx, up to {backend.trained_context:,}, or take another pair"
                 if more
-                else "shorten the question, or begin a new session",
+                else "shorten the question, begin a new session, or take a pair that holds more",
             )
     return prompts
 
@@ -93,6 +93,7 @@ def started(pair: Pair, loop: Loop, turn: Turn, messages: Sequence[Message], see
         thinks=pair.markers is not None,
         prompt_tokens=turn.prompt_tokens,
         system=messages[0].content if messages[0].role == "system" else None,
+        turn=turn.id,
     )
 
 

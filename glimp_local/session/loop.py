@@ -18,6 +18,7 @@ from glimp_local.routing import Decision, Glimpse, Model, Policy
 from glimp_local.session.steps import LoopDetector, StepMachine
 from glimp_local.session.transcript import Transcript
 from glimp_local.session.turn import Position, Turn
+from glimp_local.session.versions import Version
 from glimp_local.session.writing import StepWriter
 from glimp_local.settings import RunSettings
 
@@ -95,8 +96,17 @@ class Loop:
                 turn.finish = "failed"
                 yield Notice(str(error))
 
-    def replay(self, turn: Turn, step: Step) -> None:
-        """Put a step that was written before behind the transcript."""
+    def restore(self, turn: Turn, version: Version) -> None:
+        """Put what was written before behind the transcript; nothing is computed."""
+        for step in version.steps:
+            if step.part == "answer":
+                self._replay_end_of_thought(turn, version.thought_end or "budget")
+            self._replay(turn, step)
+        if version.thought_end is not None:
+            self._replay_end_of_thought(turn, version.thought_end)
+        turn.finish = version.finish or turn.finish or "cancelled"
+
+    def _replay(self, turn: Turn, step: Step) -> None:
         position, close = turn.position, self.transcript.close
         position.marks = self.transcript.marks()
         turn.marks.append(position.copy())
@@ -112,8 +122,7 @@ class Loop:
         turn.steps.append(step)
         self._advance(turn, step)
 
-    def replay_end_of_thought(self, turn: Turn, reason: ThoughtEnd) -> None:
-        """Close the thought as it was closed before."""
+    def _replay_end_of_thought(self, turn: Turn, reason: ThoughtEnd) -> None:
         if turn.position.part == "thought":
             self._close_thought(turn, reason)
 
@@ -164,6 +173,7 @@ class Loop:
             position.written += draft.tokens
             position.tail = bytes(draft.raw[-1:]) or position.tail
             step = draft.finish()
+            turn.draft = None
             turn.steps.append(step)
             consequences.extend(self._advance(turn, step))
         yield StepEnded(step)

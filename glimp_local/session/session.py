@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
+from typing import NamedTuple
 
 from glimp_local.engines.protocol import Lane, Peeks, Piece
 from glimp_local.errors import CancelledError, UsageError
@@ -18,13 +19,10 @@ from glimp_local.events import (
     Answer,
     AnyEvent,
     Finished,
-    FinishReason,
     Notice,
     Rewound,
-    Step,
+    Selected,
     TakenBack,
-    ThoughtEnd,
-    answer_of,
     last_boxed,
 )
 from glimp_local.messages import Message
@@ -40,8 +38,10 @@ from glimp_local.session.asking import (
     without_last_question,
 )
 from glimp_local.session.loop import Loop, Steering
-from glimp_local.session.turn import Turn
+from glimp_local.session.turn import Activity, Turn
+from glimp_local.session.versions import Version, new_id, versions_of
 from glimp_local.settings import RunSettings
+from glimp_local.tree import Tree
 
 Events = Generator[AnyEvent, None, None]
 """The events of a run, as they happen. Closing it keeps what was written; `resume` continues."""
@@ -50,6 +50,15 @@ _DOES_NOT_DRAFT = "the small model does not draft for the large one: "
 
 _SEEDS = 2**32
 """Number of seeds llama.cpp's sampler knows."""
+
+
+class _Entrance(NamedTuple):
+    """A version of a turn that the conversation can go to, and all that is needed for it."""
+
+    version: Version
+    turn: Turn
+    loop: Loop
+    prompts: Prompts
 
 
 class Session:
@@ -94,6 +103,10 @@ class Session:
         self._owns_cancel = cancel is None
         self._wait = wait
         self._turn: Turn | None = None
+        self._versions: dict[str, Version] = {}
+        """By their ids, those of all turns; of the last turn, as it was when the conversation came to it."""
+        self._followed: set[str] = set()
+        """The ids of those that another question was asked behind."""
         self._busy = False  # are the events of a run being read, or does one wait for the pair?
         self._is_asked = False  # is there a run whose events have not come to an end?
         self._asked = self._cancelled = 0  # number of the run that was asked for last, and of the one cancelled last
@@ -137,7 +150,10 @@ class Session:
 
     @property
     def policy(self) -> Policy:
-        """Who decides. A new one counts from the next step; raises UsageError if it needs a model not loaded."""
+        """Who decides. A new one counts from the next step, or the next question if the present turn lacks a model.
+
+        Raises UsageError if it needs one that is not loaded.
+        """
         return self._loop.policy
 
     @policy.setter
@@ -145,6 +161,8 @@ class Session:
         if missing := set(policy.models) - set(self._loop.lanes):
             raise not_loaded(policy, missing.pop())
         self._loop.policy = policy
+        if set(policy.models) <= set(self._turn_loop.lanes):
+            self._turn_loop.policy = policy  # it may be another one since the settings were changed
         self._warn(self._loop)
 
     @property
@@ -154,12 +172,12 @@ class Session:
 
     # What a user can ask for.
 
-    def ask(self, question: str | Sequence[Message], *, instead: bool = False) -> Events:
+    def ask(self, question: str | Sequence[Message], *, instead: bool | str = False) -> Events:
         """Answer a question; yields events from Started to Finished, with `instead` TakenBack before them.
 
         `question` is a text, or messages that end with the user's. What the models have read of the conversation is
-        used again; earlier thoughts are left out. `instead` puts the question in the place of the last one, which is
-        taken out of the conversation with all that was written to it.
+        used again; earlier thoughts are left out. `instead` puts the question in the place of the last one, or of the
+        turn whose version has this id (`Started.turn`). What stood there, and behind it, is kept: `select` goes back.
 
         A question that is not for a narrow pair is answered with a Notice; `pair.objection` says so before it is asked.
 
@@ -169,29 +187,31 @@ class Session:
         """
         asked = as_messages(question)
         self._check_idle()
-        history = self.messages
-        if instead:
-            history = self._before_last_question
+        replaced = instead if isinstance(instead, str) else None if self._turn is None else self._turn.id
+        history = self._before(replaced) if instead else self.messages
         loop = self._loop
         turn, prompts = self._prepare(loop, history, asked)
 
         def begin() -> list[AnyEvent]:
+            if self._turn is not None and not instead:
+                self._followed.add(self._turn.id)
             self._begin(loop, turn, prompts, history)
             notices, self._notices = self._notices, []
             if objection := self.pair.objection(turn.question):
                 notices.append(objection.words)
             first = started(self.pair, loop, turn, [*history, *asked], self.seed)
-            return [*([TakenBack()] if instead else []), first, *map(Notice, notices)]
+            return [*([TakenBack(replaced)] if instead else []), first, *map(Notice, notices)]
 
         return self._run(turn, loop, begin)
 
-    @property
-    def _before_last_question(self) -> list[Message]:
-        if self._turn is None:
+    def _before(self, turn: str | None) -> list[Message]:
+        """Return the conversation before the question of a version; before the last question, if there is none."""
+        if turn is None:
             return without_last_question(self.history)
-        return [*self.history, *self._turn.messages[:-1]]
+        version = self._version(turn)
+        return [*version.history, *version.messages[:-1]]
 
-    def _prepare(self, loop: Loop, history: list[Message], asked: Sequence[Message]) -> tuple[Turn, Prompts]:
+    def _prepare(self, loop: Loop, history: Sequence[Message], asked: Sequence[Message]) -> tuple[Turn, Prompts]:
         try:
             prompts = prepared(self.pair, loop, [*history, *asked])
         except CancelledError:
@@ -202,66 +222,112 @@ class Session:
     def _begin(self, loop: Loop, turn: Turn, prompts: Prompts, history: list[Message]) -> None:
         """Put a conversation and a question before the models; nothing is computed yet."""
         loop.transcript.begin(prompts)
+        self._keep()
         self.history, self._turn, self._turn_loop = history, turn, loop
         self._steering.answer_now.clear()
 
-    def restore(
-        self,
-        question: str | Sequence[Message],
-        steps: Sequence[Step],
-        *,
-        thought_end: ThoughtEnd | None,
-        finish: FinishReason | None,
-    ) -> None:
-        """Restore a saved turn, so that it can be continued (`resume`) or written again from a step (`redo`).
+    def _keep(self) -> None:
+        """Keep the last turn as it stands."""
+        if self._turn is not None and not self._turn.is_foreign:
+            self._versions[self._turn.id] = self._turn.version(self.history)
 
-        Nothing is computed: what the models do not hold they read when their next step is due. `finish` is None
-        if the turn was left in the middle. Of a turn that a pair of another kind has written (one that thinks, one
-        that does not) only the answer is restored, into `history`. Raises PromptTooLongError like `ask`.
+    def _version(self, turn: str) -> Version:
+        self._keep()
+        if turn not in self._versions:
+            raise UsageError(f"this conversation has no version {turn!r} of a turn")
+        return self._versions[turn]
+
+    def restore(self, tree: Tree) -> None:
+        """Restore a saved conversation behind what there is; its last turn can be continued and written again.
+
+        All versions of its turns are known from then on: `ask`, `redo` and `select` take their ids. Nothing is
+        computed: what the models do not hold they read when their next step is due. Raises PromptTooLongError like
+        `ask`.
         """
         self._check_idle()
-        history = self.messages
-        turn, prompts = self._prepare(self._loop, history, as_messages(question))
-        self._begin(self._loop, turn, prompts, history)
-        begun = turn.position.part
-        if any(step.part not in {begun, "answer"} for step in steps):
-            turn.finish = "cancelled"
-            if answer := answer_of(steps):
-                self.history, self._turn = [*self.history, *turn.messages, Message("assistant", answer)], None
-            return
-        for step in steps:
-            if step.part == "answer":
-                self._loop.replay_end_of_thought(turn, thought_end or "budget")
-            self._loop.replay(turn, step)
-        if thought_end is not None:
-            self._loop.replay_end_of_thought(turn, thought_end)
-        turn.finish = finish or turn.finish or "cancelled"
+        self._versions |= versions_of(tree, self.messages)
+        self._followed |= {run.behind for run in tree.versions.values() if run.behind is not None}
+        if tree.at is not None:
+            self._enter(self._entrance(tree.at))
 
-    def redo(self, index: int, model: Model | None = None) -> Events:
-        """Write step `index` of the last turn again, with the other model (or `model`), and continue from there.
+    def select(self, turn: str) -> Selected:
+        """Go to a version of a turn, by its id, and to the conversation that leads to it; continue behind it.
 
-        Yields Rewound, then events like `ask`. Raises UsageError if there is no such step or model.
+        Nothing is computed; return the event that reports it. What the conversation was until now is kept. Raises
+        UsageError if there is no such version, and PromptTooLongError like `ask`.
         """
         self._check_idle()
-        turn = self._last_turn()
-        if not 0 <= index < len(turn.steps):
-            raise UsageError(f"there is no step {index} to write again: the last turn has {len(turn.steps)}")
-        model = model or ("small" if turn.steps[index].model == "large" else "large")
-        if model not in self._turn_loop.lanes:
-            raise UsageError(f"the {model} model is not loaded (policy {self._turn_loop.policy.name})")
+        if not self._is_last(turn):
+            self._enter(self._entrance(turn))
+        return Selected(turn)
+
+    def _is_last(self, turn: str) -> bool:
+        """Is this the version of a turn that the conversation ends with?"""
+        return self._turn is not None and self._turn.id == turn
+
+    def _entrance(self, id_: str) -> _Entrance:
+        """Prepare going to a version."""
+        version, loop = self._version(id_), self._loop
+        turn, prompts = self._prepare(loop, version.history, version.messages)
+        turn.id = id_
+        turn.is_foreign = any(step.part not in {turn.position.part, "answer"} for step in version.steps)
+        return _Entrance(version, turn, loop, prompts)
+
+    def _enter(self, entrance: _Entrance) -> None:
+        """Put a version of a turn before the models."""
+        self._asked += 1  # what was asked for and not begun is of the conversation as it was
+        version, turn, loop, prompts = entrance
+        self._begin(loop, turn, prompts, list(version.history))
+        if not turn.is_foreign:
+            loop.restore(turn, version)
+        else:
+            turn.position.answer = version.answer
+            turn.finish = "done" if version.answer else "cancelled"
+
+    def redo(self, index: int, model: Model | None = None, *, turn: str | None = None) -> Events:
+        """Write step `index` of a turn again, with the other model (or `model`), and continue from there.
+
+        The turn is the last one, or the one whose version has the id `turn`. As it was, with what stands behind it, it
+        is kept: `select` goes back. Yields Rewound, then events like `ask`. Raises UsageError if there is no such step,
+        model or version, or if a pair of another kind has written it, and PromptTooLongError like `ask`.
+        """
+        self._check_idle()
+        entrance = None if turn is None or self._is_last(turn) else self._entrance(turn)
+        again = self._last_turn() if entrance is None else entrance.turn
+        loop = self._turn_loop if entrance is None else entrance.loop
+        steps = self._version(again.id).steps
+        if again.is_foreign:
+            what = "a pair of another kind has written this turn (one of the two thinks, the other does not)"
+            raise UsageError(f"{what}: its steps cannot be written again", hint="ask its question again")
+        if not 0 <= index < len(steps):
+            raise UsageError(f"there is no step {index} to write again: the turn has {len(steps)}")
+        model = model or ("small" if steps[index].model == "large" else "large")
+        if model not in loop.lanes:
+            raise UsageError(f"the {model} model is not loaded (policy {loop.policy.name})")
 
         def begin() -> list[AnyEvent]:
-            self._reopen(turn)
-            self._turn_loop.rewind(turn, index)
-            turn.forced = Decision(model, "redo")
-            return [Rewound(index)]
+            if entrance is not None:
+                self._enter(entrance)
+            rewound = self._in_another_version(again, index)
+            loop.rewind(again, index)
+            self._reopen(again)
+            again.forced = Decision(model, "redo")
+            return [rewound]
 
-        return self._run(turn, self._turn_loop, begin)
+        return self._run(again, loop, begin)
+
+    def _in_another_version(self, turn: Turn, index: int) -> Rewound:
+        """Keep a turn as it stands, and let it be another version that differs from step `index` on."""
+        self._keep()
+        of, turn.id, turn.is_foreign = turn.id, new_id(), False
+        return Rewound(index, turn.id, of)
 
     def resume(self) -> Events:
         """Continue a turn that was cancelled; yields events like `ask`, without Started.
 
-        Raises UsageError if the turn has come to its end.
+        One that a pair of another kind has left without an answer is written again, after a Rewound; so is one that
+        another question was asked behind, from where it was left: what stands there was asked without its end. Raises
+        UsageError if the turn has come to its end.
         """
         self._check_idle()
         turn = self._last_turn()
@@ -270,6 +336,10 @@ class Session:
 
         def begin() -> list[AnyEvent]:
             self._reopen(turn)
+            if turn.is_foreign:
+                return [self._in_another_version(turn, 0)]
+            if turn.id in self._followed:
+                return [self._in_another_version(turn, len(self._version(turn.id).steps))]
             return []
 
         return self._run(turn, self._turn_loop, begin)
@@ -284,6 +354,11 @@ class Session:
         if self._is_asked:
             self._cancelled = self._asked
             self._steering.cancel.set()
+
+    @property
+    def is_running(self) -> bool:
+        """Is a run under way, or about to begin?"""
+        return self._is_asked
 
     @property
     def is_cancelled(self) -> bool:
@@ -397,6 +472,22 @@ class Session:
             return [*self.history, *self._turn.messages, Message("assistant", answer)]
         # A question without an answer is not asked again with the next one; what was said with it stays said.
         return [*self.history, *self._turn.messages[:-1]]
+
+    def activity(self) -> Activity | None:
+        """Return what is being computed at this moment; None if it is nothing that takes long. For any thread."""
+        turn = self._turn
+        draft = turn.draft if turn is not None else None
+        if draft is not None and draft.tokens:  # a model that drafts reads meanwhile
+            speed = draft.tokens_per_second()
+            return Activity(draft.started.model, "writes", draft.tokens, tokens_per_second=speed)
+        for model, lane in self._lanes.items():
+            if (reading := lane.reading) is not None:
+                return Activity(model, "reads", *reading)
+        return None
+
+    def speeds(self) -> dict[Model, float]:
+        """Return the tokens per second at which each model has written in this turn; 0 for one that has not."""
+        return {model: lane.stats().tokens_per_second for model, lane in self._lanes.items()}
 
     def contexts(self) -> dict[Model, tuple[int, int]]:
         """Return the tokens each model's transcript takes, and the most it may take."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from time import perf_counter
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -15,6 +16,7 @@ from glimp_local.messages import Message
 from glimp_local.routing import MODELS, Decision, Glimpse, Model
 from glimp_local.session.steps import LoopDetector, StepMachine
 from glimp_local.session.transcript import Marks
+from glimp_local.session.versions import Version, new_id
 
 
 @dataclass
@@ -57,12 +59,20 @@ class Draft:
     text: str = ""
     """The text of the step: without the marker that closes the thought."""
     end: StepEnd = "cancelled"
+    _first: tuple[int, float] | None = None
+    """Tokens of the first piece, and when it came: what was read before it took its own time."""
 
     def add(self, piece: Piece) -> None:
         """Add what was written."""
         self.tokens += piece.tokens
+        self._first = self._first or (self.tokens, perf_counter())
         self.ids += piece.ids
         self.raw += piece.raw
+
+    def tokens_per_second(self) -> float | None:
+        """Return how fast the tokens behind the first ones come; None before there are any. For any thread."""
+        first, tokens = self._first, self.tokens
+        return None if first is None or tokens == first[0] else (tokens - first[0]) / (perf_counter() - first[1])
 
     def finish(self) -> Step:
         """Make it a record."""
@@ -77,6 +87,19 @@ class Draft:
         )
 
 
+class Activity(NamedTuple):
+    """What a model is doing at a moment."""
+
+    model: Model
+    does: Literal["reads", "writes"]
+    tokens: int
+    """Read or, of the present step, written so far."""
+    of: int = 0
+    """Tokens there are to read."""
+    tokens_per_second: float | None = None
+    """At which it writes the step; None before that is known."""
+
+
 @dataclass
 class Turn:
     """One question."""
@@ -84,6 +107,10 @@ class Turn:
     messages: Sequence[Message]
     """What was asked: the question, last, and the messages before it."""
     position: Position
+    id: str = field(default_factory=new_id)
+    """Of this version of the turn."""
+    is_foreign: bool = False
+    """Is it by a pair of another kind (one that thinks, one that does not)? Then only its answer is here."""
     prompt_tokens: int = 0
     """Of the first model's prompt."""
     began: float = 0.0
@@ -98,6 +125,8 @@ class Turn:
     finish: FinishReason | None = None
     failure: str = ""
     """Why the model could not continue."""
+    draft: Draft | None = None
+    """The step that is being written."""
     seconds_to_first_token: float | None = None
     written: dict[Model, int] = field(default_factory=lambda: dict.fromkeys(MODELS, 0))
     """Steps each model wrote, those included that a redo has voided."""
@@ -106,6 +135,10 @@ class Turn:
     def question(self) -> str:
         """The text of the question."""
         return self.messages[-1].content
+
+    def version(self, history: Sequence[Message]) -> Version:
+        """Return what it takes to go back to this turn, which stands behind `history`."""
+        return Version(list(history), self.messages, list(self.steps), self.position.thought_end, self.finish)
 
     def begin_step(self, decision: Decision, seen: Glimpse | None, began: float, fed: Fed) -> Draft:
         """Begin the next step."""
@@ -119,7 +152,8 @@ class Turn:
             top1_probability=None if seen is None else seen.top1_probability,
             margin=None if seen is None else seen.margin,
         )
-        return Draft(started, began, fed)
+        self.draft = Draft(started, began, fed)
+        return self.draft
 
     def stats(self, lanes: Mapping[Model, Lane]) -> Stats:
         """Compute the figures of the run; what each is stands with the fields of `Stats`."""

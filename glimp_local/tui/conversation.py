@@ -1,27 +1,35 @@
-"""The conversation on the screen: its turns, one below the other, and the keys that work on them."""
+"""The conversation on the screen: what of it is chosen, and the keys that work on that."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import events
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Static
 
-from glimp_local.pair import Pair
-from glimp_local.records.daily import first_today
-from glimp_local.text import harmless, one_line
+from glimp_local.events import AnyEvent, Started
+from glimp_local.runs import Decided, Run
 from glimp_local.tui.steps import Line, StepBlock
 from glimp_local.tui.system_message import SystemBlock
-from glimp_local.tui.turn import AnswerBlock, TurnView
+from glimp_local.tui.turn import AnswerBlock, QuestionBlock, TurnView
+from glimp_local.tui.turns import Turns
+
+_Block = QuestionBlock | StepBlock | AnswerBlock | SystemBlock
+"""What can be chosen."""
+
+STEERING = frozenset("sla")
+"""Keys that do something only while the models write."""
 
 
-class Conversation(VerticalScroll, can_focus=True):
-    """All turns. Its keys work on the chosen step, or on the last turn; it tells the application what is wanted."""
+class Conversation(Turns, can_focus=True):
+    """All turns. Its keys work on the chosen step, or on the last turn; it tells the application what is wanted.
 
+    A step is chosen by the focus, or by a click, which leaves the keys where they are: whoever clicks goes on typing.
+    """
+
+    FOCUS_ON_CLICK = False
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "choose(-1)", "Step above", show=False),
         Binding("down,j", "choose(1)", "Step below", show=False),
@@ -30,8 +38,10 @@ class Conversation(VerticalScroll, can_focus=True):
         Binding("s", "app.force('small')", "Next: S"),
         Binding("l", "app.force('large')", "Next: L"),
         Binding("a", "app.answer_now", "Answer now"),
-        Binding("g", "app.go_on", "Go on/again"),
+        Binding("g", "app.go_on", "Continue/again"),
         Binding("e", "app.edit", "Edit"),
+        Binding("left", "version(-1)", "Version before", show=False),
+        Binding("right", "version(1)", "Version after", show=False),
         Binding("y", "copy", "Copy"),
         Binding("Y,shift+y", "app.copy_all", "Copy all", show=False),
         Binding("pageup", "app.scroll(-1)", "Scroll up", show=False),
@@ -46,6 +56,16 @@ class Conversation(VerticalScroll, can_focus=True):
             self.turn = turn
             self.index = index
 
+    class Select(Message):
+        """The conversation is to continue behind this version of a turn."""
+
+        def __init__(self, run: Run) -> None:
+            super().__init__()
+            self.run = run
+
+    class Chosen(Message):
+        """Another step, or none, is chosen."""
+
     class Copy(Message):
         """A text is to be copied."""
 
@@ -56,127 +76,115 @@ class Conversation(VerticalScroll, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
-        self.turns: list[TurnView] = []
-        self.system: SystemBlock | None = None
-        """What stands above the first question; None if the models are told nothing before it."""
+        self._clicked: _Block | None = None
 
-    def release_anchor(self) -> None:
-        """Leave the end of the conversation, where there is anything to scroll.
+    async def show(self, event: AnyEvent) -> None:
+        """Show an event; with another question nothing is chosen any more."""
+        if isinstance(event, Started):
+            self._click(None)
+        await super().show(event)
 
-        Textual puts a short anchored text at the bottom by scrolling beyond its top; released there, it would stay
-        where it is while it changes, out of sight, and could not be scrolled back.
-        """
-        if self.max_scroll_y > 0:
-            super().release_anchor()
-
-    def watch_virtual_size(self) -> None:
-        """Go back to the end when everything is in sight again."""
-        if self.max_scroll_y == 0:
-            self.call_after_refresh(self.anchor)
+    async def _show_versions(self) -> int:
+        """Show the versions; if the chosen turn gives way to another version, choose that one's question."""
+        block = self.block
+        chosen = next((at for at, turn in enumerate(self.turns) if block in turn.blocks), -1)
+        same = await super()._show_versions()
+        if same <= chosen < len(self.turns):
+            heading = self.turns[chosen].heading
+            self._choose(heading, scroll_visible=False)
+            self.call_after_refresh(heading.scroll_visible, animate=False)  # it has no place yet
+        return same
 
     @property
-    def last(self) -> TurnView | None:
-        """The last turn."""
-        return self.turns[-1] if self.turns else None
-
-    async def welcome(self, pair: Pair | None = None) -> None:
-        """Say what there is to do, until the first question."""
-        await self.remove_children(".welcome")
-        lines = [
-            Content("Ask something below and watch two models think, step by step."),
-            Content.assemble(("S", "bold $small"), "  the small model writes the steps at whose start it is sure"),
-            Content.assemble(
-                ("L", "bold $large"), "  the large model writes those at whose start the small one is not"
-            ),
-            Content(),
-            Content("Esc stops them · F1 shows all keys · Ctrl+P all commands"),
-        ]
-        if pair is not None and pair.config.only:
-            lines += [
-                Content(),
-                Content(one_line(f"This pair, {pair.name}, can do {pair.config.only} and nothing else.")),
-            ]
-            if pair.offer is not None and first_today("offer"):
-                lines.append(Content(one_line(f"One that reasons about anything: {pair.offer}")))
-        if pair is not None and pair.config.example:
-            lines.append(Content("↑ puts an example into the box, Enter asks it."))
-        if pair is not None and pair.plan is not None:
-            lines += [Content(), Content(one_line(pair.plan.line())).stylize("dim")]
-        await self.mount(Static(Content("\n").join(lines), classes="welcome"))
-
-    async def show_system(self, text: str | None) -> None:
-        """Show the conversation's system message above everything else."""
-        if text == (None if self.system is None else self.system.text):
-            return
-        if self.system is not None:
-            await self.system.remove()
-            self.system = None
-        if text is not None:
-            self.system = SystemBlock(text)
-            await self.mount(self.system, before=0 if self.children else None)
-
-    async def begin(self, question: str) -> TurnView:
-        """Add a turn."""
-        await self.remove_children(".welcome")
-        turn = TurnView(self, question)
-        self.turns.append(turn)
-        await turn.open()
-        return turn
-
-    async def clear(self) -> None:
-        """Take everything away."""
-        self.turns.clear()
-        self.system = None
-        await self.remove_children()
-
-    async def take_back(self) -> None:
-        """Take the last turn away."""
-        if self.turns:
-            await self.turns.pop().remove()
-
-    async def note(self, message: str, *, error: bool = False) -> None:
-        """Show a sentence of our own below the last turn."""
-        await self.mount(Static(Content(harmless(message)), classes="notice error" if error else "notice"))
-
-    async def decline(self, question: str, reason: str) -> None:
-        """Show a question that was not asked, and why."""
-        await self.mount(Static(Content(harmless(question)), classes="question"))
-        await self.note(reason)
+    def block(self) -> _Block | None:
+        """What is chosen."""
+        focused = self.screen.focused
+        if isinstance(focused, _Block):
+            return focused
+        return self._clicked if self._clicked is not None and self._clicked.is_attached else None
 
     @property
     def chosen(self) -> StepBlock | AnswerBlock | None:
-        """The step, or answer, that has the focus."""
-        focused = self.screen.focused
-        return focused if isinstance(focused, StepBlock | AnswerBlock) else None
+        """The step, or answer, that is chosen."""
+        return block if isinstance(block := self.block, StepBlock | AnswerBlock) else None
+
+    @property
+    def decided(self) -> Decided | None:
+        """What is known of how the chosen step, or answer, began; of the last step if none is chosen."""
+        match self.chosen:
+            case StepBlock(step=step, started=started):
+                return step or started
+            case AnswerBlock(decided=decided):
+                return decided
+        turn = self.chosen_turn
+        return turn.run.steps[-1] if turn is not None and turn.run.steps else None
+
+    @property
+    def chosen_turn(self) -> TurnView | None:
+        """The turn that what is chosen belongs to, else the last one."""
+        block = self.block
+        return next((turn for turn in self.turns if block in turn.blocks), self.last)
+
+    def on_click(self, event: events.Click) -> None:
+        """Choose what is clicked."""
+        around = (event.widget, *event.widget.ancestors) if event.widget is not None else ()
+        if block := next((widget for widget in around if isinstance(widget, _Block)), None):
+            self._choose(block)
+
+    def _choose(self, block: _Block, *, scroll_visible: bool = True) -> None:
+        """Choose a block: by the focus if the keys are for the steps, else as a click does."""
+        if self.has_focus or isinstance(self.screen.focused, _Block):
+            self.screen.set_focus(block, scroll_visible=scroll_visible)
+        else:
+            self._click(block)
+
+    def _click(self, block: _Block | None) -> None:
+        if self._clicked is not None:
+            self._clicked.remove_class("chosen")
+        self._clicked = block
+        if block is not None:
+            block.add_class("chosen")
+        self.post_message(self.Chosen())
+
+    def take_focus(self) -> None:
+        """Let the keys be for the steps, for the chosen one if there is one."""
+        self.screen.set_focus(self.block or self)
+
+    def on_descendant_focus(self) -> None:
+        """Tell that another block is chosen."""
+        self._click(None)
+
+    def on_descendant_blur(self) -> None:
+        """Tell that none is."""
+        self.post_message(self.Chosen())
 
     async def action_choose(self, way: int) -> None:
-        """Choose what is above or below: a step, an answer, the system message; at first the last, else scroll."""
+        """Choose a question, step, answer or the system message, above or below; at first the last, else scroll."""
         for thought in [turn.thought for turn in self.turns if turn.thought is not None]:
             if way < 0 and thought.blocks and self.chosen is thought.blocks[0]:
                 await thought.show_earlier()
         blocks: list[Widget] = [block for turn in self.turns for block in turn.blocks]
         if self.system is not None:
             blocks.insert(0, self.system)
-        focused = self.screen.focused
-        place = blocks.index(focused) + way if focused in blocks else len(blocks) - 1
+        block = self.block
+        place = blocks.index(block) + way if block in blocks else len(blocks) - 1
         if 0 <= place < len(blocks):
             self.screen.set_focus(blocks[place])  # at once: the next key may be here already
         elif way < 0:
             self.scroll_up()
         else:
-            self.scroll_down()
+            self.scroll_on()
 
     async def action_fold(self) -> None:
-        """Fold or unfold the system message or step that is chosen, the chosen answer's thought, or all thoughts."""
-        if self.system is not None and self.system.has_focus:
-            self.system.folded = not self.system.folded
-        elif isinstance(self.chosen, StepBlock):
-            self.chosen.folded = not self.chosen.folded
-        elif self.chosen is not None:
-            if (thought := self.chosen.turn.thought) is not None:
-                await thought.fold(not thought.folded)
-        else:
-            await self.fold_thoughts()
+        """Fold or unfold what is chosen: the system message, a step, or the thought of a turn; else all thoughts."""
+        match self.block:
+            case SystemBlock() | StepBlock() as block:
+                block.folded = not block.folded
+            case QuestionBlock(turn=turn) | AnswerBlock(turn=turn):
+                if turn.thought is not None:
+                    await turn.thought.fold(not turn.thought.folded)
+            case _:
+                await self.fold_thoughts()
 
     async def fold_thoughts(self) -> None:
         """Fold all thoughts; unfold them where all are folded."""
@@ -199,14 +207,30 @@ class Conversation(VerticalScroll, can_focus=True):
             if self.chosen is not None and self.chosen in turn.blocks:
                 self.post_message(self.Redo(turn, self.chosen.index))
                 return
-        self.notify("Choose a step first, with the arrow keys.")
+        self.notify("Choose a step first: click it, or Tab and the arrow keys.")
+
+    def action_version(self, way: int) -> None:
+        """Ask for the version before (-1) or after the one that is shown of the chosen turn, or of the last one."""
+        turn, tree = self.chosen_turn, self._fold.tree
+        if turn is None:
+            return
+        versions = tree.siblings(turn.run)
+        at = versions.index(turn.run) + way
+        if 0 <= at < len(versions):
+            self.post_message(self.Select(tree.end_of(versions[at])))
+        elif len(versions) == 1:
+            self.notify("There is one version of this turn: r and e make others.")
 
     def action_copy(self) -> None:
         """Ask for a copy of what is chosen, or of the last answer."""
-        if self.system is not None and self.system.has_focus:
-            self.post_message(self.Copy("The system message", self.system.text))
-        elif isinstance(self.chosen, StepBlock):
-            self.post_message(self.Copy("The step", self.chosen.text.strip()))
-        else:
-            turn = self.chosen.turn if self.chosen else self.last
-            self.post_message(self.Copy("The answer", turn.text if turn else ""))
+        match self.block:
+            case SystemBlock(text=text):
+                self.post_message(self.Copy("The system message", text))
+            case StepBlock(text=text):
+                self.post_message(self.Copy("The step", text.strip()))
+            case QuestionBlock(turn=turn):
+                self.post_message(self.Copy("The question", turn.question))
+            case AnswerBlock(turn=turn):
+                self.post_message(self.Copy("The answer", turn.text))
+            case _:
+                self.post_message(self.Copy("The answer", self.last.text if self.last else ""))

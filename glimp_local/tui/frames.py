@@ -31,6 +31,11 @@ class Frames:
         threads = max(backend.cpu_threads for backend in pair.backends.values())
         self._drawing = _DRAWING_CROWDED if threads >= (psutil.cpu_count() or 1) else _DRAWING
 
+    @property
+    def pulse_seconds(self) -> float:
+        """How often a sign of life moves."""
+        return _SLOW_SECONDS if self._drawing == _DRAWING_CROWDED else _SLOW_SECONDS / 4
+
     def wait_seconds(self, *, behind: bool) -> float:
         """Give the time to wait before the next frame; little where what is shown has fallen `behind`."""
         used, self._used = thread_time() - self._used, thread_time()

@@ -19,21 +19,32 @@ _CODE = re.compile(r"(```.*?(?:```|\Z)|`[^`\n]*`)", re.DOTALL)
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>#~|])")
 
 
-def readable(text: str) -> str:
-    r"""Turn formulas (`\(...\)`, `\[...\]`, `$...$`, `$$...$$`, `\boxed{...}`) into Unicode; code is left."""
+def readable(text: str, *, markdown: bool = True) -> str:
+    r"""Turn formulas (`\(...\)`, `\[...\]`, `$...$`, `$$...$$`, `\boxed{...}`) into Unicode; code is left.
+
+    `markdown` is for a text that will be shown as Markdown: nothing in a formula means anything there.
+    """
     if "\\" not in text and "$" not in text:
         return text
     parts = _CODE.split(text)
-    parts[::2] = [_FORMULA.sub(_convert, part) for part in parts[::2]]
+    convert = _in_markdown if markdown else _plain
+    parts[::2] = [_FORMULA.sub(convert, part) for part in parts[::2]]
     return "".join(parts)
 
 
-def _convert(match: re.Match[str]) -> str:
+def _plain(match: re.Match[str]) -> str:
+    assert match.lastgroup is not None
+    converted = _unicode(match[match.lastgroup])
+    return match[0] if converted is None else converted
+
+
+def _in_markdown(match: re.Match[str]) -> str:
     kind = match.lastgroup
     assert kind is not None
     converted = _unicode(match[kind])
     if converted is None:
         return match[0]
+    converted = _MARKDOWN.sub(r"\\\1", converted)
     if kind == "boxed":
         return f"**{converted}**"
     if kind in {"square", "double"}:
@@ -42,10 +53,10 @@ def _convert(match: re.Match[str]) -> str:
 
 
 def _unicode(latex: str) -> str | None:
-    """Convert one formula, so that nothing in it means anything to Markdown; None where it cannot be converted."""
+    """Convert one formula into one line; None where it cannot be converted."""
     from glimp_local.tui.latex import unicode  # noqa: PLC0415 - only where there is a formula
 
     text = unicode(latex)
     if text is None:
         return None
-    return _MARKDOWN.sub(r"\\\1", " ".join(_OPERATOR.sub(r" \1 ", text).split()))
+    return " ".join(_OPERATOR.sub(r" \1 ", text).split())

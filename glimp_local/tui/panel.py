@@ -11,9 +11,14 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from glimp_local import units
-from glimp_local.events import Stats, Step
-from glimp_local.routing import Model, Policy, Share, Threshold
+from glimp_local.events import ModelStats, Stats, Step
+from glimp_local.routing import Model
+from glimp_local.runs import Decided
 from glimp_local.session.session import Session
+from glimp_local.session.turn import Activity
+from glimp_local.text import one_line
+from glimp_local.tui.reasons import deciding, why
+from glimp_local.tui.steps import LETTERS
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _EIGHTHS = 8
@@ -76,7 +81,6 @@ class SidePanel(Vertical):
         """Put the plot above the figures."""
         self.plot = EntropyPlot()
         self._figures = Static()
-        self._lines = 0
         yield Static("entropy at each step's start, nats", classes="title")
         yield self.plot
         yield self._figures
@@ -87,20 +91,26 @@ class SidePanel(Vertical):
         stats: Stats | None,
         session: Session,
         memory_bytes: int,
+        *,
+        activity: Activity | None = None,
+        chosen: Decided | None = None,
     ) -> None:
-        """Show the figures of the turn so far."""
+        """Show the figures of the turn so far, the step being written included, and why the chosen step's model is."""
         threshold: float | None = getattr(session.policy, "threshold_nats", None)
         self.plot.show([(s.model, s.entropy_nats) for s in steps if s.entropy_nats is not None], threshold)
         routed = [step for step in steps if step.part != "answer"]
-        tokens = sum(step.tokens for step in steps)
-        large = sum(step.tokens for step in steps if step.model == "large")
+        written = {model: _tokens(steps, model, activity) for model in session.pair.backends}
+        tokens, count = sum(written.values()), f"{len(routed)} step{'' if len(routed) == 1 else 's'}"
         lines = [
-            _deciding(session.policy),
-            f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {len(routed)} steps",
-            f"       {_share(large, tokens)} of {tokens:,} tokens",
-            *(f"{model}: {_pace(steps, model)}" for model in ("small", "large")),
-            f"catch-up {units.duration(sum(step.catch_up_seconds for step in steps))}",
+            deciding(session.policy),
+            f"large: {_share(sum(s.model == 'large' for s in routed), len(routed))} of {count}",
+            f"       {_share(written.get('large', 0), tokens)} of {tokens:,} tokens",
         ]
+        speeds = session.speeds() if stats is None else _speeds(stats)
+        for model in written:
+            pace = units.speed(speeds[model]) if speeds.get(model) else "-"
+            lines += [one_line(session.pair.backends[model].name), f"  {LETTERS[model]} {pace}"]
+        lines.append(f"catch-up {units.duration(sum(step.catch_up_seconds for step in steps))}")
         if stats is not None:
             lines += [
                 f"drafts {name} {model.draft_speedup:.2f}x"
@@ -110,24 +120,23 @@ class SidePanel(Vertical):
             lines.append(f"all of it {units.duration(stats.seconds)}")
         lines += [f"context {model} {used:,}/{context:,}" for model, (used, context) in session.contexts().items()]
         lines.append(f"memory {units.memory_size(memory_bytes)}")
-        self._figures.update(Content("\n".join(lines)), layout=len(lines) != self._lines)
-        self._lines = len(lines)
-
-
-def _deciding(policy: Policy) -> str:
-    match policy:
-        case Threshold(threshold_nats=nats):
-            return f"large above {nats} nats"
-        case Share(share=share, threshold_nats=nats):
-            return f"large for {units.share(share)}: above {nats:.2f} nats"
-    return f"policy: {policy.name}"
+        if chosen is not None:
+            lines += ["", why(chosen)]
+        self._figures.update(Content("\n".join(lines)))
 
 
 def _share(part: int, whole: int) -> str:
     return units.share(part / whole) if whole else "-"
 
 
-def _pace(steps: Sequence[Step], model: str) -> str:
+def _tokens(steps: Sequence[Step], model: Model, activity: Activity | None) -> int:
+    """Count the tokens a model has written, those of the present step included."""
     tokens = sum(step.tokens for step in steps if step.model == model)
-    seconds = sum(step.seconds - step.catch_up_seconds for step in steps if step.model == model)
-    return units.speed(tokens / seconds) if seconds > 0 else "-"
+    if activity is not None and activity.does == "writes" and activity.model == model:
+        tokens += activity.tokens
+    return tokens
+
+
+def _speeds(stats: Stats) -> dict[Model, float]:
+    found: dict[Model, ModelStats | None] = {"small": stats.small, "large": stats.large}
+    return {model: figures.tokens_per_second for model, figures in found.items() if figures is not None}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from markdown_it import MarkdownIt
-from markdown_it.rules_core import StateCore
+from collections.abc import Sequence
+
 from textual import events
 from textual.content import Content
 from textual.message import Message
@@ -15,28 +15,15 @@ from textual.widgets.markdown import MarkdownStream
 from glimp_local import units
 from glimp_local.events import Step, StepStarted
 from glimp_local.text import Pieces, harmless
+from glimp_local.tui.markdown import parser
 from glimp_local.tui.maths import readable
 
-
-def _show_entities(state: StateCore) -> None:
-    """Make harmless what Markdown itself made of the text: `&#x202e;` is a character only now."""
-    for token in state.tokens:
-        token.content = harmless(token.content)
-        for child in token.children or ():
-            child.content = harmless(child.content)
-
-
 LETTERS = {"small": "S", "large": "L"}
+_LETTERS = 200
+"""No line is longer."""
 WINDOW = 100
 """So many steps of a thought are shown at once, at least; twice as many before the first ones are taken away."""
-_PARSER = MarkdownIt("gfm-like", {"linkify": False})
-_PARSER.core.ruler.push("glimp_harmless", _show_entities)
 _USUAL = frozenset({"confident", "uncertain", "policy"})
-
-
-def parser() -> MarkdownIt:
-    """Give the one Markdown parser: making one takes longer than parsing a step."""
-    return _PARSER
 
 
 def _shown(step: Step) -> str:
@@ -45,6 +32,8 @@ def _shown(step: Step) -> str:
 
 class StepBlock(Markdown, can_focus=True):
     """A step: its writer's letter and colour, its entropy and pace, and its text as it comes."""
+
+    FOCUS_ON_CLICK = False
 
     folded = reactive(False, toggle_class="folded", init=False)
 
@@ -114,9 +103,12 @@ class StepBlock(Markdown, can_focus=True):
         """Is there room for figures behind the text?"""
         return not self.app.has_class("narrow")
 
-    def action_fold(self) -> None:
-        """Fold or unfold this step."""
-        self.folded = not self.folded
+
+def _letters(steps: Sequence[Step]) -> Content:
+    """Return a letter a step in its writer's colour: what a folded thought looks like from afar."""
+    written = [step for step in steps if step.text.strip()]
+    letters = [Content(LETTERS[step.model]).stylize(f"bold ${step.model}") for step in written[:_LETTERS]]
+    return Content("").join([*letters, Content("…" if len(written) > _LETTERS else "")])
 
 
 class Line(Static):
@@ -152,10 +144,10 @@ class Thought:
         self.blocks: list[StepBlock] = []
         """The steps that are widgets: the last ones."""
 
-    async def open(self) -> None:
+    async def open(self, after: Widget) -> None:
         """Begin."""
         self.earlier.display = False
-        await self._parent.mount(self.heading, self.earlier)
+        await self._parent.mount(self.heading, self.earlier, after=after)
         self._describe()
 
     async def begin(self, started: StepStarted) -> StepBlock:
@@ -235,7 +227,10 @@ class Thought:
         count = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
         seconds = sum(step.seconds for step in steps)
         sign = "▶" if self.folded else "▼"
+        said = Content(f"{sign} {self._what}: {count}{share}, {units.duration(seconds)}")
+        if self.folded:
+            said = Content.assemble(said, "  ", _letters(steps))
         # One line each, whatever stands in it: nothing else has to move.
-        self.heading.update(Content(f"{sign} {self._what}: {count}{share}, {units.duration(seconds)}"), layout=False)
+        self.heading.update(said, layout=False)
         self.earlier.display = not self.folded and self._first > 0
         self.earlier.update(Content(f"▲ {self._first} earlier steps"), layout=False)

@@ -15,6 +15,8 @@ _FOLDED_CHARACTERS = 240
 class SystemBlock(Static, can_focus=True):
     """What the models are told before the first question, dimmed; only the beginning of a long one until unfolded."""
 
+    FOCUS_ON_CLICK = False
+
     folded = reactive(True, init=False)
 
     def __init__(self, text: str) -> None:

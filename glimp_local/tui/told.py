@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from glimp_local.errors import CacheError, GlimpError
 from glimp_local.events import AnyEvent
 from glimp_local.pair import Pair
+from glimp_local.records.saved import SavedSession
 from glimp_local.routing import Model
+
+Task = Literal["load", "run", "other"]
+"""What the driver was asked for: a pair, something that the models write, or anything else."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +35,18 @@ class Loaded:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """Another saved conversation is continued from here on."""
+
+    saved: SavedSession
+
+
+@dataclass(frozen=True)
 class Failed:
     """What was asked for could not be done. The conversation is as it was."""
 
     error: GlimpError
+    task: Task = "other"
 
 
 @dataclass(frozen=True)
@@ -66,4 +79,4 @@ class CachesLost:
     error: CacheError
 
 
-Told = AnyEvent | Loading | Loaded | Failed | Saving | MovingCaches | TakenUp | CachesLost
+Told = AnyEvent | Loading | Loaded | Opened | Failed | Saving | MovingCaches | TakenUp | CachesLost

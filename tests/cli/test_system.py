@@ -77,12 +77,10 @@ def test_a_missing_file_says_how_a_text_begins_with_an_at() -> None:
     assert "@@" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize(
-    ("given", "message"), [("", "--system is empty"), (" \n", "--system is empty"), ("@", "@ names no file")]
-)
-def test_a_system_message_of_nothing_is_an_error(given: str, message: str) -> None:
-    with pytest.raises(UsageError, match=message) as caught:
-        read_system(given)
+def test_an_empty_text_is_none_and_an_at_alone_names_no_file() -> None:
+    assert read_system("") == read_system(" \n") == ""
+    with pytest.raises(UsageError, match="@ names no file") as caught:
+        read_system("@")
     assert caught.value.hint
 
 
@@ -128,6 +126,20 @@ def test_the_models_read_the_system_message_before_the_problem(glimp: Glimp) -> 
     assert isinstance(told, Started)
     assert (plain.system, told.system, told.question) == (None, "Be brief.", QUESTION)
     assert told.prompt_tokens > plain.prompt_tokens
+
+
+def test_a_pair_s_own_message_is_read_unless_the_flag_gives_another(glimp: Glimp, home: Path) -> None:
+    file = home / "config" / "glimp" / "models.toml"
+    file.parent.mkdir(parents=True)
+    models = "\n".join(f"{model} = {{path = '{glimp.tiny / model}.gguf'}}" for model in ("small", "large"))
+    file.write_text(f"[pairs.mine]\nsystem = 'Be kind.'\n{models}\n")
+    own, given, empty = (
+        decode_events(glimp("solve", "--pair", "mine", "--text", QUESTION, "--jsonl", *flags).out.encode().splitlines())
+        for flags in ([], ["--system", "Be brief."], ["--system", ""])
+    )
+    for events, system in ((own, "Be kind."), (given, "Be brief."), (empty, None)):
+        assert isinstance(events[0], Started)
+        assert events[0].system == system
 
 
 USER_ALONE = "<|im_start|>user\n{{ said.content }}<|im_end|>\n"

@@ -24,7 +24,7 @@ from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import CancelledError, GlimpError, ModelUnreadableError
 from glimp_local.events import Finished
 from glimp_local.messages import Message
-from glimp_local.tui.dialogs import PairScreen
+from glimp_local.tui.screens.pairs import PairScreen
 from tests.support import rendering
 from tests.support.chatting import chatting, played
 from tests.support.commands import GLIMP, QUESTION, Glimp

@@ -22,7 +22,7 @@ from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import caches, conversations, saved
 from glimp_local.records.session_log import SessionLog
-from glimp_local.tui.driver import _keepers
+from glimp_local.tui.kept_caches import keepers
 from tests.support.chatting import EXAMPLE, chatting, played
 from tests.support.engines import IDS
 from tests.support.sessions import (
@@ -49,7 +49,7 @@ def converse(session: Session, *questions: str) -> None:
 
 def keep(pair: Pair) -> saved.SavedSession:
     found = conversations.find()
-    caches.keep(found.path, _keepers(pair), limit_bytes=GB)
+    caches.keep(found.path, keepers(pair), limit_bytes=GB)
     return found
 
 
@@ -57,9 +57,8 @@ def taken_up(pair: Pair, found: saved.SavedSession) -> Session:
     """Take a conversation and its caches up, as a chat does."""
     for model, engine in engines_in(pair).items():
         assert caches.take_up(found.path, model, engine) == len(engine.ids) > 0
-    last = found.turns[-1]
-    session = Session(pair, seed=1, history=found.messages)
-    session.restore(last.asked, last.steps, thought_end=last.thought_end, finish=last.finish)
+    session = Session(pair, seed=1)
+    session.restore(found.tree)
     return session
 
 
@@ -232,7 +231,7 @@ def test_two_engines_of_one_model_have_a_file_each(open_pair: Open, conversation
     pair = open_pair("small", "small")
     for length, engine in zip((20, 30), engines_in(pair).values(), strict=True):
         engine.feed(IDS[:length])
-    caches.keep(conversation("x"), _keepers(pair), limit_bytes=GB)
+    caches.keep(conversation("x"), keepers(pair), limit_bytes=GB)
     assert [caches.take_up(conversation("x"), model, engine) for model, engine in engines_in(pair).items()] == [20, 30]
 
 
@@ -303,7 +302,10 @@ def test_they_are_listed_and_removed_with_their_conversation(open_pair: Open) ->
     size = caches.kept_bytes(found.path)
     assert size > 0
     assert [json.loads(line)["cache_bytes"] for line in listed] == [0, size]
-    assert f"{units.file_size(size)}  first" in CliRunner().invoke(cli, ["sessions", "list"]).output
+    assert (
+        f"{units.file_size(size + found.path.stat().st_size)}  first"
+        in CliRunner().invoke(cli, ["sessions", "list"]).output
+    )
     assert CliRunner().invoke(cli, ["sessions", "rm", found.id, "--yes"]).exit_code == 0
     assert list(found.path.parent.iterdir()) == []
 
@@ -321,7 +323,7 @@ async def test_a_chat_keeps_its_caches_when_it_is_left_and_takes_them_up_again(s
     assert kept > 0
     async with chatting(small, large, going_on=conversations.find()) as chat:
         await chat.until(lambda: chat.notices)
-        assert chat.notices[0].startswith("Taken up from the disk: S ")
+        assert chat.notices[0].startswith("Read from the disk: S ")
         assert chat.app.session is not None
         engines = engines_in(chat.app.session.pair).values()
         assert all(engine.ids and not engine.fed for engine in engines)

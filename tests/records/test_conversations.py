@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,21 +12,20 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from glimp_local import Session, load_pair
+from glimp_local import Session
 from glimp_local.cli import cli
 from glimp_local.errors import UsageError
-from glimp_local.events import Rewound, StepEnded, StepStarted, TakenBack, Text
+from glimp_local.events import Rewound, StepStarted, TakenBack, Text
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.records import conversations, saved, session_log
 from glimp_local.records.lines import decode
 from glimp_local.records.runs import read_runs
-from glimp_local.records.session_log import SessionLog
-from glimp_local.runs import Run
+from glimp_local.records.session_log import SessionLog, rename
+from glimp_local.session.versions import versions_of
+from tests.support.conversing import restored, talk
 from tests.support.damaged import HEADER, converse, turn_lines, write
-from tests.support.sessions import Open, assert_caches_equal_fresh_runs, exchanges_of, lane_of
-
-EXAMPLE = (Path(__file__).parents[2] / "examples" / "marbles.txt").read_text(encoding="utf-8").strip()
+from tests.support.sessions import Open, exchanges_of
 
 
 @pytest.fixture
@@ -39,16 +39,10 @@ class Frozen(datetime):
         return cls(2026, 1, 2, tzinfo=tz)
 
 
-def talk(pair: Pair, *questions: str, log: SessionLog | None = None) -> saved.SavedSession:
-    log = log or SessionLog()
-    log.begin(pair.name, {})
-    session = Session(pair, seed=1)
-    for question in questions:
-        for event in session.ask(question):
-            log.write(event)
-    log.close()
-    assert log.error is None
-    return saved.read(log.path)
+def before_last(found: saved.SavedSession, *beginning: Message) -> Sequence[Message]:
+    """Return what a session that restores a conversation has the models read before the last question."""
+    assert found.tree.at is not None
+    return versions_of(found.tree, beginning)[found.tree.at].history
 
 
 def glimp(*arguments: str, code: int = 0) -> str:
@@ -65,7 +59,7 @@ def test_a_conversation_is_read_back_as_it_was(pair: Pair) -> None:
     ]
     assert found.turns[0].thought == "First one.\n\nSecond two:\n\nThird three.\n\n"
     assert found.title == "first"
-    assert found.messages == [Message("user", "first"), Message("assistant", "Answer \\boxed{3}")]
+    assert before_last(found) == [Message("user", "first"), Message("assistant", "Answer \\boxed{3}")]
 
 
 def test_every_finished_step_is_on_the_disk_before_the_next_one_begins(pair: Pair) -> None:
@@ -107,7 +101,7 @@ def test_what_a_full_disk_refuses_is_written_once_there_is_room(pair: Pair, monk
 def test_a_conversation_is_written_and_removed_by_one_at_a_time(pair: Pair) -> None:
     found = talk(pair, "first")
     log = SessionLog(found)
-    for rival in (SessionLog, conversations.remove):
+    for rival in (SessionLog, lambda found: conversations.remove(found.path), lambda found: rename(found, "x")):
         with pytest.raises(UsageError, match="is open in another glimp chat"):
             rival(found)
     assert "is open in another" in glimp("rm", found.id, "--yes", code=2)
@@ -233,7 +227,7 @@ def test_a_system_message_comes_first_and_on_top_of_what_is_shown() -> None:
     system = "Be brief.\nUse words."
     path = write("x", HEADER, *turn_lines(0, system=system), *turn_lines(1, system=system))
     found = saved.read(path)
-    assert [(message.role, message.content) for message in found.messages] == [
+    assert [(message.role, message.content) for message in before_last(found)] == [
         ("system", system),
         ("user", "Question 0: how many?"),
         ("assistant", "The answer is \\boxed{0}."),
@@ -249,7 +243,7 @@ def test_a_conversation_without_a_system_message_shows_none_nor_does_one_of_befo
     old = [line.replace(b',"system":null', b"") for line in turn_lines(0)]
     for lines in (turn_lines(0), old):
         found = saved.read(write("x", HEADER, *lines, *turn_lines(1)))
-        assert (found.system, found.messages[0].role, found.damage) == (None, "user", None)
+        assert (found.system, before_last(found)[0].role, found.damage) == (None, "user", None)
         assert "System" not in glimp("show", "x")
         assert json.loads(glimp("export", "x", "--format", "json"))["system"] is None
     assert old != turn_lines(0)
@@ -258,19 +252,28 @@ def test_a_conversation_without_a_system_message_shows_none_nor_does_one_of_befo
 def test_a_system_message_whose_line_is_lost_is_known_from_another_question() -> None:
     second = turn_lines(1, system="Be brief.")
     path = write("x", HEADER, *turn_lines(0, system="Be brief."), b"?" + second[0], *second[1:])
-    assert saved.read(path).messages[0] == Message("system", "Be brief.")
+    found = saved.read(path)
+    assert before_last(found, Message("system", "Be brief."))[0] == Message("system", "Be brief.")
 
 
 def test_ids_may_be_shortened_and_must_be_known_and_clear(pair: Pair) -> None:
     found = talk(pair, "first")
     assert conversations.find(found.id[:-1]).id == found.id
     assert conversations.find(found.id[-4:]).id == found.id
+    assert conversations.find(found.id[5:12]).id == found.id
     assert conversations.find().id == found.id
-    with pytest.raises(UsageError, match="no saved conversation begins or ends with 'x'"):
+    with pytest.raises(UsageError, match="no saved conversation has 'x' in its id"):
         conversations.find("x")
     found.path.with_name(found.id + "b.jsonl").write_bytes(found.path.read_bytes())
-    with pytest.raises(UsageError, match="2 saved conversations begin or end with"):
+    with pytest.raises(UsageError, match=f"2 saved conversations have {found.id[:4]!r} in their ids: .*{found.id}"):
         conversations.find(found.id[:4])
+
+
+def test_the_beginning_and_the_end_of_an_id_count_more_than_its_middle() -> None:
+    for id_ in ("20261127-101126-aaaa", "20251126-000000-1126"):
+        converse(id_, turns=1)
+    assert conversations.named("1126").stem == "20251126-000000-1126"
+    assert conversations.named("101126").stem == "20261127-101126-aaaa"
 
 
 def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
@@ -283,58 +286,23 @@ def test_a_file_of_another_kind_is_said_to_be_none(tmp_path: Path) -> None:
 def test_they_are_listed_shown_exported_and_removed(pair: Pair, tmp_path: Path) -> None:
     assert "no conversation was saved yet" in glimp("list")
     found = talk(pair, "What is it?", "And then?")
-    assert f"{found.id}  small + large" in glimp("list")
+    assert found.id in glimp("list")
+    assert "  small + large" in glimp("list")
     assert json.loads(glimp("list", "--json"))["title"] == "What is it?"
     shown = glimp("show")
-    assert "## What is it?\n\nAnswer \\boxed{3}\n\n## And then?" in shown
+    assert "## What is it?\n\nAnswer [ 3 ]\n\n## And then?" in shown
+    assert shown.startswith("*small + large, ")  # its title is the first question, and stands there once
     assert "Third three." not in shown
     assert "> **L** 1.38 nats\n>\n> Third three." in glimp("show", found.id, "--thoughts")
     exported = json.loads(glimp("export", "--format", "json"))
-    assert exported["turns"][0] == {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done"}
+    first = {"question": "What is it?", "answer": "Answer \\boxed{3}", "finish_reason": "done", "versions": 1}
+    assert exported["turns"][0] == first
     assert json.loads(glimp("export", "--format", "json", "--thoughts"))["turns"][0]["steps"][2]["model"] == "large"
     glimp("export", "-o", str(tmp_path / "talk.md"))
-    assert (tmp_path / "talk.md").read_text(encoding="utf-8") == shown
+    assert (tmp_path / "talk.md").read_text(encoding="utf-8") == shown.replace("[ 3 ]", "\\boxed{3}")
     assert "exists" in glimp("export", "-o", str(tmp_path / "talk.md"), code=2)
+    assert "cannot be written: No such file" in glimp("export", "-o", str(tmp_path / "none" / "talk.md"), code=2)
+    assert str(tmp_path / "talk.html") in glimp("export", "--format", "html", "-o", str(tmp_path / "talk.html"))
+    assert "Third three." in (tmp_path / "talk.html").read_text(encoding="utf-8")
     glimp("rm", found.id, "--yes")
     assert "no conversation was saved yet" in glimp("list")
-
-
-# A session that takes a saved turn up.
-
-
-def restored(pair: Pair, turn: Run) -> Session:
-    session = Session(pair, seed=1)
-    session.restore(turn.asked, turn.steps, thought_end=turn.thought_end, finish=turn.finish)
-    return session
-
-
-def test_a_turn_taken_up_is_read_by_both_models_as_if_they_had_just_written_it(pair: Pair) -> None:
-    found = talk(pair, "first").turns[0]
-    assert_caches_equal_fresh_runs(restored(pair, found))
-    session = Session(pair, seed=1)
-    for _ in session.ask("first"):
-        pass
-    lane, again = lane_of(session, "large"), lane_of(restored(pair, found), "large")
-    text = [b"".join(map(lane.engine.vocabulary.piece, ids)) for ids in (lane.ids, again.ids)]
-    assert text[0] == text[1]
-
-
-@pytest.mark.slow
-def test_a_turn_taken_up_in_the_middle_goes_on_to_the_same_end() -> None:
-    # Real vocabularies cut a text the way it was written; the tiny ones, made of bytes and a few words, do not.
-    with load_pair("builtin") as pair:
-        found = talk(pair, EXAMPLE).turns[0]
-        for kept in range(len(found.steps)):
-            cut = Run(EXAMPLE, steps=found.steps[:kept])
-            events = list(restored(pair, cut).resume())
-            written = [event.step.text for event in events if isinstance(event, StepEnded)]
-            assert written == [step.text for step in found.steps[kept:]], kept
-
-
-def test_a_turn_taken_up_can_be_written_anew_from_any_step(pair: Pair) -> None:
-    found = talk(pair, "first").turns[0]
-    session = restored(pair, found)
-    events = list(session.redo(1))
-    begun = next(event for event in events if isinstance(event, StepStarted))
-    assert (begun.index, begun.model, begun.reason) == (1, "large", "redo")
-    assert exchanges_of(session) == [("first", "Answer \\boxed{3}")]

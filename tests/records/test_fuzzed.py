@@ -17,10 +17,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from glimp_local.cli import cli
-from glimp_local.events import Rewound, Started, Step, StepEnded, TakenBack, ThoughtEnded, encode
+from glimp_local.cli.session_rows import Rows
+from glimp_local.events import Rewound, Selected, Started, Step, StepEnded, TakenBack, ThoughtEnded, encode
 from glimp_local.records import conversations, saved
-from glimp_local.records.exports import as_json, as_markdown, row, summary
+from glimp_local.records.exports import as_json, as_markdown, summary
 from glimp_local.records.lines import decode
+from glimp_local.records.listing import Entry
 from glimp_local.records.saved import SavedSession
 from glimp_local.records.session_log import SessionLog
 from glimp_local.runs import Run
@@ -110,24 +112,43 @@ def test_a_flipped_bit_costs_no_other_conversation_and_no_other_turn() -> None:
 
 def goes_on(after: SavedSession, drawn: random.Random) -> tuple[list[Any], list[tuple[object, ...]]]:
     """Return what a chat that takes a conversation up may write, and the turns that there are then."""
-    asked, turns = Started("And then?", "builtin", "threshold", 1, "small", "large", True, 20), after.turns
-    ways = ["asks", *(["asks instead"] if turns else []), *(["redoes"] if turns and turns[-1].steps else [])]
+    asked, tree = Started("And then?", "builtin", "threshold", 1, "small", "large", True, 20, turn="new"), after.tree
+    events: list[Any] = []
+    if tree.versions and drawn.random() < 1 / 2:  # it goes to another version first
+        tree.go_to(drawn.choice(list(tree.versions)))
+        events.append(Selected(str(tree.at)))
+    turns = tree.runs
+    # What an earlier glimp has written names no version; of this one, the last turn is named, or one before it.
+    at = drawn.choice(range(len(turns))) if turns and drawn.random() < 1 / 2 else len(turns) - 1
+    named = turns[at].turn if turns and (at < len(turns) - 1 or drawn.random() < 1 / 2) else None
+    ways = ["asks", *(["asks instead"] if turns else []), *(["redoes"] if turns and turns[at].steps else [])]
     match drawn.choice(ways):
         case "asks":
-            return [asked], [*map(ids, turns), (asked.question, "", 0, None)]
+            return [*events, asked], [*map(ids, turns), (asked.question, "", 0, None)]
         case "asks instead":
-            return [TakenBack(), asked], [*map(ids, turns[:-1]), (asked.question, "", 0, None)]
+            return [*events, TakenBack(named), asked], [*map(ids, turns[:at]), (asked.question, "", 0, None)]
         case _:
-            index = drawn.randrange(len(turns[-1].steps))
+            index = drawn.randrange(len(turns[at].steps))
             again = step(index, reason="redo", text="Again.")
-            kept = Run(turns[-1].question, steps=[*turns[-1].steps[:index], again])
-            return [Rewound(index), StepEnded(again)], [*map(ids, turns[:-1]), ids(kept)]
+            kept = Run(turns[at].question, steps=[*turns[at].steps[:index], again])
+            events += [Rewound(index, "new", named), StepEnded(again)]
+            return events, [*map(ids, turns[:at]), ids(kept)]
 
 
 def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
     healthy = saved.read(converse("healthy"))
     lines = [HEADER, *(line for turn in range(2) for line in turn_lines(turn))]
-    lines += [encode(event) + b"\n" for event in (Rewound(1), Rewound(9), TakenBack(), ThoughtEnded("user"))]
+    asked = Started("And?", "builtin", "threshold", 1, "small", "large", True, 20, turn="a")
+    of_versions = (
+        Rewound(1),
+        Rewound(9),
+        Rewound(0, "b", "a"),
+        TakenBack(),
+        TakenBack("a"),
+        Selected("a"),
+        Selected("b"),
+    )
+    lines += [encode(event) + b"\n" for event in (asked, *of_versions, ThoughtEnded("user"))]
     drawn = random.Random(2)
     for _ in range(CASES):
         chosen = drawn.choices([*lines, b"?\n", b"\n"], k=drawn.randrange(1, 30))
@@ -138,8 +159,9 @@ def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
         if isinstance(after, SavedSession):
             as_markdown(after, thoughts=True)
             as_json(after, thoughts=True)
-            for turn in after.turns:
+            for turn in after.tree.versions.values():
                 assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
+            before = after.tree.copy()
             # What a chat adds, takes back or has written again is read back behind what it restored.
             events, expected = goes_on(after, drawn)
             log = SessionLog(after)
@@ -147,7 +169,11 @@ def test_events_in_whatever_order_are_restored_or_refused_in_words() -> None:
             for event in events:
                 log.write(event)
             log.close()
-            assert [ids(turn) for turn in saved.read(path).turns] == expected
+            found_again = saved.read(path)
+            assert [ids(turn) for turn in found_again.turns] == expected
+            assert {turn: ids(run) for turn, run in before.versions.items()}.items() <= {
+                turn: ids(run) for turn, run in found_again.tree.versions.items()
+            }.items()
         summary(after)
-        row(after)
+        Rows([after.id], on_terminal=True).row(Entry.of(after))
         glimp("trace", "victim", "--full")

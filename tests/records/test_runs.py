@@ -163,7 +163,7 @@ def test_a_folder_is_none_and_a_bench_s_says_where_its_runs_are(tmp_path: Path) 
 
 def test_a_name_of_nothing_is_said() -> None:
     result = glimp("nothing", code=2)
-    assert "there is no file 'nothing', and no saved conversation begins or ends with 'nothing'" in result.stderr
+    assert "there is no file 'nothing', and no saved conversation has 'nothing' in its id" in result.stderr
     assert "hint: their ids: glimp sessions list" in result.stderr
     assert "cannot be read" in glimp("x" * 5000, code=2).stderr
 
@@ -255,10 +255,10 @@ def test_a_program_that_reads_what_never_ends_is_told_so() -> None:
 
 def test_a_program_is_not_given_the_events_of_a_newer_glimp(tmp_path: Path) -> None:
     path = tmp_path / "run.jsonl"
-    path.write_bytes(encode(Header(2, "2030-01-01T00:00:00+00:00", "x")) + b"\n" + CONTENT)
+    path.write_bytes(encode(Header(3, "2030-01-01T00:00:00+00:00", "x")) + b"\n" + CONTENT)
     problems: list[Problem] = []
     for on_damage in (None, problems.append):
-        with pytest.raises(UsageError, match=r"run\.jsonl was written by a newer glimp \(version 2, and this one"):
+        with pytest.raises(UsageError, match=r"run\.jsonl was written by a newer glimp \(version 3, and this one"):
             read_events(path, on_damage)
 
 

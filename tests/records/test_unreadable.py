@@ -151,7 +151,7 @@ def test_an_id_that_begins_another_is_found_by_its_whole() -> None:
     converse("one")
     converse("one-more")
     assert conversations.find("one").id == "one"
-    with pytest.raises(UsageError, match="2 saved conversations begin or end with 'on'"):
+    with pytest.raises(UsageError, match="2 saved conversations have 'on' in their ids: "):
         conversations.find("on")
 
 

@@ -10,7 +10,9 @@ import pytest
 from glimp_local import Session
 from glimp_local.events import AnyEvent, Solution, Text, fold
 from glimp_local.pair import Pair
+from glimp_local.runs import Run
 from glimp_local.session.turn import Position
+from glimp_local.tree import Tree
 from tests.support.scripted import ScriptedBackend, scripted_pair
 from tests.support.sessions import QUESTION, Open, assert_caches_equal_fresh_runs, run
 
@@ -165,7 +167,7 @@ def test_a_saved_turn_is_restored_to_the_same_position_at_every_step(answer_by: 
     for number, mark in enumerate([*turn.marks[1:], turn.position], start=1):
         restored = Session(pair, seed=1)
         ended = solution.thought_end if mark.part == "answer" else None
-        restored.restore(QUESTION, solution.steps[:number], thought_end=ended, finish=None)
+        restored.restore(Tree.of(Run(QUESTION, steps=list(solution.steps[:number]), thought_end=ended)))
         assert restored.last_turn is not None
         assert where(restored.last_turn.position) == where(mark)
 

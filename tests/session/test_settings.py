@@ -8,6 +8,7 @@ import pytest
 from glimp_local import Session
 from glimp_local.errors import GlimpError, UsageError
 from glimp_local.events import Finished, StepEnded, fold
+from glimp_local.routing import Threshold
 from glimp_local.settings import RunSettings
 from tests.support.scripted import ScriptedBackend, scripted_pair
 from tests.support.sessions import QUESTION, Open, cancelled
@@ -52,6 +53,15 @@ def test_a_turn_is_continued_with_the_models_and_the_policy_it_was_begun_with() 
     with pytest.raises(UsageError, match="no model 'large' to force"):
         session.force("large")
     assert {step.model for step in fold(session.ask("Next?")).steps} == {"large"}
+
+
+def test_a_policy_counts_from_the_next_step_of_a_turn_that_was_begun_with_other_settings() -> None:
+    session = Session(scripted_pair(threshold=100), seed=1)
+    list(cancelled(session))
+    session.settings = msgspec.structs.replace(session.settings, max_answer=9)
+    session.policy = Threshold(0)
+    resumed = [event for event in session.resume() if isinstance(event, StepEnded)]
+    assert {event.step.model for event in resumed} == {"large"}
 
 
 def test_what_keeps_a_model_from_drafting_is_said_once() -> None:

@@ -190,7 +190,8 @@ def test_a_step_written_again_by_the_other_model_equals_a_fresh_run(open_pair: O
         session = Session(open_pair(), seed=1)
         before = list(session.ask(QUESTION))
         again = list(session.redo(index))
-        assert again[0] == Rewound(index)
+        assert isinstance(again[0], Rewound)
+        assert again[0].index == index
         solution = fold([*before, *again])
         other = "L" if writers(fold(before).steps)[index] == "S" else "S"
         assert writers(solution.steps)[index] == other

@@ -151,6 +151,7 @@ async def chatting(
     question: str | None = None,
     loads: bool = True,
     anyway: bool = False,
+    theme: str | None = None,
     pace_seconds: float = 0.0,
     **settings: Any,
 ) -> AsyncIterator[Chat]:
@@ -164,13 +165,20 @@ async def chatting(
             super()._tell(what)
 
     app = ChatApp(
-        _request(pair), SessionLog(going_on), seed=1, system=system, question=question, anyway=anyway, driver=Paced
+        _request(pair),
+        SessionLog(going_on),
+        seed=1,
+        theme=theme,
+        system=system,
+        question=question,
+        anyway=anyway,
+        driver=Paced,
     )
     try:
         async with app.run_test(size=size) as pilot:
             chat = Chat(app, pilot)
             if loads:
-                await chat.until(lambda: app.session is not None)
+                await chat.until(lambda: app.session is not None and not app._pump.loading)
             yield chat
             # Ended from within, as by a key: the pilot would take the screen away while the application draws on it.
             app.exit(return_code=app.return_code or 0)

@@ -10,11 +10,11 @@ from click.testing import CliRunner, Result
 from glimp_local.cli import cli
 from glimp_local.events import Answer, Finished, Started, Stats, StepEnded, StepStarted, ThoughtEnded, encode
 from glimp_local.records import conversations
-from glimp_local.records.lines import Header
+from glimp_local.records.lines import VERSION, Header
 from tests.support.tracing import SOLUTION, step
 
 STATS: Stats = SOLUTION.stats
-HEADER = encode(Header(1, "2026-01-02T03:04:05+00:00", "builtin")) + b"\n"
+HEADER = encode(Header(VERSION, "2026-01-02T03:04:05+00:00", "builtin")) + b"\n"
 
 
 def steps_of(turn: int) -> list[Any]:

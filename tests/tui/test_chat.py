@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,17 +57,21 @@ async def test_a_first_question_that_is_changed_meanwhile_is_not_sent(small: Pat
 
 
 @played
-async def test_the_thought_folds_when_the_answer_begins_and_a_key_unfolds_it(small: Path, large: Path) -> None:
+async def test_thoughts_but_the_first_fold_when_the_answer_begins_and_a_key_unfolds_all(
+    small: Path, large: Path
+) -> None:
     async with chatting(small, large) as chat:
-        turn = await chat.ask()
-        assert turn.thought is not None
-        assert turn.thought.folded
+        await chat.ask("first")
+        await chat.ask("second")
+        assert [turn.thought and turn.thought.folded for turn in chat.turns] == [False, True]
+        assert chat.screen.count("Second two:") == 1
+        await chat.press("ctrl+t")  # not all were folded: now they are
         assert "Second two:" not in chat.screen
+        assert "▶ thought: 4 steps, 25% large" in chat.screen
+        assert len(re.findall(r"  SSL +│", chat.screen)) == 2  # the last step is blank
         await chat.press("ctrl+t")
-        assert "Second two:" in chat.screen
+        assert chat.screen.count("Second two:") == 2
         assert "▼ thought: 4 steps, 25% large" in chat.screen
-        await chat.press("ctrl+t")
-        assert "Second two:" not in chat.screen
 
 
 @played
@@ -74,25 +79,24 @@ async def test_a_step_that_repeats_itself_and_a_thought_ended_for_it_say_so(tiny
     async with chatting(tiny / "endless.gguf", tiny / "endless.gguf") as chat:
         await chat.ask()
         assert "The thought went in circles: it was closed and the answer written." in chat.screen
-        await chat.press("ctrl+t")
         said = [line.split()[:2] for line in chat.screen.splitlines() if "repeats" in line]
         assert said == [["▌", "repeats"], ["█", "repeats"]]
 
 
 @played
-async def test_a_click_on_its_heading_unfolds_a_thought(small: Path, large: Path) -> None:
+async def test_a_click_on_its_heading_folds_and_unfolds_a_thought(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask()
-        await chat.pilot.click(".heading")
-        await chat.pilot.pause()
-        assert "Second two:" in chat.screen
+        for is_shown in (False, True):
+            await chat.pilot.click(".heading")
+            await chat.pilot.pause()
+            assert ("Second two:" in chat.screen) is is_shown
 
 
 @played
 async def test_a_step_shows_letter_entropy_tokens_and_speed(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask()
-        await chat.press("ctrl+t")
         (line,) = [line for line in chat.screen.splitlines() if "Third three." in line]
         assert f"L {chat.turn.run.steps[2].entropy_nats:.2f}" in line
         assert "2 tok" in line
@@ -103,7 +107,6 @@ async def test_a_step_shows_letter_entropy_tokens_and_speed(small: Path, large: 
 async def test_a_narrow_terminal_shows_no_panel_and_no_figures(small: Path, large: Path) -> None:
     async with chatting(small, large, size=(80, 24)) as chat:
         await chat.ask()
-        await chat.press("ctrl+t")
         assert "Third three." in chat.screen
         assert "tok " not in chat.screen
         assert "catch-up" not in chat.screen
@@ -211,7 +214,7 @@ async def test_a_whole_conversation_with_the_built_in_pair() -> None:
         assert "\\boxed{384}" in first.text
         assert {"S", "L"} == set(chat.letters)
         written = chat.letters
-        await chat.press("ctrl+t", "tab", "up", "up", "r")
+        await chat.press("tab", "up", "up", "r")
         await chat.until(lambda: not chat.app.busy)
         assert len(chat.letters) == len(written)
         assert chat.letters[-1] != written[-1]
@@ -245,7 +248,7 @@ async def test_the_conversation_is_saved_as_it_goes_and_taken_up_again(small: Pa
         await chat.until(lambda: len(chat.turns) == 2)
         assert chat.letters == "SSLS"
         await chat.go_to_steps()
-        await chat.press("ctrl+t", "up", "up", "r")
+        await chat.press("ctrl+t", "ctrl+t", "up", "up", "r")
         await chat.until(lambda: chat.letters == "SSS" and not chat.app.busy)
         await chat.ask("third")
     after = conversations.find()
@@ -289,7 +292,7 @@ async def test_a_full_disk_is_said_and_the_chat_goes_on(
     async with chatting(small, large) as chat:
         await chat.ask()
         assert "cannot be written" in chat.notices[0]
-        assert "The conversation goes on" in chat.notices[0]
+        assert "You can continue" in chat.notices[0]
         await chat.ask()
         assert len(chat.turns) == 2
         assert len(chat.notices) == 1

@@ -8,9 +8,10 @@ import pytest
 
 from glimp_local.records import conversations
 from glimp_local.routing import Share, Threshold
+from glimp_local.tui.commands import commands
 from glimp_local.tui.composer import Composer
 from glimp_local.tui.steps import WINDOW
-from tests.support.chatting import DRAWN, EXAMPLE, PACE, chatting, played
+from tests.support.chatting import DRAWN, EXAMPLE, PACE, Chat, chatting, played
 from tests.support.sessions import exchanges_of
 
 # Stopping and steering.
@@ -77,7 +78,7 @@ async def test_the_answer_can_be_asked_for_at_once(endless: Path) -> None:
 async def test_an_escape_right_after_the_question_stops_it_and_nothing_else(endless: Path) -> None:
     async with chatting(endless, sampling=DRAWN, pace_seconds=PACE, max_thought=60, max_answer=8) as chat:
         for _ in range(3):
-            chat.app.send(Composer.Sent("question", instead=False))
+            await chat.app.send(Composer.Sent("question", instead=None, attached={}))
             chat.app.action_stop()
             await chat.until(lambda: chat.turns and chat.turn.run.finish and not chat.app.busy)
             assert chat.turn.run.finish == "cancelled"
@@ -123,14 +124,12 @@ async def test_the_share_moves(small: Path, large: Path) -> None:
 async def test_a_step_is_written_again_by_the_other_model(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask()
-        await chat.press("ctrl+t", "tab", "up", "up", "up", "r")
+        await chat.press("tab", "up", "up", "up", "r")
         await chat.until(lambda: not chat.app.busy)
         assert chat.letters == "SLLS"
         assert chat.turn.run.steps[1].reason == "redo"
-        await chat.press("ctrl+t")
         lines = chat.screen.splitlines()
         assert "redo" in lines[next(at for at, line in enumerate(lines) if "Second two:" in line) + 1]
-        await chat.press("ctrl+t")
         assert chat.turn.text == "Answer \\boxed{3}"
         assert len(chat.app.query(".answer")) == 1
 
@@ -144,22 +143,7 @@ async def test_an_answer_is_written_again_by_the_other_model(small: Path, large:
         assert [step.model for step in chat.turn.run.steps if step.part == "answer"] == ["small"]
         assert chat.letters == "SSLS"
         assert len(chat.app.query(".answer")) == 1
-        assert chat.turn.thought is not None
-        assert chat.turn.thought.folded
         assert conversations.find().turns[0].steps[-1].reason == "redo"
-
-
-@played
-async def test_a_step_of_an_earlier_turn_is_not_written_again(small: Path, large: Path) -> None:
-    async with chatting(small, large) as chat:
-        first = await chat.ask()
-        await chat.ask()
-        await chat.press("ctrl+t")
-        assert first.thought is not None
-        first.thought.blocks[0].focus()
-        await chat.press("r")
-        assert not chat.app.busy
-        assert len(chat.turns) == 2
 
 
 @played
@@ -185,16 +169,19 @@ async def test_the_last_question_is_asked_again_and_in_other_words(small: Path, 
         assert [question for question, _ in exchanges_of(chat.app.session)] == questions
 
 
+async def _use_large(chat: Chat) -> None:
+    (command,) = [command for command in commands(chat.app) if command.title == "Use the policy large"]
+    await chat.app.run_command(command)
+
+
 @played
 async def test_a_policy_is_switched_and_one_without_its_model_refused(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
-        commands = {command.title: command.callback for command in chat.app.get_system_commands(chat.app.screen)}
-        commands["Policy: large"]()
+        await _use_large(chat)
         await chat.ask()
         assert chat.letters == "LLLL"
     async with chatting(small, policy="small") as chat:
-        commands = {command.title: command.callback for command in chat.app.get_system_commands(chat.app.screen)}
-        commands["Policy: large"]()
+        await _use_large(chat)
         await chat.ask()
         assert set(chat.letters) == {"S"}
 
@@ -203,7 +190,7 @@ async def test_a_policy_is_switched_and_one_without_its_model_refused(small: Pat
 async def test_single_steps_fold(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         turn = await chat.ask()
-        await chat.press("ctrl+t", "tab", "up", "up", "enter")
+        await chat.press("tab", "up", "up", "enter")
         assert turn.thought is not None
         assert [block.folded for block in turn.thought.blocks] == [False, False, True, False]
 
@@ -242,7 +229,7 @@ async def test_what_is_written_stays_in_sight_whatever_is_pressed_meanwhile() ->
 async def test_arrow_keys_in_a_burst_all_count(small: Path, large: Path) -> None:
     async with chatting(small, large) as chat:
         await chat.ask()
-        await chat.press("ctrl+t", "tab")
+        await chat.press("tab")
         for _ in range(4):
             chat.app.simulate_key("up")
         await chat.until(lambda: chat.app.conversation.chosen and not chat.app.conversation.chosen.index)
@@ -290,8 +277,8 @@ async def test_a_step_the_answer_and_the_conversation_are_copied(
         await chat.press("tab", "y")
         await chat.press("Y")
         await chat.press("up", "y")
-        await chat.press("ctrl+t", "up", "y")
-        assert copied == ["Answer \\boxed{3}", "Q\n\nAnswer \\boxed{3}", "Answer \\boxed{3}", "Third three."]
+        await chat.press("up", "y")
+        assert copied == ["Answer \\boxed{3}", "## Q\n\nAnswer \\boxed{3}", "Answer \\boxed{3}", "Third three."]
 
 
 @played

@@ -41,7 +41,7 @@ async def test_of_a_long_one_the_beginning_is_shown_until_enter_unfolds_it(small
         assert "Rule 3: be kind. …" in chat.screen
         assert "Rule 4" not in chat.screen
         await chat.go_to_steps()
-        await chat.press("up", "up")  # the answer, the message: the thought is folded
+        await chat.press("ctrl+t", "up", "up", "up")  # the thought is folded: the answer, the question, the message
         await chat.press("enter")
         assert "Rule 8: be kind." in chat.screen
         await chat.press("enter")
@@ -53,7 +53,7 @@ async def test_it_is_copied_when_it_is_chosen(small: Path, large: Path) -> None:
     async with chatting(small, large, system=LONG) as chat:
         await chat.ask("first")
         await chat.go_to_steps()
-        await chat.press("up", "up", "y")
+        await chat.press("ctrl+t", "up", "up", "up", "y")
         assert chat.app.clipboard == LONG
 
 

@@ -35,6 +35,18 @@ def opened() -> Iterator[Callable[..., Terminal]]:
         terminal.close()
 
 
+@pytest.fixture
+def rambling(tiny: Path, tmp_path: Path) -> list[str]:
+    """Flags for a pair that never comes to an end."""
+    file = tmp_path / "models.toml"
+    file.write_text(
+        "[pairs.rambling]\nsampling = {temperature = 1.0, top_k = 9, top_p = 1.0, min_p = 0.0}\n"
+        + "".join(f'{model} = {{path = "{tiny / "rambling.gguf"}"}}\n' for model in ("small", "large")),
+        encoding="utf-8",
+    )
+    return ["--pair", "rambling", "--seed", "1", "--models", str(file)]
+
+
 def test_a_question_is_asked_and_the_terminal_left_as_it_was(opened: Callable[..., Terminal]) -> None:
     chat = opened()
     chat.shows("S glimp built-in small")
@@ -44,6 +56,47 @@ def test_a_question_is_asked_and_the_terminal_left_as_it_was(opened: Callable[..
     assert chat.end() == 0
     assert chat.is_as_before
     assert conversations.find().turns[0].finish == "done"
+
+
+def test_a_paste_goes_to_the_box_as_one_text_wherever_the_focus_is(opened: Callable[..., Terminal]) -> None:
+    chat = opened()
+    chat.shows("S glimp built-in small")
+    first, second, question = (f"{part}." for part in QUESTION.rstrip("?").split(". "))
+    chat.type("\t")  # to the steps
+    chat.type(f"\x1b[200~{first}\n{second}\x1b[201~")
+    chat.type(f" {question[:-1]}?\r")
+    chat.shows("[ 41 ]")
+    chat.type("\x11")
+    assert chat.end() == 0
+    assert [turn.asked for turn in conversations.find().turns] == [f"{first}\n{second} {question[:-1]}?"]
+
+
+def test_ctrl_c_empties_the_box_and_twice_at_rest_it_quits(opened: Callable[..., Terminal]) -> None:
+    chat = opened()
+    chat.shows("S glimp built-in small")
+    chat.type("never sent")
+    chat.shows("never sent")
+    chat.type("\x03")
+    chat.type("\x03")
+    chat.shows("Ctrl+C again quits")
+    chat.type("\x03")
+    assert chat.end() == 0
+    assert chat.is_as_before
+
+
+def test_ctrl_c_stops_a_run_and_keeps_what_was_written(opened: Callable[..., Terminal], rambling: list[str]) -> None:
+    chat = opened(*rambling)
+    chat.shows("· S ")
+    chat.type("On and on?\r")
+    folder = conversations.folder()
+    chat.until(lambda: sum(log.read_bytes().count(b'"step_ended"') for log in folder.glob("*.jsonl")) > 5)
+    chat.type("\x03")
+    chat.shows("Stopped")
+    chat.type("\x03\x03")
+    assert chat.end() == 0
+    (turn,) = conversations.find().turns
+    assert turn.finish == "cancelled"
+    assert len(turn.steps) > 5
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
@@ -116,7 +169,7 @@ def test_caches_are_kept_behind_the_screen_and_taken_up_again(opened: Callable[.
     assert chat.end() == 0
     assert re.search(rb"keeping the caches on the disk, [\d.]+ [kM]B", chat.drawn.split(b"\x1b[?1049l")[1])
     again = opened("--continue", "--keep-caches", "0.000001")
-    again.shows("Taken up from the disk: S ")
+    again.shows("Read from the disk: S ")
     again.shows("S glimp built-in small")
     again.type(QUESTION.replace("24", "3") + "\r")
     again.shows("[ 20 ]")
@@ -150,22 +203,17 @@ def test_what_could_not_be_saved_is_said_when_the_chat_is_left(opened: Callable[
     chat.type(QUESTION + "\r")
     chat.shows("[ 41 ]")
     chat.type("\x11")
+    chat.shows("Quit all the same?")
+    chat.type("y")
     assert chat.end() == 1
     assert "glimp: the end of the conversation could not be saved: File too large" in chat.drawn.decode()
     assert chat.is_as_before
 
 
 def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
-    opened: Callable[..., Terminal], tiny: Path, tmp_path: Path
+    opened: Callable[..., Terminal], rambling: list[str]
 ) -> None:
-    file = tmp_path / "models.toml"
-    file.write_text(
-        "[pairs.rambling]\nsampling = {temperature = 1.0, top_k = 9, top_p = 1.0, min_p = 0.0}\n"
-        + "".join(f'{model} = {{path = "{tiny / "rambling.gguf"}"}}\n' for model in ("small", "large")),
-        encoding="utf-8",
-    )
-    models = ["--models", str(file)]
-    chat = opened("--pair", "rambling", "--seed", "1", *models)
+    chat = opened(*rambling)
     chat.shows("· S ")
     chat.type("On and on?\r")
     folder = conversations.folder()
@@ -176,7 +224,7 @@ def test_a_kill_in_mid_step_costs_that_step_and_nothing_else(
     assert len(turn.steps) > 20
     assert [step.index for step in turn.steps] == list(range(len(turn.steps)))
     assert turn.finish is None
-    again = opened("--continue", *models)
+    again = opened("--continue", *rambling)
     again.shows("The program ended here; its finished steps are kept.")
     again.shows("· S ")
     again.type("\x11")

@@ -60,6 +60,8 @@ class Engine:
         self.cancel = cancel or threading.Event()
         self.ids: list[int] = []
         self.fed = 0  # tokens fed in all, for the account
+        self.reading: tuple[int, int] | None = None
+        """Of the tokens being fed, how many are, and how many there are; None while none is. For any thread to see."""
         self.ahead = ReadingAhead(path.stem)
         self._context: Any = None
         self._model: LoadedModel | None = None
@@ -219,18 +221,25 @@ class Engine:
             raise self._full()
         self._epoch += 1
         self._drop_draft()
-        for start in range(0, len(ids), self.batch_size):
-            if self.cancel.is_set() or self.ahead.stopping.is_set():
-                raise CancelledError("cancelled while reading the prompt")
-            part = ids[start : start + self.batch_size]
-            count, position = len(part), len(self.ids)
-            self._tokens[:count] = part
-            self._positions[:count] = np.arange(position, position + count)
-            self._wanted[:count] = 0
-            self._wanted[count - 1] = start + count == len(ids)
-            self._compute(count)
-            self.ids.extend(part)
-            self.fed += count
+        try:
+            for start in range(0, len(ids), self.batch_size):
+                if self.cancel.is_set() or self.ahead.stopping.is_set():
+                    raise CancelledError("cancelled while reading the prompt")
+                self.reading = (start, len(ids)) if len(ids) > 1 else None
+                self._feed(ids[start : start + self.batch_size], is_last=start + self.batch_size >= len(ids))
+        finally:
+            self.reading = None
+
+    def _feed(self, part: Sequence[int], *, is_last: bool) -> None:
+        """Feed one batch; the logits behind the last one are wanted."""
+        count, position = len(part), len(self.ids)
+        self._tokens[:count] = part
+        self._positions[:count] = np.arange(position, position + count)
+        self._wanted[:count] = 0
+        self._wanted[count - 1] = is_last
+        self._compute(count)
+        self.ids.extend(part)
+        self.fed += count
 
     def read_ahead(self, target: Sequence[int]) -> None:
         """Make the engine hold `target` in a thread of its own.

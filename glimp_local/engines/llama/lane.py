@@ -133,6 +133,11 @@ class LlamaLane(Lane):
 
     # Reading.
 
+    @property
+    def reading(self) -> tuple[int, int] | None:
+        """How far it has read what it reads now; see `Lane.reading`."""
+        return None if self.engine.reads_ahead else self.engine.reading
+
     def catch_up(self) -> None:
         """Bring the model up to the transcript's end, in one prefill; its logits are there afterwards.
 

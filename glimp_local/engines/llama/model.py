@@ -19,6 +19,7 @@ from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.models.gguf.fatal import refuse_fatal
 from glimp_local.models.gguf.header import read_header
+from glimp_local.models.names import readable_name
 from glimp_local.settings import EngineOptions
 
 
@@ -51,7 +52,7 @@ class LoadedModel:
 
     def _look(self) -> None:
         self._vocabulary = self.vocabulary = Vocabulary(self.handle)
-        self.name = self.metadata("general.name") or self.path.stem
+        self.name = readable_name(self.metadata("general.name"), self.path)
         self.trained_context: int = lib.llama_model_n_ctx_train(self.handle)
         self.layers: int = lib.llama_model_n_layer(self.handle)
         """Without its output."""

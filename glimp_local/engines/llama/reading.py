@@ -56,7 +56,8 @@ class ReadingAhead:
     @property
     def is_reading(self) -> bool:
         """Is it reading now?"""
-        return self._reading is not None and not self._reading.done()
+        reading = self._reading  # another thread may stop it meanwhile
+        return reading is not None and not reading.done()
 
     def stop(self) -> None:
         """Stop the reading behind the batch that is being computed; what was read stays. Does nothing in its thread."""

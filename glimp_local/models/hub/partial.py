@@ -160,7 +160,7 @@ class Partial:
         remote = self._remote
         known = understood(problem or httpx2.ReadError("it ended early"), remote.repo, remote.file, remote.revision)
         what = f"{units.file_size(self._done)} of {units.file_size(remote.size_bytes)} are here"
-        return DownloadError(f"{known} ({what})", hint=f"{known.hint}; the same command continues from there")
+        return DownloadError(f"{known} ({what})", hint=f"{known.hint}; the next try continues from there")
 
     def _go_on(self, on_bytes: OnBytes) -> None:
         remote = self._remote
@@ -195,7 +195,7 @@ class Partial:
             missing = self._remote.size_bytes - self._stream.tell()
             raise DownloadError(
                 f"the disk is full ({error.strerror}): {units.file_size(missing)} of {self._remote.file} are missing",
-                hint="make room, or set HF_HOME to a folder on another disk; the same command continues from there",
+                hint="make room, or set HF_HOME to a folder on another disk; the next try continues from there",
             ) from error
         self._count(chunk)
 

@@ -154,7 +154,7 @@ def download(file: RemoteFile, pinned_sha256: str | None, begin: Begin, say: Say
                 raise DownloadError(
                     f"what came of {file.repo}/{file.file} is not what it should be (hash {got.hash}, expected "
                     f"{got.expected_hash}): it was removed",
-                    hint="the same command downloads it again; if that ends here, too, the file is damaged on its way",
+                    hint="the next try downloads it again; if that fails, too, the file is damaged on its way",
                 )
             file.partial.replace(file.blob)
         writing.link(file.path, file.blob)

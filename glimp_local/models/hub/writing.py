@@ -71,7 +71,7 @@ def open_partial(path: Path) -> BinaryIO:
 
 
 def _not_writable(path: Path, why: str) -> CacheError:
-    return CacheError(f"{path} cannot be written: {why}", hint="remove it, and give the same command again")
+    return CacheError(f"{path} cannot be written: {why}", hint="remove it, and try again")
 
 
 def links_within(repo: str) -> list[Path]:

@@ -40,7 +40,7 @@ def test_a_connection_that_is_cut_again_and_again_ends_with_what_came_kept(hub: 
     assert result.code == 5
     assert "was cut" in result.err
     assert "(1.0 MB of 22.2 MB are here)" in result.err
-    assert "the same command continues from there" in result.err
+    assert "the next try continues from there" in result.err
     assert [path.stat().st_size for path in partials(home)] == [MILLION]
     sent, hub.cuts = hub.sent_bytes, []
     again = models("pull", LARGE)

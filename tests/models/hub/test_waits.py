@@ -118,7 +118,7 @@ def test_two_bytes_at_a_time_are_given_up_and_kept(hub: Hub, home: Path) -> None
     assert done.returncode == 5
     assert done.stderr.count("less than 1.0 kB a second came at") == 2
     assert "is too slow: less than 1.0 kB a second came (" in done.stderr
-    assert "the same command continues from there" in done.stderr
+    assert "the next try continues from there" in done.stderr
     (partial,) = (cache(home) / "blobs").glob("*.incomplete")
     assert 0 < (kept := partial.stat().st_size) <= 300
     hub.trickles = 0

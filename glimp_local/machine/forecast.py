@@ -1,0 +1,123 @@
+"""What to expect of a pair before it is loaded or downloaded: does it fit this machine, and how fast would it write.
+
+Reads headers and counts memory; loads nothing and never touches the network.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from glimp_local import units
+from glimp_local.errors import GlimpError
+from glimp_local.machine.choice import footprints_of
+from glimp_local.machine.pace import tokens_per_second
+from glimp_local.machine.plan import CPU, Plan
+from glimp_local.machine.planning import make_plan
+from glimp_local.machine.survey import Machine
+from glimp_local.models import files
+from glimp_local.routing import MODELS
+from glimp_local.settings import ModelSource, PairConfig
+
+_FAST = 100
+"""Tokens a second beyond which the estimate says no more: what is not the reading of weights decides then."""
+
+
+class PairFiles(msgspec.Struct, frozen=True):
+    """How much of a pair is on this machine."""
+
+    here_bytes: int
+    size_bytes: int | None
+    """Of all its models; None if nobody says."""
+    missing: tuple[ModelSource, ...] = ()
+    """Models that are to be downloaded before the pair can be loaded."""
+    problem: str | None = None
+    """Why a model can neither be loaded nor downloaded: its path leads nowhere."""
+
+    @property
+    def is_here(self) -> bool:
+        """Can it be loaded as it is?"""
+        return not self.missing and self.problem is None
+
+    @property
+    def missing_bytes(self) -> int | None:
+        """What is still to be downloaded; None if nobody says."""
+        return None if self.size_bytes is None else max(0, self.size_bytes - self.here_bytes)
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What a pair would be on a machine."""
+
+    plan: Plan | None = None
+    """None if nothing is known of a model before it is downloaded, or if its file cannot be read."""
+    tokens_per_second: float | None = None
+    cut: str | None = None
+    """What is made smaller than usual so that it fits, as a sentence."""
+    problem: str | None = None
+    """What is wrong with a file."""
+
+    def in_words(self) -> str:
+        """Return whether it fits, and its likely speed, in a few words."""
+        if self.problem is not None:
+            return "cannot be read"
+        if self.plan is None or self.tokens_per_second is None:
+            return "not known before it is here"
+        if not self.plan.runs:
+            return "does not fit"
+        if not self.plan.fits:
+            return "too large: very slow"
+        fast = self.tokens_per_second > _FAST
+        pace = f"over {_FAST} tokens/s" if fast else f"about {units.rough_speed(self.tokens_per_second)}"
+        return f"fits{' with less context' if self.cut else ''}, {pace}"
+
+
+def pair_files(config: PairConfig) -> PairFiles:
+    """Return which models of a pair are on this machine, of both of them, whatever its policy."""
+    sources = {model: source for model in MODELS if (source := config.source(model)) is not None}
+    here, sizes, missing, problems = 0, [], [], []
+    for source in files.distinct(sources.values()):
+        try:
+            found = files.look(source)
+            here += found.here_bytes
+            sizes.append(found.here_bytes if found.is_here else source.size_bytes)
+            if not found.is_here and source.path is None:
+                missing.append(source)
+            elif not found.is_here:
+                files.find(source)  # says which file is missing
+        except (GlimpError, OSError) as error:  # OSError: a folder of the cache that one may not look into
+            hint = error.hint if isinstance(error, GlimpError) else None
+            problems.append(f"{error} ({hint})" if hint else str(error))
+            sizes.append(source.size_bytes)
+    known = [size for size in sizes if size is not None]
+    total = sum(known) if len(known) == len(sizes) else None
+    return PairFiles(here, total, tuple(missing), "; ".join(problems) or None)
+
+
+def forecast(config: PairConfig, machine: Machine) -> Forecast:
+    """Return what to expect of a pair on a machine, from its files or from what is known of them."""
+    try:
+        footprints = footprints_of(config)
+    except (GlimpError, OSError) as error:
+        return Forecast(problem=str(error))
+    if footprints is None:
+        return Forecast()
+    plan = make_plan(footprints, config, machine)
+    return Forecast(plan, tokens_per_second(plan, footprints, machine), plan.cut(config))
+
+
+def without(plan: Plan, machine: Machine) -> Machine:
+    """Return a machine as it will be once the pair that is loaded there by this plan is closed.
+
+    Mapped pages of a file count as free already.
+    """
+    freed = dict.fromkeys([CPU, *(gpu.name for gpu in machine.gpus)], 0)
+    for part in plan.parts:
+        if part.device in freed:
+            freed[part.device] += part.total_bytes - part.mapped_bytes
+    shared = sum(freed[gpu.name] for gpu in machine.gpus if gpu.shares_memory)
+    gpus = tuple(
+        msgspec.structs.replace(
+            gpu, free_bytes=gpu.free_bytes + (shared + freed[CPU] if gpu.shares_memory else freed[gpu.name])
+        )
+        for gpu in machine.gpus
+    )
+    return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + freed[CPU] + shared, gpus=gpus)
