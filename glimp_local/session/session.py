@@ -175,9 +175,11 @@ class Session:
     def ask(self, question: str | Sequence[Message], *, instead: bool | str = False) -> Events:
         """Answer a question; yields events from Started to Finished, with `instead` TakenBack before them.
 
-        `question` is a text, or messages that end with the user's. What the models have read of the conversation is
-        used again; earlier thoughts are left out. `instead` puts the question in the place of the last one, or of the
-        turn whose version has this id (`Started.turn`). What stood there, and behind it, is kept: `select` goes back.
+        `question` is a text, or messages that end with the user's. What the models have read of the
+        conversation is used again; earlier thoughts are left out. A narrow pair (`only` in its models.toml)
+        reads each question alone. `instead` puts the question in the place of the last one, or of the turn
+        whose version has this id (`Started.turn`). What stood there, and behind it, is kept: `select` goes
+        back.
 
         A question that is not for a narrow pair is answered with a Notice; `pair.objection` says so before it is asked.
 
@@ -212,6 +214,8 @@ class Session:
         return [*version.history, *version.messages[:-1]]
 
     def _prepare(self, loop: Loop, history: Sequence[Message], asked: Sequence[Message]) -> tuple[Turn, Prompts]:
+        if self.pair.config.only is not None:  # a narrow pair answers each question by itself
+            history = [message for message in history if message.role == "system"]
         try:
             prompts = prepared(self.pair, loop, [*history, *asked])
         except CancelledError:

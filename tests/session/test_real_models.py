@@ -72,6 +72,16 @@ def test_a_cancelled_run_goes_on_to_the_same_answer(pair: Pair) -> None:
     assert_caches_equal_fresh_runs(session)
 
 
+def test_a_narrow_pair_reads_each_question_alone(pair: Pair) -> None:
+    session = Session(pair, seed=1)
+    for question in ("what is 40+2?", EXAMPLE):
+        fold(session.ask(question))
+    alone = Session(pair, seed=1)
+    fold(alone.ask(EXAMPLE))
+    assert session.contexts() == alone.contexts()
+    assert [message.content for message in session.history][:1] == ["what is 40+2?"]
+
+
 def test_a_second_story_in_the_same_session_is_solved_too(pair: Pair, stories: list[Question]) -> None:
     short = [story for story in stories if len(story.kinds) <= 3][:6]
     solved = 0

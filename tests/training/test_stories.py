@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from itertools import islice, pairwise
 from random import Random
 
 import pytest
 
-from training import unseen
+from training import broad, unseen
+from training.broad import BROAD, MIXED
 from training.inflection import inflect, singular
 from training.narrator import Style
 from training.others import ANSWER, tell_other
@@ -193,10 +196,45 @@ def test_other_texts_are_answered_in_one_sentence() -> None:
 
 def test_training_has_no_held_out_word_and_no_held_out_wording() -> None:
     held = {word for nouns in unseen.NOUNS.__dict__.values() for word in nouns}
-    taught = {word for nouns in (COMMON, RARE) for words in nouns.__dict__.values() for word in words}
+    taught = {word for nouns in (COMMON, RARE, MIXED) for words in nouns.__dict__.values() for word in words}
     assert not held & taught
-    said = {text for texts in TAUGHT.events.values() for text in texts}
-    assert not said & {text for texts in unseen.WORDINGS.events.values() for text in texts}
+    for field in fields(BROAD):
+        said, kept = (set(texts_of(getattr(wordings, field.name))) for wordings in (BROAD, unseen.WORDINGS))
+        assert not said & kept, field.name
+    assert set(texts_of(TAUGHT.events)) < set(texts_of(BROAD.events))
+
+
+def texts_of(wordings: object) -> Iterator[str]:
+    """All texts in wordings, however they are grouped."""
+    if isinstance(wordings, str):
+        yield wordings
+    elif isinstance(wordings, dict | tuple):
+        for each in wordings.values() if isinstance(wordings, dict) else wordings:
+            yield from texts_of(each)
+
+
+def test_every_thought_of_the_last_stage_works_out() -> None:
+    rng = Random(4)
+    style = Style(is_broad=True, in_one=True, made_up=0.3)
+    stories = [tell(rng, MIXED, BROAD, events=(1, 4), style=replace(style, in_one=n % 4 == 0)) for n in range(600)]
+    for story in stories:
+        if story.boxed is not None:
+            assert follow(story) == int(story.boxed)
+    questions = "\n".join(story.question for story in stories)
+    for kind in ("If ", "Each of ", " red and ", " in each", " to him"):
+        assert kind in questions, kind
+    assert any(step.startswith("Both: ") for story in stories for step in story.steps)
+
+
+def test_the_vocabulary_and_the_first_stages_are_as_they_were_without_the_last_one() -> None:
+    first = [question.question for question in islice(endless("same", course="wide"), 50)]
+    assert not {word for text in first for word in text.split()} & (set(broad.NOUNS.girls) - set(COMMON.girls))
+
+
+def test_products_of_two_long_numbers_are_taken_apart() -> None:
+    rng = Random(4)
+    hard = [tell_sum(rng, hard=1.0) for _ in range(200)]
+    assert sum(len(sum_.steps) >= 7 for sum_ in hard) > 100
 
 
 def test_no_training_question_is_held_out() -> None:
@@ -240,6 +278,6 @@ def test_numbers_have_words() -> None:
 
 
 def test_every_set_of_nouns_is_whole() -> None:
-    for nouns in (COMMON, RARE, unseen.NOUNS):
+    for nouns in (COMMON, RARE, broad.NOUNS, unseen.NOUNS):
         assert isinstance(nouns, Nouns)
         assert all(len(set(words)) == len(words) > 3 for words in nouns.__dict__.values())
