@@ -231,7 +231,7 @@ class _Teller:
         self._now()
         narrator.last = holder
 
-    def _groups(self) -> tuple[str, str]:
+    def _groups(self) -> tuple[str | None, str]:
         """Tell of several who have the same number each, and ask for all of it."""
         narrator, m, n = self.narrator, self.rng.choice(_SHARES), self.rng.randint(2, 60)
         group = self.rng.choice([*GROUPS, *narrator.nouns.crowds])
