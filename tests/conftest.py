@@ -226,3 +226,15 @@ def hub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 def glimp(tiny: Path, request: pytest.FixtureRequest) -> Glimp:
     """Run `glimp` in this process; of a test that is marked `process`, in one of its own."""
     return Glimp(tiny, apart=request.node.get_closest_marker("process") is not None)
+
+
+@pytest.fixture
+def rambling(tiny: Path, tmp_path: Path) -> list[str]:
+    """Flags for a pair that never comes to an end."""
+    file = tmp_path / "models.toml"
+    file.write_text(
+        "[pairs.rambling]\nsampling = {temperature = 1.0, top_k = 9, top_p = 1.0, min_p = 0.0}\n"
+        + "".join(f'{model} = {{path = "{tiny / "rambling.gguf"}"}}\n' for model in ("small", "large")),
+        encoding="utf-8",
+    )
+    return ["--pair", "rambling", "--seed", "1", "--models", str(file)]

@@ -37,7 +37,7 @@ def replaced(question: str, replace: Callable[[str, str], str]) -> str:
 
 
 def _end(question: str, start: int, lines: int) -> int | None:
-    """Return where a text of so many lines ends; None if there is no mark."""
+    """Return where a file's text of `lines` lines ends; None if no end mark stands there."""
     end = start
     for _ in range(lines):
         end = question.find("\n", end)

@@ -59,6 +59,24 @@ class ChatScreens(ChatBase):
         else:
             await self.push_screen(screen, use)
 
+    async def set_system(self, text: str) -> None:
+        """Have a system message before new conversations, and before this one if nothing was asked in it.
+
+        Without a text, show the settings, which have the present one. Raises UsageError until a pair is loaded.
+        """
+        from glimp_local.tui import configuring  # noqa: PLC0415 - as above
+        from glimp_local.tui.screens.settings import Changes  # noqa: PLC0415 - as above
+
+        if not text:
+            await self.action_settings()
+            return
+        settings = self._engines.settings
+        if settings is None or self._pump.loading:
+            raise UsageError("no pair is loaded yet", hint="it can be set once one is")
+        choice = Changes(settings, text, kept=False)
+        for said in configuring.configure(self._engines, self.request, choice, has_begun=self._has_begun):
+            await self.conversation.note(said)
+
     @property
     def _has_begun(self) -> bool:
         """Was anything asked in this conversation?"""

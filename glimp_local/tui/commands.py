@@ -51,6 +51,7 @@ def commands(app: ChatApp) -> Iterator[Command]:
     yield _plain("Copy the conversation", "As Markdown", app.action_copy_all, "copy")
     yield Command("Choose a pair of models", "Continue with other models", app.choose_pair, "pair", "[NAME]")
     yield _plain("Change the settings", "Temperature, system message, budgets, policy", app.action_settings, "settings")
+    yield Command("Set the system message", "Read before the first question", app.set_system, "system", "[TEXT]")
     yield Command("Attach a file", "Its text goes into the question", app.attach, "file", "PATH")
     yield _plain("Show or hide the side panel", "Figures and reasons", app.action_toggle_panel, "panel")
     yield _plain("Fold or unfold the thoughts", "All of them", app.action_fold_thoughts, "thoughts")

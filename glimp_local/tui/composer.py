@@ -150,11 +150,6 @@ class Composer(TextArea):
             blank = " " if chosen.text.startswith("@") and not chosen.text.endswith("/") else ""
             self.replace(chosen.text + blank, (row, column - len(self._completes)), (row, column))
 
-    @property
-    def revises(self) -> bool:
-        """Is the message to take the place of a question?"""
-        return self._instead is not None
-
     def revise(self, question: str, instead: str) -> None:
         """Take up a question that was sent, to be sent in other words; what stands in the box can be recalled.
 

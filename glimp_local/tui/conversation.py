@@ -26,7 +26,7 @@ STEERING = frozenset("sla")
 class Conversation(Turns, can_focus=True):
     """All turns. Its keys work on the chosen step, or on the last turn; it tells the application what is wanted.
 
-    A step is chosen by the focus, or by a click, which leaves the keys where they are: whoever clicks goes on typing.
+    A step is chosen by the focus, or by a click. A click leaves the focus in the message box.
     """
 
     FOCUS_ON_CLICK = False

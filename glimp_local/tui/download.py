@@ -17,7 +17,7 @@ from glimp_local.models.hub.fetch import fetch
 from glimp_local.settings import ModelSource
 
 _LOOKS = 20
-"""The rate is that of the time since so many looks ago."""
+"""The speed shown is the average over this many looks."""
 
 
 class Download:

@@ -12,7 +12,7 @@ from glimp_local.text import harmless
 
 _NUMBER = re.compile(r"\d+[.)]\s*")
 _INDENT = 2
-"""An item's text may stand below its number, indented by so much."""
+"""Columns by which an item's text is indented where it stands below its number."""
 
 
 def _list(state: StateBlock, start: int, end: int, silent: bool) -> bool:

@@ -45,18 +45,6 @@ def opened() -> Iterator[Callable[..., Terminal]]:
         terminal.close()
 
 
-@pytest.fixture
-def rambling(tiny: Path, tmp_path: Path) -> list[str]:
-    """Give the flags of a pair that writes steps for minutes."""
-    file = tmp_path / "models.toml"
-    file.write_text(
-        "[pairs.rambling]\nsampling = {temperature = 1.0, top_k = 9, top_p = 1.0, min_p = 0.0}\n"
-        + "".join(f'{model} = {{path = "{tiny / "rambling.gguf"}"}}\n' for model in ("small", "large")),
-        encoding="utf-8",
-    )
-    return ["--pair", "rambling", "--seed", "1", "--models", str(file)]
-
-
 def patched(patch: str, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
     """Run `glimp` with something of it replaced."""
     code = f"import sys; sys.argv = {['glimp', *arguments]!r}\n{patch}\nfrom glimp_local.cli import main; main()"

@@ -7,6 +7,9 @@ from functools import cache
 
 from glimp_local.engines.renderer import Renderer
 
+LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+MEMORY = "it takes too much memory"
+
 
 @cache
 def renderer() -> Renderer:

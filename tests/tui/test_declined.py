@@ -97,4 +97,4 @@ async def test_a_declined_new_wording_leaves_the_question_it_was_to_replace() ->
         chat.app.composer.select_all()
         await decline(chat)
         assert [turn.question for turn in chat.turns] == [domain.EXAMPLE]
-        assert chat.app.composer.revises
+        assert chat.app.composer.border_title

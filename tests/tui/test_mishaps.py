@@ -112,7 +112,7 @@ async def test_a_new_conversation_takes_no_question_s_place(small: Path, large: 
     async with chatting(small, large) as chat:
         await chat.ask("first")
         await chat.press("tab", "e")
-        await chat.until(lambda: chat.app.composer.revises)
+        await chat.until(lambda: chat.app.composer.border_title)
         chat.app.action_new()
         await chat.until(lambda: not chat.turns)
         await chat.press("enter")

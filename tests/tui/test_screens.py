@@ -109,7 +109,7 @@ async def test_an_error_in_the_thread_is_shown_and_the_conversation_is_kept(smal
             await chat.until(lambda: not chat.app.busy)
             assert "more than the context of" in chat.notices[-1]
             assert chat.app.composer.text.endswith("too long " * 100)
-            assert chat.app.composer.revises == bool(keys)
+            assert bool(chat.app.composer.border_title) == bool(keys)
             assert [turn.question for turn in chat.turns] == ["first"]
             assert chat.app.session is not None
             assert exchanges_of(chat.app.session) == [("first", "Answer \\boxed{3}")]

@@ -223,6 +223,24 @@ async def test_kept_settings_are_in_models_toml_and_begin_new_conversations(smal
 
 
 @played
+async def test_a_command_sets_the_system_message(small: Path, large: Path) -> None:
+    async with chatting(small, large) as chat:
+        await chat.type("/system Be brief.")
+        await chat.press("enter")
+        await chat.until(lambda: chat.notices == ["The system message from the next question on."])
+        await chat.ask("first")
+        assert chat.app.session is not None
+        assert chat.app.session.messages[0] == Message("system", "Be brief.")
+        await chat.type("/system Be kind.")
+        await chat.press("enter")
+        await chat.until(lambda: "The system message from the next conversation on." in chat.notices)
+        await chat.type("/system")
+        await chat.press("enter")
+        await chat.until(lambda: isinstance(chat.app.screen, SettingsScreen))
+        assert "Be kind." in chat.screen
+
+
+@played
 async def test_a_conversation_that_has_begun_keeps_its_system_message(small: Path, large: Path) -> None:
     async with chatting(small, large, system="Be brief.") as chat:
         await open_settings(chat)

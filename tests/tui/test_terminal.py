@@ -35,18 +35,6 @@ def opened() -> Iterator[Callable[..., Terminal]]:
         terminal.close()
 
 
-@pytest.fixture
-def rambling(tiny: Path, tmp_path: Path) -> list[str]:
-    """Flags for a pair that never comes to an end."""
-    file = tmp_path / "models.toml"
-    file.write_text(
-        "[pairs.rambling]\nsampling = {temperature = 1.0, top_k = 9, top_p = 1.0, min_p = 0.0}\n"
-        + "".join(f'{model} = {{path = "{tiny / "rambling.gguf"}"}}\n' for model in ("small", "large")),
-        encoding="utf-8",
-    )
-    return ["--pair", "rambling", "--seed", "1", "--models", str(file)]
-
-
 def test_a_question_is_asked_and_the_terminal_left_as_it_was(opened: Callable[..., Terminal]) -> None:
     chat = opened()
     chat.shows("S glimp built-in small")
