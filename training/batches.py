@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -54,7 +60,10 @@ class _Sample:
 
 
 class Batches:
-    """An endless row of batches of about `tokens` tokens, the same for the same seed; `place` is where it stands."""
+    """An endless row of batches of about `tokens` tokens, the same for the same seed; `place` is where it stands.
+
+    With `processes` they are made ahead: a GPU learns faster than one process makes up stories.
+    """
 
     def __init__(
         self,
@@ -64,41 +73,66 @@ class Batches:
         *,
         course: Course = "narrow",
         place: tuple[int, int] = (0, 0),
+        processes: int = 0,
     ) -> None:
+        self._make = _Maker(tokenizer, seed, tokens, course)
+        self.place = place
+        self._executor = (
+            ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) if processes else None
+        )
+        self._ahead: deque[Future[list[Batch]]] = deque()
+        for number in range(place[0], place[0] + 2 * processes):
+            self._order(number)
+        self._pool = self._next_pool()
+
+    def _order(self, number: int) -> None:
+        assert self._executor is not None
+        self._ahead.append(self._executor.submit(self._make, number))
+
+    def _next_pool(self) -> list[Batch]:
+        if self._executor is None:
+            return self._make(self.place[0])
+        self._order(self.place[0] + len(self._ahead))
+        return self._ahead.popleft().result()
+
+    def next(self) -> tuple[Tensor, Tensor]:
+        """Return token ids and loss weights, each (questions, tokens), padded at the end; weights are 0 for prompts."""
+        if self.place[1] == len(self._pool):
+            self.place = self.place[0] + 1, 0
+            self._pool = self._next_pool()
+        batch = self._pool[self.place[1]]
+        self.place = self.place[0], self.place[1] + 1
+        return torch.from_numpy(batch.ids), torch.from_numpy(batch.weights)
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+
+
+class Batch(NamedTuple):
+    """Token ids and their weights in the loss, each (questions, tokens)."""
+
+    ids: NDArray[np.int64]
+    weights: NDArray[np.float32]
+
+
+class _Maker:
+    """Makes the batches of one pool of questions; can be sent to another process."""
+
+    def __init__(self, tokenizer: Tokenizer, seed: str, tokens: int, course: Course) -> None:
         self._tokenizer = tokenizer
         self._seed = seed
         self._tokens = tokens
         self._course: Course = course
-        self._is_number = torch.zeros(tokenizer.get_vocab_size(), dtype=torch.bool)
+        self._is_number = np.zeros(tokenizer.get_vocab_size(), dtype=bool)
         self._is_number[number_ids(tokenizer)] = True
         texts = (tokenizer.decode([token]) for token in range(tokenizer.get_vocab_size()))
-        self._ends_step = torch.tensor([text.endswith("\n\n") for text in texts])
+        self._ends_step = np.array([text.endswith("\n\n") for text in texts])
         self._full_stop = tokenizer.token_to_id(".")
-        self._before_a_name = torch.tensor([tokenizer.token_to_id(text) for text in (":", ",")])
-        self.place = place
-        self._groups = self._pool(place[0])
+        self._before_a_name = [tokenizer.token_to_id(text) for text in (":", ",")]
 
-    def next(self) -> tuple[Tensor, Tensor]:
-        """Return token ids and loss weights, each (questions, tokens), padded at the end; weights are 0 for prompts."""
-        pool, index = self.place
-        if index == len(self._groups):
-            pool, index = pool + 1, 0
-            self._groups = self._pool(pool)
-        self.place = pool, index + 1
-        group = self._groups[index]
-        shape = len(group), max(sample.padded for sample in group) + 1
-        ids, weights = torch.zeros(shape, dtype=torch.long), torch.zeros(shape)
-        for row, sample in enumerate(group):
-            ids[row, : len(sample.ids)] = torch.tensor(sample.ids)
-            weights[row, sample.prompt : len(sample.ids)] = 1.0
-        before, earlier = ids.roll(1, dims=1), ids.roll(2, dims=1)
-        begins = self._ends_step[before] | (before == self._full_stop) | (earlier == self._full_stop)
-        if self._course == "broad":
-            begins |= torch.isin(before, self._before_a_name)
-        weights[(self._is_number[ids] | begins) & (weights > 0)] = EMPHASIS
-        return ids, weights
-
-    def _pool(self, number: int) -> list[list[_Sample]]:
+    def __call__(self, number: int) -> list[Batch]:
         rng = Random(f"pool {self._seed} {number}")
         questions = endless(f"questions {self._seed} {number}", course=self._course)
         found = (self._sample(question, questions, rng) for question in islice(questions, POOL))
@@ -109,7 +143,7 @@ class Batches:
                 groups.append([])
             groups[-1].append(sample)
         rng.shuffle(groups)
-        return groups
+        return [self._batch(group) for group in groups]
 
     def _sample(self, question: Question, others: Iterator[Question], rng: Random) -> _Sample:
         prompt, reply = render(question)
@@ -118,3 +152,16 @@ class Batches:
             prompt = f"{_asked(before)}<|im_start|>assistant: {before.answer}<|im_end|>\n{prompt}"
         asked, written = (self._tokenizer.encode(text).ids for text in (prompt, reply))
         return _Sample(asked + written, len(asked))
+
+    def _batch(self, group: list[_Sample]) -> Batch:
+        shape = len(group), max(sample.padded for sample in group) + 1
+        ids, weights = np.zeros(shape, np.int64), np.zeros(shape, np.float32)
+        for row, sample in enumerate(group):
+            ids[row, : len(sample.ids)] = sample.ids
+            weights[row, sample.prompt : len(sample.ids)] = 1.0
+        before, earlier = np.roll(ids, 1, axis=1), np.roll(ids, 2, axis=1)
+        begins = self._ends_step[before] | (before == self._full_stop) | (earlier == self._full_stop)
+        if self._course == "broad":
+            begins |= np.isin(before, self._before_a_name)
+        weights[(self._is_number[ids] | begins) & (weights > 0)] = EMPHASIS
+        return Batch(ids, weights)

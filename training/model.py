@@ -54,7 +54,8 @@ class Attention(nn.Module):
         """Map (batch, tokens, width) to the same shape."""
         batch, tokens, width = x.shape
         q, k, v = (f(x).view(batch, tokens, self.heads, -1).transpose(1, 2) for f in (self.q, self.k, self.v))
-        mixed = attend(rotate(q, turn), rotate(k, turn), v)
+        q, k = rotate(q, turn), rotate(k, turn)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True) if x.is_cuda else attend(q, k, v)
         out: Tensor = self.o(mixed.transpose(1, 2).reshape(batch, tokens, width))
         return out
 

@@ -20,6 +20,28 @@ _NAMED = 0.3
 _AS_WORD = 0.07
 """How often a number below 100 is a word."""
 _VERB = re.compile(r"<(\w+)(?::(s?))?>")
+_TOLD = re.compile(
+    r"""
+    (?P<head>\{(?:who|rel|to)\}\ )<\w+(?P<mark>(?::s?)?)>(?:\ [a-z]+)?(?P<rest>\ (?:
+        \{n\}\ (?:more|fewer|less|of)\b.*                     # 5 more; 5 of the marbles; 5 fewer than Tom
+        |\{n\}\ \{things\}\ (?:more|fewer|less)\ than.*
+        |\{part\}\ of\ .*|\{to\}\ \{part\}.*
+        |(?:\{m\}\ times|twice|half)\ as\ many.*
+        |\{n\}\ (?:\{things\}\ )?(?:back\ )?(?:to|from)\ \{(?:rel|to|whom)\}.*
+        |\{n\}\ \{things\}\ \{(?:into|from)\}
+        |(?:\{whom\}|\{to\}|\{rel\})\ (?:\{n\}|another\ \{n\}).*
+        |all\ \{her\}\ \{things\}\ (?:for|with)\ .*
+        |the\ \{things\}\ into\ \{m\}\ equal.*
+    ))
+    |(?P<some>\{n\}\ (?:more|other|new|of)\ [^<]*|\{part\}\ (?:of\ [^<]*)?|another\ \{n\}\ )
+        <\w+(?P<form>:s?)>(?:\ [a-z]+)*(?P<way>(?:\ \{from\}\ \{into2\}|\ for\ \{whom\})?)
+    |(?P<both>\{who\}\ and\ \{to\}\ )<\w+:>(?P<all>\ all\ their\ \{things\})
+    """,
+    re.VERBOSE,
+)
+"""Events whose verb need not be known: the words around it say what happens."""
+_KEPT = re.compile(r"<(keep|let|be)\b| left\b")
+"""But for these verbs."""
 _SUBJECT = re.compile(r"\{(who|to|rel)\}")
 
 HolderKind = Literal["girl", "boy", "me", "shop", "place"]
@@ -176,6 +198,8 @@ class Narrator:
     ) -> str:
         """Fill in words and verb forms; `subject` is what verbs without a mark agree with."""
         is_past = self.style.is_past if is_past is None else is_past
+        if self.style.is_broad:
+            template = re.sub(r"\bV\b", lambda _: invented.verb(self.rng), template)
 
         def form(match: re.Match[str]) -> str:
             is_third = subject is None or subject.kind != "me" if match[2] is None else match[2] == "s"
@@ -187,6 +211,8 @@ class Narrator:
             "day": self.rng.choice(WEEKDAYS),
             "place": invented.place(self.rng) if self.chance(0.3) else self.rng.choice(self.nouns.places).split()[1],
         }
+        if "odd}" in template:
+            words["odd"] = invented.syllables(self.rng, 2)
         return self._in_the_singular(_VERB.sub(form, template).format(**{**words, **values}))
 
     def _in_the_singular(self, text: str) -> str:
@@ -239,7 +265,9 @@ class Narrator:
                 spoken = to.pronouns[1]
             fill |= {"to": spoken, "tos": to.whose, "into2": f"to {to.subject}"}
         if "{rel}" in template:
-            relation = rng.choice(self.wordings.relations).format(her=holder.pronouns[2])
+            relation = rng.choice(self.wordings.relations).replace("{her}", holder.pronouns[2])
+            if "{odd}" in relation:
+                relation = relation.replace("{odd}", invented.syllables(rng, 2))
             if holder.kind in {"shop", "place"}:
                 relation = re.sub(r"^its (?=[au])", "an ", relation).replace("its ", "a ")
             fill["rel"] = passing.subject if passing else relation
@@ -271,10 +299,24 @@ class Narrator:
 
     def _with_unknown_verb(self, template: str) -> str:
         """Put an invented verb in, if "more" or "of the" says what happens all the same."""
+        if self.style.is_broad:
+            return self._with_verb_that_is_told(template)
         told = re.fullmatch(r"\{who\} <\w+>( \w+)?( \{n\} more.*| \{n\} of .*| \{part\} of .*)", template)
         if told is None or "{to}" in template or " left" in template or not self.chance(self.style.unknown_verbs):
             return template
         return f"{{who}} <{invented.verb(self.rng)}>{told[2]}"
+
+    def _with_verb_that_is_told(self, template: str) -> str:
+        """Put an invented verb in wherever another word says what happens: to whom, from whom, of what."""
+        told = None if _KEPT.search(template) else _TOLD.fullmatch(template)
+        if told is None or not self.chance(self.style.unknown_verbs):
+            return template
+        verb, group = invented.verb(self.rng), told.groupdict(default="")
+        if group["head"]:
+            return f"{group['head']}<{verb}{group['mark']}>{group['rest']}"
+        if group["both"]:
+            return f"{group['both']}<{verb}:>{group['all']}"
+        return f"{group['some']}<{verb}{group['form']}>{group['way']}"
 
     def question(self, template: str, subject: Holder | None, **values: object) -> None:
         """End the story with a question, of which a past story may ask in the present."""

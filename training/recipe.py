@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from pathlib import Path
 
@@ -40,7 +41,10 @@ def make(name: str, tokenizer: Tokenizer, *, seed: int, device: str, threads: in
     """Train a model, and export it to the folder `out` if it is one of the pair; return its row of the card."""
     torch.set_num_threads(threads)
     _keep_memory()
-    model, minutes = train(name, PLANS, tokenizer, seed, folder=checkpoints, device=torch.device(device))
+    processes = 0 if device == "cpu" else max(1, (os.cpu_count() or 1) - 2)
+    model, minutes = train(
+        name, PLANS, tokenizer, seed, folder=checkpoints, device=torch.device(device), processes=processes
+    )
     if name in EXPORTED:
         export(model, tokenizer, out / f"{EXPORTED[name]}.gguf", f"glimp built-in {EXPORTED[name]}")
     return _row(name, PLANS[name], sum(p.numel() for p in model.parameters()) / 1e6, minutes)

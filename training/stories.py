@@ -452,8 +452,9 @@ class _Teller:
     def _put(self, template: str, holder: Holder, to: Holder | None) -> None:
         """Ask a question of a holder, by a pronoun now and then."""
         is_clear = to is None and self.narrator.is_clear(holder) and self.narrator.chance(0.4)
-        who, _, whose = holder.pronouns if is_clear or holder.kind == "me" else (holder.subject, "", holder.whose)
-        values = {"who": who, "whose": whose, "at": holder.at}
+        named = holder.subject, holder.object, holder.whose
+        who, whom, whose = holder.pronouns if is_clear or holder.kind == "me" else named
+        values = {"who": who, "whom": whom, "whose": whose, "at": holder.at}
         if to:
             values |= {"to": to.object, "tos": to.whose}
         self.narrator.question(template, holder, **values)

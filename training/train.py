@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -50,9 +49,18 @@ class Plan:
 
 
 def train(
-    name: str, plans: dict[str, Plan], tokenizer: Tokenizer, seed: int, *, folder: Path, device: torch.device
+    name: str,
+    plans: dict[str, Plan],
+    tokenizer: Tokenizer,
+    seed: int,
+    *,
+    folder: Path,
+    device: torch.device,
+    processes: int = 0,
 ) -> tuple[Model, float]:
     """Train a model, from its checkpoint in the folder if there is one; prints its progress.
+
+    With `processes`, they make the batches.
 
     Returns it on the CPU, and the minutes all its runs took together.
     """
@@ -67,17 +75,17 @@ def train(
     else:
         model = Model(plan.shape, tokenizer.get_vocab_size(), numbers).to(device)
     optimizers = _optimizers(model, plan)
-    batches, done, seconds = Batches(tokenizer, f"{name} {seed}", plan.tokens, course=plan.course), 0, 0.0
+    place, done, seconds = (0, 0), 0, 0.0
     if kept is not None:
         model.load_state_dict(kept["model"])
         for optimizer, state in zip(optimizers, kept["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        done, seconds = kept["batch"], kept["seconds"]
-        batches = Batches(tokenizer, f"{name} {seed}", plan.tokens, course=plan.course, place=kept["place"])
+        place, done, seconds = kept["place"], kept["batch"], kept["seconds"]
+    batches = Batches(tokenizer, f"{name} {seed}", plan.tokens, course=plan.course, place=place, processes=processes)
     count = sum(p.numel() for p in model.parameters())
     print(f"{name}: {count / 1e6:.2f} million parameters, {plan.batches} batches, {done} of them done", flush=True)
     hidden_of = torch.compile(model, dynamic=True)
-    begin, losses = time.monotonic() - seconds, []
+    begin, losses = time.monotonic() - seconds, list[Tensor]()
     for number in range(done, plan.batches):
         for optimizer, rate in zip(optimizers, (plan.matrix_rate, plan.embedding_rate), strict=True):
             optimizer.param_groups[0]["lr"] = rate * plan.factor(number)
@@ -89,19 +97,21 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.step()
-        losses.append(loss.item())
+        losses.append(loss.detach())  # asked for its number now and then only: a GPU would have to be waited for
         seconds = time.monotonic() - begin
         if (number + 1) % 50 == 0 or number + 1 == plan.batches:
             print(
-                f"{name}: batch {number + 1} of {plan.batches}, loss {fmean(losses[-50:]):.4f}, "
-                f"{seconds / 60:.1f} minutes, {seconds / (number + 1):.2f} s a batch",
+                f"{name}: batch {number + 1} of {plan.batches}, loss {torch.stack(losses).mean().item():.4f}, "
+                f"{seconds / 60:.1f} minutes, {seconds / (number + 1):.3f} s a batch",
                 flush=True,
             )
+            losses.clear()
         if (number + 1) % KEEP_EVERY == 0 or number + 1 == plan.batches:
             states = [optimizer.state_dict() for optimizer in optimizers]
             state = {"model": model.state_dict(), "optimizers": states, "batch": number + 1}
             torch.save({**state, "place": batches.place, "seconds": seconds}, path.with_suffix(".new"))
             path.with_suffix(".new").replace(path)
+    batches.close()
     trained: Model = model.cpu()
     return trained, seconds / 60
 
