@@ -1,8 +1,8 @@
-"""A larger model that computes the same as a smaller one: where the large model of the pair begins.
+"""Models made of others: a larger one that computes the same as a smaller one, and the mean of two.
 
-What is new begins at zero wherever it would be seen, and at random where it is not: new numbers of the hidden state get
-nothing added, new heads and new parts of the feed-forward give nothing out, new layers change nothing. All of it learns
-from the first batch on (Net2Net, arXiv 1511.05641, does the same for other architectures).
+In the larger one what is new begins at zero wherever it would be seen, and at random where it is not: new numbers of
+the hidden state get nothing added, new heads and new parts of the feed-forward give nothing out, new layers change
+nothing. All of it learns from the first batch on (Net2Net, arXiv 1511.05641, does the same for other architectures).
 """
 
 from __future__ import annotations
@@ -36,6 +36,14 @@ def grow(small: Model, shape: Shape, numbers: list[int]) -> Model:
             _copy(block, small.blocks[places.index(index)], old, shape)
     _norm(model.norm.weight, small.norm.weight, old, shape)
     return model
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]  # torch is `Any` to the checker
+def mean(one: Model, other: Model) -> Model:
+    """Return `other` with the mean of the weights of both, which have one shape."""
+    for weight, of_one in zip(other.parameters(), one.parameters(), strict=True):
+        weight.lerp_(of_one, 0.5)
+    return other
 
 
 def _silence(block: Block) -> None:

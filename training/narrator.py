@@ -9,6 +9,7 @@ from typing import Literal
 
 from training import invented
 from training.inflection import inflect, singular
+from training.told import without_verb
 from training.wordings import Wordings
 from training.words import ADJECTIVES, KIN, ROLES, WEEKDAYS, Nouns, in_words
 
@@ -20,28 +21,6 @@ _NAMED = 0.3
 _AS_WORD = 0.07
 """How often a number below 100 is a word."""
 _VERB = re.compile(r"<(\w+)(?::(s?))?>")
-_TOLD = re.compile(
-    r"""
-    (?P<head>\{(?:who|rel|to)\}\ )<\w+(?P<mark>(?::s?)?)>(?:\ [a-z]+)?(?P<rest>\ (?:
-        \{n\}\ (?:more|fewer|less|of)\b.*                     # 5 more; 5 of the marbles; 5 fewer than Tom
-        |\{n\}\ \{things\}\ (?:more|fewer|less)\ than.*
-        |\{part\}\ of\ .*|\{to\}\ \{part\}.*
-        |(?:\{m\}\ times|twice|half)\ as\ many.*
-        |\{n\}\ (?:\{things\}\ )?(?:back\ )?(?:to|from)\ \{(?:rel|to|whom)\}.*
-        |\{n\}\ \{things\}\ \{(?:into|from)\}
-        |(?:\{whom\}|\{to\}|\{rel\})\ (?:\{n\}|another\ \{n\}).*
-        |all\ \{her\}\ \{things\}\ (?:for|with)\ .*
-        |the\ \{things\}\ into\ \{m\}\ equal.*
-    ))
-    |(?P<some>\{n\}\ (?:more|other|new|of)\ [^<]*|\{part\}\ (?:of\ [^<]*)?|another\ \{n\}\ )
-        <\w+(?P<form>:s?)>(?:\ [a-z]+)*(?P<way>(?:\ \{from\}\ \{into2\}|\ for\ \{whom\})?)
-    |(?P<both>\{who\}\ and\ \{to\}\ )<\w+:>(?P<all>\ all\ their\ \{things\})
-    """,
-    re.VERBOSE,
-)
-"""Events whose verb need not be known: the words around it say what happens."""
-_KEPT = re.compile(r"<(keep|let|be)\b| left\b")
-"""But for these verbs."""
 _SUBJECT = re.compile(r"\{(who|to|rel)\}")
 
 HolderKind = Literal["girl", "boy", "me", "shop", "place"]
@@ -300,23 +279,12 @@ class Narrator:
     def _with_unknown_verb(self, template: str) -> str:
         """Put an invented verb in, if "more" or "of the" says what happens all the same."""
         if self.style.is_broad:
-            return self._with_verb_that_is_told(template)
+            without = without_verb(template)
+            return without if without is not None and self.chance(self.style.unknown_verbs) else template
         told = re.fullmatch(r"\{who\} <\w+>( \w+)?( \{n\} more.*| \{n\} of .*| \{part\} of .*)", template)
         if told is None or "{to}" in template or " left" in template or not self.chance(self.style.unknown_verbs):
             return template
         return f"{{who}} <{invented.verb(self.rng)}>{told[2]}"
-
-    def _with_verb_that_is_told(self, template: str) -> str:
-        """Put an invented verb in wherever another word says what happens: to whom, from whom, of what."""
-        told = None if _KEPT.search(template) else _TOLD.fullmatch(template)
-        if told is None or not self.chance(self.style.unknown_verbs):
-            return template
-        verb, group = invented.verb(self.rng), told.groupdict(default="")
-        if group["head"]:
-            return f"{group['head']}<{verb}{group['mark']}>{group['rest']}"
-        if group["both"]:
-            return f"{group['both']}<{verb}:>{group['all']}"
-        return f"{group['some']}<{verb}{group['form']}>{group['way']}"
 
     def question(self, template: str, subject: Holder | None, **values: object) -> None:
         """End the story with a question, of which a past story may ask in the present."""

@@ -69,9 +69,7 @@ def train(
     path = folder / f"{name}.pt"
     kept: dict[str, Any] | None = torch.load(path, weights_only=False) if path.exists() else None
     if kept is None and plan.grows_from is not None:
-        begun = Model(plans[plan.grows_from].shape, tokenizer.get_vocab_size(), numbers)
-        begun.load_state_dict(torch.load(folder / f"{plan.grows_from}.pt", weights_only=False)["model"])
-        model = grow(begun, plan.shape, numbers).to(device)
+        model = grow(trained(plan.grows_from, plans, tokenizer, folder), plan.shape, numbers).to(device)
     else:
         model = Model(plan.shape, tokenizer.get_vocab_size(), numbers).to(device)
     optimizers = _optimizers(model, plan)
@@ -112,8 +110,15 @@ def train(
             torch.save({**state, "place": batches.place, "seconds": seconds}, path.with_suffix(".new"))
             path.with_suffix(".new").replace(path)
     batches.close()
-    trained: Model = model.cpu()
-    return trained, seconds / 60
+    finished: Model = model.cpu()
+    return finished, seconds / 60
+
+
+def trained(name: str, plans: dict[str, Plan], tokenizer: Tokenizer, folder: Path) -> Model:
+    """Return a model as its checkpoint in the folder has it."""
+    model = Model(plans[name].shape, tokenizer.get_vocab_size(), number_ids(tokenizer))
+    model.load_state_dict(torch.load(folder / f"{name}.pt", weights_only=False)["model"])
+    return model
 
 
 def _optimizers(model: Model, plan: Plan) -> list[torch.optim.Optimizer]:

@@ -18,6 +18,7 @@ from training.others import ANSWER, tell_other
 from training.samples import OTHERS, SETS, STORIES, endless, held_out
 from training.stories import EVENTS, beginning, tell
 from training.sums import LARGEST, BrokenSum, Question, tell_sum
+from training.told import without_verb
 from training.wordings import KINDS, TAUGHT
 from training.words import COMMON, RARE, Nouns, in_words
 
@@ -224,6 +225,28 @@ def test_every_thought_of_the_last_stage_works_out() -> None:
     for kind in ("If ", "Each of ", " red and ", " in each", " to him"):
         assert kind in questions, kind
     assert any(step.startswith("Both: ") for story in stories for step in story.steps)
+
+
+def test_an_event_whose_verb_is_invented_can_be_told_from_the_words_around_it() -> None:
+    meanings: dict[str, set[str]] = {}
+    for events in (BROAD.events, BROAD.at_places, BROAD.compare):
+        for kind, texts in events.items():
+            for text in texts:
+                if (told := without_verb(text)) is not None:
+                    meanings.setdefault(told, set()).add(kind)
+    assert meanings["{n} of {whose} {things} <V:>"] == {"loss"}
+    assert meanings["{who} <V> {n} {things} to {to}"] == {"give"}
+    assert len(meanings) > 50
+    assert not {told: kinds for told, kinds in meanings.items() if len(kinds) > 1}
+    assert without_verb("{who} <keep> {part} of the {things}") is None
+    assert without_verb("{n} {things} <go:> away") is None
+
+
+def test_invented_verbs_stand_where_the_wordings_have_them() -> None:
+    rng = Random(4)
+    style = Style(is_broad=True, unknown_verbs=1.0)
+    told = "\n".join(tell(rng, MIXED, BROAD, style=style).question for _ in range(200))
+    assert not re.search(r"\bV\b|[{}<>]", told)
 
 
 def test_the_vocabulary_and_the_first_stages_are_as_they_were_without_the_last_one() -> None:
