@@ -151,17 +151,12 @@ _TOLD_OTHERWISE = (
     ),
     (re.compile(r"\bhow many (?:are|were) we\b"), "it counts the people who tell it"),
     (
-        re.compile(rf"^there (?:are|were) {_NUMBER} \w+ with {_NUMBER}\b"),
-        "it says what each one has before anything happens, and things are told one event after another",
-    ),
-    (
         re.compile(
-            r"\bhow many (?:\w+ ){0,3}(?:did|does|do) (?:\w+ ){1,2}?(?:sell|eat|give|buy|make|bake|lose|spend|use)\b"
+            r"\bhow many (?:\w+ ){0,3}(?:did|does|do) (?!that\b)(?:\w+ ){1,2}?(?:sell|eat|give|buy|make|bake|lose|spend|use)\b"
         ),
         "it asks how many somebody gained or lost, and what there is at the end is counted",
     ),
 )
-_ODD_WORD = re.compile(r"[a-z]+-[a-z]|'(?!s\b|t\b|re\b|ve\b|ll\b|d\b|m\b|clock\b)[a-z]|[\u00df-\u024f]")
 _YOUNG = re.compile(rf"\b{_NUMBER} (?:kittens|puppies|lambs|calves|chicks|piglets|foals|cubs|ducklings|babies|young)\b")
 _RUN_ON = re.compile(r"[a-z0-9] (?<!and )(?<!then )(?<!so )(?<!of )(?<!know )(?<!me )(?<!out )how many\b")
 _FEW = 2
@@ -209,8 +204,6 @@ def _told_otherwise(text: str) -> str | None:
         _quantities(text[: found.start()]) or _DEMAND.search(text[: found.start()])
     ):
         return "it compares with an amount that is told only later"
-    if _ODD_WORD.search(NUMBER_WORD.sub("", text)):
-        return "it has a word in it with a hyphen, an apostrophe or an accent, and such ones are often lost"
     if (found := _YOUNG.search(text)) and _quantities(text[: found.start()]):
         return "young ones are born in it, and count as things of another kind"
     if _RUN_ON.search(text) and _quantities(text) > _FEW:

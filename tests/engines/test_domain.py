@@ -122,10 +122,14 @@ STORIES = [
     "Tom has 3 packs with 12 pens each. How many pens does he have?",
     "A friend who has two cats finds 3 more. How many cats does the friend have?",
     "Mia has 24 marbles. Then she loses them all. How many marbles are left?",
+    "José has 12 piñatas. Zoë breaks 5 of them. How many piñatas are whole?",
+    "There are 3 boxes with 12 pens each. How many pens are there?",
+    "Jean-Luc has 9 ships. He loses 2. How many ships does he have?",
+    "O'Neil has 20 cows. He sells 6 cows. How many cows does he have?",
+    "Bj\u00f6rn has 52 cards. Bj\u00f6rn loses 17 cards. How many cards does he have?",
 ]
 
 DOUBTED = [
-    ("José has 12 piñatas. Zoë breaks 5 of them. How many piñatas are whole?", "accent"),
     ("Mia finds 17 more. Mia finds 9 more. Mia loses 5 of them. How many does she have if she had 3?", "'if'"),
     ("If I have 3 apples and take away 2, how many do I have?", "'if'"),
     ("How many apples are left if Tom has 5 and eats 2?", "'if'"),
@@ -153,7 +157,6 @@ DOUBTED = [
     ("Leo has 5 pens more than Mia. Mia has 9. How many pens does Leo have?", "told only later"),
     ("A farmer has 17 sheep. All but 9 die. How many are left?", "all but"),
     ("Tom has 9 kites. His sister takes all but one. How many kites does he have?", "all but"),
-    ("There are 3 boxes with 12 pens each. How many pens are there?", "what each one has"),
     ("A bakery sells 14 muffins at noon and 23 at night. How many muffins did it sell in total?", "gained or lost"),
     ("Anna had 3 cats, then her cat had 4 kittens. How many cats does she have now?", "young ones"),
     ("tom has 10 cookies he eats 3 and gives 2 away how many does he have now", "run into each other"),
@@ -162,9 +165,6 @@ DOUBTED = [
     ("Tom has 5apples and eats 2. How many are left?", "5apples"),
     ("13 * 14", "several digits"),
     ("what is 26 times 37?", "several digits"),
-    ("Jean-Luc has 9 ships. He loses 2. How many ships does he have?", "hyphen"),
-    ("O'Neil has 20 cows. He sells 6 cows. How many cows does he have?", "hyphen"),
-    ("Bj\u00f6rn has 52 cards. Bj\u00f6rn loses 17 cards. How many cards does he have?", "accent"),
     ("5 apples + 3 apples", "beside a sum"),
     ("what is 5 apples plus 3 apples", "beside a sum"),
     ("cuánto es 5 + 3", "beside a sum"),
