@@ -449,6 +449,12 @@ class _Teller:
         template = self.narrator.pick(self.wordings.ask["place" if self.is_place else "one"])
         self._put(template, holder, None)
 
+    def _take_the_second_from_the_first(self) -> None:
+        """Let two steps find out who has more: seen at once, that is guessed; by what is left, it is known."""
+        (holder, x), (_, y) = self.amounts.items()
+        self.narrator.step(f"Difference: {holder.name} {x} - {y}.")
+        self.narrator.step(f"{x - y}." if x > y else BrokenSum.RESULTS[0])
+
     def _put(self, template: str, holder: Holder, to: Holder | None) -> None:
         """Ask a question of a holder, by a pronoun now and then."""
         is_clear = to is None and self.narrator.is_clear(holder) and self.narrator.chance(0.4)
@@ -505,6 +511,8 @@ class _Teller:
             total = self._work_out("Together", holder, x, "+", y)
             return str(total), f"Together they have \\boxed{{{total}}} {things}."
         if way == "more":
+            if not self.style.is_wide:
+                self._take_the_second_from_the_first()
             self.narrator.step(f"Asked: {holder.name} {x} > {to.name} {y}.")
             return str(x), f"{_answering(holder)} more {things}: \\boxed{{{x}}}, and {to.name} {y}."
         difference = self._work_out("Difference", holder, x, "-", y)
