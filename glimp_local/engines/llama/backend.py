@@ -37,7 +37,7 @@ class LlamaBackend:
         self.engine = engine
         self.template: ChatTemplate = engine.template(renderer, template)
         self.markers: ThinkingMarkers | None = find_markers(self.template.source)
-        self.economy = Economy(PRIORS)
+        self.economy = Economy(PRIORS, engine.costs)
         """What drafting has cost the model, and brought: what one conversation learns, the next one knows."""
 
     def check(self) -> None:

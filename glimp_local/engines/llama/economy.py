@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from glimp_local.engines.llama.costs import Costs
 from glimp_local.settings import MAX_DRAFT
 
 _HOPE = 0.25
 """An unmeasured token of a batch is hoped to cost this part of one by itself, or of one measured before it."""
-_FASTER, _SLOWER = 0.5, 0.05
-"""Weight of a new measurement against those before: what else a machine does can only add to what a batch costs."""
 _MARGIN = 0.15
 """Drafts must gain this part of what their batch costs: estimates are rough, and hopeful."""
 _DOUBT = 0.01
@@ -37,16 +36,17 @@ class Economy:
     """Decides how many drafted tokens are worth computing.
 
     A `grade` tells drafts of different reliability apart; `priors` has the chance of each grade that a token comes
-    true, before any was seen.
+    true, before any was seen. `costs` is what the model's batches cost, which others measure.
     """
 
-    def __init__(self, priors: Sequence[float]) -> None:
+    def __init__(self, priors: Sequence[float], costs: Costs) -> None:
+        self._costs = costs
         self._priors = priors
         self._hits = [0.0] * len(priors)
         self._tries = [0.0] * len(priors)
-        self._seconds: list[float | None] = [None] * (MAX_DRAFT + 2)  # by the number of tokens in a batch
-        self._measured = [0] * (MAX_DRAFT + 2)  # when, in rounds
+        self._computed = [0] * (MAX_DRAFT + 2)  # when a batch of so many tokens was, in rounds
         self._tries_in_all = 0
+        self._is_behind_another = True
         self._longest = _CAUTIOUS
         self._round = 0
         self._spent_seconds = self._gained_tokens = 0.0
@@ -54,7 +54,7 @@ class Economy:
     @property
     def plain_seconds(self) -> float | None:
         """What a token costs by itself, in seconds; None until one was computed so."""
-        return self._seconds[1]
+        return self._costs.known(1)
 
     def chance(self, grade: int) -> float:
         """Estimate the probability that a drafted token of a grade comes true."""
@@ -67,23 +67,13 @@ class Economy:
         if came_true:
             self._gained_tokens += 1.0
 
-    def measure(
-        self, tokens: int, seconds: float, drafting_seconds: float = 0.0, *, behind_another: bool = False
-    ) -> None:
-        """Record what a batch of this many tokens cost, and the drafting before it.
-
-        One token `behind_another` size of batch costs more than one among others of its kind: its graph is built again.
-        That is a cost of the drafting, and tells nothing of a token by itself.
-        """
-        if not (behind_another and tokens == 1):
-            before = self._seconds[tokens]
-            if before is None:
-                self._seconds[tokens] = seconds
-            else:
-                self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
-            self._measured[tokens] = self._round
+    def spend(self, tokens: int, seconds: float, drafting_seconds: float = 0.0) -> None:
+        """Take note that a batch was computed, after it was measured, and of the drafting before it."""
+        if not (tokens == 1 and self._is_behind_another):  # such a one is not measured
+            self._computed[tokens] = self._round
+        self._is_behind_another = tokens != 1
         self._tries_in_all += tokens > 1
-        if tokens > self._longest and seconds < _CHEAP * tokens * (self._seconds[1] or 0.0):
+        if tokens > self._longest and seconds < _CHEAP * tokens * (self.plain_seconds or 0.0):
             self._longest = min(2 * self._longest, MAX_DRAFT)
         self._round += 1
         self._spent_seconds = _KEEP * self._spent_seconds + seconds + drafting_seconds
@@ -92,9 +82,10 @@ class Economy:
     def costs(self) -> list[float]:
         """Estimate what a batch costs, in seconds, by its number of tokens (index 0 is no batch).
 
-        Between two sizes that were measured a straight line is drawn; beyond them it goes on hopefully.
+        Between two sizes that were measured a straight line is drawn; beyond them it goes on hopefully. A batch costs
+        no more than a larger one: it can be padded.
         """
-        plain = self._seconds[1] or 0.0
+        plain = self.plain_seconds or 0.0
         costs, slope = [0.0, plain], _HOPE * plain
         for size in range(2, MAX_DRAFT + 2):
             if (known := self._known(size, plain)) is not None:
@@ -102,26 +93,28 @@ class Economy:
                 costs += [costs[start - 1] + rise * step for step in range(1, size - start + 2)]
                 slope = _HOPE * max(known - plain, 0.0) / (size - 1)
         costs += [costs[-1] + slope * step for step in range(1, MAX_DRAFT + 3 - len(costs))]
+        for size in range(MAX_DRAFT, 1, -1):
+            costs[size] = min(costs[size], costs[size + 1])
         return costs
 
     def _known(self, size: int, plain: float) -> float | None:
-        seconds = self._seconds[size]
+        seconds = self._costs.known(size)
         if seconds is None:
             return None
         hoped = plain * (1 + _HOPE * (size - 1))
-        faith = math.exp(-_DOUBT / self._tries_in_all * (self._round - self._measured[size]))
+        faith = math.exp(-_DOUBT / max(self._tries_in_all, 1) * (self._round - self._computed[size]))
         return seconds if seconds < hoped else hoped + faith * (seconds - hoped)
 
     @property
     def token_seconds(self) -> float:
         """What a token has cost lately, drafts included: what one that comes true is worth."""
-        plain = self._seconds[1] or 0.0
+        plain = self.plain_seconds or 0.0
         return min(plain, self._spent_seconds / self._gained_tokens) if self._gained_tokens else plain
 
     @property
     def is_due(self) -> bool:
         """Must a token be computed by itself now, to have a measure?"""
-        return self._seconds[1] is None or self._round - self._measured[1] >= _STALE
+        return self.plain_seconds is None or self._round - self._computed[1] >= _STALE
 
     def best_length(self, chances: Sequence[float], each_seconds: float = 0.0) -> int:
         """Give how many drafted tokens are worth computing, 0 for none.
