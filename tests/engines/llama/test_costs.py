@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import llama_cpp
 import numpy as np
 import pytest
 
+from glimp_local.engines.llama import kept_costs
+from glimp_local.engines.llama.backend import LlamaBackend
 from glimp_local.engines.llama.costs import LARGEST, Costs
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import ContextFullError, DecodeError
+from glimp_local.paths import data_folder
+from glimp_local.settings import EngineOptions
 from tests.support.engines import IDS, TOLERANCE, fresh_logits
+from tests.support.rendering import renderer
 
 IN_FOURS = {size: -(-size // 4) * 4.0 + size % 4 * 3.0 for size in range(1, LARGEST + 1)}
 """Seconds where rows beyond a multiple of four are computed one by one."""
@@ -144,3 +151,46 @@ def test_an_engine_that_cannot_go_back_pads_nothing(tiny: Path, monkeypatch: pyt
     engine.feed(IDS[:3])
     assert sizes == [3]
     engine.close()
+
+
+def test_costs_are_kept_for_the_same_model_in_the_same_place(tiny: Path) -> None:
+    path = tiny / "attention.gguf"
+
+    def backend(**options: Any) -> LlamaBackend:
+        return LlamaBackend(Engine(path, EngineOptions(**options), context=256), renderer())
+
+    first = backend()
+    assert first.engine.costs.all_known == {}
+    first.engine.feed(IDS[:20])
+    for token in IDS[20:24]:
+        first.engine.decode(token)
+    learnt = first.engine.costs.all_known
+    assert learnt.keys() == {1, 20}
+    first.close()
+    second, elsewhere = backend(), backend(threads=3)
+    assert second.engine.costs.all_known == pytest.approx(learnt, rel=0.01)
+    assert elsewhere.engine.costs.all_known == {}
+    second.close()
+    elsewhere.close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"costs": {"x": 3}}', b'{"costs": {"KEY": {"99": 1, "2": -1, "3": 1}}}']
+)
+def test_a_file_of_costs_that_makes_no_sense_counts_as_none(engine: Engine, content: bytes) -> None:
+    engine.feed(IDS[:5])
+    kept_costs.keep(engine)
+    file = data_folder() / "costs.json"
+    key = next(iter(json.loads(file.read_bytes())["costs"]))
+    file.write_bytes(content.replace(b"KEY", key.encode()))
+    assert kept_costs.read(engine).all_known.keys() <= {3}
+    kept_costs.keep(engine)
+    assert kept_costs.read(engine).all_known.keys() == {5}
+
+
+def test_costs_that_cannot_be_written_stop_nothing(engine: Engine) -> None:
+    data_folder().parent.mkdir(parents=True, exist_ok=True)
+    data_folder().write_bytes(b"in the way")
+    engine.feed(IDS[:5])
+    kept_costs.keep(engine)
+    assert kept_costs.read(engine).all_known == {}

@@ -250,11 +250,11 @@ def test_of_many_verdicts_the_oldest_are_given_up(monkeypatch: pytest.MonkeyPatc
 
 
 def test_another_build_is_tried_out_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    proof._key.cache_clear()
-    before = proof._key()
+    proof.machine_key.cache_clear()
+    before = proof.machine_key()
     monkeypatch.setattr(release, "RELEASE", "0.3.37")
-    proof._key.cache_clear()
-    assert proof._key() != before
+    proof.machine_key.cache_clear()
+    assert proof.machine_key() != before
     monkeypatch.undo()
-    proof._key.cache_clear()
-    assert proof._key() == before
+    proof.machine_key.cache_clear()
+    assert proof.machine_key() == before
