@@ -27,6 +27,8 @@ class Costs:
         self._seconds: list[float | None] = [None] * (LARGEST + 1)
         for tokens, cost in (seconds or {}).items():
             self._seconds[tokens] = cost
+        self.largest_known = max(seconds or {}, default=0)
+        """The most tokens of a batch that was measured; 0 if none was."""
         self._last = 0
         self._reshaped = 0
 
@@ -42,6 +44,7 @@ class Costs:
         before = self._seconds[tokens]
         if before is None:
             self._seconds[tokens] = seconds
+            self.largest_known = max(self.largest_known, tokens)
         else:
             self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
 

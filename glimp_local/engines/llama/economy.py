@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from glimp_local.engines.llama.costs import Costs
+from glimp_local.engines.llama.costs import LARGEST, Costs
 from glimp_local.settings import MAX_DRAFT
 
 _HOPE = 0.25
@@ -21,8 +21,11 @@ _MARGIN = 0.15
 _DOUBT = 0.01
 """Behind n batches of several tokens what one cost is doubted an nth of this more each round: what did not pay is tried
 again, the later the less it did and the more often it was tried."""
-_CAUTIOUS = 4
+_CAUTIOUS = 3
 """Longer drafts are tried once a token of such a one has cost less than _CHEAP of one computed by itself."""
+_ROWS = 4
+"""A batch of a size that was never measured is tried with a multiple of so many tokens: the cheap ones are, where there
+are steps, and where there are none they serve as well."""
 _CHEAP = 0.6
 _KEEP = 0.99
 """How much of what drafts brought counts on at the next outcome."""
@@ -74,7 +77,7 @@ class Economy:
         self._is_behind_another = tokens != 1
         self._tries_in_all += tokens > 1
         if tokens > self._longest and seconds < _CHEAP * tokens * (self.plain_seconds or 0.0):
-            self._longest = min(2 * self._longest, MAX_DRAFT)
+            self._longest = min(2 * self._longest + 1, MAX_DRAFT)
         self._round += 1
         self._spent_seconds = _KEEP * self._spent_seconds + seconds + drafting_seconds
         self._gained_tokens = _KEEP * self._gained_tokens + 1.0
@@ -87,21 +90,23 @@ class Economy:
         """
         plain = self.plain_seconds or 0.0
         costs, slope = [0.0, plain], _HOPE * plain
-        for size in range(2, MAX_DRAFT + 2):
+        for size in range(2, LARGEST + 1):
             if (known := self._known(size, plain)) is not None:
                 start, rise = len(costs), (known - costs[-1]) / (size - len(costs) + 1)
                 costs += [costs[start - 1] + rise * step for step in range(1, size - start + 2)]
                 slope = _HOPE * max(known - plain, 0.0) / (size - 1)
-        costs += [costs[-1] + slope * step for step in range(1, MAX_DRAFT + 3 - len(costs))]
-        for size in range(MAX_DRAFT, 1, -1):
+        costs += [costs[-1] + slope * step for step in range(1, LARGEST + 2 - len(costs))]
+        for size in range(LARGEST - 1, 1, -1):
             costs[size] = min(costs[size], costs[size + 1])
-        return costs
+        return costs[: MAX_DRAFT + 2]
 
     def _known(self, size: int, plain: float) -> float | None:
         seconds = self._costs.known(size)
         if seconds is None:
             return None
         hoped = plain * (1 + _HOPE * (size - 1))
+        if size >= len(self._computed):  # of a catch-up: there are no such drafts
+            return seconds
         faith = math.exp(-_DOUBT / max(self._tries_in_all, 1) * (self._round - self._computed[size]))
         return seconds if seconds < hoped else hoped + faith * (seconds - hoped)
 
@@ -126,11 +131,15 @@ class Economy:
             return 0
         costs, worth = self.costs(), self.token_seconds
         best, best_gain, reach, expected = 0, 0.0, 1.0, 0.0
-        for length, chance in enumerate(chances[: self._longest], start=1):
+        longest = max(self._longest, self._costs.largest_known - 1)
+        for length, chance in enumerate(chances[:longest], start=1):
             reach *= chance
             expected += reach
             cost = costs[length + 1] + each_seconds * length
             gain = worth * expected + costs[1] - (1 + _MARGIN) * cost
             if gain > best_gain:
                 best, best_gain = length, gain
+        if best and self._costs.known(best + 1) is None:
+            rounded = -(-(best + 1) // _ROWS) * _ROWS - 1
+            return rounded if rounded <= min(len(chances), longest) else best
         return best

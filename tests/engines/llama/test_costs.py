@@ -189,8 +189,7 @@ def test_a_file_of_costs_that_makes_no_sense_counts_as_none(engine: Engine, cont
 
 
 def test_costs_that_cannot_be_written_stop_nothing(engine: Engine) -> None:
-    data_folder().parent.mkdir(parents=True, exist_ok=True)
-    data_folder().write_bytes(b"in the way")
+    (data_folder() / "costs.json").mkdir(parents=True)
     engine.feed(IDS[:5])
     kept_costs.keep(engine)
     assert kept_costs.read(engine).all_known == {}

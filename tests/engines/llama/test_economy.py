@@ -52,12 +52,12 @@ def test_first_a_token_is_computed_by_itself() -> None:
     economy.compute(1, 1.0)
     assert economy.best_length([1.0] * 5) == 0, "its graph was built for it"
     economy.compute(1, 1.0)
-    assert economy.best_length([1.0] * 9) == 4
+    assert economy.best_length([1.0] * 9) == 3
 
 
 def test_longer_drafts_are_tried_where_shorter_ones_are_cheap() -> None:
     longest = {slope: max(trained(slope, 1.0)[1]) for slope in (0.1, 0.4, 1.0)}
-    assert longest == {0.1: MAX_DRAFT, 0.4: MAX_DRAFT, 1.0: 4}
+    assert longest == {0.1: MAX_DRAFT, 0.4: MAX_DRAFT, 1.0: 3}
 
 
 def test_where_a_batch_costs_hardly_more_long_drafts_pay() -> None:
@@ -139,3 +139,38 @@ def test_a_token_behind_a_larger_batch_is_no_measure_of_one_by_itself() -> None:
     economy.compute(4, 2.0)
     economy.compute(1, 5.0)
     assert economy.plain_seconds == 1.0
+
+
+def in_fours(tokens: int) -> float:
+    """What a batch costs where rows beyond a multiple of four are computed one by one."""
+    return max(1.0, tokens // 4 + 0.6 * (tokens % 4))
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_drafts_are_as_long_as_the_cheap_batches(is_known: bool) -> None:
+    draw, economy, lengths = random.Random(1), Measured([0.6]), []
+    for size in range(1, MAX_DRAFT + 2) if is_known else ():
+        for _ in range(2):
+            economy.table.measure(size, in_fours(size))
+    for _ in range(300):
+        lengths.append(economy.best_length([economy.chance(0)] * MAX_DRAFT))
+        economy.compute(1 + lengths[-1], in_fours(1 + lengths[-1]))
+        for _ in range(lengths[-1]):
+            came_true = draw.random() < 0.9
+            economy.judge(0, came_true=came_true)
+            if not came_true:
+                break
+    assert sum(length in {3, 7, 11, 15} for length in lengths[-100:]) >= 95
+    assert economy.token_seconds < 0.4
+
+
+def test_a_batch_costs_no_more_than_a_larger_one() -> None:
+    economy = Economy([0.9], Costs({size: in_fours(size) for size in range(1, MAX_DRAFT + 2)}))
+    assert economy.costs()[3] == economy.costs()[4] == 1.0
+    assert economy.best_length([0.95] * 2) == 2, "three tokens are padded to four"
+
+
+def test_what_is_known_from_before_is_not_tried_first() -> None:
+    flat, steep = ({size: 1 + slope * (size - 1) for size in range(1, MAX_DRAFT + 2)} for slope in (0.02, 1.2))
+    assert Economy([0.9], Costs(flat)).best_length([0.95] * MAX_DRAFT) > 10
+    assert Economy([0.9], Costs(steep)).best_length([0.95] * MAX_DRAFT) == 0
