@@ -15,7 +15,7 @@ from glimp_local.routing import Speculative
 
 HEADING = "Drafting inside the large model's steps"
 
-_DRAFTS: tuple[str | int, ...] = ("off", 1, 2, 4, 8, "auto")
+_DRAFTS: tuple[str | int, ...] = ("off", 1, 2, 3, 4, 7, 8, 15, "auto")
 
 
 class Drafted(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ On Windows a user's data folder is private by itself, and nothing is changed the
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def make_file(path: Path, *, new: bool = False) -> None:
                 os.fchmod(descriptor, 0o600)
     finally:
         os.close(descriptor)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put content into a file of ours at once, its folders made where they are not there.
+
+    Raises OSError; then the file is as it was.
+    """
+    make_folder(path.parent)
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        make_file(partial)
+        partial.write_bytes(content)
+        partial.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
 
 
 def close_to_others(path: Path) -> None:

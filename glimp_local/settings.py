@@ -22,6 +22,7 @@ Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
+LoadMode = Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"]
 Threads = Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
 
 
@@ -76,8 +77,9 @@ class EngineOptions(Strict, frozen=True):
     cache_type: Literal["auto", "f16", "q8_0", "q4_0"] = "auto"
     """Number type of the KV cache. q8_0 takes 53% of the memory of f16 and q4_0 28%; but they round what the model has
     read (q4_0 too much for some models) and are slower on a CPU. So "auto" is f16, and q8_0 where memory is short."""
-    load_mode: Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"] = "auto"
-    """How the file gets into memory: read, mapped, and locked there or not."""
+    load_mode: LoadMode = "auto"
+    """How the file gets into memory: read, mapped, and locked there or not. "auto" maps it, and reads it where most of
+    the weights are kept in another order than the file's: mapped, they would be in memory twice."""
     extra_buffers: Literal["auto"] | bool = "auto"
     """May llama.cpp keep weights in an order of its own, for its fastest CPU kernels? "auto" does if a proof on small
     matrices has shown that they work on this machine. Without, prompts are read more slowly."""

@@ -20,6 +20,8 @@ from glimp_local.pair import Pair
 from glimp_local.paths import user_file
 from glimp_local.routing import MODELS, Model
 
+_SHOWN = (1, 2, 3, 4, 5, 8, 9, 16, 32)
+"""Sizes of batches at which the costs have steps on the usual processors and GPUs."""
 _BUSY = 0.5
 """From this load on, in threads, something else was at work."""
 
@@ -122,6 +124,8 @@ def lines(found: PairTuning) -> list[str]:
 
 
 def _table(tuning: Tuning) -> list[str]:
+    shown = [tokens for tokens in _SHOWN if tokens in tuning.batch_seconds]
+    takes = [f"{1000 * tuning.batch_seconds[tokens]:.3g}" for tokens in shown]
     return [
         f"  threads   one token at a time   prompts of {tuning.prompt_tokens} tokens",
         *(
@@ -129,6 +133,7 @@ def _table(tuning: Tuning) -> list[str]:
             for speed in tuning.speeds
         ),
         f"  chosen: threads = {tuning.threads}, threads_batch = {tuning.threads_batch}",
+        f"  a batch of {', '.join(map(str, shown))} tokens takes {', '.join(takes)} ms",
     ]
 
 

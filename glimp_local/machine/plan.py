@@ -12,7 +12,7 @@ import msgspec
 from glimp_local import units
 from glimp_local.models.footprint import CacheType
 from glimp_local.routing import MODELS, Model
-from glimp_local.settings import PairConfig
+from glimp_local.settings import LoadMode, PairConfig
 
 CONTEXT = 16384
 """Tokens of an "auto" context where there is room for them."""
@@ -54,6 +54,8 @@ class ModelPlan(msgspec.Struct, frozen=True):
     cache_type: CacheType
     tensor_split: tuple[int, ...] = ()
     """Layers on each of several GPUs, in llama.cpp's order; empty where there is one, or where the user has set it."""
+    load_mode: LoadMode = "auto"
+    """How its file gets into memory."""
 
 
 class Room(msgspec.Struct, frozen=True):

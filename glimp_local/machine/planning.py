@@ -71,7 +71,13 @@ def smaller_plan(
 def resolved(options: EngineOptions, plan: ModelPlan) -> EngineOptions:
     """Give options with nothing "auto" in them that a plan decides."""
     split = tuple(map(float, plan.tensor_split)) or options.tensor_split
-    return msgspec.structs.replace(options, gpu_layers=plan.gpu_layers, cache_type=plan.cache_type, tensor_split=split)
+    return msgspec.structs.replace(
+        options,
+        gpu_layers=plan.gpu_layers,
+        cache_type=plan.cache_type,
+        tensor_split=split,
+        load_mode=plan.load_mode,
+    )
 
 
 def _wish(footprints: Mapping[Model, Footprint], config: PairConfig) -> Wish:
@@ -168,6 +174,19 @@ class _Planner:
     def _counted(
         self, context: int, caches: Mapping[Model, CacheType], gpu_layers: Mapping[Model, int], used: set[str]
     ) -> Plan:
+        plan = self._loaded(context, caches, gpu_layers, used, may_read=True)
+        # What is mapped runs even where it does not fit: its pages come and go.
+        return plan if plan.fits else self._loaded(context, caches, gpu_layers, used, may_read=False)
+
+    def _loaded(
+        self,
+        context: int,
+        caches: Mapping[Model, CacheType],
+        gpu_layers: Mapping[Model, int],
+        used: set[str],
+        *,
+        may_read: bool,
+    ) -> Plan:
         models: dict[Model, ModelPlan] = {}
         parts: list[Part] = []
         for model in self._order:
@@ -177,7 +196,13 @@ class _Planner:
             layers = gpu_layers[model] if used else 0
             chosen = ModelPlan(layers, self._most[model], tokens, caches[model])
             left = {room.device: _usable(room.free_bytes) - room.needed_bytes for room in self._rooms(parts)}
-            found = list(self._parts(model, chosen, {name: size for name, size in left.items() if name in used}))
+            usable = {name: size for name, size in left.items() if name in used}
+            found = list(self._parts(model, chosen, usable))
+            own = self._options[model].load_mode
+            if own == "auto" and may_read and 2 * found[0].mapped_bytes < found[0].weights_bytes:
+                found[0] = msgspec.structs.replace(found[0], mapped_bytes=0)
+                own = "read"
+            chosen = msgspec.structs.replace(chosen, load_mode=own)
             counts = {part.device: part.layers for part in found}
             if len(self._machine.gpus) > 1 and self._is_free(model):
                 split = tuple(counts.get(gpu.name, 0) for gpu in self._machine.gpus)

@@ -1,4 +1,4 @@
-"""How many threads suit a model on this machine: measured, for one token at a time and for prompts.
+"""How many threads suit a model on this machine, and what its batches cost then: measured.
 
 Knows one engine; nothing of pairs, files or terminals. The numbers of threads are measured in turns, and medians are
 compared: llama.cpp's threads wait for each other by spinning, so one busy neighbour makes a single figure worthless.
@@ -14,13 +14,16 @@ import msgspec
 import numpy as np
 
 from glimp_local.engines.llama.backend import LlamaBackend
+from glimp_local.engines.llama.costs import LARGEST, Costs
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.protocol import Backend
 from glimp_local.errors import CancelledError
 from glimp_local.settings import MAX_THREADS
 
 SECONDS = 30.0
-"""About how long one model is measured."""
+"""About how long the threads of one model are measured,..."""
+_BATCH_SECONDS = 6.0
+"""...and the costs of its batches."""
 CLOSE = 0.97
 """The fewest threads that reach this part of the best speed are chosen: more of them only disturb each other."""
 
@@ -35,6 +38,9 @@ _PREFILL_SECONDS = 1.0
 """A prompt that would take longer than this is a shorter one,..."""
 _SHORTEST = 16
 """...but no shorter than this, in tokens."""
+_BEHIND = 64
+"""Tokens that the batches of the costs stand behind."""
+_BATCH_ROUNDS = 8
 
 
 class Speed(msgspec.Struct, frozen=True):
@@ -63,6 +69,8 @@ class Tuning(msgspec.Struct, frozen=True):
     """Chosen for one token at a time."""
     threads_batch: int
     """Chosen for prompts."""
+    batch_seconds: dict[int, float]
+    """What a batch costs with them, by its number of tokens."""
 
 
 def thread_counts(physical: int, logical: int) -> list[int]:
@@ -111,12 +119,36 @@ def tune(
         return len(prompt) / (perf_counter() - began)
 
     prefilled = _in_turns(engine, prefill, counts, seconds / 2, lambda done: on_progress((1 + done) / 2))
-    engine.rewind(0)
     engine.set_threads(choose(decoded), choose(prefilled))
+    costs = measure_costs(engine, ids)
     speeds = [
         Speed(count, *_median(decoded.get(count, [])), *_median(prefilled.get(count, []))) for count in sorted(counts)
     ]
-    return Tuning(engine.name, len(prompt), speeds, engine.placement.threads, engine.placement.threads_batch)
+    return Tuning(engine.name, len(prompt), speeds, engine.placement.threads, engine.placement.threads_batch, costs)
+
+
+def measure_costs(engine: Engine, ids: Sequence[int], *, seconds: float = _BATCH_SECONDS) -> dict[int, float]:
+    """Measure what batches of an engine cost, by their number of tokens; it knows it then, and is left empty.
+
+    Each size is measured once at least, whatever time that takes. Raises CancelledError when the engine's cancel is
+    set.
+    """
+    engine.costs = Costs()
+    engine.rewind(0)
+    start = min(_BEHIND, engine.context - LARGEST - 1)
+    engine.feed(ids[:start])
+    began = perf_counter()
+    for number in range(_BATCH_ROUNDS):
+        for size in range(1, min(LARGEST, engine.batch_size) + 1):
+            if engine.cancel.is_set():
+                raise CancelledError("cancelled while measuring")
+            if number and perf_counter() - began > seconds:
+                break
+            for _ in range(2 if size == 1 else 1):  # the first one behind another size does not count
+                engine.feed(ids[start : start + size])
+                engine.rewind(start)
+    engine.rewind(0)
+    return engine.costs.all_known
 
 
 def choose(speeds: dict[int, list[float]]) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -46,14 +44,4 @@ def read() -> Preferences:
 
 def keep(preferences: Preferences) -> None:
     """Remember; raises OSError if the file cannot be written, and it is as it was then."""
-    path = file()
-    private.make_folder(path.parent)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        private.make_file(partial)
-        partial.write_bytes(msgspec.json.encode(preferences) + b"\n")
-        partial.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
-        raise
+    private.write_whole(file(), msgspec.json.encode(preferences) + b"\n")

@@ -130,12 +130,29 @@ def test_weights_that_do_not_fit_are_read_from_the_disk_and_that_is_said() -> No
 
 
 def test_pages_of_the_file_are_not_use_but_weights_in_another_order_are() -> None:
-    parts = {part.model: part for part in planned(machine(32)).parts}
+    parts = {part.model: part for part in planned(machine(32), **both(load_mode="mmap")).parts}
     assert 0 < parts["large"].mapped_bytes < parts["large"].weights_bytes  # Q4_K is repacked, Q6_K is not
     assert parts["small"].mapped_bytes == parts["small"].weights_bytes  # Q8_0 is not, on this processor
     read = {part.model: part for part in planned(machine(32), **both(load_mode="read")).parts}
     assert read["large"].mapped_bytes == 0
     assert read["large"].weights_bytes == parts["large"].weights_bytes
+
+
+def test_a_file_most_of_which_is_kept_in_another_order_is_read_and_not_mapped() -> None:
+    plan = planned(machine(32))
+    assert {model: chosen.load_mode for model, chosen in plan.models.items()} == {"large": "read", "small": "auto"}
+    parts = {part.model: part for part in plan.parts}
+    assert parts["large"].mapped_bytes == 0 < parts["small"].mapped_bytes
+    assert resolved(EngineOptions(), plan.models["large"]).load_mode == "read"
+    own = planned(machine(32), **both(load_mode="mlock"))
+    assert {chosen.load_mode for chosen in own.models.values()} == {"mlock"}
+
+
+def test_where_it_does_not_fit_it_is_mapped() -> None:
+    plan = planned(machine(3, 0.5), large={"options": {"cache_type": "q4_0"}})
+    assert plan.runs
+    assert not plan.fits
+    assert {chosen.load_mode for chosen in plan.models.values()} == {"auto"}
 
 
 def test_beside_a_gpu_of_its_own_memory_nothing_is_repacked() -> None:
@@ -339,6 +356,7 @@ def test_glimp_plan_takes_the_flags_of_loading(glimp: Glimp) -> None:
     found = msgspec.json.decode(result.out)
     assert (found["pair"], found["fits"], found["context"]) == (LAPTOP, True, 8192)
     large = {"gpu_layers": 10, "layers": 37, "context": 8192, "cache_type": "f16", "tensor_split": []}
+    large["load_mode"] = "auto"
     assert found["plan"]["models"]["large"] == large
 
 

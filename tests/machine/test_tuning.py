@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glimp_local.engines.llama.costs import LARGEST
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import CancelledError
 from glimp_local.machine import tuning
-from glimp_local.machine.tuning import choose, thread_counts, tune
+from glimp_local.machine.tuning import choose, measure_costs, thread_counts, tune
 from glimp_local.settings import EngineOptions
 
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=50)]
@@ -131,3 +132,18 @@ def test_a_cancel_ends_the_measurement(engine: Engine) -> None:
 def test_prompts_are_shorter_where_they_take_long(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tuning, "perf_counter", lambda: engine.fed * 0.02)  # seconds a token
     assert tuning._prompt_tokens(engine, [1], IDS) == 32  # of 128: 2.56 s, 1.28 s, 0.64 s
+
+
+def test_the_cost_of_every_batch_is_measured_and_the_engine_knows_it(engine: Engine) -> None:
+    engine.feed(IDS)
+    found = measure_costs(engine, [token % 256 for token in range(200)], seconds=0.0)
+    assert found.keys() == set(range(1, LARGEST + 1))
+    assert all(cost > 0 for cost in found.values())
+    assert engine.costs.all_known == found
+    assert engine.ids == []
+
+
+def test_measuring_costs_can_be_cancelled(engine: Engine) -> None:
+    engine.cancel.set()
+    with pytest.raises(CancelledError):
+        measure_costs(engine, IDS * 4)

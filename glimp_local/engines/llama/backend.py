@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from glimp_local.engines.llama import kept_costs
 from glimp_local.engines.llama.drafting import PRIORS
 from glimp_local.engines.llama.economy import Economy
 from glimp_local.engines.llama.engine import Engine
@@ -35,9 +36,10 @@ class LlamaBackend:
 
     def __init__(self, engine: Engine, renderer: Renderer, *, template: str | None = None) -> None:
         self.engine = engine
+        engine.costs = kept_costs.read(engine)
         self.template: ChatTemplate = engine.template(renderer, template)
         self.markers: ThinkingMarkers | None = find_markers(self.template.source)
-        self.economy = Economy(PRIORS)
+        self.economy = Economy(PRIORS, engine.costs)
         """What drafting has cost the model, and brought: what one conversation learns, the next one knows."""
 
     def check(self) -> None:
@@ -128,7 +130,9 @@ class LlamaBackend:
         return self.engine.load_state(path)
 
     def close(self) -> None:
-        """Free the model."""
+        """Free the model; what its batches cost is kept for the next time."""
+        if self.engine.is_open:
+            kept_costs.keep(self.engine)
         self.engine.close()
 
 

@@ -245,7 +245,7 @@ class Drafts:
         seconds = perf_counter() - start
         guesses = guesses[: engine.drafted]  # there may have been no room for all
         size, behind_another = 1 + len(guesses), self._size != 1
-        self._economy.measure(size, seconds, drafting, behind_another=behind_another)
+        self._economy.spend(size, seconds, drafting)
         self._size = size
         self._waiting = guesses[::-1]
         self._tokens += 1

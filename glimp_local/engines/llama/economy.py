@@ -11,19 +11,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from glimp_local.engines.llama.costs import LARGEST, Costs
 from glimp_local.settings import MAX_DRAFT
 
 _HOPE = 0.25
 """An unmeasured token of a batch is hoped to cost this part of one by itself, or of one measured before it."""
-_FASTER, _SLOWER = 0.5, 0.05
-"""Weight of a new measurement against those before: what else a machine does can only add to what a batch costs."""
 _MARGIN = 0.15
 """Drafts must gain this part of what their batch costs: estimates are rough, and hopeful."""
 _DOUBT = 0.01
 """Behind n batches of several tokens what one cost is doubted an nth of this more each round: what did not pay is tried
 again, the later the less it did and the more often it was tried."""
-_CAUTIOUS = 4
+_CAUTIOUS = 3
 """Longer drafts are tried once a token of such a one has cost less than _CHEAP of one computed by itself."""
+_ROWS = 4
+"""A batch of a size that was never measured is tried with a multiple of so many tokens: the cheap ones are, where there
+are steps, and where there are none they serve as well."""
 _CHEAP = 0.6
 _KEEP = 0.99
 """How much of what drafts brought counts on at the next outcome."""
@@ -37,16 +39,17 @@ class Economy:
     """Decides how many drafted tokens are worth computing.
 
     A `grade` tells drafts of different reliability apart; `priors` has the chance of each grade that a token comes
-    true, before any was seen.
+    true, before any was seen. `costs` is what the model's batches cost, which others measure.
     """
 
-    def __init__(self, priors: Sequence[float]) -> None:
+    def __init__(self, priors: Sequence[float], costs: Costs) -> None:
+        self._costs = costs
         self._priors = priors
         self._hits = [0.0] * len(priors)
         self._tries = [0.0] * len(priors)
-        self._seconds: list[float | None] = [None] * (MAX_DRAFT + 2)  # by the number of tokens in a batch
-        self._measured = [0] * (MAX_DRAFT + 2)  # when, in rounds
+        self._computed = [0] * (MAX_DRAFT + 2)  # when a batch of so many tokens was, in rounds
         self._tries_in_all = 0
+        self._is_behind_another = True
         self._longest = _CAUTIOUS
         self._round = 0
         self._spent_seconds = self._gained_tokens = 0.0
@@ -54,7 +57,7 @@ class Economy:
     @property
     def plain_seconds(self) -> float | None:
         """What a token costs by itself, in seconds; None until one was computed so."""
-        return self._seconds[1]
+        return self._costs.known(1)
 
     def chance(self, grade: int) -> float:
         """Estimate the probability that a drafted token of a grade comes true."""
@@ -67,24 +70,14 @@ class Economy:
         if came_true:
             self._gained_tokens += 1.0
 
-    def measure(
-        self, tokens: int, seconds: float, drafting_seconds: float = 0.0, *, behind_another: bool = False
-    ) -> None:
-        """Record what a batch of this many tokens cost, and the drafting before it.
-
-        One token `behind_another` size of batch costs more than one among others of its kind: its graph is built again.
-        That is a cost of the drafting, and tells nothing of a token by itself.
-        """
-        if not (behind_another and tokens == 1):
-            before = self._seconds[tokens]
-            if before is None:
-                self._seconds[tokens] = seconds
-            else:
-                self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
-            self._measured[tokens] = self._round
+    def spend(self, tokens: int, seconds: float, drafting_seconds: float = 0.0) -> None:
+        """Take note that a batch was computed, after it was measured, and of the drafting before it."""
+        if not (tokens == 1 and self._is_behind_another):  # such a one is not measured
+            self._computed[tokens] = self._round
+        self._is_behind_another = tokens != 1
         self._tries_in_all += tokens > 1
-        if tokens > self._longest and seconds < _CHEAP * tokens * (self._seconds[1] or 0.0):
-            self._longest = min(2 * self._longest, MAX_DRAFT)
+        if tokens > self._longest and seconds < _CHEAP * tokens * (self.plain_seconds or 0.0):
+            self._longest = min(2 * self._longest + 1, MAX_DRAFT)
         self._round += 1
         self._spent_seconds = _KEEP * self._spent_seconds + seconds + drafting_seconds
         self._gained_tokens = _KEEP * self._gained_tokens + 1.0
@@ -92,36 +85,41 @@ class Economy:
     def costs(self) -> list[float]:
         """Estimate what a batch costs, in seconds, by its number of tokens (index 0 is no batch).
 
-        Between two sizes that were measured a straight line is drawn; beyond them it goes on hopefully.
+        Between two sizes that were measured a straight line is drawn; beyond them it goes on hopefully. A batch costs
+        no more than a larger one: it can be padded.
         """
-        plain = self._seconds[1] or 0.0
+        plain = self.plain_seconds or 0.0
         costs, slope = [0.0, plain], _HOPE * plain
-        for size in range(2, MAX_DRAFT + 2):
+        for size in range(2, LARGEST + 1):
             if (known := self._known(size, plain)) is not None:
                 start, rise = len(costs), (known - costs[-1]) / (size - len(costs) + 1)
                 costs += [costs[start - 1] + rise * step for step in range(1, size - start + 2)]
                 slope = _HOPE * max(known - plain, 0.0) / (size - 1)
-        costs += [costs[-1] + slope * step for step in range(1, MAX_DRAFT + 3 - len(costs))]
-        return costs
+        costs += [costs[-1] + slope * step for step in range(1, LARGEST + 2 - len(costs))]
+        for size in range(LARGEST - 1, 1, -1):
+            costs[size] = min(costs[size], costs[size + 1])
+        return costs[: MAX_DRAFT + 2]
 
     def _known(self, size: int, plain: float) -> float | None:
-        seconds = self._seconds[size]
+        seconds = self._costs.known(size)
         if seconds is None:
             return None
         hoped = plain * (1 + _HOPE * (size - 1))
-        faith = math.exp(-_DOUBT / self._tries_in_all * (self._round - self._measured[size]))
+        if size >= len(self._computed):  # of a catch-up: there are no such drafts
+            return seconds
+        faith = math.exp(-_DOUBT / max(self._tries_in_all, 1) * (self._round - self._computed[size]))
         return seconds if seconds < hoped else hoped + faith * (seconds - hoped)
 
     @property
     def token_seconds(self) -> float:
         """What a token has cost lately, drafts included: what one that comes true is worth."""
-        plain = self._seconds[1] or 0.0
+        plain = self.plain_seconds or 0.0
         return min(plain, self._spent_seconds / self._gained_tokens) if self._gained_tokens else plain
 
     @property
     def is_due(self) -> bool:
         """Must a token be computed by itself now, to have a measure?"""
-        return self._seconds[1] is None or self._round - self._measured[1] >= _STALE
+        return self.plain_seconds is None or self._round - self._computed[1] >= _STALE
 
     def best_length(self, chances: Sequence[float], each_seconds: float = 0.0) -> int:
         """Give how many drafted tokens are worth computing, 0 for none.
@@ -133,11 +131,15 @@ class Economy:
             return 0
         costs, worth = self.costs(), self.token_seconds
         best, best_gain, reach, expected = 0, 0.0, 1.0, 0.0
-        for length, chance in enumerate(chances[: self._longest], start=1):
+        longest = max(self._longest, self._costs.largest_known - 1)
+        for length, chance in enumerate(chances[:longest], start=1):
             reach *= chance
             expected += reach
             cost = costs[length + 1] + each_seconds * length
             gain = worth * expected + costs[1] - (1 + _MARGIN) * cost
             if gain > best_gain:
                 best, best_gain = length, gain
+        if best and self._costs.known(best + 1) is None:
+            rounded = -(-(best + 1) // _ROWS) * _ROWS - 1
+            return rounded if rounded <= min(len(chances), longest) else best
         return best

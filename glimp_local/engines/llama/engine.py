@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ import numpy.typing as npt
 from glimp_local.engines.llama import binding, loading, pace, proof, states
 from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.cache import Cache
+from glimp_local.engines.llama.costs import Costs
 from glimp_local.engines.llama.model import LoadedModel
 from glimp_local.engines.llama.placement import Placement
 from glimp_local.engines.llama.reading import ReadingAhead
@@ -70,6 +72,9 @@ class Engine:
         self._epoch = 0  # of `ids`: it changes when more than one token is added, or any is taken away
         self._drafted: list[int] = []  # behind `ids` in the cache, in reverse: the next one stands last
         self._has_logits = False
+        self.costs = Costs()
+        """What its batches cost."""
+        self._may_pad = False
         self._paced: pace.Paced | None = None
         """Chooses the threads while it runs; None if they are fixed."""
         proof.settle(self.cancel)  # it may have GPUs left alone
@@ -144,9 +149,13 @@ class Engine:
         """What there is to say, once, about the pace it computes at."""
         return None if self._paced is None else self._paced.pace.news()
 
-    def claim(self, owner: object, cancel: threading.Event) -> None:
-        """Have what comes next computed for `owner`; `cancel` stops it. What another owner has drafted is dropped."""
+    def claim(self, owner: object, cancel: threading.Event, *, may_pad: bool = False) -> None:
+        """Have what comes next computed for `owner`; `cancel` stops it. What another owner has drafted is dropped.
+
+        With `may_pad`, batches may be padded: what was measured decides then how they are rounded.
+        """
         self._check_open()
+        self._may_pad = may_pad
         if self._owner is not owner:
             self.stop_reading()
             self._drop_draft()
@@ -272,12 +281,17 @@ class Engine:
     def _compute(self, count: int) -> None:
         if len(self.ids) + count > self.context:
             raise self._full()
-        self._batch.n_tokens = count
+        size = self._pad(count)
+        self._batch.n_tokens = size
+        began = perf_counter()
         if self._paced is not None and (count == 1 or self.options.threads_batch == "auto"):
-            failed = self._paced.run(count, self._decode)
+            failed = self._paced.run(size, self._decode)
         else:
             failed = self._decode()
         if not failed:
+            self.costs.measure(size, perf_counter() - began)
+            if size > count:
+                self._cache.cut(len(self.ids) + count)
             self._has_logits = bool(self._wanted[count - 1])
             return
         # The cache may hold a part of the batch: go back to what `ids` says.
@@ -286,6 +300,21 @@ class Engine:
         if failed == 1:
             raise self._full()
         raise DecodeError(f"llama.cpp could not compute {count} tokens with {self.name} (llama_decode gave {failed})")
+
+    def _pad(self, count: int) -> int:
+        """Put tokens that count for nothing behind the first `count` ones, if such a batch costs less; return its size.
+
+        No token looks at one behind it, nobody asks for their logits, and they are taken out of the cache again.
+        """
+        if count == 1 or not (self._may_pad and self.keeps_past):
+            return count
+        position = len(self.ids)
+        size = self.costs.padded(count, min(self.batch_size, self.context - position))
+        if size > count:
+            self._tokens[count:size] = self._tokens[count - 1]
+            self._positions[count:size] = np.arange(position + count, position + size)
+            self._wanted[count:size] = 0
+        return size
 
     def _decode(self) -> int:
         failed: int = lib.llama_decode(self._context, self._batch)

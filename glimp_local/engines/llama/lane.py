@@ -144,7 +144,7 @@ class LlamaLane(Lane):
         Raises what `Engine.feed` raises.
         """
         start, engine, owed = perf_counter(), self.engine, self._owed
-        engine.claim(self, self._cancel)
+        self._claim()
         engine.stop_reading()
         before = engine.fed
         if self.drafts and owed is not None and len(engine.ids) == owed and engine.expects(self.ids[owed]):
@@ -160,6 +160,9 @@ class LlamaLane(Lane):
         finally:
             self._account.add(engine.fed - before, perf_counter() - start, own=int(owes))
 
+    def _claim(self) -> None:
+        self.engine.claim(self, self._cancel, may_pad=self._settings.draft != "off")
+
     def follow(self, ids: Sequence[int]) -> None:
         """Read the transcript, and what the other model has written of its step, while that continues.
 
@@ -172,7 +175,7 @@ class LlamaLane(Lane):
         if len(self.ids) + len(ids) - len(engine.ids) < _CHUNK:
             return
         if max(ids, default=0) < engine.vocabulary.size:
-            engine.claim(self, self._cancel)
+            self._claim()
             engine.read_ahead([*self.ids, *ids])
 
     def rest(self) -> None:

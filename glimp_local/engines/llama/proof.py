@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import platform
-import secrets
 import tempfile
 import threading
 from contextlib import suppress
@@ -251,25 +250,17 @@ def _file() -> Path:
 
 def known() -> Verdict | None:
     """Read the verdict on this build and this machine; None if there is none."""
-    return _kept().verdicts.get(_key())
+    return _kept().verdicts.get(machine_key())
 
 
 def keep(verdict: Verdict) -> None:
     """Keep a verdict; where that cannot be written, it is found again the next time."""
-    kept, key = _kept(), _key()
+    kept, key = _kept(), machine_key()
     kept.verdicts.pop(key, None)
     kept.verdicts[key] = verdict
     kept.verdicts = dict(list(kept.verdicts.items())[-_KEPT:])
-    file = _file()
-    partial = file.with_name(f"{file.name}.{secrets.token_hex(4)}.partial")
-    try:
-        private.make_folder(file.parent)
-        private.make_file(partial)
-        partial.write_bytes(msgspec.json.encode(kept))
-        partial.replace(file)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+    with suppress(OSError):
+        private.write_whole(_file(), msgspec.json.encode(kept))
 
 
 def _kept() -> _Kept:
@@ -280,8 +271,8 @@ def _kept() -> _Kept:
 
 
 @cache
-def _key() -> str:
-    """Hash all that a verdict depends on: the binding's release, its libraries, the processor, the system's kernel."""
+def machine_key() -> str:
+    """Hash what a finding depends on: the binding's release, its libraries, the processor, the system's kernel."""
     parts = [release.RELEASE, platform.machine(), platform.release(), hardware.processor(), hardware.instructions()]
     found = importlib.util.find_spec("llama_cpp")
     if found is not None and found.origin is not None:

@@ -100,7 +100,7 @@ def test_a_batch_smaller_than_a_draft_is_no_batch_of_the_draft_s_size(tiny: Path
     with load_pair(small=path, large=path, engine_options={"large": {"batch": 4}}, sampling=GREEDY, **settings) as pair:
         solution = run(pair)
         economy = lane_of(Session(pair), "large").backend.economy
-        measured = [size for size, seconds in enumerate(economy._seconds) if seconds]
+        measured = [size for size, round_ in enumerate(economy._computed) if round_]
     assert solution.stats.large is not None
     assert max(measured) == 4
     assert solution.stats.large.drafted <= 3 * solution.stats.large.tokens

@@ -243,18 +243,18 @@ def test_a_damaged_file_of_verdicts_is_as_good_as_none(content: bytes, verdict: 
 
 def test_of_many_verdicts_the_oldest_are_given_up(monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> None:
     for number in range(40):
-        monkeypatch.setattr(proof, "_key", lambda number=number: str(number))
+        monkeypatch.setattr(proof, "machine_key", lambda number=number: str(number))
         proof.keep(verdict)
     kept = json.loads((data_folder() / "proof.json").read_bytes())["verdicts"]
     assert list(kept) == [str(number) for number in range(24, 40)]
 
 
 def test_another_build_is_tried_out_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    proof._key.cache_clear()
-    before = proof._key()
+    proof.machine_key.cache_clear()
+    before = proof.machine_key()
     monkeypatch.setattr(release, "RELEASE", "0.3.37")
-    proof._key.cache_clear()
-    assert proof._key() != before
+    proof.machine_key.cache_clear()
+    assert proof.machine_key() != before
     monkeypatch.undo()
-    proof._key.cache_clear()
-    assert proof._key() == before
+    proof.machine_key.cache_clear()
+    assert proof.machine_key() == before

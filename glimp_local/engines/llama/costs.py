@@ -1,0 +1,78 @@
+"""What a model's batches cost, in seconds, by their number of tokens: measured while it computes.
+
+That is no straight line. A CPU computes repacked weights four rows at a time, and what is left over row by row
+(llama.cpp's repack.cpp), so that three tokens cost more than four, and fifteen more than sixteen; a GPU's kernels for
+few rows end at eight. So nothing is assumed of a processor: what was measured says in which batches some tokens are
+computed best. Knows no models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+LARGEST = 32
+"""Tokens of the largest batch that is measured: beyond it the rows left over weigh little."""
+_FASTER, _SLOWER = 0.5, 0.05
+"""Weight of a new measurement against those before: what else a machine does can only add to what a batch costs."""
+_GAIN = 0.95
+"""Another shape has to cost less than this part of the plain one."""
+_AGAIN = 16
+"""Once in so many times the plain shape is computed all the same: it may have been measured at a bad moment."""
+
+
+class Costs:
+    """The costs of one model on one machine; `seconds` are those known from before."""
+
+    def __init__(self, seconds: Mapping[int, float] | None = None) -> None:
+        self._seconds: list[float | None] = [None] * (LARGEST + 1)
+        for tokens, cost in (seconds or {}).items():
+            self._seconds[tokens] = cost
+        self.largest_known = max(seconds or {}, default=0)
+        """The most tokens of a batch that was measured; 0 if none was."""
+        self._last = 0
+        self._reshaped = 0
+
+    def measure(self, tokens: int, seconds: float) -> None:
+        """Record what a batch cost.
+
+        One token behind another size of batch costs more than one among others of its kind, because its graph is built
+        again: that tells nothing of a token by itself.
+        """
+        behind, self._last = self._last, tokens
+        if tokens > LARGEST or (tokens == 1 and behind != 1):
+            return
+        before = self._seconds[tokens]
+        if before is None:
+            self._seconds[tokens] = seconds
+            self.largest_known = max(self.largest_known, tokens)
+        else:
+            self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
+
+    def known(self, tokens: int) -> float | None:
+        """Return what a batch costs, in seconds; None if none of its size was measured."""
+        return self._seconds[tokens] if tokens <= LARGEST else None
+
+    @property
+    def all_known(self) -> dict[int, float]:
+        """All that was measured, by the number of tokens."""
+        return {tokens: cost for tokens, cost in enumerate(self._seconds) if cost is not None}
+
+    def padded(self, tokens: int, most: int) -> int:
+        """Return how many tokens the batch should have in which some are computed, `most` at most.
+
+        That is as many, or more where such a batch costs less.
+        """
+        plain = self.known(tokens)
+        if plain is None:
+            return tokens
+        sizes = range(tokens + 1, min(most, LARGEST) + 1)
+        best, cost = min(
+            ((size, cost) for size in sizes if (cost := self._seconds[size]) is not None),
+            key=lambda each: each[1],
+            default=(tokens, plain),
+        )
+        return best if cost < _GAIN * plain and self._may_reshape() else tokens
+
+    def _may_reshape(self) -> bool:
+        self._reshaped += 1
+        return self._reshaped % _AGAIN != 0

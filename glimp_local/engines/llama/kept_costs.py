@@ -1,0 +1,72 @@
+"""What a model's batches cost, from one run to the next: a file in the data folder.
+
+Costs hold for one model with one build of llama.cpp on one machine, with its layers on the same devices and the same
+threads; where any of that is another, they are measured anew. The file is a convenience: one that cannot be read counts
+as none, and one that cannot be written is tried again the next time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from glimp_local import private
+from glimp_local.engines.llama import proof
+from glimp_local.engines.llama.costs import LARGEST, Costs
+from glimp_local.engines.llama.engine import Engine
+from glimp_local.paths import data_folder
+
+_MOST = 64
+"""Models that are kept: those used last."""
+_DIGITS = 4
+"""Of a number of seconds."""
+
+
+class _Kept(msgspec.Struct):
+    """What is in the file."""
+
+    costs: dict[str, dict[int, float]] = {}
+    """By key, seconds by the number of tokens in a batch."""
+
+
+def read(engine: Engine) -> Costs:
+    """Return what is known of an engine's batches, which may be nothing."""
+    try:
+        known = _read().costs.get(_key(engine), {})
+    except OSError:  # the model's file is gone
+        known = {}
+    return Costs({tokens: cost for tokens, cost in known.items() if 1 <= tokens <= LARGEST and cost > 0})
+
+
+def keep(engine: Engine) -> None:
+    """Keep what an engine's batches cost, if anything was measured."""
+    measured = engine.costs.all_known
+    if not measured:
+        return
+    with suppress(OSError):
+        kept, key = _read(), _key(engine)
+        kept.costs.pop(key, None)
+        kept.costs[key] = {tokens: float(f"{cost:.{_DIGITS}g}") for tokens, cost in measured.items()}
+        kept.costs = dict(list(kept.costs.items())[-_MOST:])
+        private.write_whole(_file(), msgspec.json.encode(kept))
+
+
+def _file() -> Path:
+    return data_folder() / "costs.json"
+
+
+def _read() -> _Kept:
+    try:
+        return msgspec.json.decode(_file().read_bytes(), type=_Kept)
+    except (OSError, ValueError, RecursionError):
+        return _Kept()
+
+
+def _key(engine: Engine) -> str:
+    """Hash what the costs depend on; raises OSError."""
+    placement, options = engine.placement, engine.options
+    parts = [engine.identity, proof.machine_key(), placement.where, options.flash_attention, options.cache_type]
+    return hashlib.sha256("\n".join([*parts, str(options.extra_buffers)]).encode()).hexdigest()
