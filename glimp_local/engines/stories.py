@@ -152,7 +152,8 @@ _TOLD_OTHERWISE = (
     (re.compile(r"\bhow many (?:are|were) we\b"), "it counts the people who tell it"),
     (
         re.compile(
-            r"\bhow many (?:\w+ ){0,3}(?:did|does|do) (?!that\b)(?:\w+ ){1,2}?(?:sell|eat|give|buy|make|bake|lose|spend|use)\b"
+            r"\bhow many (?:\w+ ){0,3}(?:did|does|do) (?!that\b)(?:\w+ ){1,2}?"
+            r"(?:sell|eat|give|buy|make|bake|lose|spend|use)\b"
         ),
         "it asks how many somebody gained or lost, and what there is at the end is counted",
     ),
