@@ -135,8 +135,8 @@ def test_the_floor_of_the_built_in_pair_is_measured_where_no_other_is_there() ->
 def test_drafting_is_measured_by_the_number_of_tokens(tiny: Path) -> None:
     chosen = setup(shared_small=tiny / "small.gguf", shared_large=tiny / "large.gguf")
     rows = [line.strip("| ").split(" | ") for line in drafting.measure(chosen)[0].splitlines()[2:]]
-    assert [row[1] for row in rows] == ["off", "1", "2", "4", "8", "auto"] * 2
-    assert [row[0] for row in rows[::6]] == ["built-in pair", "small + large"]
+    assert [row[1] for row in rows] == ["off", "1", "2", "3", "4", "7", "8", "15", "auto"] * 2
+    assert [row[0] for row in rows[::9]] == ["built-in pair", "small + large"]
     assert [row[4] == "0 a run" for row in rows[:2]] == [True, False]
 
 

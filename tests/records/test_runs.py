@@ -75,7 +75,7 @@ def test_a_killed_run_says_where_it_ends() -> None:
     out = shown("-", stdin=b"".join(lines[: begun + 2]) + b'{"type":"te')
     assert any(line.endswith("· cut short") for line in out)
     assert "the file ends within step 8 (small) Nothing" in out
-    assert out[-1].startswith("8 steps, 12% large · 79 tokens")
+    assert out[-1].startswith("8 steps, 0% large · 79 tokens")
     assert "tokens/s" not in out[-1]
 
 
@@ -114,7 +114,7 @@ def test_the_runs_of_a_bench_say_problem_arm_and_verdict(tmp_path: Path) -> None
         "1  problem p0 · arm random 0.2 · repeat 1 · right",
         "2  problem p1 · arm random 0.2 · repeat 1 · wrong",
     ]
-    assert shown(path, "--what-if", "0.9")[0] == listed[0].replace("· 30", "· at 0.9 nats 13% large · 30")
+    assert shown(path, "--what-if", "0.9")[0] == listed[0].replace("· 30", "· at 0.9 nats 3% large · 30")
     assert listed[2:] == ["a run step by step: --run N; all of them: --full"]
     assert [(run["run"], run["problem"], run["correct"]) for run in objects(path, "--run", "2")] == [(2, "p1", False)]
 
