@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from glimp_local.engines.llama.backend import LlamaBackend
-from glimp_local.engines.llama.costs import LARGEST, Costs
+from glimp_local.engines.llama.costs import LARGEST
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.protocol import Backend
 from glimp_local.errors import CancelledError
@@ -133,7 +133,7 @@ def measure_costs(engine: Engine, ids: Sequence[int], *, seconds: float = _BATCH
     Each size is measured once at least, whatever time that takes. Raises CancelledError when the engine's cancel is
     set.
     """
-    engine.costs = Costs()
+    engine.costs.forget()
     engine.rewind(0)
     start = min(_BEHIND, engine.context - LARGEST - 1)
     engine.feed(ids[:start])

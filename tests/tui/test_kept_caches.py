@@ -71,7 +71,7 @@ async def test_caches_are_kept_where_another_conversation_or_another_pair_comes(
         second = conversations.find()
         assert second.id != first.id
         await chat.switch({"small": small, "large": endless})
-        # The small model is the same: it need not read anything anew.
+        # The small model is the same: it has nothing to read again.
         assert caches.kept_bytes(second.path)
         await chat.until(lambda: chat.notices)
         assert "disk: S " in chat.notices[-1]

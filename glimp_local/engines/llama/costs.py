@@ -1,9 +1,9 @@
 """What a model's batches cost, in seconds, by their number of tokens: measured while it computes.
 
-That is no straight line. A CPU computes repacked weights four rows at a time, and what is left over row by row
-(llama.cpp's repack.cpp), so that three tokens cost more than four, and fifteen more than sixteen; a GPU's kernels for
-few rows end at eight. So nothing is assumed of a processor: what was measured says in which batches some tokens are
-computed best. Knows no models.
+The cost does not grow evenly. A CPU computes repacked weights four rows at a time and the remaining rows one by one
+(llama.cpp's repack.cpp), so three tokens cost more than four, and fifteen more than sixteen; a GPU's kernels for small
+batches end at eight rows. Nothing is assumed of a processor: measurements decide which batch sizes are used. Knows no
+models.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 LARGEST = 32
-"""Tokens of the largest batch that is measured: beyond it the rows left over weigh little."""
+"""Tokens of the largest batch that is measured: in larger ones the remaining rows matter little."""
 _FASTER, _SLOWER = 0.5, 0.05
 """Weight of a new measurement against those before: what else a machine does can only add to what a batch costs."""
 _GAIN = 0.95
-"""Another shape has to cost less than this part of the plain one."""
+"""A padded batch has to cost less than this part of the plain one."""
 _AGAIN = 16
-"""Once in so many times the plain shape is computed all the same: it may have been measured at a bad moment."""
+"""Every 16th batch that could be padded is not: its own size may have been measured at a bad moment."""
 
 
 class Costs:
@@ -29,8 +29,15 @@ class Costs:
             self._seconds[tokens] = cost
         self.largest_known = max(seconds or {}, default=0)
         """The most tokens of a batch that was measured; 0 if none was."""
+        self.is_measured = False
+        """Did the last batch count as a measurement?"""
         self._last = 0
-        self._reshaped = 0
+        self._padded = 0
+
+    def forget(self) -> None:
+        """Forget everything that was measured."""
+        self._seconds = [None] * (LARGEST + 1)
+        self.largest_known = 0
 
     def measure(self, tokens: int, seconds: float) -> None:
         """Record what a batch cost.
@@ -39,7 +46,8 @@ class Costs:
         again: that tells nothing of a token by itself.
         """
         behind, self._last = self._last, tokens
-        if tokens > LARGEST or (tokens == 1 and behind != 1):
+        self.is_measured = tokens <= LARGEST and (tokens > 1 or behind == 1)
+        if not self.is_measured:
             return
         before = self._seconds[tokens]
         if before is None:
@@ -58,10 +66,7 @@ class Costs:
         return {tokens: cost for tokens, cost in enumerate(self._seconds) if cost is not None}
 
     def padded(self, tokens: int, most: int) -> int:
-        """Return how many tokens the batch should have in which some are computed, `most` at most.
-
-        That is as many, or more where such a batch costs less.
-        """
+        """Return the cheapest batch size, at most `most`, for `tokens` tokens: that many, or more."""
         plain = self.known(tokens)
         if plain is None:
             return tokens
@@ -71,8 +76,7 @@ class Costs:
             key=lambda each: each[1],
             default=(tokens, plain),
         )
-        return best if cost < _GAIN * plain and self._may_reshape() else tokens
-
-    def _may_reshape(self) -> bool:
-        self._reshaped += 1
-        return self._reshaped % _AGAIN != 0
+        if cost >= _GAIN * plain:
+            return tokens
+        self._padded += 1
+        return best if self._padded % _AGAIN else tokens

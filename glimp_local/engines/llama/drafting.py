@@ -179,7 +179,6 @@ class Drafts:
         self._patience = self._waited = 0
         self._told = False
         self._start = 0
-        self._size = 0  # of the last batch, where nothing else was read since
         self.begin_turn()
 
     def by(self, model: ModelDrafter) -> None:
@@ -208,7 +207,7 @@ class Drafts:
 
     def begin_step(self, length: int) -> None:
         """Take note that a step begins behind a transcript of a length."""
-        self._start, self._size = length, 0
+        self._start = length
         if self._model is not None:
             self._model.begin_step()
 
@@ -244,16 +243,14 @@ class Drafts:
         engine.decode(ids[-1], [guess.token for guess in guesses])
         seconds = perf_counter() - start
         guesses = guesses[: engine.drafted]  # there may have been no room for all
-        size, behind_another = 1 + len(guesses), self._size != 1
-        self._economy.spend(size, seconds, drafting)
-        self._size = size
+        self._economy.spend(1 + len(guesses), seconds, drafting)
         self._waiting = guesses[::-1]
         self._tokens += 1
         self._spent_seconds += seconds + drafting
         if guesses:
             self._waited = 0
             self.drafted += len(guesses)
-        elif not behind_another:
+        elif self._economy.is_measured:
             self._plain += 1
             self._plain_seconds += seconds
         self.seconds += drafting

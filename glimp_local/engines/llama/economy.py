@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from glimp_local.engines.llama.costs import LARGEST, Costs
+from glimp_local.engines.llama.costs import Costs
 from glimp_local.settings import MAX_DRAFT
 
 _HOPE = 0.25
@@ -24,8 +24,7 @@ again, the later the less it did and the more often it was tried."""
 _CAUTIOUS = 3
 """Longer drafts are tried once a token of such a one has cost less than _CHEAP of one computed by itself."""
 _ROWS = 4
-"""A batch of a size that was never measured is tried with a multiple of so many tokens: the cheap ones are, where there
-are steps, and where there are none they serve as well."""
+"""Sizes that were never measured are tried as multiples of this: where costs have steps, those are the cheap sizes."""
 _CHEAP = 0.6
 _KEEP = 0.99
 """How much of what drafts brought counts on at the next outcome."""
@@ -47,12 +46,16 @@ class Economy:
         self._priors = priors
         self._hits = [0.0] * len(priors)
         self._tries = [0.0] * len(priors)
-        self._computed = [0] * (MAX_DRAFT + 2)  # when a batch of so many tokens was, in rounds
+        self._computed = [0] * (MAX_DRAFT + 2)  # by the number of tokens: in which round a batch was last computed
         self._tries_in_all = 0
-        self._is_behind_another = True
         self._longest = _CAUTIOUS
         self._round = 0
         self._spent_seconds = self._gained_tokens = 0.0
+
+    @property
+    def is_measured(self) -> bool:
+        """Did the last batch count as a measurement?"""
+        return self._costs.is_measured
 
     @property
     def plain_seconds(self) -> float | None:
@@ -71,10 +74,9 @@ class Economy:
             self._gained_tokens += 1.0
 
     def spend(self, tokens: int, seconds: float, drafting_seconds: float = 0.0) -> None:
-        """Take note that a batch was computed, after it was measured, and of the drafting before it."""
-        if not (tokens == 1 and self._is_behind_another):  # such a one is not measured
+        """Add the seconds of a batch and of the drafting before it; call it after the batch was measured."""
+        if self._costs.is_measured:
             self._computed[tokens] = self._round
-        self._is_behind_another = tokens != 1
         self._tries_in_all += tokens > 1
         if tokens > self._longest and seconds < _CHEAP * tokens * (self.plain_seconds or 0.0):
             self._longest = min(2 * self._longest + 1, MAX_DRAFT)
@@ -85,18 +87,18 @@ class Economy:
     def costs(self) -> list[float]:
         """Estimate what a batch costs, in seconds, by its number of tokens (index 0 is no batch).
 
-        Between two sizes that were measured a straight line is drawn; beyond them it goes on hopefully. A batch costs
-        no more than a larger one: it can be padded.
+        Sizes between two measured ones are interpolated linearly; larger ones than any are assumed to be cheap, so that
+        they are tried. A batch costs no more than a larger one, because it can be padded.
         """
         plain = self.plain_seconds or 0.0
         costs, slope = [0.0, plain], _HOPE * plain
-        for size in range(2, LARGEST + 1):
+        for size in range(2, self._costs.largest_known + 1):
             if (known := self._known(size, plain)) is not None:
                 start, rise = len(costs), (known - costs[-1]) / (size - len(costs) + 1)
                 costs += [costs[start - 1] + rise * step for step in range(1, size - start + 2)]
                 slope = _HOPE * max(known - plain, 0.0) / (size - 1)
-        costs += [costs[-1] + slope * step for step in range(1, LARGEST + 2 - len(costs))]
-        for size in range(LARGEST - 1, 1, -1):
+        costs += [costs[-1] + slope * step for step in range(1, MAX_DRAFT + 3 - len(costs))]
+        for size in range(len(costs) - 2, 1, -1):
             costs[size] = min(costs[size], costs[size + 1])
         return costs[: MAX_DRAFT + 2]
 
@@ -105,7 +107,7 @@ class Economy:
         if seconds is None:
             return None
         hoped = plain * (1 + _HOPE * (size - 1))
-        if size >= len(self._computed):  # of a catch-up: there are no such drafts
+        if size > MAX_DRAFT + 1:  # a catch-up: no draft is that long
             return seconds
         faith = math.exp(-_DOUBT / max(self._tries_in_all, 1) * (self._round - self._computed[size]))
         return seconds if seconds < hoped else hoped + faith * (seconds - hoped)

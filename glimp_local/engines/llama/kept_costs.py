@@ -1,8 +1,8 @@
 """What a model's batches cost, from one run to the next: a file in the data folder.
 
-Costs hold for one model with one build of llama.cpp on one machine, with its layers on the same devices and the same
-threads; where any of that is another, they are measured anew. The file is a convenience: one that cannot be read counts
-as none, and one that cannot be written is tried again the next time.
+Costs depend on the model, the build of llama.cpp, the machine, the devices of the layers and the number of threads; if
+one of these changes, they are measured again. The file is only a convenience: errors in reading or writing it are
+ignored.
 """
 
 from __future__ import annotations
