@@ -32,15 +32,16 @@ def measure(setup: Setup) -> list[str]:
         "both files",
         "both KV caches",
         "peak to these",
-        "repacked",
+        "mapped",
+        "own weights",
         "compute",
         "Python",
         "unexplained",
     )
     about = (
         "MiB of a process of its own, caches and buffers as llama.cpp tells them; what is on a GPU is not among them. "
-        "`repacked` are weights that llama.cpp copies into the order in which the processor computes them fastest: the "
-        "mapped file they come from stays in the figure, but the system can take it back."
+        "`mapped` are pages of the files; `own weights` are in memory of their own, because a file was read or its "
+        "weights were copied into the order in which the processor computes them fastest."
     )
     return [table(columns, peaks), about, growth, *missing]
 
@@ -52,11 +53,11 @@ def watch(setup: Setup, files: Files, solves: int) -> Resident:
 
 def _peak(resident: Resident) -> list[str]:
     needed = resident.files + resident.kv_caches
-    others = [resident.repacked, resident.compute, resident.before]
+    taken = [resident.mapped, resident.weights, resident.compute, resident.before]
     return [
         *_mebibytes(resident.peak, resident.files, resident.kv_caches),
         f"{resident.peak / needed:.2f}",
-        *_mebibytes(*others, resident.peak - needed - sum(others)),
+        *_mebibytes(*taken, resident.peak - resident.kv_caches - sum(taken)),
     ]
 
 

@@ -36,8 +36,10 @@ class Resident(msgspec.Struct, frozen=True):
     """Python and the libraries, before a pair was loaded."""
     files: int
     kv_caches: int
-    repacked: int
-    """Copies of weights in the order in which this processor computes them fastest; the mapped file stays beside."""
+    mapped: int
+    """Weights that are pages of the file."""
+    weights: int
+    """Weights in memory of their own: read, or copied into the order in which this processor computes them fastest."""
     compute: int
     """Buffers of the computation and its outputs."""
     peak: int
@@ -84,7 +86,8 @@ def main() -> None:
             before=before,
             files=sizes,
             kv_caches=made["KV"],
-            repacked=made["model"],
+            mapped=made["mapped"],
+            weights=made["model"],
             compute=made["compute"] + made["output"],
             peak=_peak(last),
             warm=warm,
