@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from glimp_local.load import LoadRequest
@@ -58,10 +59,23 @@ class Chat:
     async def press(self, *keys: str) -> None:
         for key in keys:
             if self.app.busy:
-                self.app.simulate_key(key)
+                await self._press_beside_the_models(key)
             else:
                 await self.pilot.press(key)
             await self._rest()
+
+    async def _press_beside_the_models(self, key: str) -> None:
+        """Press a key and wait until it is handled, without waiting for a screen that never rests.
+
+        A key goes to the application, from there to what has the focus, and from that up again; each keeps its own
+        queue, so a mark sent the same way, one queue after the other, arrives behind the key.
+        """
+        way = [self.app, *(self.app.focused or self.app.screen).ancestors_with_self]
+        self.app.simulate_key(key)
+        for pump in way:
+            passed = asyncio.Event()
+            if pump.post_message(events.Callback(callback=passed.set)):
+                await come_true(lambda: passed.is_set() or not pump.is_running)  # noqa: B023  # awaited right here
 
     async def go_to_steps(self) -> None:
         await self.press("tab")

@@ -204,5 +204,5 @@ async def test_an_answer_can_be_chosen_while_it_is_written() -> None:
         await chat.press("up")
         assert chat.app.conversation.chosen is chat.turn.answer
         chat.app._pump.show_panel()
-        assert "The answer by the" in chat.screen
+        await chat.until(lambda: "The answer by the" in chat.screen)
         await chat.until(lambda: not chat.app.busy)
