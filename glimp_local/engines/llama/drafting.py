@@ -127,7 +127,9 @@ class ModelDrafter:
         """
         if max(written[self._agreed :]) >= self._reader.engine.vocabulary.size:
             return []  # of two vocabularies that count as one, the larger may have padding on top
-        self._read(written)
+        start = perf_counter()
+        if self._read(written) > MAX_DRAFT + 1:
+            start = perf_counter()  # what it missed of the step is read once, and says nothing of a guess
         engine, vocabulary, worth = self._reader.engine, self._writer.vocabulary, economy.token_seconds
         guesses: list[Guess] = []
         reach = 1.0
@@ -143,10 +145,15 @@ class ModelDrafter:
             if ends or reach * self.usual_chance * worth < least_seconds or len(engine.ids) == engine.context:
                 break
             engine.decode(token)
+        each = (perf_counter() - start) / max(len(guesses), 1)
+        self.seconds_each = each if self.seconds_each is None else _mixed(self.seconds_each, each)
         return guesses
 
-    def _read(self, written: Sequence[int]) -> None:
-        """Let the small model read the step so far; its own guesses stay as far as they came true."""
+    def _read(self, written: Sequence[int]) -> int:
+        """Let the small model read the step so far; its own guesses stay as far as they came true.
+
+        Returns how many tokens it read.
+        """
         engine, start = self._reader.engine, len(self._reader.ids)
         engine.stop_reading()
         if len(engine.ids) < start:  # somebody had a look at other things
@@ -157,8 +164,10 @@ class ModelDrafter:
             self._agreed += 1
         if self._agreed < held:
             engine.rewind(start + self._agreed)
-        engine.feed(written[self._agreed :])
+        missed = written[self._agreed :]
+        engine.feed(missed)
         self._agreed = last
+        return len(missed)
 
     def _likeliest(self, logits: npt.NDArray[np.float32]) -> tuple[int, int]:
         token, weights = int(logits.argmax()), self._weights
@@ -307,8 +316,6 @@ class Drafts:
         except DecodeError as error:
             model.failure = str(error)
         seconds = perf_counter() - start
-        each = seconds / max(len(guesses), 1)
-        model.seconds_each = each if model.seconds_each is None else _mixed(model.seconds_each, each)
         if not self._fixed:
             guesses = guesses[: self._economy.best_length(self._chances(guesses))]
         return seconds, guesses

@@ -30,6 +30,12 @@ _KEEP = 0.99
 """How much of what drafts brought counts on at the next outcome."""
 _PRIOR = 4.0
 """A prior chance weighs as much as this many outcomes."""
+_RISK = 0.005
+"""Drafts that did not pay may have cost this part of the time spent lately."""
+_CREDIT = 8.0
+"""As many tokens' time may be lost at first, or after drafts that paid."""
+_FADE = 0.998
+"""How much of what was lost and spent counts on in the next round."""
 _STALE = 128
 """A token is computed by itself at least once in this many rounds, to know what drafts are compared with."""
 
@@ -51,6 +57,7 @@ class Economy:
         self._longest = _CAUTIOUS
         self._round = 0
         self._spent_seconds = self._gained_tokens = 0.0
+        self._lost, self._spent = -_CREDIT, 0.0  # by drafting, and in all: in plain tokens' time
 
     @property
     def is_measured(self) -> bool:
@@ -72,6 +79,7 @@ class Economy:
         self._tries[grade] = _KEEP * self._tries[grade] + 1.0
         if came_true:
             self._gained_tokens += 1.0
+            self._lost = max(self._lost - 1.0, -_CREDIT)
 
     def spend(self, tokens: int, seconds: float, drafting_seconds: float = 0.0) -> None:
         """Add the seconds of a batch and of the drafting before it; call it after the batch was measured."""
@@ -81,8 +89,14 @@ class Economy:
         if tokens > self._longest and seconds < _CHEAP * tokens * (self.plain_seconds or 0.0):
             self._longest = min(2 * self._longest + 1, MAX_DRAFT)
         self._round += 1
-        self._spent_seconds = _KEEP * self._spent_seconds + seconds + drafting_seconds
+        spent = seconds + drafting_seconds
+        self._spent_seconds = _KEEP * self._spent_seconds + spent
         self._gained_tokens = _KEEP * self._gained_tokens + 1.0
+        if plain := self.plain_seconds:
+            # What such a batch usually costs: a machine that was busy for a moment says nothing of drafts.
+            lost = ((self._costs.known(tokens) or seconds) + drafting_seconds) / plain - 1.0
+            self._lost = _FADE * self._lost + (min(lost, 2.0 * tokens) if tokens > 1 or drafting_seconds else 0.0)
+            self._spent = _FADE * self._spent + spent / plain
 
     def costs(self) -> list[float]:
         """Estimate what a batch costs, in seconds, by its number of tokens (index 0 is no batch).
@@ -129,7 +143,7 @@ class Economy:
         `chances` has each token's probability to come true where those before it did; `each_seconds` is what drafting
         one costs, 0 where they are drafted already.
         """
-        if self.is_due:
+        if self.is_due or self._lost > _RISK * self._spent:
             return 0
         costs, worth = self.costs(), self.token_seconds
         best, best_gain, reach, expected = 0, 0.0, 1.0, 0.0
