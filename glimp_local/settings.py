@@ -22,6 +22,7 @@ Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
+FlashAttention = Literal["auto", "on", "off"]
 LoadMode = Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"]
 Threads = Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
 
@@ -72,8 +73,9 @@ class EngineOptions(Strict, frozen=True):
     and fewer while other programs need the cores; a number stays as it is."""
     threads_batch: Threads = "auto"
     """CPU threads for several tokens at once, as in a prompt; "auto" is as many as for one."""
-    flash_attention: Literal["auto", "on", "off"] = "auto"
-    """Compute attention in one fused pass; "auto" does where the backend can. A rounded cache needs it."""
+    flash_attention: FlashAttention = "auto"
+    """Compute attention in one fused pass. "auto" does on a GPU and where memory is short, but else not on a CPU: there
+    llama.cpp's fused pass takes the tokens of a small batch one by one. A rounded cache needs it."""
     cache_type: Literal["auto", "f16", "q8_0", "q4_0"] = "auto"
     """Number type of the KV cache. q8_0 takes 53% of the memory of f16 and q4_0 28%; but they round what the model has
     read (q4_0 too much for some models) and are slower on a CPU. So "auto" is f16, and q8_0 where memory is short."""

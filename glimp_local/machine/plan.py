@@ -12,7 +12,7 @@ import msgspec
 from glimp_local import units
 from glimp_local.models.footprint import CacheType
 from glimp_local.routing import MODELS, Model
-from glimp_local.settings import LoadMode, PairConfig
+from glimp_local.settings import FlashAttention, LoadMode, PairConfig
 
 CONTEXT = 16384
 """Tokens of an "auto" context where there is room for them."""
@@ -56,6 +56,7 @@ class ModelPlan(msgspec.Struct, frozen=True):
     """Layers on each of several GPUs, in llama.cpp's order; empty where there is one, or where the user has set it."""
     load_mode: LoadMode = "auto"
     """How its file gets into memory."""
+    flash_attention: FlashAttention = "auto"
 
 
 class Room(msgspec.Struct, frozen=True):

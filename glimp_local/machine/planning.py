@@ -62,8 +62,8 @@ def smaller_plan(
 ) -> Plan | None:
     """Give the next smaller plan for what is short of memory although it was planned to fit; None where there is none.
 
-    Less context first (a rounded cache before that) where that was what had no room, then fewer layers on the GPUs: as
-    far as "auto" leaves a choice.
+    Weights mapped and attention fused first, then less context (a rounded cache before that) where that was what had no
+    room, then fewer layers on the GPUs: as far as "auto" leaves a choice.
     """
     return _Planner(footprints, config, machine).smaller(plan, short_of)
 
@@ -77,6 +77,7 @@ def resolved(options: EngineOptions, plan: ModelPlan) -> EngineOptions:
         cache_type=plan.cache_type,
         tensor_split=split,
         load_mode=plan.load_mode,
+        flash_attention=plan.flash_attention,
     )
 
 
@@ -111,6 +112,7 @@ class _Planner:
         self._options = {model: config.options(model) for model in footprints}
         self._wish = wish = _wish(footprints, config)
         self._machine = machine
+        self._is_short = False  # of memory, whatever is counted
         self._most = {model: len(footprint.layers) + 1 for model, footprint in footprints.items()}
         # Those go first that most passes go through.
         self._order = sorted(footprints, key=lambda model: (model == "large") == (wish.large_share <= _HALF))
@@ -139,10 +141,12 @@ class _Planner:
 
     def smaller(self, plan: Plan, short_of: Literal["weights", "context"]) -> Plan | None:
         """Give the next smaller plan."""
-        wish = self._wish
+        wish, self._is_short = self._wish, True
         layers = {model: chosen.gpu_layers for model, chosen in plan.models.items()}
         caches: dict[Model, CacheType] = {model: chosen.cache_type for model, chosen in plan.models.items()}
         context = max(chosen.context for chosen in plan.models.values())
+        if (again := self._at(context, caches, layers)).models != plan.models:
+            return again
         if short_of == "context":
             last = {model: types[-1] for model, types in wish.cache_types.items()}
             if caches != last:
@@ -174,9 +178,12 @@ class _Planner:
     def _counted(
         self, context: int, caches: Mapping[Model, CacheType], gpu_layers: Mapping[Model, int], used: set[str]
     ) -> Plan:
-        plan = self._loaded(context, caches, gpu_layers, used, may_read=True)
-        # What is mapped runs even where it does not fit: its pages come and go.
-        return plan if plan.fits else self._loaded(context, caches, gpu_layers, used, may_read=False)
+        if not self._is_short:
+            plan = self._loaded(context, caches, gpu_layers, used, is_short=False)
+            if plan.fits:
+                return plan
+        # What is mapped runs even where it does not fit: its pages come and go. Fused attention keeps no scores.
+        return self._loaded(context, caches, gpu_layers, used, is_short=True)
 
     def _loaded(
         self,
@@ -185,7 +192,7 @@ class _Planner:
         gpu_layers: Mapping[Model, int],
         used: set[str],
         *,
-        may_read: bool,
+        is_short: bool,
     ) -> Plan:
         models: dict[Model, ModelPlan] = {}
         parts: list[Part] = []
@@ -194,12 +201,15 @@ class _Planner:
             trained = footprint.trained_context or context
             tokens = min(context or trained, trained)
             layers = gpu_layers[model] if used else 0
-            chosen = ModelPlan(layers, self._most[model], tokens, caches[model])
+            attention = self._options[model].flash_attention
+            if attention == "auto" and not (layers or is_short) and caches[model] == "f16":
+                attention = "off"
+            chosen = ModelPlan(layers, self._most[model], tokens, caches[model], flash_attention=attention)
             left = {room.device: _usable(room.free_bytes) - room.needed_bytes for room in self._rooms(parts)}
             usable = {name: size for name, size in left.items() if name in used}
             found = list(self._parts(model, chosen, usable))
             own = self._options[model].load_mode
-            if own == "auto" and may_read and 2 * found[0].mapped_bytes < found[0].weights_bytes:
+            if own == "auto" and not is_short and 2 * found[0].mapped_bytes < found[0].weights_bytes:
                 found[0] = msgspec.structs.replace(found[0], mapped_bytes=0)
                 own = "read"
             chosen = msgspec.structs.replace(chosen, load_mode=own)
@@ -225,7 +235,7 @@ class _Planner:
         ubatch = ubatch_of(batch)
         blocks = [*footprint.layers, footprint.output]
         start = len(blocks) - min(chosen.gpu_layers, len(blocks)) if on_gpu else len(blocks)
-        compute = footprint.compute_bytes(chosen.context, ubatch=ubatch, fused=options.flash_attention != "off")
+        compute = footprint.compute_bytes(chosen.context, ubatch=ubatch, fused=chosen.flash_attention != "off")
 
         def cache(layers: Sequence[Layer]) -> int:
             return footprint.cache_bytes(

@@ -11,7 +11,7 @@ from pathlib import Path
 from glimp_local.models.gguf.header import part_paths
 
 _PREFIX = "gguf-"
-_HEAD_BYTES = 1 << 24
+_HEAD_BYTES, _CHUNK_BYTES = 1 << 24, 1 << 20
 """What stands before the weights is shorter in every model we know: a vocabulary of 262,144 tokens takes half of it."""
 _SAMPLES, _SAMPLE_BYTES = 256, 1 << 14
 
@@ -34,7 +34,8 @@ def identity(model: Path) -> str:
             size = file.seek(0, 2)
             found.update(f"{size} ".encode())
             file.seek(0)
-            found.update(file.read(_HEAD_BYTES))
+            for _ in range(_HEAD_BYTES // _CHUNK_BYTES):
+                found.update(file.read(_CHUNK_BYTES))
             behind = size - _HEAD_BYTES
             if behind <= _SAMPLES * _SAMPLE_BYTES:
                 found.update(file.read())

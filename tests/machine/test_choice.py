@@ -312,7 +312,7 @@ def test_a_pair_for_which_memory_is_short_all_the_same_is_loaded_with_less(tmp_p
     assert with_little_memory(wide, 1000) == ["16384", ""]
     # The first thing to be made smaller is the cache's number type.
     assert with_little_memory(wide, 330)[0] == "16384"
-    context, notice = with_little_memory(wide, 160)
+    context, notice = with_little_memory(wide, 200)
     assert 4096 <= int(context) < 16384
     assert notice.startswith("no context of ")
     assert f"So it was loaded with less: on the CPU, context {int(context):,} (q8_0 cache); " in notice

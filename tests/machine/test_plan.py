@@ -155,6 +155,26 @@ def test_where_it_does_not_fit_it_is_mapped() -> None:
     assert {chosen.load_mode for chosen in plan.models.values()} == {"auto"}
 
 
+def test_attention_is_fused_where_that_is_quicker_or_memory_is_short() -> None:
+    def attention(where: Machine, **settings: Any) -> dict[Model, str]:
+        return {model: chosen.flash_attention for model, chosen in planned(where, **settings).models.items()}
+
+    assert attention(machine(32)) == {"large": "off", "small": "off"}, "on a CPU, whose fused pass is slow for a few"
+    assert attention(machine(32, 24)) == {"large": "auto", "small": "auto"}
+    assert attention(machine(32), large={"options": {"cache_type": "q8_0"}}) == {"large": "auto", "small": "off"}
+    assert attention(machine(32), **both(flash_attention="on")) == {"large": "on", "small": "on"}
+    plain, fused = (
+        sum(p.compute_bytes for p in planned(machine(32), **both(flash_attention=f)).parts) for f in ("off", "on")
+    )
+    needed = on(planned(machine(32), **both(flash_attention="on", load_mode="mmap")), CPU)
+    short = planned(machine((needed + (plain - fused) / 2) / 0.95 / GIB))
+    assert {chosen.flash_attention for chosen in short.models.values()} == {"auto"}
+    assert {(chosen.context, chosen.cache_type) for chosen in short.models.values()} == {(CONTEXT, "f16")}, (
+        "nothing cut"
+    )
+    assert resolved(EngineOptions(), planned(machine(32)).models["large"]).flash_attention == "off"
+
+
 def test_beside_a_gpu_of_its_own_memory_nothing_is_repacked() -> None:
     parts = [part for part in planned(machine(32, 4)).parts if part.device == CPU]
     assert all(part.mapped_bytes == part.weights_bytes for part in parts)
@@ -356,7 +376,7 @@ def test_glimp_plan_takes_the_flags_of_loading(glimp: Glimp) -> None:
     found = msgspec.json.decode(result.out)
     assert (found["pair"], found["fits"], found["context"]) == (LAPTOP, True, 8192)
     large = {"gpu_layers": 10, "layers": 37, "context": 8192, "cache_type": "f16", "tensor_split": []}
-    large["load_mode"] = "auto"
+    large |= {"load_mode": "auto", "flash_attention": "auto"}
     assert found["plan"]["models"]["large"] == large
 
 
