@@ -85,7 +85,7 @@ def test_pace_asks_llama_bench_for_the_same_depth_and_settings(tiny: Path, llama
     model = tiny / "rambling.gguf"
     blocks = pace.measure(setup(model, model, llama_bench=llama_bench, gpu_layers=0))
     asked = (llama_bench.parent / "asked").read_text().splitlines()
-    settings = "-t 1 -fa auto -ngl 0 -ctk f16 -ctv f16 -r 1 -o json"
+    settings = "-t 1 -fa off -ngl 0 -ctk f16 -ctv f16 -r 1 -o json"
     prompts = {line.split()[3] for line in asked if " -n 0 " in line}
     depths = {line.split()[7] for line in asked if " -d " in line}
     assert len(prompts) == 1

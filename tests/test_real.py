@@ -55,13 +55,14 @@ def pair(real_pair: tuple[Path, Path]) -> Iterator[Pair]:
         yield loaded
 
 
-def plain_llama_cpp(path: Path, prompt: list[int], count: int) -> list[int]:
+def plain_llama_cpp(engine: Engine, prompt: list[int], count: int) -> list[int]:
     """Write greedily with llama.cpp's functions alone: nothing of ours but the prompt's tokens."""
     loading = llama_cpp.llama_model_default_params()
     loading.use_extra_bufts = proof.settle().extra_buffers  # some machines' kernels crash
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), loading)
+    model = llama_cpp.llama_model_load_from_file(str(engine.path).encode(), loading)
     params = llama_cpp.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_threads, params.n_threads_batch = 1024, 128, 1, 1
+    params.flash_attn_type = {"auto": -1, "off": 0}[engine.options.flash_attention]  # each rounds in its own way
     context = llama_cpp.llama_init_from_model(model, params)
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
     llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
@@ -102,7 +103,7 @@ def test_one_model_alone_writes_what_llama_cpp_writes_alone(pair: Pair, model: M
     prompt = prompt_of(pair, model, Message("user", PROBLEM))
     written = lane.ids[len(prompt) :]
     assert len(written) > 20
-    assert written == plain_llama_cpp(engine.path, prompt, len(written))
+    assert written == plain_llama_cpp(engine, prompt, len(written))
     assert {step.model for step in solution.steps} == {model}
 
 
