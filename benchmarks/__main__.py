@@ -11,7 +11,19 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from benchmarks import busy, catalogue, document, drafting, end_to_end, floor, long_session, memory, pace, planned
+from benchmarks import (
+    busy,
+    catalogue,
+    document,
+    drafting,
+    end_to_end,
+    floor,
+    forecast,
+    long_session,
+    memory,
+    pace,
+    planned,
+)
 from benchmarks.setup import MissingError, Setup
 from glimp_local.errors import GlimpError
 
@@ -24,6 +36,7 @@ SECTIONS: dict[str, ModuleType] = {
     "memory": memory,
     "long-session": long_session,
     "plan": planned,
+    "forecast": forecast,
     "catalogue": catalogue,
 }
 _FILE = click.Path(path_type=Path)

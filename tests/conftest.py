@@ -21,7 +21,7 @@ from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.binding import RELEASE
 from glimp_local.engines.llama.proof import Verdict
 from glimp_local.pair import Pair
-from tests.support import commands, hub_server, markers, pulling, tiny_models
+from tests.support import commands, hub_server, markers, pulling, rated, tiny_models
 from tests.support.commands import Glimp
 from tests.support.hub_server import Hub
 from tests.support.sessions import GREEDY, Open
@@ -67,7 +67,7 @@ def verdict() -> Verdict:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> Path:
     """Give each test its own configuration, data and hub cache: none reads or writes the user's.
 
-    What llama.cpp can do on this machine is known there.
+    What llama.cpp can do on this machine is known there, and how fast it would be is made up.
     """
     folder = tmp_path / "home"
     folder.mkdir()
@@ -80,6 +80,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> P
     monkeypatch.setenv("HF_HOME", str(folder / "hub"))
     commands.read_hub_settings()
     proof.keep(verdict)
+    rated.make_up(monkeypatch)
     return folder
 
 

@@ -48,6 +48,7 @@ from glimp_local.machine.doctor.report import Examination, Terminal
 from glimp_local.machine.doctor.storage import Folder, PairState
 from glimp_local.machine.inventory import FileEntry, Inventory, PairEntry
 from glimp_local.machine.locations import Places
+from glimp_local.machine.speed import ModelSpeed, PairSpeed
 from glimp_local.machine.tuning import Speed, Tuning
 from glimp_local.models.compare import Comparison
 from glimp_local.models.files import pull_command
@@ -93,7 +94,7 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     others = (Calibration, Cut, trace.Figures, trace.WhatIf, PairTuning, Tuning, Speed)
     of_headers = (Comparison, MemoryAt, ModelInfo, TemplateInfo, TypeShare, VocabularyInfo)
     of_files = (Inventory, PairEntry, FileEntry, Pull, Pulled, Verification, Verified, Removal)
-    of_a_plan = (PlanReport, plan.Plan, plan.ModelPlan, plan.Part, plan.Room)
+    of_a_plan = (PlanReport, plan.Plan, plan.ModelPlan, plan.Part, plan.Room, PairSpeed, ModelSpeed)
     of_the_doctor = (Examination, Finding, Folder, PairState, Terminal, Cpus, Memory, Gpus, Gpu)
     of_the_probe = (Probe, Build, Device, Proof, Objection)
     of_the_configuration = (Shown, Setting, Places)

@@ -15,9 +15,12 @@ import msgspec
 from glimp_local import units
 from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
+from glimp_local.cli.rates import measured_rates
 from glimp_local.cli.terminal import write, write_json
-from glimp_local.errors import CancelledError, ModelError
+from glimp_local.errors import BindingError, CancelledError, ModelError
+from glimp_local.machine.forecast import forecast
 from glimp_local.machine.inventory import FileEntry, Inventory, pinned, sources, take_stock
+from glimp_local.machine.survey import survey
 from glimp_local.models import files as model_files
 from glimp_local.models.catalogue import Catalogue, load_catalogue
 from glimp_local.models.gguf.header import part_names
@@ -55,13 +58,26 @@ class Removal(msgspec.Struct, frozen=True):
 
 
 def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None:
-    """Say what models there are."""
-    stock = take_stock(models_file)
+    """Say what models there are, and what to expect of the pairs here."""
+    stock = _with_forecasts(take_stock(models_file), models_file)
     if as_json:
         write_json(msgspec.json.encode(stock))
         return
     for line in _table(stock, paths=paths):
         write(line.rstrip() + "\n")
+
+
+def _with_forecasts(stock: Inventory, models_file: Path | None) -> Inventory:
+    catalogue, rates = load_catalogue(models_file), measured_rates()
+    try:
+        machine = survey()
+        pairs = [
+            msgspec.structs.replace(entry, expected=forecast(catalogue.pairs[entry.name], machine, rates).in_words())
+            for entry in stock.pairs
+        ]
+    except BindingError:  # files can be looked at without llama.cpp; whoever loads a pair is told
+        return stock
+    return msgspec.structs.replace(stock, pairs=pairs)
 
 
 def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool, quiet: bool) -> None:
@@ -208,6 +224,8 @@ def _table(stock: Inventory, *, paths: bool) -> Iterator[str]:
         origin = {"packaged": "", "changed": "changed by your models.toml", "yours": "of your models.toml"}[pair.origin]
         facts = [_size(pair.size_bytes), "here" if pair.is_here else "not here", pair.licence, shares, origin]
         yield f"{star} {pair.name:{width}}  {', '.join(filter(None, facts))}"
+        if pair.expected is not None:
+            yield f"    {pair.expected}"
         for model, entry in (("small", pair.small), ("large", pair.large)):
             if entry is not None:
                 yield f"    {model}  {_row(entry)}"

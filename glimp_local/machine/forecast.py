@@ -1,25 +1,28 @@
 """What to expect of a pair before it is loaded or downloaded: does it fit this machine, and how fast would it write.
 
-Reads headers and counts memory; loads nothing and never touches the network.
+Reads headers, counts memory and asks for the machine's rates; loads no model and never touches the network.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import msgspec
 
 from glimp_local import units
+from glimp_local.engines.llama.rates import Rates
 from glimp_local.errors import GlimpError
-from glimp_local.machine.choice import footprints_of
-from glimp_local.machine.pace import tokens_per_second
+from glimp_local.machine.choice import footprints_of, model_sources
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.planning import make_plan
+from glimp_local.machine.speed import PairSpeed, pair_speed
 from glimp_local.machine.survey import Machine
 from glimp_local.models import files
-from glimp_local.routing import MODELS
+from glimp_local.models.compare import compare
+from glimp_local.models.footprint import Footprint
+from glimp_local.models.gguf.header import read_header
+from glimp_local.routing import MODELS, Model
 from glimp_local.settings import ModelSource, PairConfig
-
-_FAST = 100
-"""Tokens a second beyond which the estimate says no more: what is not the reading of weights decides then."""
 
 
 class PairFiles(msgspec.Struct, frozen=True):
@@ -49,7 +52,8 @@ class Forecast(msgspec.Struct, frozen=True):
 
     plan: Plan | None = None
     """None if nothing is known of a model before it is downloaded, or if its file cannot be read."""
-    tokens_per_second: float | None = None
+    speed: PairSpeed | None = None
+    """None where a device or a number type could not be measured."""
     cut: str | None = None
     """What is made smaller than usual so that it fits, as a sentence."""
     problem: str | None = None
@@ -59,15 +63,20 @@ class Forecast(msgspec.Struct, frozen=True):
         """Return whether it fits, and its likely speed, in a few words."""
         if self.problem is not None:
             return "cannot be read"
-        if self.plan is None or self.tokens_per_second is None:
+        if self.plan is None:
             return "not known before it is here"
         if not self.plan.runs:
             return "does not fit"
         if not self.plan.fits:
             return "too large: very slow"
-        fast = self.tokens_per_second > _FAST
-        pace = f"over {_FAST} tokens/s" if fast else f"about {units.rough_speed(self.tokens_per_second)}"
-        return f"fits{' with less context' if self.cut else ''}, {pace}"
+        return ", ".join(filter(None, (f"fits{' with less context' if self.cut else ''}", *self._pace())))
+
+    def _pace(self) -> Iterator[str]:
+        if self.speed is None:
+            return
+        yield f"about {units.rough_speed(self.speed.tokens_per_second)}"
+        if self.speed.ratio is not None:
+            yield f"{1 / self.speed.ratio:.1f} times the large model's" if self.speed.pays else "does not pay here"
 
 
 def pair_files(config: PairConfig) -> PairFiles:
@@ -92,8 +101,11 @@ def pair_files(config: PairConfig) -> PairFiles:
     return PairFiles(here, total, tuple(missing), "; ".join(problems) or None)
 
 
-def forecast(config: PairConfig, machine: Machine) -> Forecast:
-    """Return what to expect of a pair on a machine, from its files or from what is known of them."""
+def forecast(config: PairConfig, machine: Machine, rates: Rates | None) -> Forecast:
+    """Return what to expect of a pair on a machine, from its files or from what is known of them.
+
+    `rates` are those of the machine; without them nothing is said of speed. Raises what `Rates.of` raises.
+    """
     try:
         footprints = footprints_of(config)
     except (GlimpError, OSError) as error:
@@ -101,7 +113,21 @@ def forecast(config: PairConfig, machine: Machine) -> Forecast:
     if footprints is None:
         return Forecast()
     plan = make_plan(footprints, config, machine)
-    return Forecast(plan, tokens_per_second(plan, footprints, machine), plan.cut(config))
+    speed = None
+    if rates is not None:
+        speed = pair_speed(footprints, plan, config, rates, one_vocabulary=_one_vocabulary(config, footprints))
+    return Forecast(plan, speed, plan.cut(config))
+
+
+def _one_vocabulary(config: PairConfig, footprints: Mapping[Model, Footprint]) -> bool:
+    """Have the models one vocabulary? Of models that are not here, all that is known is how many tokens it has."""
+    if len({footprint.vocabulary for footprint in footprints.values()}) > 1:
+        return False
+    try:
+        headers = [read_header(files.find(source)) for source in model_sources(config).values()]
+    except GlimpError:
+        return True
+    return len(headers) < len(MODELS) or compare(*headers).vocabulary_difference is None
 
 
 def without(plan: Plan, machine: Machine) -> Machine:

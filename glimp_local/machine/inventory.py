@@ -56,6 +56,8 @@ class PairEntry(msgspec.Struct, frozen=True):
     small: FileEntry | None
     """Null for a pair that does without it."""
     large: FileEntry | None
+    expected: str | None = None
+    """What to expect of it on this machine, in words: whether it fits, how fast it writes, and whether routing pays."""
 
 
 class Inventory(msgspec.Struct, frozen=True):

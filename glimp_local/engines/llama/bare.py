@@ -1,4 +1,4 @@
-"""A model without a vocabulary, computed as it is: what the proof multiplies."""
+"""A model without a vocabulary, computed as it is: what is multiplied to prove llama.cpp and to measure a machine."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from glimp_local.settings import EngineOptions
 class BareModel:
     """A file of `proof_models`, loaded as real models are, on a GPU if llama.cpp sees one."""
 
-    def __init__(self, path: Path, *, extra_buffers: bool, context: int) -> None:
-        options = EngineOptions(gpu_layers=-1, extra_buffers=extra_buffers)
-        threads = cpus().threads
+    def __init__(self, path: Path, options: EngineOptions, *, context: int, threads: int | None = None) -> None:
+        threads = threads or cpus().threads
         self._model: Any = loading.load_model(path, options, threading.Event(), None)
         self._context: Any = loading.make_context(
             self._model, path.stem, options, context=context, batch_size=context, threads=(threads, threads)
@@ -48,6 +47,11 @@ class BareModel:
         """Hold nothing."""
         lib.llama_memory_clear(lib.llama_get_memory(self._context), True)
         self._held = 0
+
+    def cut(self, length: int) -> None:
+        """Hold the first `length` tokens alone."""
+        lib.llama_memory_seq_rm(lib.llama_get_memory(self._context), 0, length, -1)
+        self._held = length
 
     def __enter__(self) -> Self:
         return self

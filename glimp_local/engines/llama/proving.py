@@ -14,6 +14,7 @@ import msgspec
 from glimp_local.engines.llama import proof_models
 from glimp_local.engines.llama.proof import Choice, Paces, Said
 from glimp_local.errors import BindingError, GlimpError, MemoryShortError
+from glimp_local.settings import EngineOptions
 
 _BATCH = 16
 _PACE_TYPE = "IQ4_NL"
@@ -33,7 +34,8 @@ def _compute(folder: Path, choice: Choice, type_name: str, *, width: int = 256, 
     path = folder / f"{type_name}.gguf"
     proof_models.write_model(path, type_name, width=width, layers=layers)
     batch = _BATCH if layers == 1 else _PACE_TOKENS
-    with BareModel(path, extra_buffers=choice.extra_buffers, context=4 * batch) as model:
+    options = EngineOptions(gpu_layers=-1, extra_buffers=choice.extra_buffers)
+    with BareModel(path, options, context=4 * batch) as model:
         seconds: list[tuple[float, float]] = []
         for _ in range(1 if layers == 1 else _PACE_ROUNDS):
             model.forget()

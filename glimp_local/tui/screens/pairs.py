@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import suppress
+
 import msgspec
 from textual import on, work
 from textual.app import ComposeResult
@@ -13,7 +16,8 @@ from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
 from glimp_local import hardware, units
-from glimp_local.errors import BindingError, GlimpError
+from glimp_local.engines.llama.rates import Rates
+from glimp_local.errors import BindingError, CancelledError, GlimpError
 from glimp_local.load import LoadRequest, configured
 from glimp_local.machine.forecast import Forecast, PairFiles, forecast, pair_files, without
 from glimp_local.machine.survey import Machine, survey
@@ -116,6 +120,7 @@ class PairScreen(Dialog[str | None]):
         rows = [_row(name, request, catalogue, loaded) for name in catalogue.pairs]
         self._rows = {row.name: row for row in sorted(rows, key=lambda row: not row.files.is_here)}
         self._download: Download | None = None
+        self._left = threading.Event()
         self._coming: str | None = None
         """The pair that is being downloaded."""
         self._insisted: str | None = None
@@ -141,7 +146,8 @@ class PairScreen(Dialog[str | None]):
         self._look()
 
     def on_unmount(self) -> None:
-        """Leave what is being downloaded as it is."""
+        """Leave what is being downloaded as it is, and measure nothing more."""
+        self._left.set()
         if self._download is not None:
             self._download.stop()
 
@@ -153,8 +159,10 @@ class PairScreen(Dialog[str | None]):
             machine = Machine(hardware.memory().free_bytes)
         if self._loaded is not None and self._loaded.plan is not None:
             machine = without(self._loaded.plan, machine)
-        for name, row in self._rows.items():
-            self.post_message(self.Expected(name, forecast(row.config, machine)))
+        for rates in (None, Rates(self._left)):  # measuring takes some seconds the first time
+            for name, row in self._rows.items():
+                with suppress(CancelledError, BindingError):
+                    self.post_message(self.Expected(name, forecast(row.config, machine, rates)))
 
     @on(Expected)
     def _show_expected(self, message: Expected) -> None:
