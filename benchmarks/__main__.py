@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from benchmarks import (
     busy,
     catalogue,
+    costs,
     document,
     drafting,
     end_to_end,
@@ -30,6 +31,7 @@ from glimp_local.errors import GlimpError
 SECTIONS: dict[str, ModuleType] = {
     "pace": pace,
     "busy": busy,
+    "costs": costs,
     "floor": floor,
     "drafting": drafting,
     "end-to-end": end_to_end,
@@ -68,6 +70,8 @@ def _given(context: click.Context) -> list[str]:
 @click.option("--problems", type=_FILE, help="Problems for the pair of two vocabularies, as for `glimp bench`.")
 @click.option("--llama-bench", type=_FILE, help="A llama-bench of the same release; else one is built.")
 @click.option("--gpu-layers", type=click.IntRange(-1), default=-1, show_default=True, help="-1 is all, 0 none.")
+@click.option("--gpu-layers-small", type=click.IntRange(-1), help="Of the small model of a pair alone.")
+@click.option("--gpu-layers-large", type=click.IntRange(-1), help="Of the large model of a pair alone.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True)
 @click.option("--tokens", type=click.IntRange(2), default=128, show_default=True, help="A run writes at most.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Problems of each pair.")

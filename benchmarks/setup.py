@@ -14,6 +14,7 @@ from glimp_local.errors import GlimpError
 from glimp_local.load import load_pair
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
+from glimp_local.routing import Model
 from glimp_local.session.session import Session
 
 QUESTION = "Tell the history of the bicycle in as much detail as you can, one short paragraph for each decade."
@@ -64,6 +65,9 @@ class Setup(msgspec.Struct, frozen=True):
     llama_bench: Path | None = None
     """A llama-bench that is built already; None builds one."""
     gpu_layers: int = -1
+    gpu_layers_small: int | None = None
+    """Of the small model of a pair; None is `gpu_layers`."""
+    gpu_layers_large: int | None = None
     rounds: int = 7
     """How often everything that is compared is measured, in turns."""
     tokens: int = 128
@@ -104,11 +108,12 @@ class Setup(msgspec.Struct, frozen=True):
 
     def open(self, files: Files, **settings: Any) -> Pair:
         """Load a pair with the layers on the GPU that were asked for; raises what `load_pair` raises."""
-        layers = {"gpu_layers": self.gpu_layers}
+        own: dict[Model, int | None] = {"small": self.gpu_layers_small, "large": self.gpu_layers_large}
+        options: dict[Model, dict[str, Any]] = {
+            model: {"gpu_layers": self.gpu_layers if n is None else n} for model, n in own.items()
+        }
         both: dict[str, Any] = {**files.settings, **settings}
-        return load_pair(
-            small=files.small, large=files.large, engine_options={"small": layers, "large": layers}, **both
-        )
+        return load_pair(small=files.small, large=files.large, engine_options=options, **both)
 
     def open_alone(self, model: Path, **settings: Any) -> Pair:
         """Load one model to write by itself, as the small one, without drafts; raises what `load_pair` raises."""

@@ -9,10 +9,25 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import busy, catalogue, document, drafting, end_to_end, floor, long_session, memory, pace, planned
-from benchmarks.__main__ import main
+from benchmarks import __main__ as main_module
+from benchmarks import (
+    busy,
+    catalogue,
+    costs,
+    document,
+    drafting,
+    end_to_end,
+    floor,
+    forecast,
+    long_session,
+    memory,
+    pace,
+    planned,
+)
+from benchmarks.__main__ import SECTIONS, main
 from benchmarks.llama_cpp import find, result
-from benchmarks.setup import MissingError, Setup
+from benchmarks.setup import BUILTIN, MissingError, Setup
+from glimp_local.machine import tuning
 
 RECORDED = b"""[
   {
@@ -203,3 +218,33 @@ def test_every_pair_of_the_catalogue_is_planned_for_every_machine() -> None:
     rows = [line.split(" | ") for line in table.splitlines()[2:]]
     assert len({tuple(row[:3]) for row in rows}) == len(rows) == 6 * 3 * 4
     assert {row[3] for row in rows} == {"yes", "disk", "no"}
+
+
+def test_what_batches_cost_is_measured_of_every_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tuning, "_BATCH_ROUNDS", 1)
+    (rows, about) = costs.measure(setup())
+    assert [line.split(" | ")[0] for line in rows.splitlines()[2:]] == ["| small", "| large"]
+    assert about.startswith("Milliseconds")
+
+
+def test_the_forecast_is_compared_with_what_is_measured() -> None:
+    (rows, about) = forecast.measure(setup())
+    assert len(rows.splitlines()) == 4
+    assert "Forecasts are " in about
+
+
+def test_each_model_of_a_pair_may_have_layers_of_its_own() -> None:
+    with setup(gpu_layers=0, gpu_layers_large=1).open(BUILTIN) as pair:
+        layers = {model: pair.config.options(model).gpu_layers for model in pair.config.models}
+    assert layers == {"small": 0, "large": 1}
+
+
+def test_the_script_for_a_gpu_names_sections_and_options_that_there_are() -> None:
+    script = (Path(main_module.__file__).parent / "gpu.sh").read_text(encoding="utf-8")
+    asked = [line.split()[2:] for line in script.splitlines() if line.startswith("measure ")]
+    known = {option for parameter in main.params for option in parameter.opts}
+    assert len(asked) == 3
+    for words in asked:
+        options = [word for word in words if word.startswith("--")]
+        assert set(options) <= known
+        assert {word for word in words if not word.startswith("--") and not word.isdecimal()} <= set(SECTIONS)

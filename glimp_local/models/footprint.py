@@ -16,7 +16,7 @@ import msgspec
 
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.models.gguf.header import Array, Header, Tensor
-from glimp_local.settings import MAX_DRAFT
+from glimp_local.settings import MAX_DRAFT, MAX_ROLLBACK
 
 CacheType = Literal["f16", "q8_0", "q4_0"]
 FLOAT = 4
@@ -36,6 +36,8 @@ _LEAST_NODES, _NODES_PER_TENSOR = 1024, 8
 _MOST_BLOCKS = 512
 """LLAMA_MAX_LAYERS: it aborts the process beyond."""
 _BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
+_ROLL_BACK = {"lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe", "qwen35", "qwen35moe"}
+"""Architectures whose last tokens llama.cpp can take back (its llm_arch_supports_rs_rollback)."""
 _WINDOW_PERIODS = {
     "afmoe": 4,
     "cohere2": 4,
@@ -59,7 +61,7 @@ class Layer(msgspec.Struct, frozen=True):
     cache_values: int
     """Numbers in the KV cache for one token; 0 in a layer without attention."""
     state_bytes: int
-    """A recurrent layer's state: the same for any context."""
+    """A recurrent layer's state, with the copies kept of it: the same for any context."""
     window: int
     """Most tokens the layer looks back on; 0 is all."""
 
@@ -229,14 +231,18 @@ def _cache_values(header: Header, tensors: dict[str, Tensor], *, recurrent: bool
 
 
 def _state_bytes(header: Header, tensors: dict[str, Tensor]) -> int:
-    """Count the state of a recurrent layer: the last inputs of its convolution and its memory, both f32."""
+    """Count the state of a recurrent layer: the last inputs of its convolution and its memory, both f32.
+
+    There is one for each token that can be taken back, too.
+    """
+    copies = 1 + MAX_ROLLBACK if header.architecture in _ROLL_BACK else 1
     width = header.number("embedding_length")
     if any(name.startswith("ssm_") for name in tensors):
         inner, state = header.number("ssm.inner_size", 0), header.number("ssm.state_size", 0)
         convolved = inner + 2 * header.number("ssm.group_count", 0) * state
-        return FLOAT * (max(header.number("ssm.conv_kernel", 1) - 1, 0) * convolved + inner * state)
+        return copies * FLOAT * (max(header.number("ssm.conv_kernel", 1) - 1, 0) * convolved + inner * state)
     if any(name.startswith("shortconv.") for name in tensors):
-        return FLOAT * width * max(header.number("shortconv.l_cache", 1) - 1, 0)
+        return copies * FLOAT * width * max(header.number("shortconv.l_cache", 1) - 1, 0)
     if any(name.startswith("time_mix_") for name in tensors):
         return FLOAT * width * (header.number("token_shift_count", 2) + header.number("wkv.head_size", 0))
     return 0

@@ -1,8 +1,9 @@
 """What llama.cpp has computed for the one sequence of a context, and the ways back to an earlier length of it.
 
 Plain attention goes back to any length. Recurrent, hybrid and sliding-window models go back to a snapshot taken
-before, or to the start: `llama_memory_seq_rm` says what worked. Which tokens the sequence consists of is the engine's
-business; here they are counted.
+before, or to the start: `llama_memory_seq_rm` says what worked. Some hybrid models also take back the last tokens of
+the latest batch, once (llama.cpp's `n_rs_seq`). Which tokens the sequence consists of is the engine's business; here
+they are counted.
 """
 
 from __future__ import annotations
@@ -34,9 +35,33 @@ class Cache:
             self._window or lib.llama_model_is_recurrent(model) or lib.llama_model_is_hybrid(model)
         )
         """To any length? If not, only to a snapshot."""
+        self.most_taken_back: int = 0 if self.goes_back or self._window else lib.llama_n_rs_seq(context)
+        """Tokens at the end of a batch that can be taken back; 0 where none can, or any."""
+        self._length = self._reach = 0
+
+    def add(self, tokens: int) -> None:
+        """Count a batch that was computed."""
+        self._length += tokens
+        self._reach = min(tokens - 1, self.most_taken_back)
+
+    def fail(self) -> None:
+        """Take note that a batch failed: nobody knows how much of it is held."""
+        self._reach = -1
 
     def cut(self, length: int) -> bool:
         """Keep the first `length` tokens; return whether that was possible."""
+        if self.most_taken_back and length:
+            # llama.cpp would also go back to states of earlier batches, and those are not kept.
+            if self._reach < 0 or self._length - length > self._reach:
+                return False
+            if length == self._length:
+                return True
+        if not self._remove(length):
+            return False
+        self._length, self._reach = length, 0
+        return True
+
+    def _remove(self, length: int) -> bool:
         if not lib.llama_memory_seq_rm(self.memory, 0, length, -1):
             return False
         # A sliding-window cache removes what it is told to, but what the window needs may have been dropped long ago:
@@ -54,9 +79,11 @@ class Cache:
         for kept, state in reversed(self.snapshots):
             if kept <= length:
                 done = lib.llama_state_seq_set_data_ext(self._context, state, len(state), 0, _PARTIAL)
-                if done and self.cut(kept):
+                if done and self._remove(kept):
+                    self._length, self._reach = kept, 0
                     return kept
         lib.llama_memory_clear(self.memory, True)
+        self._length = self._reach = 0
         return 0
 
     def snapshot(self, length: int) -> None:
@@ -86,4 +113,5 @@ class Cache:
         Raises CacheError or OSError where the file is not whole, of something else or too long; then nothing is held.
         """
         ids, self.snapshots = states.read(path, self._context, room, depends_on, former)
+        self._length, self._reach = len(ids), 0
         return ids

@@ -109,6 +109,8 @@ class Engine:
         self.context: int = min(context, lib.llama_n_ctx(self._context))  # llama.cpp rounds up; a limit is a limit
         self.keeps_past = self._cache.goes_back
         """Can the engine go back to any length? If not, only to a snapshot."""
+        self.most_drafted = MAX_DRAFT if self.keeps_past else self._cache.most_taken_back
+        """Most guesses in a batch: those that did not come true have to be taken back."""
 
     def _make_batch(self, size: int) -> None:
         self._batch = batch = lib.llama_batch_init(size, 0, 1)
@@ -186,11 +188,11 @@ class Engine:
         return bool(self._drafted) and self._drafted[-1] == token
 
     def decode(self, token: int, drafted: Sequence[int] = ()) -> None:
-        """Feed one token, and compute the drafted ones behind it in the same batch, MAX_DRAFT at most.
+        """Feed one token, and compute the drafted ones behind it in the same batch, `most_drafted` at most.
 
         A token that was drafted to come here is computed already, and no new draft is taken then. Raises
         ContextFullError where the token has no room (drafts that have none are left out) and DecodeError where
-        llama.cpp fails. Drafting needs an engine that `keeps_past`.
+        llama.cpp fails.
         """
         self._check_open()
         if self.expects(token):
@@ -205,7 +207,7 @@ class Engine:
             self._compute(1)
             self.ids.append(token)
             return
-        drafted = drafted[: max(0, min(MAX_DRAFT, self.batch_size - 1, self.context - position - 1))]
+        drafted = drafted[: max(0, min(self.most_drafted, self.batch_size - 1, self.context - position - 1))]
         count = 1 + len(drafted)
         self._tokens[1:count] = drafted
         self._positions[1:count] = np.arange(position + 1, position + count)
@@ -289,12 +291,14 @@ class Engine:
         else:
             failed = self._decode()
         if not failed:
+            self._cache.add(size)
             self.costs.measure(size, perf_counter() - began)
             if size > count:
                 self._cache.cut(len(self.ids) + count)
             self._has_logits = bool(self._wanted[count - 1])
             return
         # The cache may hold a part of the batch: go back to what `ids` says.
+        self._cache.fail()
         kept = self.rewind(len(self.ids))
         del self.ids[kept:]
         if failed == 1:

@@ -48,7 +48,7 @@ class LlamaLane(Lane):
         self._sampler = Sampler(settings.sampling, seed=seed, vocabulary_size=self.engine.vocabulary.size)
         self._settings = settings
         self._drafts_for: LlamaLane | None = None
-        if settings.draft != "off" and self.engine.keeps_past:
+        if settings.draft != "off" and self.engine.most_drafted:
             self.drafts = Drafts(backend.economy, fixed=None if settings.draft == "auto" else settings.draft)
         self._start([], stable=0)
 
@@ -288,9 +288,9 @@ class LlamaLane(Lane):
             return "drafting is off"
         if not isinstance(other, LlamaLane) or other.engine.vocabulary.difference(self.engine.vocabulary):
             return "they are not of one vocabulary, so only the text so far drafts"
-        stuck = next((lane.engine.name for lane in (self, other) if not lane.engine.keeps_past), None)
-        if stuck is not None or self.drafts is None:
-            return f"{stuck} cannot go back to where a guess was wrong"
+        if self.drafts is None or not other.engine.keeps_past:
+            stuck = self if self.drafts is None else other
+            return f"{stuck.engine.name} cannot go back to where a guess was wrong"
         self.drafts.by(ModelDrafter(other, self.engine))
         other._drafts_for = self  # noqa: SLF001 - a lane of this class
         return None

@@ -16,7 +16,7 @@ from glimp_local.engines.llama import binding, proof
 from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.placement import layers_on_gpu
 from glimp_local.errors import CancelledError, GlimpError, MemoryShortError, ModelUnreadableError, UsageError
-from glimp_local.settings import MAX_DRAFT, EngineOptions
+from glimp_local.settings import MAX_DRAFT, MAX_ROLLBACK, EngineOptions
 
 _LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
@@ -108,6 +108,7 @@ def make_context(
     params.n_ubatch = min(batch_size, 512)
     params.n_outputs_max = min(MAX_DRAFT + 1, batch_size)  # rows of logits read of one batch
     params.n_seq_max = 1
+    params.n_rs_seq = MAX_ROLLBACK  # llama.cpp makes it 0 where the architecture cannot
     params.n_threads, params.n_threads_batch = threads
     params.flash_attn_type = _FLASH[options.flash_attention]
     params.type_k = params.type_v = _CACHE_TYPES[options.cache_type]

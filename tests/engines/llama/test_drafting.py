@@ -168,7 +168,7 @@ def test_under_the_policy_speculative_nothing_is_glimpsed(open_pair: Open) -> No
     assert solution.stats.entropies_nats == ()
 
 
-@pytest.mark.parametrize("name", ["sliding-window", "recurrent", "hybrid"])
+@pytest.mark.parametrize("name", ["sliding-window", "recurrent"])
 def test_models_that_cannot_go_back_do_not_draft(tiny: Path, name: str) -> None:
     path = tiny / f"{name}.gguf"
     with load_pair(small=path, large=path, policy="speculative", draft=4, max_answer=40) as pair:
@@ -176,6 +176,24 @@ def test_models_that_cannot_go_back_do_not_draft(tiny: Path, name: str) -> None:
     assert solution.stats.large is not None
     assert solution.stats.large.drafted == 0
     assert any("cannot go back" in notice for notice in solution.notices)
+
+
+@pytest.mark.parametrize("draft", [1, 2, 3, 16])
+def test_a_hybrid_model_writes_the_same_with_guesses_from_the_text(tiny: Path, draft: int) -> None:
+    path = tiny / "hybrid.gguf"
+    solutions = []
+    for setting in ("off", draft):
+        settings: dict[str, Any] = {"draft": setting, "max_answer": 120, "sampling": GREEDY}
+        with load_pair(small=path, large=path, policy="large", **settings) as pair:
+            session = Session(pair, seed=1)
+            solutions.append(fold(session.ask("one two three one two three one two three")))
+            assert_caches_equal_fresh_runs(session)
+            solutions.append(fold(session.ask("one two three one two three")))
+            assert_caches_equal_fresh_runs(session)
+    assert [solution.answer for solution in solutions[:2]] == [solution.answer for solution in solutions[2:]]
+    drafted = [solution.stats.large.drafted for solution in solutions if solution.stats.large is not None]
+    assert drafted[:2] == [0, 0]
+    assert sum(drafted[2:]) > 0
 
 
 # What goes wrong.

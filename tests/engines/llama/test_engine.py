@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from glimp_local.engines.llama import binding
 from glimp_local.engines.llama.engine import Engine
-from glimp_local.settings import EngineOptions, SamplingSettings
+from glimp_local.settings import MAX_ROLLBACK, EngineOptions, SamplingSettings
 from tests.support.engines import ARCHITECTURES, IDS, TOLERANCE, drawing, fresh_logits
 
 
@@ -78,6 +78,44 @@ def test_only_plain_attention_goes_back_to_any_length(tiny: Path) -> None:
         "recurrent": (False, 100),
         "hybrid": (False, 100),
     }
+
+
+def test_a_hybrid_model_takes_back_guesses_and_nothing_that_was_computed_before_them(tiny: Path) -> None:
+    path = tiny / "hybrid.gguf"
+    engine = Engine(path, context=512)
+    assert (engine.keeps_past, engine.most_drafted) == (False, MAX_ROLLBACK)
+    engine.feed(IDS[:50])
+    for drafted, true in ((3, 0), (3, 1), (2, 2), (3, 3), (9, 1), (1, 0)):
+        start = len(engine.ids)
+        guesses = IDS[start + 1 : start + 1 + true] + [7] * (drafted - true)
+        engine.decode(IDS[start], guesses)
+        assert engine.drafted == min(drafted, MAX_ROLLBACK)
+        for token in IDS[start + 1 : start + 1 + true]:
+            engine.decode(token)
+        engine.decode(IDS[start + 1 + true])
+        assert engine.ids == IDS[: start + 2 + true]
+        assert np.allclose(engine.logits(), fresh_logits(path, engine.ids), atol=TOLERANCE)
+    held = len(engine.ids)
+    assert engine.rewind(held - 1) == 0, "of a batch of one token nothing is taken back"
+    engine.feed(IDS[:60])
+    assert engine.rewind(58) == 58, "of a prompt its last tokens are"
+    assert engine.rewind(57) == 0, "once"
+    engine.feed(IDS[:60])
+    engine.snapshot()
+    engine.feed(IDS[60:63])
+    engine.rewind(62)
+    engine.feed(IDS[62:70])
+    assert engine.rewind(61) == 60, "the snapshot is still there"
+    engine.feed(IDS[60:80])
+    assert np.allclose(engine.logits(), fresh_logits(path, IDS[:80]), atol=TOLERANCE)
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["sliding-window", "recurrent"])
+def test_other_models_take_nothing_back(tiny: Path, name: str) -> None:
+    engine = Engine(tiny / f"{name}.gguf", context=512)
+    assert engine.most_drafted == 0
+    engine.close()
 
 
 def test_a_whole_sliding_window_cache_needs_no_snapshot(tiny: Path) -> None:
