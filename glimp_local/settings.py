@@ -16,10 +16,10 @@ MAX_THREADS = 512  # llama.cpp aborts the process beyond
 MAX_LAYERS = 10_000
 MAX_CONTEXT = 2**24
 MAX_DRAFT = 16
-MAX_ROLLBACK = 3
-"""Tokens at the end of a batch that a hybrid model can take back, as far as llama.cpp can for its architecture: for each
-one it keeps another copy of the recurrent state."""
 """Most drafted tokens in one batch."""
+MAX_ROLLBACK = 3
+"""Tokens at the end of a batch that a hybrid model can take back, as far as llama.cpp can for its architecture: for
+each of them it keeps a copy of the recurrent state."""
 
 Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]

@@ -15,10 +15,9 @@ import msgspec
 from glimp_local import units
 from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
-from glimp_local.cli.rates import measured_rates
-from glimp_local.cli.terminal import write, write_json
+from glimp_local.cli.terminal import say_that_it_measures, write, write_json
 from glimp_local.errors import BindingError, CancelledError, ModelError
-from glimp_local.machine.forecast import forecast
+from glimp_local.machine.forecast import Forecaster
 from glimp_local.machine.inventory import FileEntry, Inventory, pinned, sources, take_stock
 from glimp_local.machine.survey import survey
 from glimp_local.models import files as model_files
@@ -68,11 +67,11 @@ def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None
 
 
 def _with_forecasts(stock: Inventory, models_file: Path | None) -> Inventory:
-    catalogue, rates = load_catalogue(models_file), measured_rates()
+    catalogue = load_catalogue(models_file)
     try:
-        machine = survey()
+        forecaster = Forecaster(survey(), on_measuring=say_that_it_measures)
         pairs = [
-            msgspec.structs.replace(entry, expected=forecast(catalogue.pairs[entry.name], machine, rates).in_words())
+            msgspec.structs.replace(entry, expected=forecaster.forecast(catalogue.pairs[entry.name]).in_words())
             for entry in stock.pairs
         ]
     except BindingError:  # files can be looked at without llama.cpp; whoever loads a pair is told

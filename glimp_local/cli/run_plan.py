@@ -7,12 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from glimp_local import units
-from glimp_local.cli.rates import measured_rates
-from glimp_local.cli.terminal import write, write_json
+from glimp_local.cli.terminal import say_that_it_measures, write, write_json
 from glimp_local.errors import ModelMissingError
 from glimp_local.load import LoadRequest, configured
 from glimp_local.machine.choice import larger_offer, model_sources, plan_of
-from glimp_local.machine.forecast import forecast
+from glimp_local.machine.forecast import Forecaster
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.speed import PairSpeed
 from glimp_local.machine.survey import Gpu, Machine, survey
@@ -45,8 +44,8 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
     catalogue = load_catalogue(request.models_file)
     name, config = configured(request, catalogue)
     machine = _machine(ram_gib, vram_gib)
-    rates = measured_rates()
-    expected = forecast(config, machine, None if any(vram_gib) else rates)
+    forecaster = Forecaster(machine, measures=not any(vram_gib), on_measuring=say_that_it_measures)
+    expected = forecaster.forecast(config)
     if expected.plan is None:
         plan_of(config, machine)  # says what is wrong with a file
         files.find_all(model_sources(config), name)  # says what is missing, and how to get it
@@ -58,8 +57,8 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
         write_json(msgspec.json.encode(report))
     else:
         _show(name, config, plan, expected.speed)
-        if rates.failure is not None:
-            write(f"No speed is forecast, because this machine could not be measured: {rates.failure}.\n")
+        if forecaster.failure is not None:
+            write(f"No speed is forecast, because this machine could not be measured: {forecaster.failure}.\n")
         if not plan.fits and (fitting := larger_offer(catalogue, machine)) is not None and fitting.name != name:
             write(f"One that fits: {fitting}.\n")
     return 0 if plan.fits else 1

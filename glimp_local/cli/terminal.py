@@ -1,4 +1,4 @@
-"""What goes to stdout: a terminal gets it harmless, a pipe or a file gets every byte as it is."""
+"""What goes to stdout (a terminal gets it harmless, a pipe or a file every byte as it is), and a word on stderr."""
 
 from __future__ import annotations
 
@@ -31,3 +31,8 @@ def write_json(line: bytes) -> None:
     shown = harmless_json(line).encode() if is_terminal() else line
     sys.stdout.buffer.write(shown + b"\n")
     sys.stdout.buffer.flush()
+
+
+def say_that_it_measures() -> None:
+    """Say on stderr why a forecast takes a moment."""
+    click.echo("Measuring how fast this machine is, once: some seconds.", err=True)

@@ -5,7 +5,8 @@ Reads headers, counts memory and asks for the machine's rates; loads no model an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
@@ -101,22 +102,47 @@ def pair_files(config: PairConfig) -> PairFiles:
     return PairFiles(here, total, tuple(missing), "; ".join(problems) or None)
 
 
-def forecast(config: PairConfig, machine: Machine, rates: Rates | None) -> Forecast:
-    """Return what to expect of a pair on a machine, from its files or from what is known of them.
+class Forecaster:
+    """Says what to expect of pairs on a machine, from their files or from what is known of them.
 
-    `rates` are those of the machine; without them nothing is said of speed. Raises what `Rates.of` raises.
+    How fast this computer is it measures when it first needs to, which takes some seconds: `on_measuring` hears it
+    before, and a set `cancel` ends it. Without `measures` nothing is said of speed, as of a machine that is not this
+    computer.
     """
-    try:
-        footprints = footprints_of(config)
-    except (GlimpError, OSError) as error:
-        return Forecast(problem=str(error))
-    if footprints is None:
-        return Forecast()
-    plan = make_plan(footprints, config, machine)
-    speed = None
-    if rates is not None:
-        speed = pair_speed(footprints, plan, config, rates, one_vocabulary=_one_vocabulary(config, footprints))
-    return Forecast(plan, speed, plan.cut(config))
+
+    def __init__(
+        self,
+        machine: Machine,
+        cancel: threading.Event | None = None,
+        *,
+        measures: bool = True,
+        on_measuring: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._machine = machine
+        self._rates = Rates(cancel, on_measuring=on_measuring) if measures else None
+
+    @property
+    def failure(self) -> str | None:
+        """Why this computer could not be measured."""
+        return None if self._rates is None else self._rates.failure
+
+    def forecast(self, config: PairConfig) -> Forecast:
+        """Return what to expect of a pair.
+
+        Raises BindingError where llama.cpp cannot be used, CancelledError where `cancel` is set meanwhile.
+        """
+        try:
+            footprints = footprints_of(config)
+        except (GlimpError, OSError) as error:
+            return Forecast(problem=str(error))
+        if footprints is None:
+            return Forecast()
+        plan = make_plan(footprints, config, self._machine)
+        speed = None
+        if self._rates is not None:
+            one = _one_vocabulary(config, footprints)
+            speed = pair_speed(footprints, plan, config, self._rates, one_vocabulary=one)
+        return Forecast(plan, speed, plan.cut(config))
 
 
 def _one_vocabulary(config: PairConfig, footprints: Mapping[Model, Footprint]) -> bool:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local.engines.llama.rates import Rates
-from glimp_local.machine.forecast import Forecast, forecast, pair_files, without
+from glimp_local.machine.forecast import Forecast, Forecaster, pair_files, without
 from glimp_local.machine.plan import Part, Plan, Room
 from glimp_local.machine.survey import Gpu, Machine
 from glimp_local.models.catalogue import load_catalogue
@@ -24,7 +23,7 @@ def at_paths(small: Path, large: Path) -> PairConfig:
 
 def test_a_pair_says_whether_it_fits_and_how_fast_it_is_likely_to_be() -> None:
     pair = PAIRS["qwen3-1.7b-8b"]
-    said = {gib: forecast(pair, Machine(gib * GIB), Rates()).in_words() for gib in (32, 8, 4)}
+    said = {gib: Forecaster(Machine(gib * GIB)).forecast(pair).in_words() for gib in (32, 8, 4)}
     assert said == {
         32: "fits, about 7.8 tokens/s, 1.5 times the large model's",
         8: "fits with less context, about 7.8 tokens/s, 1.5 times the large model's",
@@ -33,11 +32,11 @@ def test_a_pair_says_whether_it_fits_and_how_fast_it_is_likely_to_be() -> None:
 
 
 def test_without_rates_nothing_is_said_of_speed() -> None:
-    assert forecast(PAIRS["builtin"], Machine(GIB), None).in_words() == "fits"
+    assert Forecaster(Machine(GIB), measures=False).forecast(PAIRS["builtin"]).in_words() == "fits"
 
 
 def test_where_routing_would_not_pay_that_is_said() -> None:
-    found = forecast(PAIRS["qwen3-1.7b-8b"], Machine(32 * GIB), Rates())
+    found = Forecaster(Machine(32 * GIB)).forecast(PAIRS["qwen3-1.7b-8b"])
     assert found.speed is not None
     slow = msgspec.structs.replace(found.speed, routed_seconds=dict.fromkeys(found.speed.routed_seconds, 500.0))
     assert Forecast(found.plan, slow).in_words() == "fits, about 2.0 tokens/s, does not pay here"
@@ -45,14 +44,14 @@ def test_where_routing_would_not_pay_that_is_said() -> None:
 
 def test_of_a_model_nobody_knows_nothing_is_said_before_it_is_here() -> None:
     there = ModelSource(repo="maker/strange-GGUF", file="strange.gguf")
-    assert forecast(PairConfig(small=there, large=there), Machine(GIB), Rates()) == Forecast()
+    assert Forecaster(Machine(GIB)).forecast(PairConfig(small=there, large=there)) == Forecast()
     assert Forecast().in_words() == "not known before it is here"
 
 
 def test_a_damaged_file_is_said(tmp_path: Path, small: Path) -> None:
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(b"GGUF")
-    found = forecast(at_paths(small, damaged), Machine(GIB), Rates())
+    found = Forecaster(Machine(GIB)).forecast(at_paths(small, damaged))
     assert found.in_words() == "cannot be read"
     assert "damaged.gguf" in (found.problem or "")
 

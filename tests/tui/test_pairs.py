@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList, Static
 
-from glimp_local.engines.llama.rates import Rates
 from glimp_local.load import LoadRequest
-from glimp_local.machine.forecast import Forecast, PairFiles, forecast
+from glimp_local.machine.forecast import Forecast, Forecaster, PairFiles
 from glimp_local.machine.survey import Machine
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import packaged_file
@@ -40,7 +39,7 @@ def row(files: PairFiles, expected: Forecast | None = None) -> PairRow:
 def test_a_pair_that_is_not_here_says_size_fit_speed_and_licence() -> None:
     away = row(PairFiles(0, BYTES, sources(CONFIG)))
     assert away.facts() == "6.9 GB to download · looking whether it fits · Apache-2.0"
-    away.expected = forecast(CONFIG, Machine(32 * GIB), Rates())
+    away.expected = Forecaster(Machine(32 * GIB)).forecast(CONFIG)
     assert away.facts() == "6.9 GB to download · fits, about 7.8 tokens/s, 1.5 times the large model's · Apache-2.0"
     assert away.advice() == "Both models on the CPU, context 16,384. Enter downloads 6.9 GB and loads it."
 
@@ -53,7 +52,7 @@ def test_of_one_that_is_here_in_part_the_rest_is_downloaded() -> None:
 
 def test_one_that_does_not_fit_says_what_it_takes() -> None:
     little = Machine(2 * GIB, repacked=frozenset({"Q4_K", "Q8_0"}))
-    here = row(PairFiles(BYTES, BYTES), forecast(CONFIG, little, Rates()))
+    here = row(PairFiles(BYTES, BYTES), Forecaster(little).forecast(CONFIG))
     assert here.facts() == "here · does not fit · Apache-2.0"
     assert here.is_hopeless
     assert "are free: it does not fit. " in here.advice()

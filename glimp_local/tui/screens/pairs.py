@@ -16,10 +16,9 @@ from textual.widgets import OptionList, ProgressBar, Static
 from textual.widgets.option_list import Option
 
 from glimp_local import hardware, units
-from glimp_local.engines.llama.rates import Rates
 from glimp_local.errors import BindingError, CancelledError, GlimpError
 from glimp_local.load import LoadRequest, configured
-from glimp_local.machine.forecast import Forecast, PairFiles, forecast, pair_files, without
+from glimp_local.machine.forecast import Forecast, Forecaster, PairFiles, pair_files, without
 from glimp_local.machine.survey import Machine, survey
 from glimp_local.models.catalogue import Catalogue
 from glimp_local.pair import Pair
@@ -159,10 +158,11 @@ class PairScreen(Dialog[str | None]):
             machine = Machine(hardware.memory().free_bytes)
         if self._loaded is not None and self._loaded.plan is not None:
             machine = without(self._loaded.plan, machine)
-        for rates in (None, Rates(self._left)):  # measuring takes some seconds the first time
+        for measures in (False, True):  # measuring takes some seconds the first time
+            forecaster = Forecaster(machine, self._left, measures=measures)
             for name, row in self._rows.items():
                 with suppress(CancelledError, BindingError):
-                    self.post_message(self.Expected(name, forecast(row.config, machine, rates)))
+                    self.post_message(self.Expected(name, forecaster.forecast(row.config)))
 
     @on(Expected)
     def _show_expected(self, message: Expected) -> None:
