@@ -29,7 +29,9 @@ _BEGINNING = 8
 """Tokens that stand before what is measured."""
 _LEAST_USED = 0.85
 """Of the threads' time: they wait for each other by spinning, so what is missing was taken by other programs, and with
-it most of the speed."""
+it most of the speed: such a measurement does not count."""
+_PATIENCE_SECONDS = 2.0
+"""How long one that counts is waited for."""
 _REPEATS = {1: 5, 4: 3, 8: 2, 16: 2, 64: 1}
 
 
@@ -85,23 +87,22 @@ def _compute(request: Request, path: Path, matrices_bytes: int, cached: int, con
     with BareModel(path, options, context=context, threads=request.threads) as model:
         model.decode(range(_BEGINNING))
 
-        wall, used = 0.0, 0.0
-
         def timed(sizes: Sequence[int], length: int) -> dict[int, float]:
-            nonlocal wall, used
             found = {}
             for size in sizes:
-                seconds = []
-                for _ in range(_REPEATS[size]):
+                seconds: list[float] = []
+                end = perf_counter() + _PATIENCE_SECONDS
+                while len(seconds) < _REPEATS[size] and not (seconds and perf_counter() > end):
                     model.cut(length)
                     if size == 1:
                         model.decode([0])  # the first one behind another size has its graph built for it
                     began, begun = perf_counter(), process_time()
                     model.decode([0] * size)
-                    seconds.append(perf_counter() - began)
-                    wall, used = wall + seconds[-1], used + process_time() - begun
-                if not request.gpu and used < _LEAST_USED * request.threads * wall:
-                    raise GlimpError("other programs keep the cores busy")
+                    wall, used = perf_counter() - began, process_time() - begun
+                    if request.gpu or used >= _LEAST_USED * request.threads * wall:
+                        seconds.append(wall)
+                    elif perf_counter() > end:
+                        raise GlimpError("other programs keep the cores busy")
                 found[size] = min(seconds)
             return found
 
