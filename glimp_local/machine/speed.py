@@ -19,7 +19,7 @@ from glimp_local.engines.llama.rates import CELLS, SIZES, WIDTHS, Rate, Rates
 from glimp_local.errors import ModelMissingError
 from glimp_local.machine.plan import ModelPlan, Plan
 from glimp_local.models import files
-from glimp_local.models.footprint import Footprint, Layer
+from glimp_local.models.footprint import Footprint, Layer, padded
 from glimp_local.routing import MODELS, Model
 from glimp_local.settings import ModelSource, PairConfig
 
@@ -111,7 +111,7 @@ class Cost:
                 part, times = (1.0, outputs) if layer is self._output else (read, rows)
                 for type_name, size in layer.matrices_bytes.items():
                     seconds += part * size * self._byte_seconds(rates[type_name], times)
-                seen = min(depth, layer.window or depth) - CELLS
+                seen = padded(min(depth + 1, layer.window or depth + 1)) - CELLS
                 if layer.cache_values and seen > 0:
                     main = max(layer.matrices_bytes, key=layer.matrices_bytes.__getitem__)
                     seconds += layer.cache_values * seen * _between(rates[main].cell_seconds, tokens)

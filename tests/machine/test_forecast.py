@@ -25,8 +25,8 @@ def test_a_pair_says_whether_it_fits_and_how_fast_it_is_likely_to_be() -> None:
     pair = PAIRS["qwen3-1.7b-8b"]
     said = {gib: Forecaster(Machine(gib * GIB)).forecast(pair).in_words() for gib in (32, 8, 4)}
     assert said == {
-        32: "fits, about 7.8 tokens/s, 1.5 times the large model's",
-        8: "fits with less context, about 7.8 tokens/s, 1.5 times the large model's",
+        32: "fits, about 7.4 tokens/s, 1.4 times the large model's",
+        8: "fits with less context, about 7.4 tokens/s, 1.4 times the large model's",
         4: "too large: very slow",
     }
 

@@ -40,7 +40,7 @@ def test_a_pair_that_is_not_here_says_size_fit_speed_and_licence() -> None:
     away = row(PairFiles(0, BYTES, sources(CONFIG)))
     assert away.facts() == "6.9 GB to download · looking whether it fits · Apache-2.0"
     away.expected = Forecaster(Machine(32 * GIB)).forecast(CONFIG)
-    assert away.facts() == "6.9 GB to download · fits, about 7.8 tokens/s, 1.5 times the large model's · Apache-2.0"
+    assert away.facts() == "6.9 GB to download · fits, about 7.4 tokens/s, 1.4 times the large model's · Apache-2.0"
     assert away.advice() == "Both models on the CPU, context 16,384. Enter downloads 6.9 GB and loads it."
 
 

@@ -111,7 +111,7 @@ class ModelDrafter:
 
     def hope(self) -> None:
         """Take note that it was not asked, because its guesses did not pay: they may do so again."""
-        self.usual_chance += _RECOVERY * (_HOPED - self.usual_chance)
+        self.usual_chance += _RECOVERY * max(_HOPED - self.usual_chance, 0.0)
 
     def catch_up(self) -> None:
         """Let the small model read what it missed before the step; raises what `Engine.feed` raises."""

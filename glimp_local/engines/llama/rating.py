@@ -17,7 +17,7 @@ import msgspec
 from glimp_local.engines.llama import proof_models
 from glimp_local.engines.llama.rates import CELLS, HELD, HELD_SIZES, SIZES, WIDTHS, Rate, Rated, Request
 from glimp_local.errors import GlimpError
-from glimp_local.models.footprint import footprint
+from glimp_local.models.footprint import footprint, padded
 from glimp_local.models.gguf.header import read_header
 from glimp_local.settings import EngineOptions
 
@@ -112,7 +112,7 @@ def _compute(request: Request, path: Path, matrices_bytes: int, cached: int, con
             model.cut(_BEGINNING)
             model.decode([0] * held)
             behind = timed(HELD_SIZES, _BEGINNING + held)
-    numbers = cached * max(held - CELLS, 1)
+    numbers = cached * max(padded(_BEGINNING + held + 1) - CELLS, 1)
     return _Measured(
         {size: seconds[size] / matrices_bytes for size in SIZES},
         {size: max(behind[size] - seconds[size], 0.0) / numbers for size in behind},
