@@ -59,6 +59,8 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
         _show(name, config, plan, expected.speed)
         if forecaster.failure is not None:
             write(f"No speed is forecast, because this machine could not be measured: {forecaster.failure}.\n")
+        elif expected.speed is None:
+            write("No speed is forecast: this computer has no such GPU, or cannot measure such weights.\n")
         if not plan.fits and (fitting := larger_offer(catalogue, machine)) is not None and fitting.name != name:
             write(f"One that fits: {fitting}.\n")
     return 0 if plan.fits else 1

@@ -108,7 +108,7 @@ def _compute(request: Request, path: Path, matrices_bytes: int, cached: int, con
 
         seconds = timed(SIZES, _BEGINNING)
         behind = dict[int, float]()
-        if cached:
+        if cached and held > 0:
             model.cut(_BEGINNING)
             model.decode([0] * held)
             behind = timed(HELD_SIZES, _BEGINNING + held)
