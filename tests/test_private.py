@@ -55,7 +55,7 @@ def test_a_folder_and_a_file_are_private_whatever_the_umask(home: Path) -> None:
     private.make_file(conversations.folder() / "file")
     lock = Lock(conversations.folder() / "lock")
     lock.acquire()
-    assert modes().keys() == {".", "proof.json", "sessions", "sessions/file", "sessions/lock"}
+    assert modes().keys() == {".", "proof.json", "rates.json", "sessions", "sessions/file", "sessions/lock"}
     assert_private()
     lock.release()
     assert ((home / "data").stat().st_mode & 0o777) == 0o755  # not ours

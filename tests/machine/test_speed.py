@@ -15,7 +15,7 @@ from glimp_local.machine.survey import Gpu, Machine
 from glimp_local.models.catalogue import load_catalogue, override
 from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.known import known_header
-from glimp_local.paths import packaged_file
+from glimp_local.paths import data_folder, packaged_file
 from glimp_local.routing import Model
 from glimp_local.settings import PairConfig
 from tests.support.commands import Glimp
@@ -127,6 +127,7 @@ def test_layers_on_a_gpu_cost_what_it_costs_there(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_cannot_be_measured_is_not_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    (data_folder() / "rates.json").unlink()
     monkeypatch.setattr(Rates, "_measure", lambda *_: {})
     pair, footprints, plan = planned(LAPTOP)
     assert pair_speed(footprints, plan, pair, Rates(), one_vocabulary=True) is None
@@ -153,6 +154,7 @@ def test_on_a_busy_machine_glimp_plan_says_why_it_forecasts_nothing(
         rates.failure = "other programs keep the cores busy"
         return {}
 
+    (data_folder() / "rates.json").unlink()
     monkeypatch.setattr(Rates, "_measure", busy)
     result = glimp("plan", LAPTOP, "--ram", "64", "--vram", "0")
     assert "could not be measured: other programs keep the cores busy." in result.out

@@ -30,6 +30,7 @@ from glimp_local.tui.driver import Driver
 from glimp_local.tui.screens import pairs
 from glimp_local.tui.screens.settings import SettingsScreen
 from glimp_local.tui.told import Loaded, Told
+from tests.support import rated
 from tests.support.damaged import HEADER, turn_lines, write
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -191,6 +192,7 @@ def main() -> None:
     for name in SCREENS:
         with pytest.MonkeyPatch.context() as monkeypatch, TemporaryDirectory() as data:
             monkeypatch.setenv("XDG_DATA_HOME", data)  # the offer is shown once a day
+            rated.make_up(monkeypatch)
             (DOCS / f"{name}.svg").write_text(draw(name, monkeypatch), encoding="utf-8")
 
 

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
+import msgspec
 import pytest
 
-from glimp_local.engines.llama.rates import HELD_SIZES, SIZES, Rate, Rates, Request
+from glimp_local import private
+from glimp_local.engines.llama import proof
+from glimp_local.engines.llama.rates import HELD_SIZES, SIZES, Rate, Rates, Request, _file, _Kept
+from glimp_local.hardware import cpus
+from glimp_local.models.identity import identity
+from glimp_local.paths import BUILTIN_FOLDER
 
 BYTES_PER_SECOND = 25e9
 """Of weights, with one token at a time. Each further token costs an eighth of the first."""
@@ -17,9 +25,18 @@ RATE = Rate(
 
 
 def make_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have nothing measured."""
+    """Have nothing measured here; and in other processes, nothing that the listed pairs need."""
 
     def measured(_: Rates, request: Request) -> dict[str, Rate]:
         return dict.fromkeys(request.names, RATE)
 
     monkeypatch.setattr(Rates, "_measure", measured)
+    private.write_whole(_file(), _kept())
+
+
+@cache
+def _kept() -> bytes:
+    types = ["F16", "F32", "Q4_K", "Q6_K", "Q8_0"]
+    known = dict.fromkeys([*types, *(identity(BUILTIN_FOLDER / f"{model}.gguf") for model in ("small", "large"))], RATE)
+    devices = {f"CPU, {threads} threads": known for threads in (1, cpus().threads)}
+    return msgspec.json.encode(_Kept({proof.machine_key(): devices}))

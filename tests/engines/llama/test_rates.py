@@ -87,7 +87,7 @@ def test_where_measuring_fails_it_is_said_why_and_not_tried_again(
     assert rates.of({"Q4_0"}, gpu=False, threads=1) == {}
     assert rates.failure == failure
     monkeypatch.setattr(Rates, "_measure", lambda *_: pytest.fail("it was tried again"))
-    assert rates.of({"Q8_0"}, gpu=False, threads=1) == {}
+    assert rates.of({"Q5_K"}, gpu=False, threads=1) == {}
 
 
 def test_a_damaged_file_of_rates_is_as_good_as_none() -> None:
