@@ -13,11 +13,11 @@ from glimp_local.machine.planning import make_plan
 from glimp_local.machine.speed import Cost, PairSpeed, cost_of, pair_speed
 from glimp_local.machine.survey import Gpu, Machine
 from glimp_local.models.catalogue import load_catalogue, override
-from glimp_local.models.footprint import Footprint, footprint
-from glimp_local.models.known import known_header
+from glimp_local.models.footprint import Footprint
 from glimp_local.paths import data_folder, packaged_file
 from glimp_local.routing import Model
 from glimp_local.settings import PairConfig
+from tests.machine.test_plan import footprints
 from tests.support.commands import Glimp
 from tests.support.rated import BYTES_PER_SECOND
 
@@ -28,13 +28,7 @@ PAIRS = load_catalogue(packaged_file()).pairs
 
 def planned(name: str, *gpus: Gpu, **settings: Any) -> tuple[PairConfig, dict[Model, Footprint], Plan]:
     pair = override(PAIRS[name], settings)
-    found = {}
-    for model in pair.models:
-        source = pair.source(model)
-        assert source is not None
-        header = known_header(source.file or "")
-        assert header is not None
-        found[model] = footprint(header)
+    found = footprints(pair)
     return pair, found, make_plan(found, pair, Machine(64 * GIB, gpus))
 
 

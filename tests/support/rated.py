@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from functools import cache
 
-import msgspec
 import pytest
 
-from glimp_local import private
 from glimp_local.engines.llama import proof
-from glimp_local.engines.llama.rates import HELD_SIZES, SIZES, Rate, Rates, Request, _file, _Kept
+from glimp_local.engines.llama.rates import HELD_SIZES, KEPT, SIZES, Rate, Rates, Request
 from glimp_local.hardware import cpus
 from glimp_local.models.identity import identity
 from glimp_local.paths import BUILTIN_FOLDER
@@ -31,12 +29,11 @@ def make_up(monkeypatch: pytest.MonkeyPatch) -> None:
         return dict.fromkeys(request.names, RATE)
 
     monkeypatch.setattr(Rates, "_measure", measured)
-    private.write_whole(_file(), _kept())
+    KEPT.keep(proof.machine_key(), _devices())
 
 
 @cache
-def _kept() -> bytes:
+def _devices() -> dict[str, dict[str, Rate]]:
     types = ["F16", "F32", "Q4_K", "Q6_K", "Q8_0"]
     known = dict.fromkeys([*types, *(identity(BUILTIN_FOLDER / f"{model}.gguf") for model in ("small", "large"))], RATE)
-    devices = {f"CPU, {threads} threads": known for threads in (1, cpus().threads)}
-    return msgspec.json.encode(_Kept({proof.machine_key(): devices}))
+    return {f"CPU, {threads} threads": known for threads in (1, cpus().threads)}

@@ -45,7 +45,7 @@ class Cache:
         self._reach = min(tokens - 1, self.most_taken_back)
 
     def fail(self) -> None:
-        """Take note that a batch failed: nobody knows how much of it is held."""
+        """Record that a batch failed: how much of it is held is unknown."""
         self._reach = -1
 
     def cut(self, length: int) -> bool:

@@ -9,33 +9,24 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from pathlib import Path
 
-import msgspec
-
-from glimp_local import private
 from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.costs import LARGEST, Costs
 from glimp_local.engines.llama.engine import Engine
-from glimp_local.paths import data_folder
+from glimp_local.engines.llama.findings import Findings
 
-_MOST = 64
-"""Models that are kept: those used last."""
 _DIGITS = 4
 """Of a number of seconds."""
 
 
-class _Kept(msgspec.Struct):
-    """What is in the file."""
-
-    costs: dict[str, dict[int, float]] = {}
-    """By key, seconds by the number of tokens in a batch."""
+_costs = Findings[dict[int, float]]("costs.json", "costs", dict[int, float], most=64)
+"""By key, seconds by the number of tokens in a batch."""
 
 
 def read(engine: Engine) -> Costs:
     """Return what is known of an engine's batches, which may be nothing."""
     try:
-        known = _read().costs.get(_key(engine), {})
+        known = _costs.read().get(_key(engine), {})
     except OSError:  # the model's file is gone
         known = {}
     return Costs({tokens: cost for tokens, cost in known.items() if 1 <= tokens <= LARGEST and cost > 0})
@@ -47,22 +38,8 @@ def keep(engine: Engine) -> None:
     if not measured:
         return
     with suppress(OSError):
-        kept, key = _read(), _key(engine)
-        kept.costs.pop(key, None)
-        kept.costs[key] = {tokens: float(f"{cost:.{_DIGITS}g}") for tokens, cost in measured.items()}
-        kept.costs = dict(list(kept.costs.items())[-_MOST:])
-        private.write_whole(_file(), msgspec.json.encode(kept))
-
-
-def _file() -> Path:
-    return data_folder() / "costs.json"
-
-
-def _read() -> _Kept:
-    try:
-        return msgspec.json.decode(_file().read_bytes(), type=_Kept)
-    except (OSError, ValueError, RecursionError):
-        return _Kept()
+        rounded = {tokens: float(f"{cost:.{_DIGITS}g}") for tokens, cost in measured.items()}
+        _costs.keep(_key(engine), rounded)
 
 
 def _key(engine: Engine) -> str:

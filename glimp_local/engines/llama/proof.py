@@ -22,15 +22,13 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import apart, hardware, private
+from glimp_local import apart, hardware
 from glimp_local.engines.llama import release
+from glimp_local.engines.llama.findings import Findings
 from glimp_local.errors import BindingError
-from glimp_local.paths import data_folder
 
 _SECONDS = 180.0
 """The first use of a GPU may compile its programs."""
-_KEPT = 16
-"""Verdicts that are kept: several builds and machines may share a data folder."""
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -71,12 +69,6 @@ class Verdict(msgspec.Struct, frozen=True):
     def failure(self) -> str | None:
         """How the first choice failed; None if it works."""
         return self.attempts[0].failure
-
-
-class _Kept(msgspec.Struct):
-    """The file of verdicts, by key, the newest one last."""
-
-    verdicts: dict[str, Verdict] = {}
 
 
 class Said(msgspec.Struct):
@@ -243,31 +235,17 @@ def lost_speed() -> tuple[float, float] | None:
 
 # The verdicts on the disk.
 
-
-def _file() -> Path:
-    return data_folder() / "proof.json"
+_verdicts = Findings[Verdict]("proof.json", "verdicts", Verdict, most=16)  # several builds and machines may share them
 
 
 def known() -> Verdict | None:
     """Read the verdict on this build and this machine; None if there is none."""
-    return _kept().verdicts.get(machine_key())
+    return _verdicts.read().get(machine_key())
 
 
 def keep(verdict: Verdict) -> None:
     """Keep a verdict; where that cannot be written, it is found again the next time."""
-    kept, key = _kept(), machine_key()
-    kept.verdicts.pop(key, None)
-    kept.verdicts[key] = verdict
-    kept.verdicts = dict(list(kept.verdicts.items())[-_KEPT:])
-    with suppress(OSError):
-        private.write_whole(_file(), msgspec.json.encode(kept))
-
-
-def _kept() -> _Kept:
-    try:
-        return msgspec.json.decode(_file().read_bytes(), type=_Kept)
-    except (OSError, ValueError, RecursionError):
-        return _Kept()
+    _verdicts.keep(machine_key(), verdict)
 
 
 @cache

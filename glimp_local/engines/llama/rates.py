@@ -18,11 +18,11 @@ from pathlib import Path
 
 import msgspec
 
-from glimp_local import apart, private
+from glimp_local import apart
 from glimp_local.engines.llama import proof
+from glimp_local.engines.llama.findings import Findings
 from glimp_local.engines.llama.proof_models import WRITABLE
 from glimp_local.models.identity import identity
-from glimp_local.paths import data_folder
 
 SIZES = (1, 4, 8, 16, 64)
 """Tokens in the batches that are measured."""
@@ -33,8 +33,6 @@ CELLS = 256
 HELD, HELD_SIZES = 704, (1, 64)
 """Tokens behind which some batches are measured again: what attention costs."""
 _SECONDS = 60.0
-_KEPT = 16
-"""Machines and builds that are kept: several may share a data folder."""
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -70,10 +68,8 @@ class Rated(msgspec.Struct, frozen=True):
     rate: Rate
 
 
-class _Kept(msgspec.Struct):
-    """The file: by machine, then by device, then by number type."""
-
-    rates: dict[str, dict[str, dict[str, Rate]]] = {}
+KEPT = Findings[dict[str, dict[str, Rate]]]("rates.json", "rates", dict[str, dict[str, Rate]], most=16)
+"""By machine, then by device, then by number type."""
 
 
 class Rates:
@@ -107,7 +103,7 @@ class Rates:
     def _of(self, names: Mapping[str, str], *, are_files: bool, gpu: bool, threads: int) -> dict[str, Rate]:
         """Return rates by key; `names` are what the process measures, by key."""
         if self._kept is None:
-            self._kept = _read().rates.get(proof.machine_key(), {})
+            self._kept = KEPT.read().get(proof.machine_key(), {})
         known = self._kept.setdefault("GPU" if gpu else f"CPU, {threads} threads", {})
         missing = {} if self.failure else {key: name for key, name in sorted(names.items()) if key not in known}
         if missing:
@@ -123,7 +119,7 @@ class Rates:
                 if name in found:
                     cells = found[name].cell_seconds or cells or {}
                     known[key] = msgspec.structs.replace(found[name], cell_seconds=cells)
-            _keep(self._kept)
+            KEPT.keep(proof.machine_key(), self._kept)
         return {key: known[key] for key in names if key in known}
 
     def _measure(self, request: Request) -> dict[str, Rate]:
@@ -144,24 +140,3 @@ class Rates:
         if len(found) < len(request.names):
             self.failure = ending.last_words or ending.how
         return found
-
-
-def _file() -> Path:
-    return data_folder() / "rates.json"
-
-
-def _read() -> _Kept:
-    try:
-        return msgspec.json.decode(_file().read_bytes(), type=_Kept)
-    except (OSError, ValueError, RecursionError):
-        return _Kept()
-
-
-def _keep(of_this_machine: dict[str, dict[str, Rate]]) -> None:
-    """Keep what was measured; where that cannot be written, it is measured again the next time."""
-    kept, key = _read(), proof.machine_key()
-    kept.rates.pop(key, None)
-    kept.rates[key] = of_this_machine
-    kept.rates = dict(list(kept.rates.items())[-_KEPT:])
-    with suppress(OSError):
-        private.write_whole(_file(), msgspec.json.encode(kept))
