@@ -2,8 +2,10 @@
 
 The cost does not grow evenly. A CPU computes repacked weights four rows at a time and the remaining rows one by one
 (llama.cpp's repack.cpp), so three tokens cost more than four, and fifteen more than sixteen; a GPU's kernels for small
-batches end at eight rows. Nothing is assumed of a processor: measurements decide which batch sizes are used. Knows no
-models.
+batches end at eight rows. Nothing is assumed of a processor: measurements decide which batch sizes are used.
+
+What every batch costs grows with the text behind it and with what else the machine does. Sizes measured at different
+moments are therefore compared by what a single token cost at each of them. Knows no models.
 """
 
 from __future__ import annotations
@@ -25,8 +27,10 @@ class Costs:
 
     def __init__(self, seconds: Mapping[int, float] | None = None) -> None:
         self._seconds: list[float | None] = [None] * (LARGEST + 1)
+        self._single: list[float | None] = [None] * (LARGEST + 1)  # what one token cost when each size was measured
         for tokens, cost in (seconds or {}).items():
             self._seconds[tokens] = cost
+            self._single[tokens] = (seconds or {}).get(1)
         self.largest_known = max(seconds or {}, default=0)
         """The most tokens of a batch that was measured; 0 if none was."""
         self.is_measured = False
@@ -37,6 +41,7 @@ class Costs:
     def forget(self) -> None:
         """Forget everything that was measured."""
         self._seconds = [None] * (LARGEST + 1)
+        self._single = [None] * (LARGEST + 1)
         self.largest_known = 0
 
     def measure(self, tokens: int, seconds: float) -> None:
@@ -49,21 +54,24 @@ class Costs:
         self.is_measured = tokens <= LARGEST and (tokens > 1 or behind == 1)
         if not self.is_measured:
             return
-        before = self._seconds[tokens]
+        before = self.known(tokens)
         if before is None:
-            self._seconds[tokens] = seconds
+            before = seconds
             self.largest_known = max(self.largest_known, tokens)
-        else:
-            self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
+        self._seconds[tokens] = before + (_FASTER if seconds < before else _SLOWER) * (seconds - before)
+        self._single[tokens] = self._seconds[1]
 
     def known(self, tokens: int) -> float | None:
-        """Return what a batch costs, in seconds; None if none of its size was measured."""
-        return self._seconds[tokens] if tokens <= LARGEST else None
+        """Return what a batch costs now, in seconds; None if none of its size was measured."""
+        if tokens > LARGEST or (seconds := self._seconds[tokens]) is None:
+            return None
+        now, then = self._seconds[1], self._single[tokens]
+        return seconds * now / then if tokens > 1 and now and then else seconds
 
     @property
     def all_known(self) -> dict[int, float]:
         """All that was measured, by the number of tokens."""
-        return {tokens: cost for tokens, cost in enumerate(self._seconds) if cost is not None}
+        return {tokens: cost for tokens in range(1, LARGEST + 1) if (cost := self.known(tokens)) is not None}
 
     def padded(self, tokens: int, most: int) -> int:
         """Return the cheapest batch size, at most `most`, for `tokens` tokens: that many, or more."""
@@ -72,7 +80,7 @@ class Costs:
             return tokens
         sizes = range(tokens + 1, min(most, LARGEST) + 1)
         best, cost = min(
-            ((size, cost) for size in sizes if (cost := self._seconds[size]) is not None),
+            ((size, cost) for size in sizes if (cost := self.known(size)) is not None),
             key=lambda each: each[1],
             default=(tokens, plain),
         )

@@ -30,11 +30,6 @@ _SHORTEST, _LONGEST = 3, 8
 _TEXT_PRIORS = (0.3, 0.35, 0.4, 0.5, 0.6, 0.7)
 PRIORS = (*_MODEL_PRIORS, *_TEXT_PRIORS)
 """The chance that a guess comes true, by its grade: the small model's, then the text's."""
-_HOPED = 0.7
-"""The chance that is hoped for at first."""
-_WEIGHT = 0.1
-"""Of the latest guess in what is usual."""
-_RECOVERY = 0.02
 _FIRST_WAIT, _LONGEST_WAIT = 4, 64
 """Where the small model's guesses do not pay, or not even certain ones would, none are made for so many tokens: each
 time for twice as many."""
@@ -93,15 +88,12 @@ class TextDrafter:
 class ModelDrafter:
     """Guesses what the small model finds likeliest, token by token, from what it has read of the step so far."""
 
-    def __init__(self, reader: Reader, writer: Engine) -> None:
+    def __init__(self, reader: Reader, writer: Engine, economy: Economy) -> None:
         self._reader = reader
         self._writer = writer
+        self._economy = economy
         self._weights = np.empty(reader.engine.vocabulary.size, dtype=np.float32)
         self._agreed = -1
-        self.seconds_each: float | None = None
-        """What a guess cost lately, in seconds; None before the first."""
-        self.usual_chance = _HOPED
-        """The chance that a guess had lately to come true."""
         self.failure: str | None = None
         """Why the small model could not compute; then it is not asked again."""
 
@@ -109,17 +101,13 @@ class ModelDrafter:
         """Take note that a step begins: the small model has read nothing of it."""
         self._agreed = -1
 
-    def hope(self) -> None:
-        """Take note that it was not asked, because its guesses did not pay: they may do so again."""
-        self.usual_chance += _RECOVERY * max(_HOPED - self.usual_chance, 0.0)
-
     def catch_up(self) -> None:
         """Let the small model read what it missed before the step; raises what `Engine.feed` raises."""
         if self._agreed < 0:
             self._reader.catch_up()
             self._agreed = 0
 
-    def guess(self, written: Sequence[int], most: int, economy: Economy, *, least_seconds: float = 0.0) -> list[Guess]:
+    def guess(self, written: Sequence[int], most: int, *, least_seconds: float = 0.0) -> list[Guess]:
         """Guess what comes behind the tokens written in this step; raises what `Engine.feed` raises.
 
         It stops where the next guess can be expected to save less than `least_seconds`, at the end of the text, and
@@ -130,7 +118,9 @@ class ModelDrafter:
         start = perf_counter()
         if self._read(written) > MAX_DRAFT + 1:
             start = perf_counter()  # what it missed of the step is read once, and says nothing of a guess
-        engine, vocabulary, worth = self._reader.engine, self._writer.vocabulary, economy.token_seconds
+        engine, vocabulary = self._reader.engine, self._writer.vocabulary
+        economy, usual = self._economy, self._economy.guesses
+        worth = economy.token_seconds
         guesses: list[Guess] = []
         reach = 1.0
         while True:
@@ -138,15 +128,14 @@ class ModelDrafter:
             if token >= vocabulary.size or token in vocabulary.ends:
                 break
             chance = economy.chance(grade)
-            self.usual_chance = _mixed(self.usual_chance, chance)
+            usual.add(chance)
             guesses.append(Guess(token, grade))
             reach *= chance
             ends = len(guesses) == most or b"\n\n" in vocabulary.piece(token)
-            if ends or reach * self.usual_chance * worth < least_seconds or len(engine.ids) == engine.context:
+            if ends or reach * usual.chance * worth < least_seconds or len(engine.ids) == engine.context:
                 break
             engine.decode(token)
-        each = (perf_counter() - start) / max(len(guesses), 1)
-        self.seconds_each = each if self.seconds_each is None else _mixed(self.seconds_each, each)
+        usual.spend((perf_counter() - start) / max(len(guesses), 1))
         return guesses
 
     def _read(self, written: Sequence[int]) -> int:
@@ -278,7 +267,7 @@ class Drafts:
             guesses = self._from_text(ids, most)
             if guesses or model is None:
                 return perf_counter() - start, guesses
-            most = self._worth_asking(model)
+            most = self._worth_asking()
         return self._ask(model, ids, most) if most else (perf_counter() - start, [])
 
     def _from_text(self, ids: Sequence[int], most: int | None) -> list[Guess]:
@@ -291,11 +280,12 @@ class Drafts:
                 self._wait()
         return [Guess(token, grade) for token in ids[end : end + min(there, most or 0)]]
 
-    def _worth_asking(self, model: ModelDrafter) -> int:
+    def _worth_asking(self) -> int:
         """Give how many guesses the small model should be asked for."""
-        most = self._economy.best_length([model.usual_chance] * MAX_DRAFT, model.seconds_each or 0.0)
+        usual = self._economy.guesses
+        most = self._economy.best_length([usual.chance] * MAX_DRAFT, usual.seconds or 0.0)
         if not most:
-            model.hope()
+            usual.hope()
             self._wait()
         return most
 
@@ -309,8 +299,8 @@ class Drafts:
         try:
             model.catch_up()  # which is on its own account
             start = perf_counter()
-            least = 0.0 if self._fixed else model.seconds_each or 0.0
-            guesses = model.guess(ids[self._start :], most, self._economy, least_seconds=least)
+            least = 0.0 if self._fixed else self._economy.guesses.seconds or 0.0
+            guesses = model.guess(ids[self._start :], most, least_seconds=least)
         except ContextFullError:  # the writer may have more room
             return 0.0, []
         except DecodeError as error:
@@ -322,7 +312,3 @@ class Drafts:
 
     def _chances(self, guesses: Sequence[Guess]) -> list[float]:
         return [self._economy.chance(guess.grade) for guess in guesses]
-
-
-def _mixed(before: float, latest: float) -> float:
-    return before + _WEIGHT * (latest - before)

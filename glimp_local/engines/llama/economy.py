@@ -26,6 +26,14 @@ _CAUTIOUS = 3
 _ROWS = 4
 """Sizes that were never measured are tried as multiples of this: where costs have steps, those are the cheap sizes."""
 _CHEAP = 0.6
+_HOPED = 0.7
+"""The chance of the other model's guesses before any was seen."""
+_LATELY = 0.97
+"""How much of what they were like counts on at the next one,..."""
+_RECOVERY = 0.98
+"""...and where they did not pay, of what made them look bad."""
+_WEIGHT = 0.1
+"""Of the latest one in what a guess costs."""
 _KEEP = 0.99
 """How much of what drafts brought counts on at the next outcome."""
 _PRIOR = 4.0
@@ -40,6 +48,34 @@ _STALE = 128
 """A token is computed by itself at least once in this many rounds, to know what drafts are compared with."""
 
 
+class Guesses:
+    """What the other model's guesses are like: what one cost lately, and the chance that it came true."""
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+        """What a guess costs; None before the first."""
+        self._chances = self._count = 0.0
+
+    @property
+    def chance(self) -> float:
+        """The chance to come true of a guess that was not made yet."""
+        return (self._chances + _PRIOR * _HOPED) / (self._count + _PRIOR)
+
+    def add(self, chance: float) -> None:
+        """Count a guess by its chance."""
+        self._chances = _LATELY * self._chances + chance
+        self._count = _LATELY * self._count + 1.0
+
+    def spend(self, seconds: float) -> None:
+        """Count what a guess cost."""
+        self.seconds = seconds if self.seconds is None else seconds + (1.0 - _WEIGHT) * (self.seconds - seconds)
+
+    def hope(self) -> None:
+        """Count that none was asked for, because they did not pay: they may do so again."""
+        if self.chance < _HOPED:
+            self._chances, self._count = _RECOVERY * self._chances, _RECOVERY * self._count
+
+
 class Economy:
     """Decides how many drafted tokens are worth computing.
 
@@ -48,6 +84,8 @@ class Economy:
     """
 
     def __init__(self, priors: Sequence[float], costs: Costs) -> None:
+        self.guesses = Guesses()
+        """The other model's."""
         self._costs = costs
         self._priors = priors
         self._hits = [0.0] * len(priors)

@@ -291,7 +291,7 @@ class LlamaLane(Lane):
         if self.drafts is None or not other.engine.keeps_past:
             stuck = self if self.drafts is None else other
             return f"{stuck.engine.name} cannot go back to where a guess was wrong"
-        self.drafts.by(ModelDrafter(other, self.engine))
+        self.drafts.by(ModelDrafter(other, self.engine, self.backend.economy))
         other._drafts_for = self  # noqa: SLF001 - a lane of this class
         return None
 

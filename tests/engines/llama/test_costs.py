@@ -56,10 +56,31 @@ def test_one_slow_batch_changes_little_and_one_token_behind_another_size_nothing
     assert costs.known(4) == pytest.approx(3.9)
     costs.measure(1, 5.0)
     assert costs.known(1) == 1.0
-    costs.measure(1, 0.5)
-    assert costs.known(1) == 0.75
     costs.measure(LARGEST + 1, 1.0)
-    assert costs.all_known == {1: 0.75, 4: pytest.approx(3.9)}
+    assert costs.all_known == {1: 1.0, 4: pytest.approx(3.9)}
+
+
+def test_sizes_measured_at_different_depths_are_compared_by_what_a_single_token_cost_there() -> None:
+    costs = Costs({1: 1.0, 4: 2.0, 8: 3.0})
+    for _ in range(200):  # the text becomes long
+        costs.measure(1, 3.0)
+    costs.measure(8, 9.0)
+    assert costs.known(4) == pytest.approx(6.0, rel=0.01)
+    assert costs.known(8) == pytest.approx(9.0, rel=0.01)
+    for _ in range(20):  # a new conversation begins
+        costs.measure(1, 1.0)
+    assert costs.known(4) == pytest.approx(2.0, rel=0.01)
+    assert costs.known(8) == pytest.approx(3.0, rel=0.01)
+    assert costs.padded(4, 32) == 4
+
+
+def test_without_a_single_token_the_costs_are_what_was_measured() -> None:
+    costs = Costs({3: 5.0})
+    costs.measure(2, 4.0)
+    costs.measure(1, 1.0)
+    assert costs.known(1) is None, "it stood behind another size"
+    costs.measure(1, 1.0)
+    assert costs.all_known == {1: 1.0, 2: 4.0, 3: 5.0}
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from glimp_local.engines.llama.costs import Costs
-from glimp_local.engines.llama.economy import Economy
+from glimp_local.engines.llama.economy import Economy, Guesses
 from glimp_local.settings import MAX_DRAFT
 
 
@@ -174,3 +174,26 @@ def test_what_is_known_from_before_is_not_tried_first() -> None:
     flat, steep = ({size: 1 + slope * (size - 1) for size in range(1, MAX_DRAFT + 2)} for slope in (0.02, 1.2))
     assert Economy([0.9], Costs(flat)).best_length([0.95] * MAX_DRAFT) > 10
     assert Economy([0.9], Costs(steep)).best_length([0.95] * MAX_DRAFT) == 0
+
+
+def test_what_guesses_are_like_is_learnt_from_few_and_kept() -> None:
+    guesses = Guesses()
+    assert (guesses.chance, guesses.seconds) == (0.7, None)
+    for _ in range(8):
+        guesses.add(0.95)
+        guesses.spend(0.2)
+    assert 0.85 < guesses.chance < 0.9
+    assert guesses.seconds == pytest.approx(0.2)
+    before = guesses.chance
+    guesses.hope()
+    assert guesses.chance == before, "they are better than was hoped"
+
+
+def test_guesses_that_did_not_pay_are_hoped_to_become_better() -> None:
+    guesses = Guesses()
+    for _ in range(200):
+        guesses.add(0.2)
+    assert guesses.chance < 0.3
+    for _ in range(300):
+        guesses.hope()
+    assert guesses.chance > 0.6
