@@ -20,6 +20,9 @@ MAX_DRAFT = 16
 MAX_ROLLBACK = 3
 """Tokens at the end of a batch that a hybrid model can take back, as far as llama.cpp can for its architecture: for
 each of them it keeps a copy of the recurrent state."""
+TURN_SNAPSHOTS, STEP_SNAPSHOTS = 2, 4
+"""Snapshots that are kept of a model which cannot go back to any length: of the starts of the latest turns, and, where
+a step may be written again, of the latest steps."""
 
 Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]

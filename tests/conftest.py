@@ -21,7 +21,7 @@ from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.binding import RELEASE
 from glimp_local.engines.llama.proof import Verdict
 from glimp_local.pair import Pair
-from tests.support import commands, hub_server, markers, pulling, rated, tiny_models
+from tests.support import commands, hub_server, markers, pulling, rated, tiny_models, tiny_recurrent
 from tests.support.commands import Glimp
 from tests.support.hub_server import Hub
 from tests.support.sessions import GREEDY, Open
@@ -104,8 +104,10 @@ def _write_tiny_models(folder: Path) -> None:
     write_story(folder / "padded.gguf", LARGE, vocabulary=tiny_models.Vocabulary(extra=40))
     tiny_models.write_attention(folder / "attention.gguf")
     tiny_models.write_sliding_window(folder / "sliding-window.gguf")
-    tiny_models.write_recurrent(folder / "recurrent.gguf")
-    tiny_models.write_hybrid(folder / "hybrid.gguf")
+    tiny_recurrent.write_recurrent(folder / "recurrent.gguf")
+    tiny_recurrent.write_hybrid(folder / "hybrid.gguf")
+    tiny_recurrent.write_delta_net(folder / "delta-net.gguf")
+    tiny_recurrent.write_mamba_hybrid(folder / "mamba-hybrid.gguf")
 
 
 @pytest.fixture(scope="session")

@@ -135,8 +135,8 @@ class Bench:
             threshold_nats=self._log.header.threshold_nats,
             history=self._log.header.history_nats,
         )
-        session = Session(self._pair, seed=seed, policy=policy, cancel=self._cancel)
         judge = self._judge if arm.kind == "specreason" else None
+        session = Session(self._pair, seed=seed, policy=policy, cancel=self._cancel, may_redo=judge is not None)
         answering = session if judge is None else SpecReason(session, judge)
         start = perf_counter()
         solution = self._finish(task, answering.ask(asked(task.problem, self._instruction)))

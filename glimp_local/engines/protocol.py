@@ -220,6 +220,10 @@ class Lane(Protocol):
         """Return a mark of the transcript's end."""
         ...
 
+    def remember(self) -> None:
+        """Prepare for coming back to the transcript's end, where the next step begins, if that is not cheap anyway."""
+        return
+
     def cut(self, mark: int) -> None:
         """Go back to a mark of this turn. Always possible; it may cost a prefill later."""
         ...

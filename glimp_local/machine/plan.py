@@ -35,7 +35,7 @@ class Part(msgspec.Struct, frozen=True):
     compute_bytes: int
     """Intermediate results of a pass."""
     other_bytes: int
-    """The tokeniser's tables and the logits."""
+    """The tokeniser's tables, the logits, and on the CPU the snapshots of a model that cannot go back to any length."""
 
     @property
     def total_bytes(self) -> int:

@@ -253,7 +253,8 @@ class _Planner:
             cache_bytes=cache(held),
             # Without a layer of its own the CPU only looks up the tokens' vectors.
             compute_bytes=compute if start else FLOAT * ubatch * footprint.embedding,
-            other_bytes=footprint.other_bytes(),
+            other_bytes=footprint.other_bytes()
+            + footprint.snapshot_bytes(chosen.context, chosen.cache_type, full_window=options.swa_full),
         )
         overhead = _GPU_OVERHEAD // len(self._footprints)
         if self._is_free(model):

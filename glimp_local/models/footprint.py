@@ -16,7 +16,7 @@ import msgspec
 
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.models.gguf.header import Array, Header, Tensor
-from glimp_local.settings import MAX_DRAFT, MAX_ROLLBACK
+from glimp_local.settings import MAX_DRAFT, MAX_ROLLBACK, STEP_SNAPSHOTS, TURN_SNAPSHOTS
 
 CacheType = Literal["f16", "q8_0", "q4_0"]
 FLOAT = 4
@@ -61,7 +61,7 @@ class Layer(msgspec.Struct, frozen=True):
     cache_values: int
     """Numbers in the KV cache for one token; 0 in a layer without attention."""
     state_bytes: int
-    """A recurrent layer's state, with the copies kept of it: the same for any context."""
+    """A recurrent layer's state: the same for any context."""
     window: int
     """Most tokens the layer looks back on; 0 is all."""
 
@@ -91,6 +91,8 @@ class Footprint(msgspec.Struct, frozen=True):
     trained_context: int
     roundable: bool
     """Can its cache be kept as q8_0 or q4_0, that is in blocks of 32 numbers of a head?"""
+    states: int
+    """How many states llama.cpp keeps of a recurrent layer: one more for each token that can be taken back."""
     idle_bytes: int
     """Of the weights, those that do not work on a token: experts that are not used."""
 
@@ -108,8 +110,23 @@ class Footprint(msgspec.Struct, frozen=True):
         total = 0
         for layer in layers:
             seen = context if full_window or not layer.window else min(context, layer.window + ubatch)
-            total += padded(seen) * layer.cache_values * size // values + layer.state_bytes
+            total += padded(seen) * layer.cache_values * size // values + layer.state_bytes * self.states
         return total
+
+    def snapshot_bytes(self, context: int, cache_type: CacheType, *, full_window: bool = False) -> int:
+        """Count the snapshots of a model that cannot go back to any length: of states, and of what windows hold.
+
+        They lie in the memory of the CPU, wherever the layers are.
+        """
+        size, values = _CACHE_BYTES[cache_type]
+        states = sum(layer.state_bytes for layer in self.layers)
+        windows = sum(
+            min(context, layer.window) * layer.cache_values * size // values
+            for layer in self.layers
+            if layer.window and not full_window
+        )
+        count = TURN_SNAPSHOTS + (STEP_SNAPSHOTS if states and not windows else 0)
+        return count * (states + windows)
 
     def compute_bytes(self, context: int, *, ubatch: int, fused: bool, outputs: int = MAX_DRAFT + 1) -> int:
         """Estimate the largest intermediate results of one pass over `ubatch` tokens.
@@ -185,6 +202,7 @@ def footprint(header: Header) -> Footprint:
         feed_forward=wide,
         trained_context=header.number("context_length", 0),
         roundable=not (key % 32 or header.number("attention.value_length", key) % 32),
+        states=1 + MAX_ROLLBACK if header.architecture in _ROLL_BACK else 1,
         idle_bytes=_idle_bytes(header, experts),
     )
 
@@ -231,18 +249,14 @@ def _cache_values(header: Header, tensors: dict[str, Tensor], *, recurrent: bool
 
 
 def _state_bytes(header: Header, tensors: dict[str, Tensor]) -> int:
-    """Count the state of a recurrent layer: the last inputs of its convolution and its memory, both f32.
-
-    There is one for each token that can be taken back, too.
-    """
-    copies = 1 + MAX_ROLLBACK if header.architecture in _ROLL_BACK else 1
+    """Count the state of a recurrent layer: the last inputs of its convolution and its memory, both f32."""
     width = header.number("embedding_length")
     if any(name.startswith("ssm_") for name in tensors):
         inner, state = header.number("ssm.inner_size", 0), header.number("ssm.state_size", 0)
         convolved = inner + 2 * header.number("ssm.group_count", 0) * state
-        return copies * FLOAT * (max(header.number("ssm.conv_kernel", 1) - 1, 0) * convolved + inner * state)
+        return FLOAT * (max(header.number("ssm.conv_kernel", 1) - 1, 0) * convolved + inner * state)
     if any(name.startswith("shortconv.") for name in tensors):
-        return copies * FLOAT * width * max(header.number("shortconv.l_cache", 1) - 1, 0)
+        return FLOAT * width * max(header.number("shortconv.l_cache", 1) - 1, 0)
     if any(name.startswith("time_mix_") for name in tensors):
         return FLOAT * width * (header.number("token_shift_count", 2) + header.number("wkv.head_size", 0))
     return 0

@@ -26,7 +26,7 @@ _MINIMUM_ROOM = 16
 
 
 def make_loop(
-    pair: Pair, settings: RunSettings, policy: Policy, steering: Steering, seed: int
+    pair: Pair, settings: RunSettings, policy: Policy, steering: Steering, seed: int, *, may_redo: bool
 ) -> tuple[Loop, str | None]:
     """Return a loop over new lanes, and what keeps the small model from drafting for the large one (None: nothing).
 
@@ -50,7 +50,10 @@ def make_loop(
     obstacle = large.meet(small) if large is not None and small is not None else None
     close = None if pair.markers is None else pair.markers.close
     transcript = Transcript(lanes, close=close, shares_vocabulary=pair.shares_vocabulary)
-    loop = Loop(transcript, settings, policy, steering, can_glimpse=can_glimpse, reads_along=pair.reads_along(settings))
+    reads_along = pair.reads_along(settings)
+    loop = Loop(
+        transcript, settings, policy, steering, can_glimpse=can_glimpse, reads_along=reads_along, may_redo=may_redo
+    )
     return loop, obstacle
 
 

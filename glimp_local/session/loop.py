@@ -57,12 +57,14 @@ class Loop:
         *,
         can_glimpse: bool,
         reads_along: bool,
+        may_redo: bool,
     ) -> None:
         self.transcript = transcript
         self.settings = settings
         self.policy = policy
         self._can_glimpse = can_glimpse
         self._steering = steering
+        self._may_redo = may_redo
         self._writer = StepWriter(transcript, settings, steering.answer_now, reads_along=reads_along)
 
     @property
@@ -163,6 +165,8 @@ class Loop:
         draft = turn.begin_step(decision, seen, began, fed)
         turn.marks.append(mark)
         consequences: list[AnyEvent] = []
+        if self._may_redo:
+            lane.remember()
         try:
             yield draft.started
             yield from self._writer.write(turn, decision.model, draft)

@@ -77,7 +77,8 @@ class Session:
     last token if drafting is off, catch-up lazy and the number of threads set: other batches and threads round
     otherwise); without it one is drawn and shown in the Started event. `policy` replaces the one the settings ask for;
     of the pair's models the session uses those the policy can choose. `history` is a conversation to continue, which
-    may begin with a system message. `cancel` is the event that `cancel()` sets, if there is one already.
+    may begin with a system message. `may_redo` makes `redo` quick with models that cannot go back to any length: they
+    remember where their latest steps began. `cancel` is the event that `cancel()` sets, if there is one already.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Session:
         history: Iterable[Message] = (),
         cancel: threading.Event | None = None,
         wait: bool = False,
+        may_redo: bool = False,
     ) -> None:
         self.pair = pair
         self.seed = secrets.randbits(31) if seed is None else seed
@@ -102,6 +104,7 @@ class Session:
         self._steering = Steering(cancel or threading.Event())
         self._owns_cancel = cancel is None
         self._wait = wait
+        self._may_redo = may_redo
         self._turn: Turn | None = None
         self._versions: dict[str, Version] = {}
         """By their ids, those of all turns; of the last turn, as it was when the conversation came to it."""
@@ -115,7 +118,9 @@ class Session:
         """The loops of the next turn and of the last one: settings may have changed between them."""
 
     def _make_loop(self, policy: Policy) -> Loop:
-        loop, self._obstacle = make_loop(self.pair, self._settings, policy, self._steering, self.seed)
+        loop, self._obstacle = make_loop(
+            self.pair, self._settings, policy, self._steering, self.seed, may_redo=self._may_redo
+        )
         self._warn(loop)
         return loop
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -262,7 +262,7 @@ class Driver:
         self._files = request.files
         self._caches.take_up(self._pair, self._log)
         self._wanted = self._kept = None
-        session = Session(self._pair, seed=seed, history=self._first_messages, cancel=self._cancel)
+        session = self._new_session(self._pair, seed=seed, history=self._first_messages)
         session.restore(self._fold.tree)
         self.session = session
         self._log.begin(self._pair.name, self._files)
@@ -299,8 +299,11 @@ class Driver:
         self._log, self._is_saved = SessionLog(), True
         self._log.begin(pair.name, self._files)
         self._fold = Fold()
-        self._begin_with(pair, Session(pair, history=self._first_messages, cancel=self._cancel))
+        self._begin_with(pair, self._new_session(pair, history=self._first_messages))
         self._tell(Loaded(pair, is_new=True))
+
+    def _new_session(self, pair: Pair, *, seed: int | None = None, history: Iterable[Message] = ()) -> Session:
+        return Session(pair, seed=seed, history=history, cancel=self._cancel, may_redo=True)
 
     def _begin_with(self, pair: Pair, session: Session) -> None:
         """Let another conversation be the one that is led, with the pair's own settings or those kept for it."""
@@ -324,7 +327,7 @@ class Driver:
         try:
             session = None
             if self._pair is not None:
-                session = Session(self._pair, cancel=self._cancel)
+                session = self._new_session(self._pair)
                 session.restore(found.tree)  # it may not fit into this pair's context
         except BaseException:
             log.close()

@@ -14,6 +14,7 @@ from glimp_local.errors import CancelledError
 from glimp_local.machine import tuning
 from glimp_local.machine.tuning import choose, measure_costs, thread_counts, tune
 from glimp_local.settings import EngineOptions
+from tests.support.engines import ARCHITECTURES
 
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=50)]
 
@@ -90,7 +91,7 @@ def test_two_numbers_are_compared_however_long_it_takes(engine: Engine, monkeypa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["attention", "sliding-window", "recurrent", "hybrid"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_tuned_engine_has_the_chosen_threads_and_computes_as_before(tiny: Path, name: str) -> None:
     engine = Engine(tiny / f"{name}.gguf", context=256)
     engine.feed(IDS)

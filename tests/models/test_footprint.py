@@ -5,14 +5,17 @@ from typing import Any, cast
 
 import pytest
 
+from glimp_local.engines.llama.engine import Engine
 from glimp_local.errors import ModelUnreadableError, UsageError
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.models.footprint import CacheType, footprint, padded
 from glimp_local.models.gguf.header import Header, Tensor, read_header
 from glimp_local.models.known import known_header
 from glimp_local.paths import packaged_file
-from tests.support import tiny_models
+from glimp_local.settings import STEP_SNAPSHOTS, TURN_SNAPSHOTS
+from tests.support import tiny_models, tiny_recurrent
 from tests.support.allocations import MEBIBYTE, counted, write_header
+from tests.support.engines import ARCHITECTURES, IDS
 
 ROUNDED = 0.02 * MEBIBYTE  # llama.cpp prints hundredths of a MiB, of up to two caches
 TINY = 0.75 * MEBIBYTE
@@ -65,7 +68,16 @@ def test_the_built_in_models_are_counted_within_a_twentieth_or_a_mebibyte() -> N
         check(path, (512, 1024, 2048), near=0.05, tiny=TINY)
 
 
-@pytest.mark.parametrize("write", [tiny_models.write_attention, tiny_models.write_hybrid, tiny_models.write_recurrent])
+@pytest.mark.parametrize(
+    "write",
+    [
+        tiny_models.write_attention,
+        tiny_recurrent.write_hybrid,
+        tiny_recurrent.write_recurrent,
+        tiny_recurrent.write_delta_net,
+        tiny_recurrent.write_mamba_hybrid,
+    ],
+)
 def test_caches_follow_from_the_layers_whatever_they_are(write: Any, tmp_path: Path) -> None:
     check(write(tmp_path / "model.gguf", context=32768), (512, 8192, 32768), near=0.05, tiny=TINY)
 
@@ -79,6 +91,22 @@ def test_a_sliding_window_caches_no_more_than_it_sees(window: int, tmp_path: Pat
     assert model.cache_bytes(model.layers, 32768, "f16", ubatch=128) < 0.6 * whole
 
 
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_snapshots_are_counted(tiny: Path, name: str) -> None:
+    engine = Engine(tiny / f"{name}.gguf", context=512)
+    for length in range(50, 400, 50):
+        engine.feed(IDS[length - 50 : length])
+        engine.snapshot()
+        engine.snapshot_step()
+    held = sum(len(state) for _, state in (*engine._cache.snapshots, *engine._cache._steps))
+    engine.close()
+    model = footprint(read_header(engine.path))
+    # llama.cpp writes some words of its own into each, and the positions of the cells.
+    assert model.snapshot_bytes(512, "f16") == pytest.approx(held, rel=0.1, abs=300 * (TURN_SNAPSHOTS + STEP_SNAPSHOTS))
+    assert bool(held) == (name != "attention")
+    assert not model.snapshot_bytes(512, "f16", full_window=True) or name != "sliding-window"
+
+
 @pytest.mark.real
 def test_the_real_models_are_counted_within_a_hundredth(real_pair: tuple[Path, Path]) -> None:
     for path in real_pair:
@@ -86,7 +114,7 @@ def test_the_real_models_are_counted_within_a_hundredth(real_pair: tuple[Path, P
 
 
 def test_all_weights_are_counted_once(tiny: Path) -> None:
-    for name in ("attention", "hybrid", "recurrent", "sliding-window", "small"):
+    for name in (*ARCHITECTURES, "small"):
         header = read_header(tiny / f"{name}.gguf")
         assert footprint(header).weights_bytes == sum(tensor.size_bytes for tensor in header.tensors)
 

@@ -24,7 +24,7 @@ from glimp_local.records import caches, conversations, saved
 from glimp_local.records.session_log import SessionLog
 from glimp_local.tui.kept_caches import keepers
 from tests.support.chatting import EXAMPLE
-from tests.support.engines import IDS
+from tests.support.engines import ARCHITECTURES, IDS
 from tests.support.sessions import (
     Open,
     assert_caches_equal_fresh_runs,
@@ -90,7 +90,7 @@ def test_a_long_conversation_goes_on_with_as_few_tokens_as_if_it_had_never_been_
         assert_caches_equal_fresh_runs(session)
 
 
-@pytest.mark.parametrize("name", ["attention", "sliding-window", "recurrent", "hybrid"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_models_that_cannot_go_back_go_on_from_the_disk_too(open_pair: Open, name: str) -> None:
     settings = {"max_answer": 20, "sampling": {"temperature": 1, "top_k": 0}}
     pair = open_pair(name, name, **settings)
@@ -113,7 +113,7 @@ def test_models_that_cannot_go_back_go_on_from_the_disk_too(open_pair: Open, nam
     assert_caches_equal_fresh_runs(session)
 
 
-@pytest.mark.parametrize("name", ["attention", "sliding-window", "recurrent", "hybrid"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_turn_left_in_the_middle_is_taken_up_in_the_tokens_that_the_model_holds(open_pair: Open, name: str) -> None:
     pair = open_pair(name, name, max_answer=5)
     converse(Session(pair, seed=1), "What?")

@@ -23,6 +23,7 @@ from glimp_local.events import (
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.routing import Model, Threshold
+from tests.support.engines import ARCHITECTURES
 from tests.support.sessions import (
     GREEDY,
     QUESTION,
@@ -244,7 +245,7 @@ def test_a_second_question_uses_what_the_caches_hold(open_pair: Open) -> None:
     assert_caches_equal_fresh_runs(session)
 
 
-@pytest.mark.parametrize("name", ["hybrid", "recurrent", "sliding-window", "attention"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_conversation_on_any_architecture_equals_fresh_runs(open_pair: Open, name: str) -> None:
     pair = open_pair(name, "attention", max_answer=40, sampling={"temperature": 1.0}, share=0.5, policy="random")
     session = Session(pair, seed=5)

@@ -16,6 +16,7 @@ from glimp_local.events import AnyEvent, Finished, Started, StepEnded, fold
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
 from glimp_local.settings import SamplingSettings
+from tests.support.engines import ARCHITECTURES
 from tests.support.scripted import scripted_pair
 from tests.support.sessions import QUESTION, Open, assert_caches_equal_fresh_runs, cancelled
 
@@ -99,7 +100,7 @@ def test_two_sessions_on_real_models_are_each_as_if_alone(open_pair: Open) -> No
         check_order(pair, order, expected, 0)
 
 
-@pytest.mark.parametrize("name", ["attention", "recurrent", "hybrid", "sliding-window"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_two_sessions_on_any_architecture_find_their_own_transcripts_in_the_caches(open_pair: Open, name: str) -> None:
     settings: dict[str, Any] = {"max_answer": 40, "max_step": 8, "max_thought": 30, "policy": "random", "share": 0.5}
     pair = open_pair(name, name, **settings)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,11 +27,13 @@ from glimp_local.events import (
     fold,
 )
 from glimp_local.pair import Pair
+from tests.support.engines import ARCHITECTURES
 from tests.support.sessions import (
     GREEDY,
     QUESTION,
     Open,
     assert_caches_equal_fresh_runs,
+    engine_in,
     lane_of,
     lanes_of,
     run,
@@ -198,6 +201,30 @@ def test_a_step_written_again_by_the_other_model_equals_a_fresh_run(open_pair: O
         assert solution.steps[index].reason == "redo"
         assert [step.index for step in solution.steps] == list(range(len(solution.steps)))
         assert_caches_equal_fresh_runs(session)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_before_a_step_is_written_again_only_what_stands_behind_its_start_is_forgotten(
+    open_pair: Open, name: str
+) -> None:
+    sampling = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+    settings: dict[str, Any] = {"policy": "speculative", "max_step": 10, "max_answer": 100, "sampling": sampling}
+    read = {}
+    for may_redo in (False, True):
+        pair = open_pair(name, name, **settings)
+        for seed in range(50):  # until random weights do not end early
+            pair.forget()
+            session = Session(pair, seed=seed, may_redo=may_redo)
+            if (steps := len(fold(session.ask("What is it? " * 20)).steps)) > 6:
+                break
+        engine = engine_in(pair, "large")
+        before = engine.fed
+        list(session.redo(steps - 2, "large"))
+        read[may_redo] = engine.fed - before
+        assert_caches_equal_fresh_runs(session)
+    goes_back = name in {"attention", "sliding-window"}
+    assert read[True] <= 12
+    assert (read[False] < 50) == goes_back
 
 
 def test_redoing_the_decisive_step_changes_the_outcome(open_pair: Open) -> None:

@@ -10,7 +10,9 @@ from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.llama.sampler import Sampler
 from glimp_local.settings import SamplingSettings
 
-ARCHITECTURES = ["attention", "sliding-window", "recurrent", "hybrid"]
+HYBRIDS = ["hybrid", "delta-net", "mamba-hybrid"]
+"""Those whose last tokens llama.cpp can take back: LFM2, Qwen3.5, Nemotron-H."""
+ARCHITECTURES = ["attention", "sliding-window", "recurrent", *HYBRIDS]
 IDS = [int(i) for i in np.random.default_rng(0).integers(0, 256, size=400)]
 
 TOLERANCE = 0.03

@@ -2,7 +2,8 @@
 
 `write_story` makes a model whose next token follows a table: its embeddings are one-hot, so that a column of its output
 matrix is the distribution behind a token. A little random attention makes the logits depend on everything before, so
-that a wrong cache shows. The other writers make random models of architectures that go back in different ways.
+that a wrong cache shows. The other writers make random models of plain and of sliding-window attention; those of
+recurrent architectures are in `tiny_recurrent`.
 """
 
 from __future__ import annotations
@@ -114,7 +115,8 @@ VOCABULARY = Vocabulary()
 Array = npt.NDArray[np.float32]
 
 
-def _save(path: Path, writer: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Path:
+def save(path: Path, writer: Any, tensors: Mapping[str, npt.NDArray[Any]]) -> Path:
+    """Write the tensors as f32 and close the file."""
     for name, tensor in tensors.items():
         writer.add_tensor(name, np.ascontiguousarray(tensor, dtype=np.float32))
     writer.write_header_to_file()
@@ -170,14 +172,15 @@ def write_story(
     }
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(path.stem)
-    _llama_like(writer, context, width, layers=1, hidden=32, heads=4)
+    llama_like(writer, context, width, layers=1, hidden=32, heads=4)
     if template is not None:
         writer.add_chat_template(template)
     vocabulary.add_to(writer)
-    return _save(path, writer, tensors)
+    return save(path, writer, tensors)
 
 
-def _llama_like(writer: Any, context: int, width: int, *, layers: int, hidden: int, heads: int) -> None:
+def llama_like(writer: Any, context: int, width: int, *, layers: int, hidden: int, heads: int) -> None:
+    """Write the metadata that nearly every architecture has."""
     writer.add_context_length(context)
     writer.add_embedding_length(width)
     writer.add_block_count(layers)
@@ -187,7 +190,7 @@ def _llama_like(writer: Any, context: int, width: int, *, layers: int, hidden: i
     writer.add_vocab_size(len(VOCABULARY.tokens))
 
 
-class _Random:
+class RandomWeights:
     """Random weights around zero, norms around one."""
 
     def __init__(self, seed: int) -> None:
@@ -206,7 +209,7 @@ def write_attention(path: Path, *, context: int = 512, head: int = 32) -> Path:
 
     `head` is the width of its one head of keys, and of the values: twice two layers cache so many numbers a token.
     """
-    make, width, hidden = _Random(4), 64, 96
+    make, width, hidden = RandomWeights(4), 64, 96
     tensors = {"token_embd.weight": make(len(VOCABULARY.tokens), width), "output_norm.weight": make.norm(width)}
     for i in range(2):
         tensors |= {
@@ -221,18 +224,18 @@ def write_attention(path: Path, *, context: int = 512, head: int = 32) -> Path:
             f"blk.{i}.ffn_down.weight": make(width, hidden),
         }
     writer = gguf.GGUFWriter(path, "llama")
-    _llama_like(writer, context, width, layers=2, hidden=hidden, heads=2)
+    llama_like(writer, context, width, layers=2, hidden=hidden, heads=2)
     writer.add_head_count_kv(1)
     writer.add_key_length(head)
     writer.add_value_length(head)
     writer.add_chat_template(CHATML)
     VOCABULARY.add_to(writer)
-    return _save(path, writer, tensors)
+    return save(path, writer, tensors)
 
 
 def write_sliding_window(path: Path, *, window: int = 32, context: int = 512) -> Path:
     """Write a Gemma 2 with random weights: every other layer sees only the last `window` tokens."""
-    make, width, hidden, head = _Random(1), 64, 96, 16
+    make, width, hidden, head = RandomWeights(1), 64, 96, 16
     tensors = {"token_embd.weight": make(len(VOCABULARY.tokens), width), "output_norm.weight": make.norm(width)}
     for i in range(2):
         tensors |= {
@@ -249,7 +252,7 @@ def write_sliding_window(path: Path, *, window: int = 32, context: int = 512) ->
             f"blk.{i}.ffn_down.weight": make(width, hidden),
         }
     writer = gguf.GGUFWriter(path, "gemma2")
-    _llama_like(writer, context, width, layers=2, hidden=hidden, heads=4)
+    llama_like(writer, context, width, layers=2, hidden=hidden, heads=4)
     writer.add_head_count_kv(2)
     writer.add_key_length(head)
     writer.add_value_length(head)
@@ -258,65 +261,4 @@ def write_sliding_window(path: Path, *, window: int = 32, context: int = 512) ->
     writer.add_final_logit_softcapping(30.0)
     writer.add_chat_template(CHATML)
     VOCABULARY.add_to(writer)
-    return _save(path, writer, tensors)
-
-
-def write_recurrent(path: Path, *, context: int = 512) -> Path:
-    """Write a Mamba with random weights: its state cannot go back at all."""
-    make, width, state, rank, kernel = _Random(2), 32, 8, 4, 4
-    inner = 2 * width
-    tensors = {"token_embd.weight": make(len(VOCABULARY.tokens), width), "output_norm.weight": make.norm(width)}
-    for i in range(2):
-        tensors |= {
-            f"blk.{i}.attn_norm.weight": make.norm(width),
-            f"blk.{i}.ssm_in.weight": make(2 * inner, width),
-            f"blk.{i}.ssm_conv1d.weight": make(inner, kernel),
-            f"blk.{i}.ssm_conv1d.bias": make(inner),
-            f"blk.{i}.ssm_x.weight": make(rank + 2 * state, inner),
-            f"blk.{i}.ssm_dt.weight": make(inner, rank),
-            f"blk.{i}.ssm_dt.bias": make(inner),
-            f"blk.{i}.ssm_a": np.asarray(-np.abs(make(inner, state)) - 0.1, np.float32),
-            f"blk.{i}.ssm_d": make(inner),
-            f"blk.{i}.ssm_out.weight": make(width, inner),
-        }
-    writer = gguf.GGUFWriter(path, "mamba")
-    _llama_like(writer, context, width, layers=2, hidden=0, heads=0)
-    writer.add_ssm_conv_kernel(kernel)
-    writer.add_ssm_inner_size(inner)
-    writer.add_ssm_state_size(state)
-    writer.add_ssm_time_step_rank(rank)
-    writer.add_chat_template(CHATML)
-    VOCABULARY.add_to(writer)
-    return _save(path, writer, tensors)
-
-
-def write_hybrid(path: Path, *, context: int = 512) -> Path:
-    """Write an LFM2 with random weights: one layer of short convolutions, one of attention."""
-    make, width, hidden, head, kernel = _Random(3), 64, 96, 16, 3
-    tensors = {"token_embd.weight": make(len(VOCABULARY.tokens), width), "token_embd_norm.weight": make.norm(width)}
-    for i in range(2):
-        tensors |= {
-            f"blk.{i}.attn_norm.weight": make.norm(width),
-            f"blk.{i}.ffn_norm.weight": make.norm(width),
-            f"blk.{i}.ffn_gate.weight": make(hidden, width),
-            f"blk.{i}.ffn_up.weight": make(hidden, width),
-            f"blk.{i}.ffn_down.weight": make(width, hidden),
-        }
-    tensors |= {
-        "blk.0.shortconv.conv.weight": make(width, kernel),
-        "blk.0.shortconv.in_proj.weight": make(3 * width, width),
-        "blk.0.shortconv.out_proj.weight": make(width, width),
-        "blk.1.attn_q.weight": make(width, width),
-        "blk.1.attn_k.weight": make(2 * head, width),
-        "blk.1.attn_v.weight": make(2 * head, width),
-        "blk.1.attn_output.weight": make(width, width),
-        "blk.1.attn_q_norm.weight": make.norm(head),
-        "blk.1.attn_k_norm.weight": make.norm(head),
-    }
-    writer = gguf.GGUFWriter(path, "lfm2")
-    _llama_like(writer, context, width, layers=2, hidden=hidden, heads=4)
-    writer.add_head_count_kv([0, 2])
-    writer.add_shortconv_l_cache(kernel)
-    writer.add_chat_template(CHATML)
-    VOCABULARY.add_to(writer)
-    return _save(path, writer, tensors)
+    return save(path, writer, tensors)

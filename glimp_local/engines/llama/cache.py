@@ -2,22 +2,22 @@
 
 Plain attention goes back to any length. Recurrent, hybrid and sliding-window models go back to a snapshot taken
 before, or to the start: `llama_memory_seq_rm` says what worked. Some hybrid models also take back the last tokens of
-the latest batch, once (llama.cpp's `n_rs_seq`). Which tokens the sequence consists of is the engine's business; here
-they are counted.
+the latest batch, once (llama.cpp's `n_rs_seq`). How many snapshots there are at most, `models/footprint.py` counts as
+memory. Which tokens the sequence consists of is the engine's business; here they are counted.
 """
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from glimp_local.engines.llama import states
 from glimp_local.engines.llama.binding import lib
+from glimp_local.settings import STEP_SNAPSHOTS, TURN_SNAPSHOTS
 
-_SNAPSHOTS = 2
-"""How many snapshots are kept: the start of this turn and of the one before."""
 _PARTIAL = lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 """Only what cannot be cut."""
 
@@ -29,6 +29,8 @@ class Cache:
         self.memory: Any = lib.llama_get_memory(context)
         """None of a model that reads all of a text at once: nothing else may be asked then."""
         self.snapshots: list[states.Snapshot] = []
+        """Of the starts of turns, which `save` writes, too."""
+        self._steps: list[states.Snapshot] = []
         self._context = context
         self._window: int = 0 if swa_full else lib.llama_model_n_swa(model)
         self.goes_back: bool = not (
@@ -73,10 +75,11 @@ class Cache:
         """Go back to the first `length` tokens, or as few below as is possible; return how many are kept."""
         kept = length if self.cut(length) else self._restore(length)
         self.snapshots = [snapshot for snapshot in self.snapshots if snapshot[0] <= kept]
+        self._steps = [snapshot for snapshot in self._steps if snapshot[0] <= kept]
         return kept
 
     def _restore(self, length: int) -> int:
-        for kept, state in reversed(self.snapshots):
+        for kept, state in sorted((*self.snapshots, *self._steps), key=itemgetter(0), reverse=True):
             if kept <= length:
                 done = lib.llama_state_seq_set_data_ext(self._context, state, len(state), 0, _PARTIAL)
                 if done and self._remove(kept):
@@ -88,11 +91,21 @@ class Cache:
 
     def snapshot(self, length: int) -> None:
         """Remember this point, behind `length` tokens, if the model could not come back to it by itself."""
-        if self.goes_back or (self.snapshots and self.snapshots[-1][0] == length):
+        if not self.goes_back:
+            self._add_snapshot(self.snapshots, length, TURN_SNAPSHOTS)
+
+    def snapshot_step(self, length: int) -> None:
+        """Remember this point as the start of a step; a sliding window goes back that far by itself."""
+        if not (self.goes_back or self._window):
+            self._add_snapshot(self._steps, length, STEP_SNAPSHOTS)
+
+    def _add_snapshot(self, snapshots: list[states.Snapshot], length: int, most: int) -> None:
+        if snapshots and snapshots[-1][0] == length:
             return
         state = (ctypes.c_uint8 * lib.llama_state_seq_get_size_ext(self._context, 0, _PARTIAL))()
         if lib.llama_state_seq_get_data_ext(self._context, state, len(state), 0, _PARTIAL):
-            self.snapshots = [*self.snapshots[1 - _SNAPSHOTS :], (length, state)]
+            snapshots.append((length, state))
+            del snapshots[:-most]
 
     def size_bytes(self, ids: Sequence[int]) -> int:
         """Return the most bytes that `save`'s file will have."""
@@ -113,5 +126,6 @@ class Cache:
         Raises CacheError or OSError where the file is not whole, of something else or too long; then nothing is held.
         """
         ids, self.snapshots = states.read(path, self._context, room, depends_on, former)
+        self._steps = []
         self._length, self._reach = len(ids), 0
         return ids

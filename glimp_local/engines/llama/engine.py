@@ -367,6 +367,11 @@ class Engine:
         self._check_open()
         self._cache.snapshot(len(self.ids))
 
+    def snapshot_step(self) -> None:
+        """Remember this point as the start of a step: more of these are kept, and none in a file."""
+        self._check_open()
+        self._cache.snapshot_step(len(self.ids))
+
     def comes_back_to(self, ids: list[int]) -> bool:
         """Is there a snapshot behind these tokens, which begin what is held?"""
         return any(length == len(ids) for length, _ in self._cache.snapshots) and self.ids[: len(ids)] == ids

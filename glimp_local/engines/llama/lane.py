@@ -72,6 +72,7 @@ class LlamaLane(Lane):
         self.ids = ids
         self._stable = stable
         self._owed: int | None = None  # place of the last token this model wrote, until it is computed
+        self._may_return = False
         self._account = Account(self.engine, len(ids))
         if self.drafts is not None:
             self.drafts.begin_turn()
@@ -119,6 +120,10 @@ class LlamaLane(Lane):
                 self.ids.append(token)
                 raw = raw[len(piece) :]
         self.append(raw)
+
+    def remember(self) -> None:
+        """Have the engine remember where the next step begins."""
+        self._may_return = True
 
     def mark(self) -> int:
         """Return the length of the transcript."""
@@ -205,7 +210,7 @@ class LlamaLane(Lane):
         engine = self.engine
         if not aside:
             return engine.logits().copy()
-        engine.snapshot()  # for an architecture that cannot go back by itself
+        engine.snapshot_step()  # for an architecture that cannot go back by itself
         try:
             engine.feed(engine.vocabulary.tokenize(aside, continues=True))
             return engine.logits().copy()
@@ -233,9 +238,7 @@ class LlamaLane(Lane):
         engine, cancel, sampler, account = self.engine, self._cancel, self._sampler, self._account
         ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
         half = HalfCharacters()
-        self.catch_up()
-        if self.drafts is not None:
-            self.drafts.begin_step(len(self.ids))
+        self._begin_step()
         count = 0
         try:
             while count < most or half.ids:
@@ -266,6 +269,14 @@ class LlamaLane(Lane):
         finally:
             if half.ids:  # nobody can read half a character
                 self.cut(len(self.ids) - len(half.ids))
+
+    def _begin_step(self) -> None:
+        self.catch_up()
+        if self._may_return:
+            self._may_return = False
+            self.engine.snapshot_step()
+        if self.drafts is not None:
+            self.drafts.begin_step(len(self.ids))
 
     def _advance(self) -> None:
         """Compute the last token this model wrote, so that the logits behind it are there."""

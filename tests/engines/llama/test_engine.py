@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from glimp_local.engines.llama import binding
 from glimp_local.engines.llama.engine import Engine
-from glimp_local.settings import MAX_ROLLBACK, EngineOptions, SamplingSettings
-from tests.support.engines import ARCHITECTURES, IDS, TOLERANCE, drawing, fresh_logits
+from glimp_local.settings import MAX_ROLLBACK, STEP_SNAPSHOTS, EngineOptions, SamplingSettings
+from tests.support.engines import ARCHITECTURES, HYBRIDS, IDS, TOLERANCE, drawing, fresh_logits
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -76,12 +76,13 @@ def test_only_plain_attention_goes_back_to_any_length(tiny: Path) -> None:
         "attention": (True, 120),
         "sliding-window": (False, 100),
         "recurrent": (False, 100),
-        "hybrid": (False, 100),
+        **dict.fromkeys(HYBRIDS, (False, 100)),
     }
 
 
-def test_a_hybrid_model_takes_back_guesses_and_nothing_that_was_computed_before_them(tiny: Path) -> None:
-    path = tiny / "hybrid.gguf"
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_a_hybrid_model_takes_back_guesses_and_nothing_that_was_computed_before_them(tiny: Path, name: str) -> None:
+    path = tiny / f"{name}.gguf"
     engine = Engine(path, context=512)
     assert (engine.keeps_past, engine.most_drafted) == (False, MAX_ROLLBACK)
     engine.feed(IDS[:50])
@@ -108,6 +109,37 @@ def test_a_hybrid_model_takes_back_guesses_and_nothing_that_was_computed_before_
     assert engine.rewind(61) == 60, "the snapshot is still there"
     engine.feed(IDS[60:80])
     assert np.allclose(engine.logits(), fresh_logits(path, IDS[:80]), atol=TOLERANCE)
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["recurrent", *HYBRIDS])
+def test_the_starts_of_the_latest_steps_are_remembered_beside_those_of_turns(tiny: Path, name: str) -> None:
+    engine = Engine(tiny / f"{name}.gguf", context=512)
+    for length in range(20, 200, 20):
+        engine.feed(IDS[length - 20 : length])
+        if length in {20, 40}:
+            engine.snapshot()
+        engine.snapshot_step()
+    kept = range(180 - 20 * (STEP_SNAPSHOTS - 1), 181, 20)
+    engine.feed(IDS[180:190])
+    for length in reversed(kept):
+        assert engine.rewind(length + 5) == length
+        engine.feed(IDS[length : length + 7])
+        assert np.allclose(engine.logits(), fresh_logits(engine.path, engine.ids), atol=TOLERANCE)
+    assert engine.rewind(kept[0] - 1) == 40
+    assert engine.rewind(39) == 20
+    assert engine.rewind(19) == 0
+    engine.close()
+
+
+@pytest.mark.parametrize("name", ["attention", "sliding-window"])
+def test_models_that_go_back_some_way_by_themselves_remember_no_steps(tiny: Path, name: str) -> None:
+    engine = Engine(tiny / f"{name}.gguf", context=512)
+    engine.feed(IDS[:100])
+    engine.snapshot_step()
+    assert engine._cache._steps == []
+    engine.feed(IDS[100:120])
+    assert engine.rewind(100) == 100
     engine.close()
 
 
