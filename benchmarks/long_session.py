@@ -37,21 +37,20 @@ class Exchange(msgspec.Struct, frozen=True):
 
 
 def measure(setup: Setup) -> list[str]:
-    """Measure the first model of the pair of two vocabularies that has so long a context; raises MissingError."""
+    """Measure each model of the pair of two vocabularies, as far as its context goes; raises MissingError."""
     files = setup.two_vocabularies()
     path = find(setup.llama_bench)
+    blocks: list[str] = []
     for model in (files.small, files.large):
         assert model is not None
-        pair = setup.open_alone(model, context=setup.session_tokens)
-        with pair:
-            if engine_of(pair.backends["small"]).context >= setup.session_tokens:
-                return _measure(setup, pair, path)
-    raise MissingError(f"Neither model of {files.name} has a context of {setup.session_tokens:,} tokens.")
+        with setup.open_alone(model, context=setup.session_tokens) as pair:
+            blocks += _measure(setup, pair, path)
+    return blocks
 
 
 def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
     engine = engine_of(pair.backends["small"])
-    exchanges = converse(setup, pair)
+    exchanges = converse(setup, pair, engine.context)
     bench = LlamaBench(path)
     rows, ends = [], []
     for words, chosen in (("beginning", exchanges[:_ENDS]), ("end", exchanges[-_ENDS:])):
@@ -70,17 +69,17 @@ def _measure(setup: Setup, pair: Pair, path: Path) -> list[str]:
         f"{engine.path.stem}, {engine.placement.where}: a conversation of {len(exchanges)} questions that fills "
         f"{exchanges[-1].depth + exchanges[-1].passes:,} tokens of context; the first and the last {_ENDS} answers."
     )
-    return [table(columns, rows), about]
+    return [about, table(columns, rows)]
 
 
-def converse(setup: Setup, pair: Pair) -> list[Exchange]:
-    """Ask and answer until the context holds about `session_tokens`."""
+def converse(setup: Setup, pair: Pair, context: int) -> list[Exchange]:
+    """Ask and answer until nearly all of the context is taken."""
     session, engine = Session(pair, seed=1), engine_of(pair.backends["small"])
     filler = " Wheels, frames, chains and brakes."
     exchanges: list[Exchange] = []
     each = len(prompt_of(pair, filler * 10)) / 10
-    question = QUESTION + filler * int((setup.session_tokens / _TURNS - setup.tokens) / each)
-    while len(engine.ids) + setup.session_tokens // _TURNS < setup.session_tokens:
+    question = QUESTION + filler * int((context / _TURNS - setup.tokens) / each)
+    while len(engine.ids) + context // _TURNS < context:
         before = engine.fed
         stats = fold(session.ask(f"{len(exchanges) + 1}. {question}")).stats
         small = stats.small

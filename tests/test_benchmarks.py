@@ -183,12 +183,14 @@ def test_memory_is_that_of_a_process_of_its_own() -> None:
 
 
 def test_a_long_session_fills_its_context(tiny: Path, llama_bench: Path) -> None:
-    model = tiny / "rambling.gguf"
-    table, about = long_session.measure(setup(model, model, llama_bench=llama_bench, tokens=24, session_tokens=4096))
-    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
-    assert [row[0] for row in rows] == ["beginning", "end", "end to beginning"]
-    assert int(rows[1][1].replace(",", "")) > 3000
-    assert "tokens of context" in about
+    models = [tiny / "rambling.gguf", tiny / "patient.gguf"]
+    blocks = long_session.measure(setup(*models, llama_bench=llama_bench, tokens=24, session_tokens=4096))
+    for model, about, table in zip(models, blocks[::2], blocks[1::2], strict=True):
+        rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+        assert [row[0] for row in rows] == ["beginning", "end", "end to beginning"]
+        assert int(rows[1][1].replace(",", "")) > 3000
+        assert about.startswith(model.stem)
+        assert "tokens of context" in about
 
 
 def test_a_section_without_its_models_says_so_and_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ class PairTuning(msgspec.Struct, frozen=True):
     load: float
     """Threads that were at work on this machine in the minute before."""
     offloaded: list[Model]
-    """Models of which a GPU computes all layers: threads matter little for them, and are not measured."""
+    """Models of which a GPU computes all layers: threads matter little for them, and one number of them is measured."""
     small: Tuning | None
-    """None where it was not measured: it is offloaded, or the pair does without it."""
+    """None where it was not measured: the pair does without it, or it computes elsewhere."""
     large: Tuning | None
     flags: str
     """The same choice as flags; empty where nothing was measured."""
@@ -48,7 +48,10 @@ def tune_pair(request: LoadRequest, *, quiet: bool) -> PairTuning:
     busy = psutil.getloadavg()[0]
     try:
         with Interrupts() as interrupts, load(request, cancel=interrupts.cancel) as pair:
-            offloaded: list[Model] = [model for model, backend in pair.backends.items() if measurable(backend) is None]
+            found = {model: measurable(backend) for model, backend in pair.backends.items()}
+            offloaded: list[Model] = [
+                model for model, engine in found.items() if engine and engine.placement.is_offloaded
+            ]
             tuned = _measure(pair, quiet=quiet)
             if interrupts.exit_code is not None:  # it came in the last measurement
                 raise CancelledError("interrupted")  # noqa: TRY301 - it gets its exit code from the context
@@ -56,7 +59,11 @@ def tune_pair(request: LoadRequest, *, quiet: bool) -> PairTuning:
         stopped = CancelledError("interrupted: nothing was written")
         stopped.exit_code = error.exit_code
         raise stopped from error
-    chosen = {model: {"threads": found.threads, "threads_batch": found.threads_batch} for model, found in tuned.items()}
+    chosen = {
+        model: {"threads": found.threads, "threads_batch": found.threads_batch}
+        for model, found in tuned.items()
+        if model not in offloaded
+    }
     written = None
     if chosen and not request.files:
         file = request.models_file or user_file()
@@ -93,9 +100,11 @@ def _measure(pair: Pair, *, quiet: bool) -> dict[Model, Tuning]:
     with bar:
         for model in MODELS:
             engine = measurable(pair.backends[model]) if model in pair.backends else None
-            if engine is not None:
-                task = bar.add_task(model, total=1.0)
-                tuned[model] = tune(engine, counts, on_progress=partial(_show_done, bar, task))
+            if engine is None:
+                continue
+            task = bar.add_task(model, total=1.0)
+            tried = [engine.placement.threads] if engine.placement.is_offloaded else counts
+            tuned[model] = tune(engine, tried, on_progress=partial(_show_done, bar, task))
     return tuned
 
 
@@ -109,9 +118,12 @@ def lines(found: PairTuning) -> list[str]:
     for model in MODELS:
         tuning: Tuning | None = getattr(found, model)
         if tuning is not None:
-            says += [f"{model}: {tuning.name}", *_table(tuning), ""]
-        elif model in found.offloaded:
-            says += [f"{model}: a GPU computes all layers, so that threads matter little: not measured", ""]
+            chosen = (
+                "a GPU computes all layers, so that threads matter little"
+                if model in found.offloaded
+                else f"chosen: threads = {tuning.threads}, threads_batch = {tuning.threads_batch}"
+            )
+            says += [f"{model}: {tuning.name}", *_table(tuning, chosen), ""]
     if found.flags and found.load > _BUSY:
         says.append(
             f"Something was at work in the minute before (load {found.load:.1f}): if it goes on, measure again later."
@@ -123,7 +135,7 @@ def lines(found: PairTuning) -> list[str]:
     return says
 
 
-def _table(tuning: Tuning) -> list[str]:
+def _table(tuning: Tuning, chosen: str) -> list[str]:
     shown = [tokens for tokens in _SHOWN if tokens in tuning.batch_seconds]
     takes = [f"{1000 * tuning.batch_seconds[tokens]:.3g}" for tokens in shown]
     return [
@@ -132,7 +144,7 @@ def _table(tuning: Tuning) -> list[str]:
             f"{speed.threads:>9}{_cell(speed.decode_tokens_per_second)}{_cell(speed.prefill_tokens_per_second)}"
             for speed in tuning.speeds
         ),
-        f"  chosen: threads = {tuning.threads}, threads_batch = {tuning.threads_batch}",
+        f"  {chosen}",
         f"  a batch of {', '.join(map(str, shown))} tokens takes {', '.join(takes)} ms",
     ]
 

@@ -81,8 +81,8 @@ def thread_counts(physical: int, logical: int) -> list[int]:
 
 
 def measurable(backend: Backend) -> Engine | None:
-    """Return the engine of a model whose speed depends on threads of this machine; None of one that a GPU computes."""
-    return backend.engine if isinstance(backend, LlamaBackend) and not backend.engine.placement.is_offloaded else None
+    """Return the engine of a model that this process computes; None for any other."""
+    return backend.engine if isinstance(backend, LlamaBackend) else None
 
 
 def tune(
@@ -94,8 +94,8 @@ def tune(
 ) -> Tuning:
     """Measure an engine with each number of threads and choose; it is left empty and with the chosen threads.
 
-    `counts` come in the order of their chances: where `seconds` are too few, the last ones are left out. `on_progress`
-    hears the fraction done (0 to 1). Raises CancelledError when the engine's cancel is set.
+    `counts`, one at least, come in the order of their chances: where `seconds` are too few, the last ones are left out.
+    `on_progress` hears the fraction done (0 to 1). Raises CancelledError when the engine's cancel is set.
     """
     ids = np.random.default_rng(0).integers(0, engine.vocabulary.size, engine.context).tolist()
 

@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 
 from glimp_local.engines.llama import binding
+from glimp_local.engines.llama.costs import LARGEST
 from glimp_local.hardware import Device
+from glimp_local.machine.survey import cores
+from glimp_local.machine.tuning import thread_counts
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import user_file
 from glimp_local.settings import EngineOptions
 from tests.support.commands import QUESTION, Glimp
+
+
+def counts() -> list[int]:
+    """Give the numbers of threads that are tried on this machine."""
+    return thread_counts(*cores())
 
 
 def options(file: Path | None = None) -> list[EngineOptions]:
@@ -113,17 +121,20 @@ def test_an_interrupt_writes_nothing(name: str, code: int, moment: str) -> None:
 
 
 @pytest.mark.slow
-def test_there_is_nothing_to_tune_where_a_gpu_computes_everything(
+def test_where_a_gpu_computes_everything_no_threads_are_chosen_but_batches_are_measured(
     glimp: Glimp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(binding, "devices", lambda: [Device("GPU0", "a GPU", "GPU", 8 * 2**30, 8 * 2**30)])
     done = glimp("doctor", "--tune")
     assert done.code == 0, done.err
-    assert done.out.count("a GPU computes all layers") == 2
+    assert done.out.count("a GPU computes all layers, so that threads matter little") == 2
+    assert done.out.count("a batch of 1, 2, 3, 4, 5, 8, 9, 16, 32 tokens takes") == 2
+    assert "chosen: threads" not in done.out
     assert not user_file().exists()
-    done = glimp("doctor", "--tune", "--gpu-layers-small", "0")
-    assert done.code == 0, done.err
-    assert "large: a GPU computes all layers" in done.out
+    found = json.loads(glimp("doctor", "--tune", "--json", "--gpu-layers-small", "0").out)["tuning"]
+    assert found["offloaded"] == ["large"]
+    assert [len(found[model]["speeds"]) for model in ("small", "large")] == [len(counts()), 1]
+    assert len(found["large"]["batch_seconds"]) == LARGEST
     small, large = options()
     assert isinstance(small.threads, int)
     assert large == EngineOptions()
