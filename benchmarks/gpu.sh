@@ -23,7 +23,7 @@ rounds=${ROUNDS:-3} tokens=${TOKENS:-96} limit=${LIMIT:-10}
 sized=(--rounds "$rounds" --tokens "$tokens" --limit "$limit")
 
 "$python" -m glimp_local doctor || true  # it says what llama.cpp sees, and what is wrong with it
-"$python" -m pytest -q tests/engines/llama -p no:cacheprovider || echo "the engine's tests failed"
+"$python" -m pytest -q tests/engines/llama -o cache_dir="$folder/pytest" || echo "the engine's tests failed"
 
 measure() { # NAME SECTIONS... OPTIONS...
     local name=$1
