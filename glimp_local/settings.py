@@ -23,6 +23,8 @@ each of them it keeps a copy of the recurrent state."""
 TURN_SNAPSHOTS, STEP_SNAPSHOTS = 2, 4
 """Snapshots that are kept of a model which cannot go back to any length: of the starts of the latest turns, and, where
 a step may be written again, of the latest steps."""
+STEP_SNAPSHOT_BYTES = 256 * 2**20
+"""Those of steps are fewer if they take more than this, but one."""
 
 Nats = Annotated[float, msgspec.Meta(ge=0)]
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]

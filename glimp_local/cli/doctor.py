@@ -52,8 +52,8 @@ def doctor(*, tune: bool, as_json: bool, quiet: bool, **loading: Any) -> None:
 
     --tune also measures, about half a minute for each model of a pair, with how many threads it computes one token at a
     time, and a prompt, fastest. The fewest that come within 3% of the best are written into your models.toml, for that
-    pair; for two files (--small, --large) the flags to use are printed. What batches of 1 to 32 tokens cost is measured
-    and kept, too, of models on a GPU as well. Best when nothing else is at work.
+    pair; for two files (--small, --large) the flags to use are printed. The costs of batches of 1 to 32 tokens are
+    measured and kept, too, also for models on a GPU. Best when nothing else is at work.
     """
     if not tune:
         _refuse_the_flags_of_tune()

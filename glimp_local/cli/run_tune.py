@@ -33,14 +33,14 @@ class PairTuning(msgspec.Struct, frozen=True):
     load: float
     """Threads that were at work on this machine in the minute before."""
     offloaded: list[Model]
-    """Models of which a GPU computes all layers: threads matter little for them, and one number of them is measured."""
+    """Models of which a GPU computes all layers: threads matter little for them, and only one number is measured."""
     small: Tuning | None
     """None where it was not measured: the pair does without it, or it computes elsewhere."""
     large: Tuning | None
     flags: str
-    """The same choice as flags; empty where nothing was measured."""
+    """The same choice as flags; empty if no threads were chosen."""
     written: str | None
-    """The models.toml the threads were put into; None for a pair without a name, or where nothing was measured."""
+    """The models.toml the threads were put into; None for a pair without a name, or if none were chosen."""
 
 
 def tune_pair(request: LoadRequest, *, quiet: bool) -> PairTuning:
@@ -124,7 +124,7 @@ def lines(found: PairTuning) -> list[str]:
                 else f"chosen: threads = {tuning.threads}, threads_batch = {tuning.threads_batch}"
             )
             says += [f"{model}: {tuning.name}", *_table(tuning, chosen), ""]
-    if found.flags and found.load > _BUSY:
+    if (found.small or found.large) and found.load > _BUSY:
         says.append(
             f"Something was at work in the minute before (load {found.load:.1f}): if it goes on, measure again later."
         )

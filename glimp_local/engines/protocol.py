@@ -221,7 +221,7 @@ class Lane(Protocol):
         ...
 
     def remember(self) -> None:
-        """Prepare for coming back to the transcript's end, where the next step begins, if that is not cheap anyway."""
+        """Make it cheap to come back to the transcript's end, where the next step begins."""
         return
 
     def cut(self, mark: int) -> None:

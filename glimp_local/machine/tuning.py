@@ -7,6 +7,7 @@ compared: llama.cpp's threads wait for each other by spinning, so one busy neigh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from statistics import median
 from time import perf_counter
 
@@ -128,13 +129,23 @@ def tune(
 
 
 def measure_costs(engine: Engine, ids: Sequence[int], *, seconds: float = _BATCH_SECONDS) -> dict[int, float]:
-    """Measure what batches of an engine cost, by their number of tokens; it knows it then, and is left empty.
+    """Measure what batches of an engine cost, by their number of tokens: the least of several rounds.
 
-    Each size is measured once at least, whatever time that takes. Raises CancelledError when the engine's cancel is
-    set.
+    It knows it then, and is left empty. Each size is measured once at least, whatever time that takes. Raises
+    CancelledError when the engine's cancel is set; then it knows what it knew.
     """
-    engine.costs.forget()
+    before = engine.costs.all_known
+    try:
+        found = before = _least_costs(engine, ids, seconds)
+    finally:
+        engine.costs.put(before)
     engine.rewind(0)
+    return found
+
+
+def _least_costs(engine: Engine, ids: Sequence[int], seconds: float) -> dict[int, float]:
+    engine.rewind(0)
+    least: dict[int, float] = {}
     start = min(_BEHIND, engine.context - LARGEST - 1)
     engine.feed(ids[:start])
     began = perf_counter()
@@ -147,8 +158,8 @@ def measure_costs(engine: Engine, ids: Sequence[int], *, seconds: float = _BATCH
             for _ in range(2 if size == 1 else 1):  # the first one behind another size does not count
                 engine.feed(ids[start : start + size])
                 engine.rewind(start)
-    engine.rewind(0)
-    return engine.costs.all_known
+            least[size] = min(least.get(size, inf), engine.costs.latest)
+    return least
 
 
 def choose(speeds: dict[int, list[float]]) -> int:

@@ -16,7 +16,7 @@ import msgspec
 
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.models.gguf.header import Array, Header, Tensor
-from glimp_local.settings import MAX_DRAFT, MAX_ROLLBACK, STEP_SNAPSHOTS, TURN_SNAPSHOTS
+from glimp_local.settings import MAX_DRAFT, MAX_ROLLBACK, STEP_SNAPSHOT_BYTES, STEP_SNAPSHOTS, TURN_SNAPSHOTS
 
 CacheType = Literal["f16", "q8_0", "q4_0"]
 FLOAT = 4
@@ -116,7 +116,8 @@ class Footprint(msgspec.Struct, frozen=True):
     def snapshot_bytes(self, context: int, cache_type: CacheType, *, full_window: bool = False) -> int:
         """Count the snapshots of a model that cannot go back to any length: of states, and of what windows hold.
 
-        They lie in the memory of the CPU, wherever the layers are.
+        They lie in the memory of the CPU, wherever the layers are. Those of steps are the chat's, where a step may be
+        written again.
         """
         size, values = _CACHE_BYTES[cache_type]
         states = sum(layer.state_bytes for layer in self.layers)
@@ -125,8 +126,9 @@ class Footprint(msgspec.Struct, frozen=True):
             for layer in self.layers
             if layer.window and not full_window
         )
-        count = TURN_SNAPSHOTS + (STEP_SNAPSHOTS if states and not windows else 0)
-        return count * (states + windows)
+        each = states + windows
+        steps = max(1, min(STEP_SNAPSHOTS, STEP_SNAPSHOT_BYTES // states)) if states and not windows else 0
+        return (TURN_SNAPSHOTS + steps) * each
 
     def compute_bytes(self, context: int, *, ubatch: int, fused: bool, outputs: int = MAX_DRAFT + 1) -> int:
         """Estimate the largest intermediate results of one pass over `ubatch` tokens.

@@ -173,7 +173,9 @@ def _memory(header: Header) -> tuple[MemoryAt, ...]:
             context_tokens=context,
             weights_bytes=needed.weights_bytes,
             cache_bytes=needed.cache_bytes(needed.layers, context, "f16", ubatch=ubatch),
-            working_bytes=needed.compute_bytes(context, ubatch=ubatch, fused=True) + needed.other_bytes(),
+            working_bytes=needed.compute_bytes(context, ubatch=ubatch, fused=True)
+            + needed.other_bytes()
+            + needed.snapshot_bytes(context, "f16"),
         )
         for context in contexts
     )

@@ -160,13 +160,13 @@ class Loop:
         position.marks = self.transcript.marks()
         mark = position.copy()
         began = perf_counter()
+        for each in self.transcript.lanes.values() if self._may_redo else ():
+            each.remember()
         decision, seen, fed = self._decide(turn)
         lane = self.transcript.lanes[decision.model]
         draft = turn.begin_step(decision, seen, began, fed)
         turn.marks.append(mark)
         consequences: list[AnyEvent] = []
-        if self._may_redo:
-            lane.remember()
         try:
             yield draft.started
             yield from self._writer.write(turn, decision.model, draft)

@@ -77,8 +77,8 @@ class Session:
     last token if drafting is off, catch-up lazy and the number of threads set: other batches and threads round
     otherwise); without it one is drawn and shown in the Started event. `policy` replaces the one the settings ask for;
     of the pair's models the session uses those the policy can choose. `history` is a conversation to continue, which
-    may begin with a system message. `may_redo` makes `redo` quick with models that cannot go back to any length: they
-    remember where their latest steps began. `cancel` is the event that `cancel()` sets, if there is one already.
+    may begin with a system message. `may_redo` makes `redo` quick with recurrent and hybrid models: they remember
+    where the latest steps began. `cancel` is the event that `cancel()` sets, if there is one already.
     """
 
     def __init__(

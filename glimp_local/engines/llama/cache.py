@@ -2,8 +2,8 @@
 
 Plain attention goes back to any length. Recurrent, hybrid and sliding-window models go back to a snapshot taken
 before, or to the start: `llama_memory_seq_rm` says what worked. Some hybrid models also take back the last tokens of
-the latest batch, once (llama.cpp's `n_rs_seq`). How many snapshots there are at most, `models/footprint.py` counts as
-memory. Which tokens the sequence consists of is the engine's business; here they are counted.
+the latest batch, once (llama.cpp's `n_rs_seq`). `models/footprint.py` counts
+the memory of the snapshots. Which tokens the sequence consists of is the engine's business; here they are counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 
 from glimp_local.engines.llama import states
 from glimp_local.engines.llama.binding import lib
-from glimp_local.settings import STEP_SNAPSHOTS, TURN_SNAPSHOTS
+from glimp_local.settings import STEP_SNAPSHOT_BYTES, STEP_SNAPSHOTS, TURN_SNAPSHOTS
 
 _PARTIAL = lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 """Only what cannot be cut."""
@@ -95,17 +95,25 @@ class Cache:
             self._add_snapshot(self.snapshots, length, TURN_SNAPSHOTS)
 
     def snapshot_step(self, length: int) -> None:
-        """Remember this point as the start of a step; a sliding window goes back that far by itself."""
+        """Remember this point as the start of a step. Most of a sliding window is still there a few steps later."""
         if not (self.goes_back or self._window):
             self._add_snapshot(self._steps, length, STEP_SNAPSHOTS)
 
     def _add_snapshot(self, snapshots: list[states.Snapshot], length: int, most: int) -> None:
-        if snapshots and snapshots[-1][0] == length:
+        # Behind guesses the state is another one than behind the tokens.
+        if self._length != length or (snapshots and snapshots[-1][0] == length):
             return
-        state = (ctypes.c_uint8 * lib.llama_state_seq_get_size_ext(self._context, 0, _PARTIAL))()
-        if lib.llama_state_seq_get_data_ext(self._context, state, len(state), 0, _PARTIAL):
+        size = lib.llama_state_seq_get_size_ext(self._context, 0, _PARTIAL)
+        if snapshots is self._steps:
+            most = max(1, min(most, STEP_SNAPSHOT_BYTES // size))
+        del snapshots[: max(0, len(snapshots) + 1 - most)]  # before there is another one
+        state = (ctypes.c_uint8 * size)()
+        if lib.llama_state_seq_get_data_ext(self._context, state, size, 0, _PARTIAL):
             snapshots.append((length, state))
-            del snapshots[:-most]
+
+    def forget(self) -> None:
+        """Free the snapshots."""
+        self.snapshots, self._steps = [], []
 
     def size_bytes(self, ids: Sequence[int]) -> int:
         """Return the most bytes that `save`'s file will have."""

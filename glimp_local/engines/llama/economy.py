@@ -29,9 +29,9 @@ _CHEAP = 0.6
 _HOPED = 0.7
 """The chance of the other model's guesses before any was seen."""
 _LATELY = 0.97
-"""How much of what they were like counts on at the next one,..."""
+"""Weight of earlier guesses when one is added,..."""
 _RECOVERY = 0.98
-"""...and where they did not pay, of what made them look bad."""
+"""...and what remains of their chance's weight, and of their price, each time none is asked for."""
 _WEIGHT = 0.1
 """Of the latest one in what a guess costs."""
 _KEEP = 0.99
@@ -49,7 +49,7 @@ _STALE = 128
 
 
 class Guesses:
-    """What the other model's guesses are like: what one cost lately, and the chance that it came true."""
+    """What the other model's guesses are like: what one costs, and the chance that the next one comes true."""
 
     def __init__(self) -> None:
         self.seconds: float | None = None
@@ -68,12 +68,14 @@ class Guesses:
 
     def spend(self, seconds: float) -> None:
         """Count what a guess cost."""
-        self.seconds = seconds if self.seconds is None else seconds + (1.0 - _WEIGHT) * (self.seconds - seconds)
+        self.seconds = seconds if self.seconds is None else self.seconds + _WEIGHT * (seconds - self.seconds)
 
     def hope(self) -> None:
         """Count that none was asked for, because they did not pay: they may do so again."""
         if self.chance < _HOPED:
             self._chances, self._count = _RECOVERY * self._chances, _RECOVERY * self._count
+        if self.seconds is not None:
+            self.seconds *= _RECOVERY
 
 
 class Economy:

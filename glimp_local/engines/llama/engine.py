@@ -292,7 +292,7 @@ class Engine:
             failed = self._decode()
         if not failed:
             self._cache.add(size)
-            self.costs.measure(size, perf_counter() - began)
+            self.costs.measure(size, perf_counter() - began, depth=len(self.ids))
             if size > count:
                 self._cache.cut(len(self.ids) + count)
             self._has_logits = bool(self._wanted[count - 1])
@@ -368,7 +368,7 @@ class Engine:
         self._cache.snapshot(len(self.ids))
 
     def snapshot_step(self) -> None:
-        """Remember this point as the start of a step: more of these are kept, and none in a file."""
+        """Remember this point as the start of a step. More of these are kept than of turns; no file has them."""
         self._check_open()
         self._cache.snapshot_step(len(self.ids))
 
@@ -419,6 +419,8 @@ class Engine:
         # Forgotten first, freed then: an interrupt between the two must not lead to freeing twice.
         batch, self._batch = self._batch, None
         context, self._context = self._context, None
+        if context:
+            self._cache.forget()
         model, self._model = self._model, None
         if batch is not None:
             lib.llama_batch_free(batch)

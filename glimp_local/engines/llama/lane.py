@@ -72,7 +72,7 @@ class LlamaLane(Lane):
         self.ids = ids
         self._stable = stable
         self._owed: int | None = None  # place of the last token this model wrote, until it is computed
-        self._may_return = False
+        self._remembers = False
         self._account = Account(self.engine, len(ids))
         if self.drafts is not None:
             self.drafts.begin_turn()
@@ -122,8 +122,8 @@ class LlamaLane(Lane):
         self.append(raw)
 
     def remember(self) -> None:
-        """Have the engine remember where the next step begins."""
-        self._may_return = True
+        """Have the engine remember this place, if it cannot go back by itself, when it has read so far."""
+        self._remembers = True
 
     def mark(self) -> int:
         """Return the length of the transcript."""
@@ -132,7 +132,7 @@ class LlamaLane(Lane):
     def cut(self, mark: int) -> None:
         """Go back to the first `mark` tokens of the transcript."""
         del self.ids[mark:]
-        self._owed = None
+        self._owed, self._remembers = None, False
         if self.drafts is not None:
             self.drafts.cut(mark)
 
@@ -161,6 +161,10 @@ class LlamaLane(Lane):
                 engine.sync(self.ids[: self._stable])
                 engine.snapshot()
             self._stable = 0
+            if self._remembers and not engine.keeps_past and len(engine.ids) < len(self.ids):
+                engine.sync(self.ids[:-1])  # coming back, the last token is computed again: its logits are wanted
+                engine.snapshot_step()
+            self._remembers = False
             engine.sync(self.ids)
         finally:
             self._account.add(engine.fed - before, perf_counter() - start, own=int(owes))
@@ -206,11 +210,12 @@ class LlamaLane(Lane):
         The transcript stays as it is. Raises ContextFullError if `aside` has no room, and what else `Engine.feed`
         raises.
         """
+        if aside:
+            self.remember()
         self.catch_up()
         engine = self.engine
         if not aside:
             return engine.logits().copy()
-        engine.snapshot_step()  # for an architecture that cannot go back by itself
         try:
             engine.feed(engine.vocabulary.tokenize(aside, continues=True))
             return engine.logits().copy()
@@ -238,7 +243,9 @@ class LlamaLane(Lane):
         engine, cancel, sampler, account = self.engine, self._cancel, self._sampler, self._account
         ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
         half = HalfCharacters()
-        self._begin_step()
+        self.catch_up()
+        if self.drafts is not None:
+            self.drafts.begin_step(len(self.ids))
         count = 0
         try:
             while count < most or half.ids:
@@ -269,14 +276,6 @@ class LlamaLane(Lane):
         finally:
             if half.ids:  # nobody can read half a character
                 self.cut(len(self.ids) - len(half.ids))
-
-    def _begin_step(self) -> None:
-        self.catch_up()
-        if self._may_return:
-            self._may_return = False
-            self.engine.snapshot_step()
-        if self.drafts is not None:
-            self.drafts.begin_step(len(self.ids))
 
     def _advance(self) -> None:
         """Compute the last token this model wrote, so that the logits behind it are there."""

@@ -60,27 +60,42 @@ def test_one_slow_batch_changes_little_and_one_token_behind_another_size_nothing
     assert costs.all_known == {1: 1.0, 4: pytest.approx(3.9)}
 
 
-def test_sizes_measured_at_different_depths_are_compared_by_what_a_single_token_cost_there() -> None:
+def test_behind_a_longer_text_other_sizes_are_estimated_from_those_that_were_measured_there() -> None:
     costs = Costs({1: 1.0, 4: 2.0, 8: 3.0})
-    for _ in range(200):  # the text becomes long
-        costs.measure(1, 3.0)
-    costs.measure(8, 9.0)
-    assert costs.known(4) == pytest.approx(6.0, rel=0.01)
-    assert costs.known(8) == pytest.approx(9.0, rel=0.01)
-    for _ in range(20):  # a new conversation begins
-        costs.measure(1, 1.0)
-    assert costs.known(4) == pytest.approx(2.0, rel=0.01)
-    assert costs.known(8) == pytest.approx(3.0, rel=0.01)
-    assert costs.padded(4, 32) == 4
+    costs.measure(8, 9.0, depth=300)
+    assert costs.all_known == {1: 1.0, 4: 2.0, 8: 3.0}
+    assert (costs.known(1), costs.known(4), costs.known(8)) == (3.0, 6.0, 9.0)
+    costs.measure(4, 3.0, depth=310)
+    assert costs.known(4) == 3.0, "what is measured counts alone"
+    assert costs.known(1) == pytest.approx(1.0 * (3.0 + 1.5) / 2)
+    assert costs.padded(8, 32) == 8
+    costs.measure(1, 1.1, depth=10)
+    costs.measure(1, 1.1, depth=11)
+    assert (costs.known(4), costs.known(8)) == (2.0, 3.0), "a new conversation begins"
+    costs.measure(4, 2.0, depth=300)
+    assert costs.known(8) == 9.0, "back in the long one"
 
 
-def test_without_a_single_token_the_costs_are_what_was_measured() -> None:
-    costs = Costs({3: 5.0})
-    costs.measure(2, 4.0)
-    costs.measure(1, 1.0)
-    assert costs.known(1) is None, "it stood behind another size"
-    costs.measure(1, 1.0)
-    assert costs.all_known == {1: 1.0, 2: 4.0, 3: 5.0}
+@pytest.mark.parametrize("order", [(1, 4), (4, 1)])
+def test_a_machine_that_was_busy_for_a_while_spoils_nothing_for_long(order: tuple[int, ...]) -> None:
+    costs = Costs({1: 1.0, 4: 1.3})
+    for size in order:
+        for _ in range(30):
+            costs.measure(size, 3.0 * (1.0 if size == 1 else 1.3))
+    for _ in range(10):
+        for size in (1, 1, 4):
+            costs.measure(size, 1.0 if size == 1 else 1.3)
+    assert costs.known(1) == pytest.approx(1.0, rel=0.01)
+    assert costs.known(4) == pytest.approx(1.3, rel=0.01)
+
+
+def test_only_what_was_measured_behind_a_short_text_is_kept() -> None:
+    costs = Costs()
+    costs.measure(3, 7.0, depth=5000)
+    assert costs.all_known == {3: 7.0}, "there is nothing else"
+    costs.measure(2, 1.0, depth=100)
+    assert costs.all_known.keys() == {2, 3}
+    assert Costs(costs.all_known).all_known == costs.all_known
 
 
 @pytest.fixture
@@ -96,9 +111,9 @@ def sizes_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     measure = engine.costs.measure
 
-    def note(tokens: int, _seconds: float) -> None:
+    def note(tokens: int, _seconds: float, *, depth: int) -> None:
         sizes.append(tokens)
-        measure(tokens, IN_FOURS.get(tokens, 100.0))
+        measure(tokens, IN_FOURS.get(tokens, 100.0), depth=depth)
 
     monkeypatch.setattr(engine.costs, "measure", note)
     return sizes

@@ -189,6 +189,15 @@ def test_what_guesses_are_like_is_learnt_from_few_and_kept() -> None:
     assert guesses.chance == before, "they are better than was hoped"
 
 
+def test_a_guess_that_was_slow_once_does_not_end_the_guessing() -> None:
+    guesses, economy = Guesses(), plain([0.9])
+    guesses.spend(10.0)  # ten tokens' time: the pages of the file were cold
+    assert economy.best_length([0.9] * MAX_DRAFT, guesses.seconds or 0.0) == 0
+    for _ in range(300):
+        guesses.hope()
+    assert economy.best_length([0.9] * MAX_DRAFT, guesses.seconds or 0.0) > 0
+
+
 def test_guesses_that_did_not_pay_are_hoped_to_become_better() -> None:
     guesses = Guesses()
     for _ in range(200):

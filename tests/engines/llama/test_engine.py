@@ -132,6 +132,35 @@ def test_the_starts_of_the_latest_steps_are_remembered_beside_those_of_turns(tin
     engine.close()
 
 
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_behind_guesses_there_is_no_snapshot(tiny: Path, name: str) -> None:
+    engine = Engine(tiny / f"{name}.gguf", context=512)
+    engine.feed(IDS[:50])
+    engine.snapshot_step()
+    engine.decode(IDS[50], IDS[51:53])
+    engine.snapshot_step()
+    engine.snapshot()
+    assert engine.drafted == 2
+    engine.feed(IDS[51:80])
+    assert engine.rewind(51) == 50
+    engine.feed(IDS[50:60])
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, IDS[:60]), atol=TOLERANCE)
+    engine.close()
+    assert engine._cache._steps == []
+
+
+def test_large_snapshots_are_fewer(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(tiny / "hybrid.gguf", context=512)
+    for limit, count in ((1, 1), (2**30, STEP_SNAPSHOTS)):
+        monkeypatch.setattr("glimp_local.engines.llama.cache.STEP_SNAPSHOT_BYTES", limit)
+        engine.rewind(0)
+        for start in range(0, 100, 10):
+            engine.feed(IDS[start : start + 10])
+            engine.snapshot_step()
+        assert len(engine._cache._steps) == count
+    engine.close()
+
+
 @pytest.mark.parametrize("name", ["attention", "sliding-window"])
 def test_models_that_go_back_some_way_by_themselves_remember_no_steps(tiny: Path, name: str) -> None:
     engine = Engine(tiny / f"{name}.gguf", context=512)
