@@ -72,6 +72,16 @@ def test_a_large_gpu_takes_all_with_the_whole_context() -> None:
     assert plan.line().startswith("large all layers on GPU0, small all layers on GPU0, context 16,384; ")
 
 
+@pytest.mark.parametrize("name", ["attention", "hybrid"])
+def test_snapshots_of_a_model_that_cannot_go_back_lie_on_the_cpu(tiny: Path, name: str) -> None:
+    model = footprint(read_header(tiny / f"{name}.gguf"))
+    plan = make_plan({"small": model, "large": model}, PAIRS[LAPTOP], machine(8, 8))
+    snapshots = model.snapshot_bytes(plan.models["small"].context, "f16")
+    assert bool(snapshots) == (name == "hybrid")
+    others = [part.other_bytes for part in plan.parts if part.device == CPU]
+    assert others == [model.other_bytes() + snapshots] * 2
+
+
 def test_a_cache_is_rounded_before_layers_leave_the_gpu() -> None:
     plan = planned(machine(16, 10))
     assert {chosen.cache_type for chosen in plan.models.values()} == {"q8_0"}
