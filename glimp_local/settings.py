@@ -54,13 +54,15 @@ class SamplingSettings(Strict, frozen=True):
     """Divides the logits of recent tokens; 1 is off."""
     presence_penalty: Annotated[float, msgspec.Meta(ge=-100, le=100)] = 0.0
     """Subtracted from the logits of recent tokens; 0 is off."""
+    frequency_penalty: Annotated[float, msgspec.Meta(ge=-100, le=100)] = 0.0
+    """The same for each time such a token was written; 0 is off."""
     penalty_tokens: Natural = 64
     """How many tokens are recent."""
 
     @property
     def penalises(self) -> bool:
         """Does sampling depend on the tokens before?"""
-        return self.repeat_penalty != 1.0 or self.presence_penalty != 0.0
+        return self.repeat_penalty != 1.0 or self.presence_penalty != 0.0 or self.frequency_penalty != 0.0
 
 
 class EngineOptions(Strict, frozen=True):
@@ -149,8 +151,8 @@ class RunSettings(Strict, frozen=True):
     """Who writes the answer behind the thought."""
     max_step: Positive = 512
     """Tokens of a step; a longer one is cut there, and the next glimpse comes in mid-sentence."""
-    max_thought: Positive = 8192
-    """Tokens of the thought; then it is closed and the answer written."""
+    max_thought: Natural = 8192
+    """Tokens of the thought; then it is closed and the answer written. With 0 there is none."""
     max_answer: Positive = 2048
     """Tokens of the answer (of the whole reply, for a pair that does not think)."""
     sampling: SamplingSettings = SamplingSettings()

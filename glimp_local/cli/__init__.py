@@ -17,6 +17,7 @@ from glimp_local.text import harmless
 _COMMANDS = {
     "chat": "Talk with a pair of models and watch them think.",
     "solve": "Solve one problem with a pair of models.",
+    "serve": "Serve a pair to other programs, over HTTP as OpenAI's API.",
     "models": "List, download, verify and remove models; tell what one is, and whether two make a pair.",
     "bench": "Measure whether routing pays on a pair and a set of problems.",
     "calibrate": "Find the thresholds that send given shares of the steps to the large model.",

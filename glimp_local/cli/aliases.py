@@ -23,7 +23,7 @@ _OF_MODELS = ("pull", "list", "rm", "info", "verify", "compare")
 """Commands of `glimp models` that need no `models` before them."""
 
 _ASK = 'glimp solve "what is 12*7?" answers one question, glimp chat is for several'
-_NO_SERVER = "glimp runs no server; programs use glimp solve --json, or load_pair in Python"
+_SERVER = "glimp serve --pair PAIR is the server"
 _NOTHING_STAYS = "no model stays loaded when a command has ended; Ctrl-C, or Esc in a chat, stops one that works"
 _OWN_PAIR = "a pair of your own is a table of models.toml; glimp config path models prints where that is"
 _UPDATE = "in the folder that glimp was installed from: git pull && pip install ."
@@ -32,8 +32,7 @@ _HINTS = {
     "ask": _ASK,
     "prompt": _ASK,
     "query": _ASK,
-    "serve": _NO_SERVER,
-    "server": _NO_SERVER,
+    "server": _SERVER,
     "show": "glimp models info PAIR shows a pair, glimp sessions show ID a conversation, glimp trace FILE a run",
     "ps": _NOTHING_STAYS,
     "stop": _NOTHING_STAYS,

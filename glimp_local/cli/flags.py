@@ -121,7 +121,7 @@ _NAMES = (
 
 _WRITING = (
     _writing("--answer-by", type=click.Choice(["large", "small", "route"]), help="Who writes the answer."),
-    _writing("--max-thought", type=click.IntRange(1), metavar="TOKENS", help="Then the thought is closed."),
+    _writing("--max-thought", type=click.IntRange(0), metavar="TOKENS", help="Then the thought is closed; 0: none."),
     _writing("--max-answer", type=click.IntRange(1), metavar="TOKENS", help="Then the answer is cut."),
     _writing("--temperature", type=Number(0, 100), help="Of sampling; 0 takes the likeliest token."),
     _writing(

@@ -43,6 +43,7 @@ GROUPS: dict[str, tuple[Field, ...]] = {
         Field("sampling.min_p", "Min p", "drop tokens below this share of the likeliest; 0 drops none"),
         Field("sampling.repeat_penalty", "Repeat penalty", "divides the logits of recent tokens; 1 is off"),
         Field("sampling.presence_penalty", "Presence penalty", "subtracted from those logits; 0 is off"),
+        Field("sampling.frequency_penalty", "Frequency penalty", "the same for each time; 0 is off"),
     ),
     "At most, in tokens": (
         Field("max_thought", "Thought", "then it is closed and the answer written"),

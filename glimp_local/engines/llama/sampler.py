@@ -19,7 +19,11 @@ class Sampler:
         self._penalties: Any = None
         if settings.penalises:
             self._penalties = lib.llama_sampler_init_penalties(
-                vocabulary_size, settings.penalty_tokens, settings.repeat_penalty, 0.0, settings.presence_penalty
+                vocabulary_size,
+                settings.penalty_tokens,
+                settings.repeat_penalty,
+                settings.frequency_penalty,
+                settings.presence_penalty,
             )
             self._add(self._penalties)
         if settings.temperature <= 0:

@@ -1,0 +1,105 @@
+"""What `glimp serve` does: open the address, load the pair, and answer until it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import socket
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from glimp_local.errors import CancelledError, GlimpError, UsageError
+from glimp_local.load import LoadRequest, configured
+from glimp_local.models.catalogue import load_catalogue
+
+if TYPE_CHECKING:
+    from glimp_local.server.wire import Ready
+
+_PACKAGES = ("starlette", "uvicorn")
+
+
+class ServeFlags(NamedTuple):
+    """The command's own flags."""
+
+    host: str
+    port: int
+    key: str | None
+    no_auth: bool
+    queue: int
+    quiet: bool
+    seed: int | None
+
+
+def run(request: LoadRequest, flags: ServeFlags) -> int:
+    """Serve until a signal comes; return the exit code."""
+    if missing := [name for name in _PACKAGES if find_spec(name) is None]:
+        raise GlimpError(
+            f"glimp serve needs {' and '.join(missing)}, which are not installed",
+            hint="pip install 'glimp-local[serve]' (in a clone: pip install '.[serve]')",
+        )
+    from glimp_local.server.guard import is_loopback  # noqa: PLC0415 - may not be installed
+
+    if flags.key is not None and not flags.key.strip():
+        raise UsageError("--api-key is blank", hint="give a key that nobody guesses")
+    if not (is_loopback(flags.host) or flags.key or flags.no_auth):
+        raise UsageError(
+            f"{flags.host} can be reached from other machines, and no key protects the models",
+            hint="give --api-key or set GLIMP_API_KEY; --no-auth lets everybody in",
+        )
+    configured(request, load_catalogue(request.models_file))  # what is wrong with it is said before an address is taken
+    with _listen(flags.host, flags.port) as listener:
+        return asyncio.run(_serve(request, flags, listener))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":  # there it would share the port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), port))
+    except OSError as error:
+        listener.close()
+        raise GlimpError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}", hint="--port 0 takes a free port"
+        ) from error
+    return listener
+
+
+async def _serve(request: LoadRequest, flags: ServeFlags, listener: socket.socket) -> int:
+    from glimp_local.server.app import Server, ServerOptions  # noqa: PLC0415 - may not be installed
+    from glimp_local.server.hand import Hand  # noqa: PLC0415 - may not be installed
+    from glimp_local.server.http import serve  # noqa: PLC0415 - may not be installed
+
+    def welcome(ready: Ready) -> None:
+        for line in _welcome(flags, listener.getsockname()[1], ready):
+            click.echo(line, err=True)
+
+    options = ServerOptions(host=flags.host, key=flags.key, seed=flags.seed)
+    server = Server(Hand(request, most_waiting=flags.queue), options)
+    stopped_by = await serve(server, listener, on_ready=welcome, shows_requests=not flags.quiet)
+    return 128 + stopped_by if stopped_by else CancelledError.exit_code
+
+
+def _welcome(flags: ServeFlags, port: int, ready: Ready) -> list[str]:
+    from glimp_local.server.names import listed  # noqa: PLC0415 - may not be installed
+
+    host = f"[{flags.host.strip('[]')}]" if ":" in flags.host else flags.host
+    address = f"http://{'localhost' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104 - compared, not bound
+    key = ' -H "Authorization: Bearer $GLIMP_API_KEY"' if flags.key else ""
+    asked = {"model": ready.pair, "messages": [{"role": "user", "content": ready.example}]}
+    body = shlex.quote(json.dumps(asked, ensure_ascii=False))
+    lines = [f"glimp: {notice}" for notice in ready.notices]
+    if flags.no_auth and not flags.key:
+        lines.append("glimp: WARNING: --no-auth: everybody who reaches this address can use the models")
+    return [
+        *lines,
+        f"serving {address}/v1",
+        f"models: {', '.join(listed(ready))}",
+        f"try: curl {address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d {body}",
+        "Ctrl-C stops.",
+    ]

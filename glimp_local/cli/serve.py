@@ -1,0 +1,60 @@
+"""`glimp serve`: a pair behind the interface that other programs speak."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from glimp_local.cli.flags import load_request, pair_options
+from glimp_local.cli.help import ENVIRONMENT, Command
+
+_EPILOG = f"""\b
+Examples:
+  glimp serve
+  glimp serve --pair qwen3-0.6b-4b --share 0.2 --port 8080
+  glimp serve --host 0.0.0.0 --api-key SECRET
+
+{ENVIRONMENT}  GLIMP_API_KEY              the key that clients need (--api-key counts more)
+
+\b
+Exit codes: 1 an error; 2 a flag or a models.toml that cannot be used; 3 a model is missing or unreadable; 130
+interrupted (143 by SIGTERM).
+"""
+
+
+@click.command(cls=Command, epilog=_EPILOG)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address; any but loopback needs a key.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8089, show_default=True, help="0 takes a free one.")
+@click.option("--api-key", metavar="KEY", envvar="GLIMP_API_KEY", help="What clients have to send as Bearer token.")
+@click.option("--no-auth", is_flag=True, help="Let everybody who reaches the address use the models.")
+@click.option(
+    "--queue",
+    type=click.IntRange(0, 10_000),
+    default=16,
+    show_default=True,
+    help="Requests that may wait; the next one is told to try again later.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="No line for each request.")
+@pair_options
+def serve(
+    *,
+    host: str,
+    port: int,
+    api_key: str | None,
+    no_auth: bool,
+    queue: int,
+    quiet: bool,
+    seed: int | None,
+    **loading: Any,
+) -> None:
+    """Serve a pair to other programs, over HTTP as OpenAI's API.
+
+    Clients choose by the model's id: PAIR is routed, PAIR:small and PAIR:large are its models alone. Requests are
+    answered one after another. Nothing of what is asked and answered is logged.
+    """
+    request = load_request(loading)
+    from glimp_local.cli.run_serve import ServeFlags, run  # noqa: PLC0415 - `--help` does without
+
+    sys.exit(run(request, ServeFlags(host, port, api_key or None, no_auth, queue, quiet, seed)))

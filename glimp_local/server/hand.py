@@ -1,0 +1,310 @@
+"""The server's end of a worker: starts it, gives it one request at a time, and starts another one when it has crashed.
+
+Requests wait in the order in which they came. A request that is left, because its client has gone, stops the worker
+before the next token; the one behind it begins then. Knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+
+from glimp_local.errors import CrashError, GlimpError
+from glimp_local.events import AnyEvent
+from glimp_local.load import LoadRequest
+from glimp_local.routing import Model
+from glimp_local.server import wire
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_LINE = 64 * 2**20
+_END_SECONDS = 5.0
+"""A worker that is told to end gets this long."""
+_RETRY_SECONDS = 5
+"""What a client is told to wait."""
+
+
+class BusyError(GlimpError):
+    """More requests are waiting than are allowed to."""
+
+    retry_seconds = _RETRY_SECONDS
+
+
+class EndingError(GlimpError):
+    """A request that is not answered to its end because the server ends."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is being stopped")
+
+
+class RequestError(GlimpError):
+    """A request that the worker refused, or could not bring to its end."""
+
+    def __init__(self, failed: wire.Failed) -> None:
+        super().__init__(failed.message, hint=failed.hint)
+        self.kind = failed.kind
+        """Name of the class of the error in the worker."""
+        self.exit_code = failed.exit_code
+
+
+class Worker:
+    """One process that computes. Reports are in order; behind the last one every wait for another gives None."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self._reports: asyncio.Queue[wire.Report | None] = asyncio.Queue()
+        self._asked: dict[int, asyncio.Future[tuple[int, ...]]] = {}
+        self._number = 0
+        self.has_ended = False
+        """Has it said all there is to say?"""
+        self.reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, request: LoadRequest) -> Worker:
+        """Start a worker that loads the pair of a request."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "glimp_local.server.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LONGEST_LINE,
+            start_new_session=True,  # Ctrl-C is for the server, which lets the worker end in order
+        )
+        assert process.stdin is not None
+        process.stdin.write(wire.encode_request(request))
+        return cls(process)
+
+    async def _read(self) -> None:
+        """Put reports where they are waited for, until there are no more."""
+        assert self.process.stdout is not None
+        try:
+            async for line in self.process.stdout:
+                report = wire.decode_report(line)
+                if not isinstance(report, wire.Tokenized):
+                    self._reports.put_nowait(report)
+                elif (asked := self._asked.pop(report.number, None)) is not None and not asked.done():
+                    asked.set_result(report.ids)
+        except (msgspec.DecodeError, ValueError):
+            _log.exception("a worker said what cannot be read")
+            self.process.kill()
+        finally:
+            self.has_ended = True
+            for asked in self._asked.values():
+                if not asked.done():
+                    asked.set_exception(CrashError("the process that computes ended"))
+            self._asked.clear()
+            self._reports.put_nowait(None)
+
+    async def report(self) -> wire.Report | None:
+        """Wait for what it says next; None if it has ended."""
+        report = await self._reports.get()
+        if report is None:
+            self._reports.put_nowait(None)
+        return report
+
+    def send(self, command: wire.Command) -> None:
+        """Send a command; nothing happens if it has ended."""
+        stdin = self.process.stdin
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(wire.encode(command))
+
+    async def tokenize(self, text: str, model: Model | None) -> tuple[int, ...]:
+        """Split a text into tokens of a model; raises CrashError if the worker ends."""
+        if self.has_ended:
+            raise CrashError("the process that computes ended")
+        self._number += 1
+        asked: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
+        self._asked[self._number] = asked
+        self.send(wire.Tokenize(self._number, text, model))
+        return await asked
+
+    async def crash(self) -> CrashError:
+        """Make the error that says how it ended."""
+        code = await self.process.wait()
+        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+        return CrashError(f"the process that computes ended {how}; the next request loads the pair again")
+
+    async def close(self) -> None:
+        """Cancel what is running and end the process; one that does not end in time is killed."""
+        self.send(wire.Cancel())
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.process.wait(), _END_SECONDS)
+        if self.process.returncode is None:
+            self.process.kill()
+        with suppress(ConnectionError):
+            await self.reader
+
+
+class Run:
+    """The events of one request, as its worker reports them. Iterate over it once.
+
+    Raises RequestError or CrashError where the worker refused the request, or ended.
+    """
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.is_over = False
+        """Has the worker said all there is to say?"""
+
+    def __aiter__(self) -> Run:
+        return self
+
+    async def __anext__(self) -> AnyEvent:
+        report = await self._worker.report()
+        if isinstance(report, wire.Happened):
+            return report.event
+        self.is_over = True
+        if isinstance(report, wire.Failed):
+            raise RequestError(report)
+        if report is None:
+            raise await self._worker.crash()
+        raise StopAsyncIteration
+
+    def cancel(self) -> None:
+        """Have the run end before its next token."""
+        self._worker.send(wire.Cancel())
+
+    def answer_now(self) -> None:
+        """End the thought before its next token."""
+        self._worker.send(wire.AnswerNow())
+
+    def force(self, model: Model) -> None:
+        """Let a model write the next step."""
+        self._worker.send(wire.Force(model))
+
+    async def stop(self) -> None:
+        """Stop the run before its next token, and wait until it has stopped."""
+        if not self.is_over:
+            self.cancel()
+            with suppress(GlimpError):
+                async for _ in self:
+                    pass
+
+
+class Hand:
+    """Holds one worker. `most_waiting` requests may wait beside the one that is answered."""
+
+    def __init__(self, request: LoadRequest, *, most_waiting: int) -> None:
+        self._request = request
+        self._most_waiting = most_waiting
+        self._turn = asyncio.Lock()  # first come, first served
+        self._worker: Worker | None = None
+        self._ready: wire.Ready | None = None
+        self._loading: asyncio.Task[wire.Ready] | None = None
+        self._stopping: set[asyncio.Task[None]] = set()
+        self.waiting = 0
+        """Requests that wait for others."""
+        self.crashes = 0
+        """How often a worker ended by itself."""
+        self.is_ending = False
+        """Is the server about to end? Then nothing new is begun."""
+
+    @property
+    def ready(self) -> wire.Ready | None:
+        """The pair, while it is loaded."""
+        return None if self._worker is None or self._worker.has_ended else self._ready
+
+    @property
+    def is_running(self) -> bool:
+        """Is a request being answered?"""
+        return self._turn.locked()
+
+    async def start(self) -> wire.Ready:
+        """Load the pair, if that has not been done; raises RequestError or CrashError if it cannot be loaded."""
+        if (ready := self.ready) is not None:
+            return ready
+        if self.is_ending:
+            raise EndingError
+        if self._loading is None or self._loading.done():
+            self._loading = asyncio.create_task(self._load())
+        return await asyncio.shield(self._loading)  # a client that leaves does not stop the loading
+
+    def load_again(self) -> str:
+        """Load the pair again if its worker has crashed; return in words why it is not ready."""
+        loading = self._loading
+        if loading is None or (loading.done() and not loading.cancelled() and loading.exception() is None):
+            self._loading = asyncio.create_task(self._load())
+        elif loading.done() and not loading.cancelled():
+            return f"the pair could not be loaded: {loading.exception()}"
+        return "the pair is being loaded"
+
+    async def _load(self) -> wire.Ready:
+        if self._worker is not None:
+            self.crashes += 1
+        self._ready, self._worker = None, await Worker.start(self._request)
+        while True:
+            report = await self._worker.report()
+            if isinstance(report, wire.Ready):
+                self._ready = report
+                return report
+            if isinstance(report, wire.Failed):
+                raise RequestError(report)
+            if report is None:
+                raise await self._worker.crash()
+
+    @asynccontextmanager
+    async def run(self, ask: wire.Ask) -> AsyncIterator[Run]:
+        """Have a request answered; leaving the context stops what is not over.
+
+        Raises BusyError at once if too many are waiting, and RequestError or CrashError if the pair cannot be loaded.
+        """
+        if self._turn.locked() and self.waiting >= self._most_waiting:
+            raise BusyError(f"{self.waiting:,} requests are waiting already", hint="try again later")
+        self.waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self.waiting -= 1
+        run: Run | None = None
+        try:
+            if self.is_ending:
+                raise EndingError
+            await self.start()
+            assert self._worker is not None
+            run = Run(self._worker)
+            self._worker.send(ask)
+            try:
+                yield run
+            except RequestError as error:
+                if self.is_ending:  # it was cancelled before it had begun
+                    raise EndingError from error
+                raise
+        finally:
+            if run is None or run.is_over:
+                self._turn.release()
+            else:  # in a task of its own: whoever leaves may be cancelled, and must not wait
+                stopping = asyncio.create_task(self._stop(run))
+                self._stopping.add(stopping)
+                stopping.add_done_callback(self._stopping.discard)
+
+    async def _stop(self, run: Run) -> None:
+        try:
+            await run.stop()
+        finally:
+            self._turn.release()
+
+    def cancel(self) -> None:
+        """Have what is being answered end before its next token."""
+        if self._worker is not None:
+            self._worker.send(wire.Cancel())
+
+    async def tokenize(self, text: str, model: Model | None) -> tuple[int, ...]:
+        """Split a text into tokens of a model; raises what `start` raises, and CrashError if the worker ends."""
+        await self.start()
+        assert self._worker is not None
+        return await self._worker.tokenize(text, model)
+
+    async def close(self) -> None:
+        """Cancel what is running and end the worker."""
+        if self._worker is not None:
+            if self.ready is None:
+                self._worker.process.kill()  # it hears nothing while it loads
+            await self._worker.close()
+        await asyncio.gather(*self._stopping, return_exceptions=True)

@@ -1,0 +1,47 @@
+"""The ids that clients know a pair by: PAIR is routed, PAIR:small and PAIR:large are its models alone.
+
+PAIR:share=0.2 and PAIR:threshold=1.0 are understood too, for clients that can set nothing but a model.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from glimp_local.server.requests import BodyError
+from glimp_local.server.wire import Ready
+from glimp_local.settings import RunSettings
+
+_LONGEST_SHOWN = 100
+
+
+def listed(ready: Ready) -> list[str]:
+    """Name the ids of a pair."""
+    return [ready.pair, *(f"{ready.pair}:{model}" for model in sorted(ready.models, reverse=True))]
+
+
+def settings_of(name: str | None, ready: Ready) -> RunSettings:
+    """Return the settings that an id asks for; the pair's own without one. Raises UnknownModelError."""
+    settings = ready.settings
+    if not name or name in {ready.pair, f"{ready.pair}:latest"}:
+        return settings
+    if not name.startswith(f"{ready.pair}:"):  # which may have a colon of its own
+        raise UnknownModelError(name, ready)
+    choice = name[len(ready.pair) + 1 :]
+    key, equals, value = choice.partition("=")
+    if choice in ready.models:
+        return msgspec.structs.replace(settings, policy=choice, answer_by=choice)
+    if equals and key in {"share", "threshold"}:
+        try:
+            changes = {**msgspec.structs.asdict(settings), "policy": key, key: float(value)}
+            return msgspec.convert(changes, RunSettings)
+        except (ValueError, msgspec.ValidationError) as error:
+            raise UnknownModelError(name, ready) from error
+    raise UnknownModelError(name, ready)
+
+
+class UnknownModelError(BodyError):
+    """A model id that is not served."""
+
+    def __init__(self, name: str, ready: Ready) -> None:
+        shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
+        super().__init__(f"the model {shown!r} is not served here: {', '.join(listed(ready))} are", param="model")

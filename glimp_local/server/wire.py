@@ -1,0 +1,151 @@
+"""What the server and a worker say to each other: one JSON object a line.
+
+The worker is a process of its own, so that llama.cpp, if it crashes, ends no more than the request it computes. The
+first line it reads is a `LoadRequest`; then commands come, and reports go back. It does one run at a time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from glimp_local.events import AnyEvent
+from glimp_local.load import LoadRequest
+from glimp_local.messages import Message
+from glimp_local.routing import Model
+from glimp_local.settings import RunSettings
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Answer a question: the last of the messages."""
+
+    messages: tuple[Message, ...]
+    settings: RunSettings
+    seed: int | None
+    anyway: bool = False
+    """Also if the pair is not for it?"""
+
+
+class Cancel(msgspec.Struct, frozen=True, tag=True):
+    """Stop the run before its next token."""
+
+
+class AnswerNow(msgspec.Struct, frozen=True, tag=True):
+    """End the thought before its next token and write the answer."""
+
+
+class Force(msgspec.Struct, frozen=True, tag=True):
+    """Let a model write the next step, whatever the policy says."""
+
+    model: Model
+
+
+class Tokenize(msgspec.Struct, frozen=True, tag=True):
+    """Split a text into the tokens of one model."""
+
+    number: int
+    """Comes back with the answer."""
+    text: str
+    model: Model | None
+
+
+Command = Ask | Cancel | AnswerNow | Force | Tokenize
+
+
+class ServedModel(msgspec.Struct, frozen=True):
+    """One model of a pair that was loaded."""
+
+    name: str
+    where: str
+    identity: str
+    context: int
+    trained_context: int
+    size_bytes: int | None
+    """Of its file; None if it has none on this machine."""
+
+
+class Loading(msgspec.Struct, frozen=True, tag=True):
+    """A model is being loaded."""
+
+    model: Model
+    fraction: float
+
+
+class Ready(msgspec.Struct, frozen=True, tag=True):
+    """The pair is loaded."""
+
+    pair: str
+    models: dict[Model, ServedModel]
+    settings: RunSettings
+    """What a request changes."""
+    thinks: bool
+    system: str
+    """The system message for conversations that come without one."""
+    example: str
+    """A question it can answer."""
+    notices: tuple[str, ...]
+
+
+class Happened(msgspec.Struct, frozen=True, tag=True):
+    """An event of the run."""
+
+    event: AnyEvent
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """The run is over: the worker can do another one."""
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The pair could not be loaded, or the run did not begin or came to no end."""
+
+    kind: str
+    """Name of the error's class."""
+    message: str
+    hint: str | None = None
+    exit_code: int = 1
+
+
+class Tokenized(msgspec.Struct, frozen=True, tag=True):
+    """The tokens of a text."""
+
+    number: int
+    ids: tuple[int, ...]
+
+
+Report = Loading | Ready | Happened | Done | Failed | Tokenized
+
+_commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+_encoder = msgspec.json.Encoder()
+
+
+def encode(message: Command | Report) -> bytes:
+    """Write a command or a report as one line."""
+    return _encoder.encode(message) + b"\n"
+
+
+def decode_command(line: bytes) -> Command:
+    """Read a command; raises msgspec.DecodeError for anything else."""
+    return _commands.decode(line)
+
+
+def decode_report(line: bytes) -> Report:
+    """Read a report; raises msgspec.DecodeError for anything else."""
+    return _reports.decode(line)
+
+
+def encode_request(request: LoadRequest) -> bytes:
+    """Write the first line that a worker reads."""
+    return msgspec.json.encode(request, enc_hook=str) + b"\n"
+
+
+def decode_request(line: bytes) -> LoadRequest:
+    """Read the first line; raises msgspec.DecodeError if it is none."""
+    return msgspec.json.decode(line, type=LoadRequest, dec_hook=_as_path)
+
+
+def _as_path(wanted: type, value: Any) -> Any:
+    return Path(value) if wanted is Path else value

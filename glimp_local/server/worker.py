@@ -1,0 +1,165 @@
+"""The process that holds a pair and answers one request after another: `python -m glimp_local.server.worker`.
+
+Commands come in on stdin, reports go out on stdout (see `wire.py`). It ends when stdin does, which is when its server
+ends, however that happens.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+from typing import BinaryIO
+
+from glimp_local.errors import DeclinedError, GlimpError
+from glimp_local.load import load
+from glimp_local.pair import Pair
+from glimp_local.routing import Model
+from glimp_local.server import wire
+from glimp_local.session.session import Session
+
+_EXAMPLE = "How many primes are there below 30?"
+
+_log = logging.getLogger(__name__)
+
+
+class Worker:
+    """A loaded pair and what it is asked to do. `send` may be called from any thread."""
+
+    def __init__(self, pair: Pair, out: BinaryIO) -> None:
+        self._pair = pair
+        self._out = out
+        self._sending = threading.Lock()
+        self._asked: SimpleQueue[wire.Ask | None] = SimpleQueue()
+        self._session: Session | None = None
+        self._cancel = threading.Event()
+
+    def send(self, report: wire.Report) -> None:
+        """Write a report."""
+        line = wire.encode(report)
+        with self._sending:
+            self._out.write(line)
+            self._out.flush()
+
+    def listen(self, lines: BinaryIO) -> None:
+        """Take commands until there are no more, in a thread of its own."""
+        try:
+            for line in lines:
+                self._obey(wire.decode_command(line))
+        finally:  # the server has gone, or this end is broken: a new worker is better than one that hears nothing
+            self._cancel.set()
+            self._asked.put(None)
+
+    def _obey(self, command: wire.Command) -> None:
+        session = self._session
+        match command:
+            case wire.Ask():
+                self._cancel.clear()
+                self._asked.put(command)
+            case wire.Cancel():
+                self._cancel.set()
+            case wire.AnswerNow() if session is not None:
+                session.answer_now()
+            case wire.Force(model) if session is not None:
+                try:
+                    session.force(model)
+                except GlimpError:
+                    _log.warning("the %s model is not loaded", model)
+            case wire.Tokenize():
+                self.send(wire.Tokenized(command.number, tuple(self._tokens(command))))
+
+    def _tokens(self, command: wire.Tokenize) -> list[int]:
+        backends = self._pair.backends
+        backend = backends.get(command.model) if command.model else next(iter(backends.values()))
+        vocabulary = None if backend is None else backend.vocabulary
+        return [] if vocabulary is None else vocabulary.tokenize(command.text.encode())
+
+    def work(self) -> None:
+        """Answer what is asked until nothing more will be."""
+        while (asked := self._asked.get()) is not None:
+            try:
+                self._answer(asked)
+            except GlimpError as error:
+                self.send(failed(error))
+            except BrokenPipeError:  # the server has gone
+                return
+            except Exception as error:  # noqa: BLE001 - the next request is to be answered all the same
+                _log.exception("a request failed")
+                self.send(wire.Failed("InternalError", f"unexpected error: {error!r}"))
+
+    def _answer(self, asked: wire.Ask) -> None:
+        pair, settings, (*before, question) = self._pair, asked.settings, asked.messages
+        objection = None if asked.anyway else pair.objection(question.content)
+        if objection is not None and objection.declines:
+            hint = 'to ask it all the same: "glimp": {"anyway": true}'
+            raise DeclinedError(f"{objection.words}. {pair.can}", hint=hint)
+        self._session = session = Session(pair, settings=settings, seed=asked.seed, history=before, cancel=self._cancel)
+        try:
+            for event in session.ask([question]):
+                self.send(wire.Happened(event))
+        finally:
+            self._session = None
+        self.send(wire.Done())
+
+
+def failed(error: GlimpError) -> wire.Failed:
+    """Report an error."""
+    return wire.Failed(type(error).__name__, str(error), error.hint, error.exit_code)
+
+
+def _ready(pair: Pair) -> wire.Ready:
+    models: dict[Model, wire.ServedModel] = {}
+    for model, backend in pair.backends.items():
+        path: Path | None = getattr(backend, "path", None)
+        models[model] = wire.ServedModel(
+            name=backend.name,
+            where=backend.where,
+            identity=backend.identity,
+            context=backend.context,
+            trained_context=backend.trained_context,
+            size_bytes=None if path is None else path.stat().st_size,
+        )
+    config = pair.config
+    return wire.Ready(
+        pair=pair.name,
+        models=models,
+        settings=config.run,
+        thinks=pair.markers is not None,
+        system=config.system,
+        example=config.example.strip() or _EXAMPLE,
+        notices=tuple(pair.notices),
+    )
+
+
+def main() -> None:
+    """Load the pair that the first line asks for, and work."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the server ends this process, when its requests have come to their end
+    # What llama.cpp prints goes to stderr, so that nothing but reports is on stdout.
+    with os.fdopen(os.dup(1), "wb") as out:
+        os.dup2(2, 1)
+        lines = sys.stdin.buffer
+        request = wire.decode_request(lines.readline())
+
+        def on_progress(model: Model, _path: Path, fraction: float) -> None:
+            out.write(wire.encode(wire.Loading(model, fraction)))
+            out.flush()
+
+        try:
+            pair = load(request, on_progress=on_progress)
+        except GlimpError as error:
+            out.write(wire.encode(failed(error)))
+            return
+        with pair:
+            worker = Worker(pair, out)
+            worker.send(_ready(pair))
+            threading.Thread(target=worker.listen, args=(lines,), name="commands", daemon=True).start()
+            worker.work()
+
+
+if __name__ == "__main__":
+    main()
