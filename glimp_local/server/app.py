@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from secrets import token_hex
 from time import monotonic, time
 from typing import Any, TypeVar
@@ -16,9 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from glimp_local import __version__
 from glimp_local.errors import GlimpError
@@ -29,6 +28,7 @@ from glimp_local.server.guard import LOCAL_ORIGINS, Guard
 from glimp_local.server.hand import EndingError, Hand, Run
 from glimp_local.server.metrics import Metrics
 from glimp_local.server.requests import BodyError, Wanted, read_chat, wanted
+from glimp_local.server.streams import GONE, Stream, after, until_gone, with_pings
 
 _T = TypeVar("_T")
 _MOST_BYTES = 8 * 2**20
@@ -36,8 +36,6 @@ _MOST_BYTES = 8 * 2**20
 _PING_SECONDS = 10.0
 """A stream is silent no longer than this: a comment is sent while a long prompt is read."""
 _PING = b": reading\n\n"
-_GONE = 499
-"""The status for a client that is no longer there; nobody reads it."""
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -158,9 +156,9 @@ class Server:
         if asked.streams:
             headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
             chunks = self._stream(reply, asked)
-            first = await _until_gone(request, anext(chunks))  # what is refused gets a status of its own
-            return _Stream(_after(first, chunks), media_type="text/event-stream", headers=headers)
-        await _until_gone(request, self._answer(reply, asked))
+            first = await until_gone(request, anext(chunks))  # what is refused gets a status of its own
+            return Stream(after(first, chunks), media_type="text/event-stream", headers=headers)
+        await until_gone(request, self._answer(reply, asked))
         return _json(reply.whole(), headers)
 
     async def _answer(self, reply: Reply, asked: Wanted) -> None:
@@ -176,7 +174,7 @@ class Server:
         try:
             async with (
                 self._run(reply, asked) as run,
-                aclosing(_with_pings(run, self._options.ping_seconds)) as events,
+                aclosing(with_pings(run, self._options.ping_seconds)) as events,
             ):
                 async for event in events:
                     begun = begun or event is None or isinstance(event, Started)
@@ -262,8 +260,8 @@ class Server:
     # Errors.
 
     async def _http_error(self, request: Request, error: HTTPException) -> Response:
-        if error.status_code == _GONE:
-            return Response(status_code=_GONE)
+        if error.status_code == GONE:
+            return Response(status_code=GONE)
         what = f"{request.method} {request.url.path}"
         message = f"there is no {what}" if error.status_code == 404 else f"{what}: {error.detail}"  # noqa: PLR2004 - HTTP
         code = "not_found" if error.status_code == 404 else "http_error"  # noqa: PLR2004 - HTTP
@@ -274,7 +272,7 @@ class Server:
         return failures.response(error)
 
     async def _left(self, _request: Request, _error: ClientDisconnect) -> Response:
-        return Response(status_code=_GONE)
+        return Response(status_code=GONE)
 
     async def _unexpected(self, _request: Request, error: Exception) -> Response:
         self.metrics.failed += 1
@@ -318,69 +316,3 @@ def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
 
 def _event(value: Any) -> bytes:
     return b"data: " + msgspec.json.encode(value) + b"\n\n"
-
-
-class _Stream(StreamingResponse):
-    """A stream that is closed at once when its client has gone, so that the next request can begin."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            chunks = self.body_iterator
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
-
-
-async def _after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    async with aclosing(rest):
-        yield first
-        async for chunk in rest:
-            yield chunk
-
-
-async def _with_pings(run: Run, every_seconds: float) -> AsyncGenerator[AnyEvent | None, None]:
-    """Yield the events of a run, and None whenever none came for a while."""
-    waiting: asyncio.Task[Any] | None = None
-    try:
-        while True:
-            waiting = waiting or asyncio.ensure_future(run.__anext__())
-            done, _ = await asyncio.wait({waiting}, timeout=every_seconds)
-            if not done:
-                yield None
-                continue
-            finished, waiting = waiting, None
-            try:
-                event = finished.result()
-            except StopAsyncIteration:
-                return
-            yield event
-    finally:
-        if waiting is not None:
-            waiting.cancel()
-            with suppress(asyncio.CancelledError, GlimpError, StopAsyncIteration):
-                await waiting
-
-
-async def _until_gone(request: Request, work: Awaitable[_T]) -> _T:
-    """Wait for work, and give it up when the client is gone."""
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            working.cancel()
-            with suppress(asyncio.CancelledError, GlimpError):
-                await working
-            raise HTTPException(_GONE, "the client has gone")
-        return working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-
-
-async def _gone(request: Request) -> None:
-    while True:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            return

@@ -239,15 +239,13 @@ class Hand:
         if self._worker is not None:
             self.crashes += 1
         self._ready, self._worker = None, await Worker.start(self._request)
-        while True:
-            report = await self._worker.report()
-            if isinstance(report, wire.Ready):
-                self._ready = report
-                return report
-            if isinstance(report, wire.Failed):
-                raise RequestError(report)
-            if report is None:
-                raise await self._worker.crash()
+        report = await self._worker.report()
+        if isinstance(report, wire.Failed):
+            raise RequestError(report)
+        if not isinstance(report, wire.Ready):
+            raise await self._worker.crash()
+        self._ready = report
+        return report
 
     @asynccontextmanager
     async def run(self, ask: wire.Ask) -> AsyncIterator[Run]:

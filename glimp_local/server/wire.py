@@ -66,13 +66,6 @@ class ServedModel(msgspec.Struct, frozen=True):
     """Of its file; None if it has none on this machine."""
 
 
-class Loading(msgspec.Struct, frozen=True, tag=True):
-    """A model is being loaded."""
-
-    model: Model
-    fraction: float
-
-
 class Ready(msgspec.Struct, frozen=True, tag=True):
     """The pair is loaded."""
 
@@ -115,7 +108,7 @@ class Tokenized(msgspec.Struct, frozen=True, tag=True):
     ids: tuple[int, ...]
 
 
-Report = Loading | Ready | Happened | Done | Failed | Tokenized
+Report = Ready | Happened | Done | Failed | Tokenized
 
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)

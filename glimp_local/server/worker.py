@@ -144,13 +144,8 @@ def main() -> None:
         os.dup2(2, 1)
         lines = sys.stdin.buffer
         request = wire.decode_request(lines.readline())
-
-        def on_progress(model: Model, _path: Path, fraction: float) -> None:
-            out.write(wire.encode(wire.Loading(model, fraction)))
-            out.flush()
-
         try:
-            pair = load(request, on_progress=on_progress)
+            pair = load(request)
         except GlimpError as error:
             out.write(wire.encode(failed(error)))
             return

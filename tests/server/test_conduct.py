@@ -96,6 +96,24 @@ def test_requests_wait_in_line_and_beyond_it_are_sent_away(serving: Serve) -> No
     assert sum(reply.status_code == 200 for reply in replies) >= 4
 
 
+def test_behind_a_full_line_a_request_is_told_to_come_again(serving: Serve) -> None:
+    served = endless(serving, "--queue", "3")
+    body = json.dumps(ENDLESS).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    clients = []
+    for _ in range(4):
+        clients.append(socket.create_connection(("127.0.0.1", served.port)))
+        clients[-1].sendall(head + body)
+        until(lambda: metric(served, "requests_running") == 1)
+        until(lambda: metric(served, "requests_waiting") == len(clients) - 1)
+    refused = served.post("/v1/chat/completions", ENDLESS)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    for client in clients:
+        client.close()
+    until(lambda: is_idle(served))
+    assert served.post("/v1/chat/completions", {"messages": ASKED, "max_tokens": 5}).status_code == 200
+
+
 def test_a_worker_that_is_killed_costs_one_request(serving: Serve) -> None:
     served = endless(serving)
     with ThreadPoolExecutor(1) as pool:

@@ -10,7 +10,15 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from tests.support.tiny_models import CHATML, VOCABULARY, RandomWeights, llama_like, save
+from tests.support.tiny_models import CHATML, VOCABULARY, Array, RandomWeights, llama_like, save
+
+
+def _feed_forward(make: RandomWeights, block: int, width: int, hidden: int) -> dict[str, Array]:
+    return {
+        f"blk.{block}.ffn_gate.weight": make(hidden, width),
+        f"blk.{block}.ffn_up.weight": make(hidden, width),
+        f"blk.{block}.ffn_down.weight": make(width, hidden),
+    }
 
 
 def write_recurrent(path: Path, *, context: int = 512) -> Path:
@@ -50,9 +58,7 @@ def write_hybrid(path: Path, *, context: int = 512) -> Path:
         tensors |= {
             f"blk.{i}.attn_norm.weight": make.norm(width),
             f"blk.{i}.ffn_norm.weight": make.norm(width),
-            f"blk.{i}.ffn_gate.weight": make(hidden, width),
-            f"blk.{i}.ffn_up.weight": make(hidden, width),
-            f"blk.{i}.ffn_down.weight": make(width, hidden),
+            **_feed_forward(make, i, width, hidden),
         }
     tensors |= {
         "blk.0.shortconv.conv.weight": make(width, kernel),
@@ -84,9 +90,7 @@ def write_delta_net(path: Path, *, context: int = 512) -> Path:
         tensors |= {
             f"blk.{i}.attn_norm.weight": make.norm(width),
             f"blk.{i}.post_attention_norm.weight": make.norm(width),
-            f"blk.{i}.ffn_gate.weight": make(hidden, width),
-            f"blk.{i}.ffn_up.weight": make(hidden, width),
-            f"blk.{i}.ffn_down.weight": make(width, hidden),
+            **_feed_forward(make, i, width, hidden),
         }
     tensors |= {
         "blk.0.attn_qkv.weight": make(convolved, width),
