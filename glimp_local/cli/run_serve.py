@@ -30,6 +30,7 @@ class ServeFlags(NamedTuple):
     key: str | None
     no_auth: bool
     queue: int
+    ping_seconds: float
     quiet: bool
     seed: int | None
 
@@ -74,13 +75,15 @@ async def _serve(request: LoadRequest, flags: ServeFlags, listener: socket.socke
     from glimp_local.server.app import Server, ServerOptions  # noqa: PLC0415 - may not be installed
     from glimp_local.server.hand import Hand  # noqa: PLC0415 - may not be installed
     from glimp_local.server.http import serve  # noqa: PLC0415 - may not be installed
+    from glimp_local.server.metrics import Metrics  # noqa: PLC0415 - may not be installed
 
     def welcome(ready: Ready) -> None:
         for line in _welcome(flags, listener.getsockname()[1], ready):
             click.echo(line, err=True)
 
-    options = ServerOptions(host=flags.host, key=flags.key, seed=flags.seed)
-    server = Server(Hand(request, most_waiting=flags.queue), options)
+    options = ServerOptions(flags.host, flags.key, ping_seconds=flags.ping_seconds, seed=flags.seed)
+    metrics = Metrics()
+    server = Server(Hand(request, most_waiting=flags.queue, metrics=metrics), options, metrics)
     stopped_by = await serve(server, listener, on_ready=welcome, shows_requests=not flags.quiet)
     return 128 + stopped_by if stopped_by else CancelledError.exit_code
 

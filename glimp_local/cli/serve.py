@@ -36,6 +36,13 @@ interrupted (143 by SIGTERM).
     show_default=True,
     help="Requests that may wait; the next one is told to try again later.",
 )
+@click.option(
+    "--ping-seconds",
+    type=click.FloatRange(0.01, 3600),
+    default=10.0,
+    show_default=True,
+    help="A stream that has nothing to send sends a comment this often.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No line for each request.")
 @pair_options
 def serve(
@@ -45,6 +52,7 @@ def serve(
     api_key: str | None,
     no_auth: bool,
     queue: int,
+    ping_seconds: float,
     quiet: bool,
     seed: int | None,
     **loading: Any,
@@ -57,4 +65,4 @@ def serve(
     request = load_request(loading)
     from glimp_local.cli.run_serve import ServeFlags, run  # noqa: PLC0415 - `--help` does without
 
-    sys.exit(run(request, ServeFlags(host, port, api_key or None, no_auth, queue, quiet, seed)))
+    sys.exit(run(request, ServeFlags(host, port, api_key or None, no_auth, queue, ping_seconds, quiet, seed)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from secrets import token_hex
-from time import monotonic, time
+from time import time
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -25,17 +25,15 @@ from glimp_local.events import AnyEvent, Finished, Started, Text
 from glimp_local.server import failures, names, wire
 from glimp_local.server.chat import Reply
 from glimp_local.server.guard import LOCAL_ORIGINS, Guard
-from glimp_local.server.hand import EndingError, Hand, Run
+from glimp_local.server.hand import BusyError, EndingError, Hand, Run
 from glimp_local.server.metrics import Metrics
-from glimp_local.server.requests import BodyError, Wanted, read_chat, wanted
+from glimp_local.server.requests import BodyError, read_chat, wanted
 from glimp_local.server.streams import GONE, Stream, after, until_gone, with_pings
 
 _T = TypeVar("_T")
 _MOST_BYTES = 8 * 2**20
 """Largest body of a request."""
-_PING_SECONDS = 10.0
-"""A stream is silent no longer than this: a comment is sent while a long prompt is read."""
-_PING = b": reading\n\n"
+_PING = b": waiting\n\n"
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -47,7 +45,8 @@ class ServerOptions(msgspec.Struct, frozen=True):
     """What clients have to know; None: nothing."""
     origins: str = LOCAL_ORIGINS
     """A regular expression of the origins whose pages may read replies."""
-    ping_seconds: float = _PING_SECONDS
+    ping_seconds: float = 10.0
+    """A stream is silent no longer than this: a comment is sent while it waits, or a long prompt is read."""
     seed: int | None = None
     """Of requests that bring none."""
 
@@ -55,12 +54,12 @@ class ServerOptions(msgspec.Struct, frozen=True):
 class Server:
     """The endpoints over one pair."""
 
-    def __init__(self, hand: Hand, options: ServerOptions) -> None:
+    def __init__(self, hand: Hand, options: ServerOptions, metrics: Metrics) -> None:
         self._hand = hand
         self._options = options
         self._runs: dict[str, Run] = {}
         self._began = int(time())
-        self.metrics = Metrics()
+        self.metrics = metrics
 
     def app(self) -> Starlette:
         """Make the application."""
@@ -143,86 +142,77 @@ class Server:
     async def chat(self, request: Request) -> Response:
         """Answer a conversation."""
         body = read_chat(await request.body())
-        ready = await self._hand.start()
-        name = body.model or ready.pair
-        asked = wanted(body, names.settings_of(body.model, ready), thinks=ready.thinks, system=ready.system)
-        id_ = f"chatcmpl-{token_hex(12)}"
-        headers = {
-            "x-request-id": id_,
-            "x-glimp-pair": quote(ready.pair, safe=" +/:=."),
-            "x-glimp-policy": asked.settings.policy,
-        }
-        reply = Reply(id_, name, asked)
-        if asked.streams:
-            headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-            chunks = self._stream(reply, asked)
-            first = await until_gone(request, anext(chunks))  # what is refused gets a status of its own
-            return Stream(after(first, chunks), media_type="text/event-stream", headers=headers)
-        await until_gone(request, self._answer(reply, asked))
-        return _json(reply.whole(), headers)
+        hand, reply = self._hand, Reply(f"chatcmpl-{token_hex(12)}")
+        if body.glimp and body.glimp.wait is False and (hand.ready is None or hand.is_running):
+            raise BusyError("the pair is in use, or being loaded", hint="leave glimp.wait out to wait for it")
 
-    async def _answer(self, reply: Reply, asked: Wanted) -> None:
-        async with self._run(reply, asked) as run:
+        def make(ready: wire.Ready) -> wire.Ask:
+            asked = wanted(body, names.settings_of(body.model, ready), thinks=ready.thinks, system=ready.system)
+            reply.begin(body.model or ready.pair, asked)
+            seed = self._options.seed if asked.seed is None else asked.seed
+            return wire.Ask(asked.messages, asked.settings, seed, anyway=asked.anyway)
+
+        run = hand.run(make)
+        if body.stream:
+            chunks = self._stream(reply, run)
+            first = await until_gone(request, anext(chunks))  # what is refused gets a status of its own
+            headers = self._headers(reply) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            return Stream(after(first, chunks), media_type="text/event-stream", headers=headers)
+        await until_gone(request, self._answer(reply, run))
+        return _json(reply.whole(), self._headers(reply))
+
+    def _headers(self, reply: Reply) -> dict[str, str]:
+        headers = {"x-request-id": reply.id}
+        if (ready := self._hand.known) is not None and reply.policy is not None:
+            headers |= {"x-glimp-pair": quote(ready.pair, safe=" +/:=."), "x-glimp-policy": reply.policy}
+        return headers
+
+    async def _answer(self, reply: Reply, run: Run) -> None:
+        with self._named(reply, run):
             async for event in run:
                 for _ in reply.deltas(event):
                     pass
-                self._took(event, reply, run)
+                _check(event, reply, run)
 
-    async def _stream(self, reply: Reply, asked: Wanted) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, reply: Reply, run: Run) -> AsyncGenerator[bytes, None]:
         """Yield a reply as server-sent events. What fails behind the first chunk is sent as one."""
         begun = False
         try:
-            async with (
-                self._run(reply, asked) as run,
-                aclosing(with_pings(run, self._options.ping_seconds)) as events,
-            ):
-                async for event in events:
-                    begun = begun or event is None or isinstance(event, Started)
-                    if event is None:
-                        yield _PING
-                        continue
-                    for chunk in reply.deltas(event):
-                        yield _event(chunk)
-                    self._took(event, reply, run)
+            with self._named(reply, run):
+                async with aclosing(with_pings(run, self._options.ping_seconds)) as events:
+                    async for event in events:
+                        begun = begun or event is None or isinstance(event, Started)
+                        if event is None:
+                            yield _PING
+                            continue
+                        for chunk in reply.deltas(event):
+                            yield _event(chunk)
+                        _check(event, reply, run)
         except GlimpError as error:
             if not begun:
                 raise
+            self.metrics.failed += 1
             yield _event(failures.described(error)[1])
         else:
             for chunk in reply.last_chunks():
                 yield _event(chunk)
         yield _DONE
 
-    @asynccontextmanager
-    async def _run(self, reply: Reply, asked: Wanted) -> AsyncIterator[Run]:
-        """Have the worker answer; the reply's id names the run for `control` meanwhile."""
-        began, id_ = monotonic(), reply.id
-        seed = self._options.seed if asked.seed is None else asked.seed
-        async with self._hand.run(wire.Ask(asked.messages, asked.settings, seed, anyway=asked.anyway)) as run:
-            self.metrics.waited(monotonic() - began)
-            self._runs[id_] = run
-            try:
-                yield run
-            finally:
-                del self._runs[id_]
-
-    def _took(self, event: AnyEvent, reply: Reply, run: Run) -> None:
-        """End a run whose answer came to a stop text, and count one that is over; raises GlimpError if it failed."""
-        if isinstance(event, Text) and reply.has_stopped:
-            run.cancel()
-        if not isinstance(event, Finished):
-            return
-        self.metrics.add(event.stats, event.finish_reason)
-        if event.finish_reason == "cancelled" and not reply.has_stopped:
-            raise EndingError
-        if event.finish_reason == "failed":
-            raise GlimpError("llama.cpp could not continue the reply")
+    @contextmanager
+    def _named(self, reply: Reply, run: Run) -> Iterator[None]:
+        """Let `control` find the run by the reply's id, and close it in the end."""
+        self._runs[reply.id] = run
+        try:
+            yield
+        finally:
+            del self._runs[reply.id]
+            run.close()
 
     async def control(self, request: Request) -> Response:
         """End the thought of a reply that is being written, or let a model write its next step."""
         asked = _decode(await request.body(), Control)
         run = self._runs.get(asked.id)
-        if run is None:
+        if run is None or not run.has_begun:
             raise BodyError(f"id: no reply {asked.id[:100]!r} is being written", param="id")
         if asked.action == "reasoning_end":
             run.answer_now()
@@ -304,6 +294,16 @@ def _decode(body: bytes, kind: type[_T]) -> _T:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BodyError(str(error)) from error
+
+
+def _check(event: AnyEvent, reply: Reply, run: Run) -> None:
+    """End a run whose answer came to a stop text; raises GlimpError if it did not come to an end of its own."""
+    if isinstance(event, Text) and reply.has_stopped:
+        run.cancel()
+    elif isinstance(event, Finished) and event.finish_reason == "cancelled" and not reply.has_stopped:
+        raise EndingError
+    elif isinstance(event, Finished) and event.finish_reason == "failed":
+        raise GlimpError("llama.cpp could not continue the reply")
 
 
 def _context(ready: wire.Ready) -> int:

@@ -61,17 +61,24 @@ class Stops:
 class Reply:
     """One reply, put together from the events of its run."""
 
-    def __init__(self, id_: str, model: str, asked: Wanted) -> None:
+    def __init__(self, id_: str) -> None:
         self.id = id_
-        self._head: Object = {"id": id_, "created": int(time()), "model": model}
-        self._asked = asked
-        self._stops = Stops(asked.stops)
+        self._head: Object = {"id": id_, "created": int(time())}
+        self._asked: Wanted
+        self._stops = Stops(())
+        self.policy: str | None = None
+        """Who decides who writes; None before it is known what is asked of which pair."""
         self._prompt_tokens = 0
         self._thought_tokens = 0
         self._begun = False
         self._finished: Finished | None = None
         self.content = self.thought = ""
         self.notices: list[str] = []
+
+    def begin(self, model: str, asked: Wanted) -> None:
+        """Note what is asked of the model with this id."""
+        self._head["model"] = model
+        self._asked, self._stops, self.policy = asked, Stops(asked.stops), asked.settings.policy
 
     @property
     def has_stopped(self) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from glimp_local.errors import CrashError, GlimpError
-from glimp_local.server.hand import BusyError, EndingError, RequestError
+from glimp_local.server.hand import BusyError, EndingError, LoadError, RequestError
 from glimp_local.server.names import UnknownModelError
 from glimp_local.server.requests import BodyError
 
@@ -56,6 +56,8 @@ def described(error: GlimpError) -> tuple[int, dict[str, Any], dict[str, str]]:
             status, kind, code = 503, "unavailable_error", "busy"
         case EndingError():
             status, kind, code = 503, "unavailable_error", "stopping"
+        case LoadError():
+            code = "load_failed"
         case CrashError():
             code = "worker_crashed"
     headers = {"Retry-After": str(error.retry_seconds)} if isinstance(error, BusyError) else {}

@@ -9,16 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from time import monotonic
 
 import msgspec
 
 from glimp_local.errors import CrashError, GlimpError
-from glimp_local.events import AnyEvent
+from glimp_local.events import AnyEvent, Finished
 from glimp_local.load import LoadRequest
 from glimp_local.routing import Model
 from glimp_local.server import wire
+from glimp_local.server.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 
@@ -42,14 +44,22 @@ class EndingError(GlimpError):
         super().__init__("the server is being stopped")
 
 
-class RequestError(GlimpError):
-    """A request that the worker refused, or could not bring to its end."""
+class WorkerError(GlimpError):
+    """An error that a worker reported."""
 
     def __init__(self, failed: wire.Failed) -> None:
         super().__init__(failed.message, hint=failed.hint)
         self.kind = failed.kind
         """Name of the class of the error in the worker."""
         self.exit_code = failed.exit_code
+
+
+class LoadError(WorkerError):
+    """A pair that could not be loaded."""
+
+
+class RequestError(WorkerError):
+    """A request that the worker refused, or could not bring to its end."""
 
 
 class Worker:
@@ -85,10 +95,10 @@ class Worker:
         try:
             async for line in self.process.stdout:
                 report = wire.decode_report(line)
-                if not isinstance(report, wire.Tokenized):
+                if isinstance(report, wire.Tokenized):
+                    self._tokenized(report)
+                else:
                     self._reports.put_nowait(report)
-                elif (asked := self._asked.pop(report.number, None)) is not None and not asked.done():
-                    asked.set_result(report.ids)
         except (msgspec.DecodeError, ValueError):
             _log.exception("a worker said what cannot be read")
             self.process.kill()
@@ -99,6 +109,15 @@ class Worker:
                     asked.set_exception(CrashError("the process that computes ended"))
             self._asked.clear()
             self._reports.put_nowait(None)
+
+    def _tokenized(self, report: wire.Tokenized) -> None:
+        asked = self._asked.pop(report.number, None)
+        if asked is None or asked.done():
+            return
+        if report.failed is None:
+            asked.set_result(report.ids)
+        else:
+            asked.set_exception(RequestError(report.failed))
 
     async def report(self) -> wire.Report | None:
         """Wait for what it says next; None if it has ended."""
@@ -114,7 +133,7 @@ class Worker:
             stdin.write(wire.encode(command))
 
     async def tokenize(self, text: str, model: Model | None) -> tuple[int, ...]:
-        """Split a text into tokens of a model; raises CrashError if the worker ends."""
+        """Split a text into tokens of a model; raises RequestError, and CrashError if the worker ends."""
         if self.has_ended:
             raise CrashError("the process that computes ended")
         self._number += 1
@@ -143,68 +162,95 @@ class Worker:
 
 
 class Run:
-    """The events of one request, as its worker reports them. Iterate over it once.
+    """One request on its way: it waits for its turn, and then its events come. Iterate over it once, and close it.
 
-    Raises RequestError or CrashError where the worker refused the request, or ended.
+    Raises what went wrong: EndingError, LoadError, RequestError, CrashError, or what making the request raised. What a
+    reader has not read yet is kept for it, so that one who is slow holds up nobody.
     """
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
-        self.is_over = False
-        """Has the worker said all there is to say?"""
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[AnyEvent | Exception | None] = asyncio.Queue()
+        self._worker: Worker | None = None
+        self.task: asyncio.Task[None]
+        """Waits, and puts the events here."""
 
     def __aiter__(self) -> Run:
         return self
 
     async def __anext__(self) -> AnyEvent:
-        report = await self._worker.report()
-        if isinstance(report, wire.Happened):
-            return report.event
-        self.is_over = True
-        if isinstance(report, wire.Failed):
-            raise RequestError(report)
-        if report is None:
-            raise await self._worker.crash()
-        raise StopAsyncIteration
+        event = await self._events.get()
+        if event is None:
+            raise StopAsyncIteration
+        if isinstance(event, Exception):
+            raise event
+        return event
+
+    async def next_within(self, seconds: float) -> AnyEvent | None:
+        """Return the next event, or None if there is none within a time; raises like iterating over it."""
+        with suppress(TimeoutError):
+            return await asyncio.wait_for(self.__anext__(), seconds)
+        return None
+
+    def begin(self, worker: Worker) -> None:
+        """Note whose turn it is."""
+        self._worker = worker
+
+    def put(self, event: AnyEvent | Exception | None) -> None:
+        """Have an event read; an error, or None, is the last."""
+        self._events.put_nowait(event)
 
     def cancel(self) -> None:
         """Have the run end before its next token."""
-        self._worker.send(wire.Cancel())
+        self._tell(wire.Cancel())
 
     def answer_now(self) -> None:
         """End the thought before its next token."""
-        self._worker.send(wire.AnswerNow())
+        self._tell(wire.AnswerNow())
 
     def force(self, model: Model) -> None:
         """Let a model write the next step."""
-        self._worker.send(wire.Force(model))
+        self._tell(wire.Force(model))
 
-    async def stop(self) -> None:
-        """Stop the run before its next token, and wait until it has stopped."""
-        if not self.is_over:
+    def _tell(self, command: wire.Command) -> None:
+        if self._worker is not None and not self.task.done():
+            self._worker.send(command)
+
+    @property
+    def has_begun(self) -> bool:
+        """Is it this run's turn?"""
+        return self._worker is not None
+
+    def close(self) -> None:
+        """Stop what is not over: before its next token if it has begun, at once if it waits."""
+        if self.has_begun:
             self.cancel()
-            with suppress(GlimpError):
-                async for _ in self:
-                    pass
+        else:
+            self.task.cancel()
 
 
 class Hand:
     """Holds one worker. `most_waiting` requests may wait beside the one that is answered."""
 
-    def __init__(self, request: LoadRequest, *, most_waiting: int) -> None:
+    def __init__(self, request: LoadRequest, *, most_waiting: int, metrics: Metrics) -> None:
         self._request = request
         self._most_waiting = most_waiting
+        self._metrics = metrics
         self._turn = asyncio.Lock()  # first come, first served
         self._worker: Worker | None = None
         self._ready: wire.Ready | None = None
         self._loading: asyncio.Task[wire.Ready] | None = None
-        self._stopping: set[asyncio.Task[None]] = set()
+        self._runs: set[asyncio.Task[None]] = set()
         self.waiting = 0
         """Requests that wait for others."""
         self.crashes = 0
         """How often a worker ended by itself."""
         self.is_ending = False
         """Is the server about to end? Then nothing new is begun."""
+
+    @property
+    def known(self) -> wire.Ready | None:
+        """The pair as it was loaded last; None before that."""
+        return self._ready
 
     @property
     def ready(self) -> wire.Ready | None:
@@ -217,7 +263,7 @@ class Hand:
         return self._turn.locked()
 
     async def start(self) -> wire.Ready:
-        """Load the pair, if that has not been done; raises RequestError or CrashError if it cannot be loaded."""
+        """Load the pair, if that has not been done; raises LoadError or CrashError if it cannot be loaded."""
         if (ready := self.ready) is not None:
             return ready
         if self.is_ending:
@@ -238,55 +284,68 @@ class Hand:
     async def _load(self) -> wire.Ready:
         if self._worker is not None:
             self.crashes += 1
-        self._ready, self._worker = None, await Worker.start(self._request)
-        report = await self._worker.report()
+        self._worker = worker = await Worker.start(self._request)
+        report = await worker.report()
         if isinstance(report, wire.Failed):
-            raise RequestError(report)
+            raise LoadError(report)
         if not isinstance(report, wire.Ready):
-            raise await self._worker.crash()
+            raise await worker.crash()
         self._ready = report
         return report
 
-    @asynccontextmanager
-    async def run(self, ask: wire.Ask) -> AsyncIterator[Run]:
-        """Have a request answered; leaving the context stops what is not over.
+    def run(self, make: Callable[[wire.Ready], wire.Ask]) -> Run:
+        """Have a request answered when its turn comes; `make` makes it for the pair, as soon as that is known.
 
-        Raises BusyError at once if too many are waiting, and RequestError or CrashError if the pair cannot be loaded.
+        Raises BusyError at once if too many are waiting, and what `make` raises if the pair is known already.
         """
         if self._turn.locked() and self.waiting >= self._most_waiting:
             raise BusyError(f"{self.waiting:,} requests are waiting already", hint="try again later")
-        self.waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self.waiting -= 1
-        run: Run | None = None
-        try:
-            if self.is_ending:
-                raise EndingError
-            await self.start()
-            assert self._worker is not None
-            run = Run(self._worker)
-            self._worker.send(ask)
-            try:
-                yield run
-            except RequestError as error:
-                if self.is_ending:  # it was cancelled before it had begun
-                    raise EndingError from error
-                raise
-        finally:
-            if run is None or run.is_over:
-                self._turn.release()
-            else:  # in a task of its own: whoever leaves may be cancelled, and must not wait
-                stopping = asyncio.create_task(self._stop(run))
-                self._stopping.add(stopping)
-                stopping.add_done_callback(self._stopping.discard)
+        ask = None if self._ready is None else make(self._ready)
+        run = Run()
+        run.task = asyncio.create_task(self._answer(run, make, ask))
+        self._runs.add(run.task)
+        run.task.add_done_callback(self._runs.discard)
+        return run
 
-    async def _stop(self, run: Run) -> None:
+    async def _answer(self, run: Run, make: Callable[[wire.Ready], wire.Ask], ask: wire.Ask | None) -> None:
         try:
-            await run.stop()
-        finally:
-            self._turn.release()
+            began = monotonic()
+            self.waiting += 1
+            try:
+                await self._turn.acquire()
+            finally:
+                self.waiting -= 1
+                self._metrics.waited(monotonic() - began)
+            try:
+                await self._compute(run, make, ask)
+            finally:
+                self._turn.release()
+        except asyncio.CancelledError:
+            self._metrics.left()
+            raise
+        except Exception as error:  # noqa: BLE001 - raised where the events are read
+            run.put(error)
+        else:
+            run.put(None)
+
+    async def _compute(self, run: Run, make: Callable[[wire.Ready], wire.Ask], ask: wire.Ask | None) -> None:
+        if self.is_ending:
+            raise EndingError
+        ready = await self.start()
+        worker = self._worker
+        assert worker is not None
+        worker.send(ask or make(ready))
+        run.begin(worker)
+        while isinstance(report := await worker.report(), wire.Happened):
+            if isinstance(report.event, Finished):
+                self._metrics.add(report.event.stats, report.event.finish_reason)
+            run.put(report.event)
+        if isinstance(report, wire.Failed):
+            if self.is_ending:  # it was cancelled before it had begun
+                raise EndingError
+            raise RequestError(report)
+        if report is None:
+            raise await worker.crash()
 
     def cancel(self) -> None:
         """Have what is being answered end before its next token."""
@@ -305,4 +364,4 @@ class Hand:
             if self.ready is None:
                 self._worker.process.kill()  # it hears nothing while it loads
             await self._worker.close()
-        await asyncio.gather(*self._stopping, return_exceptions=True)
+        await asyncio.gather(*self._runs, return_exceptions=True)

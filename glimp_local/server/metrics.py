@@ -25,6 +25,10 @@ class Metrics:
         """Count the time a request waited for others."""
         self._waited_seconds += seconds
 
+    def left(self) -> None:
+        """Count a request whose client left before it was begun."""
+        self._requests["left"] += 1
+
     def add(self, stats: Stats, reason: FinishReason) -> None:
         """Count a reply."""
         self._requests[reason] += 1

@@ -72,6 +72,8 @@ class GlimpFields(msgspec.Struct, forbid_unknown_fields=True):
     max_thought: Natural | None = None
     anyway: bool | None = None
     """Ask what a pair made for one kind of question would decline."""
+    wait: bool | None = None
+    """Wait for other requests, and for the pair to be loaded? False: be refused at once instead."""
 
 
 class ChatBody(msgspec.Struct):
@@ -205,7 +207,7 @@ def _settings(body: ChatBody, settings: RunSettings, *, thinks: bool) -> RunSett
     changes: dict[str, Any] = {}
     if body.glimp is not None:
         changes = {name: value for name, value in msgspec.structs.asdict(body.glimp).items() if value is not None}
-        changes.pop("anyway", None)
+        changes = {name: value for name, value in changes.items() if name not in {"anyway", "wait"}}
         if "policy" not in changes:
             # A threshold or a share alone asks for the policy that goes by it, as the flags do.
             changes |= next(({"policy": name} for name in ("threshold", "share") if name in changes), {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing, suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -44,25 +44,9 @@ async def after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerat
 
 async def with_pings(run: Run, every_seconds: float) -> AsyncGenerator[AnyEvent | None, None]:
     """Yield the events of a run, and None whenever none came for a while."""
-    waiting: asyncio.Task[Any] | None = None
-    try:
+    with suppress(StopAsyncIteration):
         while True:
-            waiting = waiting or asyncio.ensure_future(run.__anext__())
-            done, _ = await asyncio.wait({waiting}, timeout=every_seconds)
-            if not done:
-                yield None
-                continue
-            finished, waiting = waiting, None
-            try:
-                event = finished.result()
-            except StopAsyncIteration:
-                return
-            yield event
-    finally:
-        if waiting is not None:
-            waiting.cancel()
-            with suppress(asyncio.CancelledError, GlimpError, StopAsyncIteration):
-                await waiting
+            yield await run.next_within(every_seconds)
 
 
 async def until_gone(request: Request, work: Awaitable[_T]) -> _T:

@@ -102,10 +102,11 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Tokenized(msgspec.Struct, frozen=True, tag=True):
-    """The tokens of a text."""
+    """The tokens of a text, or why there are none."""
 
     number: int
-    ids: tuple[int, ...]
+    ids: tuple[int, ...] = ()
+    failed: Failed | None = None
 
 
 Report = Ready | Happened | Done | Failed | Tokenized

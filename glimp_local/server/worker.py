@@ -11,11 +11,12 @@ import os
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
-from glimp_local.errors import DeclinedError, GlimpError
+from glimp_local.errors import DeclinedError, GlimpError, UsageError
 from glimp_local.load import load
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
@@ -37,6 +38,7 @@ class Worker:
         self._asked: SimpleQueue[wire.Ask | None] = SimpleQueue()
         self._session: Session | None = None
         self._cancel = threading.Event()
+        self._tokenizing = ThreadPoolExecutor(1, "tokens")
 
     def send(self, report: wire.Report) -> None:
         """Write a report."""
@@ -69,27 +71,33 @@ class Worker:
                     session.force(model)
                 except GlimpError:
                     _log.warning("the %s model is not loaded", model)
-            case wire.Tokenize():
-                self.send(wire.Tokenized(command.number, tuple(self._tokens(command))))
+            case wire.Tokenize():  # a long text takes a while, and a cancel must not wait for it
+                self._tokenizing.submit(self._tokenize, command)
 
-    def _tokens(self, command: wire.Tokenize) -> list[int]:
+    def _tokenize(self, command: wire.Tokenize) -> None:
+        try:
+            self.send(wire.Tokenized(command.number, self._tokens(command)))
+        except BrokenPipeError:  # the server has gone
+            return
+        except Exception as error:  # noqa: BLE001 - whoever asked waits for a word
+            self.send(wire.Tokenized(command.number, failed=_unexpected(error)))
+
+    def _tokens(self, command: wire.Tokenize) -> tuple[int, ...]:
         backends = self._pair.backends
-        backend = backends.get(command.model) if command.model else next(iter(backends.values()))
-        vocabulary = None if backend is None else backend.vocabulary
-        return [] if vocabulary is None else vocabulary.tokenize(command.text.encode())
+        backend = backends[command.model] if command.model else next(iter(backends.values()))
+        if backend.vocabulary is None:
+            raise UsageError(f"{backend.name} does not reveal its tokens")
+        return tuple(backend.vocabulary.tokenize(command.text.encode()))
 
     def work(self) -> None:
         """Answer what is asked until nothing more will be."""
         while (asked := self._asked.get()) is not None:
             try:
                 self._answer(asked)
-            except GlimpError as error:
-                self.send(failed(error))
             except BrokenPipeError:  # the server has gone
                 return
             except Exception as error:  # noqa: BLE001 - the next request is to be answered all the same
-                _log.exception("a request failed")
-                self.send(wire.Failed("InternalError", f"unexpected error: {error!r}"))
+                self.send(_unexpected(error))
 
     def _answer(self, asked: wire.Ask) -> None:
         pair, settings, (*before, question) = self._pair, asked.settings, asked.messages
@@ -109,6 +117,13 @@ class Worker:
 def failed(error: GlimpError) -> wire.Failed:
     """Report an error."""
     return wire.Failed(type(error).__name__, str(error), error.hint, error.exit_code)
+
+
+def _unexpected(error: Exception) -> wire.Failed:
+    if isinstance(error, GlimpError):
+        return failed(error)
+    _log.error("a request failed", exc_info=error)
+    return wire.Failed("InternalError", f"unexpected error: {error!r}")
 
 
 def _ready(pair: Pair) -> wire.Ready:

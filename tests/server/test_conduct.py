@@ -68,18 +68,110 @@ def test_other_endpoints(served: Served) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_stops_its_request_and_no_other(serving: Serve, stream: bool) -> None:
     served = endless(serving)
-    body = json.dumps({**ENDLESS, "stream": stream}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    asked = asked_by_hand({**ENDLESS, "stream": stream})
     with socket.create_connection(("127.0.0.1", served.port)) as client:
-        client.sendall(head + body)
+        client.sendall(asked)
         until(lambda: metric(served, "requests_running") == 1)
         with socket.create_connection(("127.0.0.1", served.port)) as waiting:
-            waiting.sendall(head + body)
+            waiting.sendall(asked)
             until(lambda: metric(served, "requests_waiting") == 1)
         until(lambda: metric(served, "requests_waiting") == 0)
         assert metric(served, "requests_running") == 1, "the one that computes is not disturbed"
     until(lambda: is_idle(served), 5.0)
+    counted = served.get("/metrics").text
+    assert 'glimp_requests_total{finish_reason="cancelled"} 1' in counted
+    assert 'glimp_requests_total{finish_reason="left"} 1' in counted
     assert served.post("/v1/chat/completions", {"messages": ASKED, "max_tokens": 5}).status_code == 200
+
+
+def asked_by_hand(body: dict[str, Any]) -> bytes:
+    """A request as it goes over the wire."""
+    content = json.dumps(body).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+def test_a_client_that_does_not_read_holds_up_nobody(serving: Serve) -> None:
+    served = endless(serving, "--max-thought", "10000")
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(("127.0.0.1", served.port))
+        stalled.sendall(asked_by_hand({"messages": ASKED, "stream": True, "reasoning_format": "both"}))
+        until(lambda: metric(served, "requests_running") == 1)
+        reply = served.post("/v1/chat/completions", {"messages": ASKED, "max_tokens": 5})
+        assert reply.status_code == 200
+
+
+def test_a_stream_says_while_it_waits_that_it_does(serving: Serve) -> None:
+    served = endless(serving, "--ping-seconds", "0.05")
+    with socket.create_connection(("127.0.0.1", served.port)) as first:
+        first.sendall(asked_by_hand(ENDLESS))
+        until(lambda: metric(served, "requests_running") == 1)
+        with httpx2.stream(
+            "POST", f"{served.url}/v1/chat/completions", json={**ENDLESS, "stream": True}, timeout=20
+        ) as waiting:
+            lines = (line for line in waiting.iter_lines() if line)
+            assert [next(lines) for _ in range(3)] == [": waiting"] * 3
+            first.close()
+            assert '"role":"assistant"' in next(line for line in lines if line != ": waiting")
+
+
+def test_an_error_behind_a_comment_comes_in_the_stream_and_is_counted(serving: Serve) -> None:
+    served = endless(serving, "--ping-seconds", "0.05")
+    too_long = [{"role": "user", "content": "long " * 20_000}]
+    with socket.create_connection(("127.0.0.1", served.port)) as first:
+        first.sendall(asked_by_hand(ENDLESS))
+        until(lambda: metric(served, "requests_running") == 1)
+        threading.Timer(0.5, first.close).start()
+        reply = served.post("/v1/chat/completions", {"messages": too_long, "stream": True})
+    assert reply.status_code == 200
+    assert '"code":"context_length_exceeded"' in reply.text
+    assert reply.text.endswith("data: [DONE]\n\n")
+    assert metric(served, "request_errors_total") == 1
+
+
+def test_who_does_not_want_to_wait_is_told_so_at_once(serving: Serve) -> None:
+    served = endless(serving)
+    with socket.create_connection(("127.0.0.1", served.port)) as first:
+        first.sendall(asked_by_hand(ENDLESS))
+        until(lambda: metric(served, "requests_running") == 1)
+        refused = served.post("/v1/chat/completions", {**ENDLESS, "glimp": {"wait": False}})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+
+
+def test_a_client_that_leaves_while_the_pair_is_loaded_does_not_stop_the_loading(serving: Serve) -> None:
+    served = serving()
+    served.worker.kill()
+    until(lambda: served.get("/health").status_code == 503)
+    with socket.create_connection(("127.0.0.1", served.port)) as leaving:
+        leaving.sendall(asked_by_hand(ENDLESS))
+    until(lambda: served.get("/health").status_code == 200)
+    until(lambda: is_idle(served))
+    assert served.post("/v1/chat/completions", {"messages": ASKED}).status_code == 200
+
+
+def test_a_crash_is_no_trouble_for_who_asks_for_the_models(serving: Serve) -> None:
+    served = endless(serving)
+    with ThreadPoolExecutor(2) as pool:
+        reply = pool.submit(served.post, "/v1/chat/completions", ENDLESS)
+        until(lambda: metric(served, "requests_running") == 1)
+        time.sleep(0.2)
+        served.worker.kill()
+        listed = [pool.submit(served.get, "/v1/models") for _ in range(5)]
+        assert {each.result(20).status_code for each in listed} == {200}
+        assert reply.result(20).status_code == 500
+
+
+def test_a_long_text_to_tokenise_does_not_keep_a_reply_from_being_stopped(serving: Serve) -> None:
+    served = endless(serving)
+    with ThreadPoolExecutor(1) as pool:
+        with socket.create_connection(("127.0.0.1", served.port)) as client:
+            client.sendall(asked_by_hand(ENDLESS))
+            until(lambda: metric(served, "requests_running") == 1)
+            tokens = pool.submit(served.post, "/tokenize", {"content": "First one. " * 200_000})
+            time.sleep(0.2)
+        until(lambda: is_idle(served), 5.0)
+        assert len(tokens.result(60).json()["tokens"]) >= 400_000
 
 
 def test_requests_wait_in_line_and_beyond_it_are_sent_away(serving: Serve) -> None:
@@ -98,12 +190,10 @@ def test_requests_wait_in_line_and_beyond_it_are_sent_away(serving: Serve) -> No
 
 def test_behind_a_full_line_a_request_is_told_to_come_again(serving: Serve) -> None:
     served = endless(serving, "--queue", "3")
-    body = json.dumps(ENDLESS).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     clients = []
     for _ in range(4):
         clients.append(socket.create_connection(("127.0.0.1", served.port)))
-        clients[-1].sendall(head + body)
+        clients[-1].sendall(asked_by_hand(ENDLESS))
         until(lambda: metric(served, "requests_running") == 1)
         until(lambda: metric(served, "requests_waiting") == len(clients) - 1)
     refused = served.post("/v1/chat/completions", ENDLESS)
@@ -166,6 +256,17 @@ def test_other_names_and_other_origins_are_kept_out(served: Served) -> None:
     assert (elsewhere.status_code, "access-control-allow-origin" in elsewhere.headers) == (403, False)
     here = served.get("/v1/models", Origin="http://localhost:3000")
     assert here.headers["access-control-allow-origin"] == "http://localhost:3000"
+
+
+def test_pages_of_this_machine_read_refusals_and_may_ask_first(serving: Serve) -> None:
+    served = serving("--api-key", "secret")
+    page = "http://localhost:3000"
+    refused = served.get("/v1/models", Origin=page)
+    assert (refused.status_code, refused.headers["access-control-allow-origin"]) == (401, page)
+    asked = {"Origin": page, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    first = httpx2.request("OPTIONS", f"{served.url}/v1/chat/completions", headers=asked)
+    assert (first.status_code, first.headers["access-control-allow-origin"]) == (200, page)
+    assert "authorization" in first.headers["access-control-allow-headers"]
 
 
 def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
