@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
+import msgspec
+
 from glimp_local.engines.protocol import Backend
 from glimp_local.errors import UsageError
 from glimp_local.machine.choice import Offer
@@ -117,7 +119,7 @@ class Pair:
         """Return messages as the models read them: to a narrow pair, taught on lines, a line break is a space."""
         if self.config.only is None:
             return list(messages)
-        return [Message(message.role, " ".join(message.content.split())) for message in messages]
+        return [msgspec.structs.replace(message, content=" ".join(message.content.split())) for message in messages]
 
     def objection(self, question: str) -> Objection | None:
         """Return what a narrow pair has to object to a question; None if nothing, and always for any other pair.

@@ -98,6 +98,7 @@ def _write_tiny_models(folder: Path) -> None:
     write_story(folder / "patient.gguf", tiny_models.WANDERING, context=16384)
     write_story(folder / "rambling.gguf", tiny_models.RAMBLING, context=16384)
     write_story(folder / "silent.gguf", tiny_models.SILENT)
+    write_story(folder / "calling.gguf", LARGE, template=tiny_models.CALLING, context=2048)
     write_story(folder / "plain.gguf", SMALL, template=tiny_models.CHATML)
     write_story(folder / "no-template.gguf", SMALL, template=None)
     write_story(folder / "other-vocabulary.gguf", LARGE, vocabulary=tiny_models.Vocabulary(first="<zero>"), seed=3)

@@ -21,9 +21,10 @@ from glimp_local.engines.glimpse import glimpse
 from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.events import Solution, Text, fold
-from glimp_local.messages import Message
+from glimp_local.messages import Constraint, Message, Tool, ToolCall
 from glimp_local.pair import Pair
 from glimp_local.routing import Alone, Model
+from glimp_local.server.calls import Calls
 from glimp_local.settings import EngineOptions
 from tests.support.sessions import engine_in, lane_of, lanes_of, prompt_of
 
@@ -210,3 +211,38 @@ def test_solve_runs_the_pair_from_the_command_line(real_pair: tuple[Path, Path])
     solution = msgspec.json.decode(done.stdout, type=Solution)
     assert done.returncode == {"done": 0}.get(solution.finish_reason, 4)
     assert solution.stats.tokens == sum(step.tokens for step in solution.steps)
+
+
+WEATHER: Tool = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "description": "Current weather of a city",
+        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+    },
+}
+
+
+def test_a_published_model_calls_a_tool_and_reads_what_it_returned(pair: Pair) -> None:
+    call_schema = {
+        "type": "object",
+        "properties": {
+            "name": {"const": "get_weather"},
+            "arguments": WEATHER["function"]["parameters"],
+        },
+        "required": ["name", "arguments"],
+    }
+    asked = Message("user", "What is the weather in Oslo?")
+    constraint = Constraint(call_schema, before="<tool_call>\n", after="\n</tool_call>")
+    called = fold(Session(pair, policy=Alone("large"), tools=[WEATHER], constraint=constraint).ask([asked])).answer
+    (call,) = [found for found in Calls([WEATHER]).take(called) if isinstance(found, ToolCall)]
+    assert call.arguments["city"].startswith("Oslo")
+    said = [asked, Message("assistant", "", (call,)), Message("tool", "It rains, 7 degrees.", tool_call_id=call.id)]
+    answer = fold(Session(pair, policy=Alone("large")).ask(said)).answer
+    assert "7" in answer or "rain" in answer.lower()
+
+
+def test_a_published_pair_answers_by_a_schema(pair: Pair) -> None:
+    schema = {"type": "object", "properties": {"rolls": {"type": "integer"}}, "required": ["rolls"]}
+    answer = fold(Session(pair, constraint=Constraint(schema)).ask(PROBLEM)).answer
+    assert isinstance(msgspec.json.decode(answer)["rolls"], int)

@@ -19,8 +19,9 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 
+from glimp_local.errors import UsageError
 from glimp_local.events import ModelStats
-from glimp_local.messages import Message
+from glimp_local.messages import Constraint, Message, Tool, ToolStyle
 from glimp_local.routing import Glimpse
 from glimp_local.settings import RunSettings, ThinkingMarkers
 
@@ -124,6 +125,11 @@ class Backend(Protocol):
         ...
 
     @property
+    def tool_style(self) -> ToolStyle | None:
+        """How its chat template has it call tools; None if it knows no tools, or has them called in another way."""
+        return None
+
+    @property
     def can_glimpse(self) -> bool:
         """Can its lanes measure the entropy of the next token?"""
         ...
@@ -186,8 +192,12 @@ class Lane(Protocol):
         """
         return None
 
-    def prepare(self, messages: Sequence[Message], markers: ThinkingMarkers | None) -> Prompt:
+    def prepare(
+        self, messages: Sequence[Message], markers: ThinkingMarkers | None, *, tools: Sequence[Tool] = ()
+    ) -> Prompt:
         """Make a prompt of a conversation, the thought opened if there are markers; changes nothing.
+
+        `tools` are those the model may call.
 
         Raises ModelUnreadableError if the chat template fails on it, CancelledError.
         """
@@ -196,6 +206,15 @@ class Lane(Protocol):
     def begin(self, prompt: Prompt) -> None:
         """Begin a turn; computes nothing."""
         ...
+
+    def constrain(self, constraint: Constraint) -> None:
+        """Have all answers from now on look like this; raises UsageError if that cannot be done."""
+        del constraint
+        raise UsageError("this model's answers cannot be held to a form")
+
+    def begin_answer(self) -> None:
+        """Note that the answer begins here."""
+        return
 
     def append(self, raw: bytes, *, own: bool = False) -> None:
         """Put text of others behind the transcript; computes nothing.

@@ -63,16 +63,16 @@ def _compiled(source: str) -> Template:
 
 def _pieces(source: str, context: dict[str, Any]) -> Iterator[str]:
     """Render with all that the binding gives a template, too."""
-    return _compiled(source).generate(
-        **context,
-        enable_thinking=True,
-        functions=None,
-        function_call=None,
-        tools=None,
-        tool_choice=None,
-        raise_exception=_raise,
-        strftime_now=lambda form: datetime.now().strftime(form),  # noqa: DTZ005 - the user's own time is meant
-    )
+    usual = {
+        "enable_thinking": True,
+        "functions": None,
+        "function_call": None,
+        "tools": None,
+        "tool_choice": None,
+        "raise_exception": _raise,
+        "strftime_now": lambda form: datetime.now().strftime(form),  # noqa: DTZ005 - the user's own time is meant
+    }
+    return _compiled(source).generate({**usual, **context})
 
 
 def _rendered(source: str, context: dict[str, Any], characters: int) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from glimp_local.engines.renderer import Renderer
-from glimp_local.messages import Message
+from glimp_local.messages import Message, Tool
 
 
 class ChatTemplate:
@@ -18,13 +19,31 @@ class ChatTemplate:
         self._renderer = renderer
 
     def render(
-        self, messages: Sequence[Message], *, generate: bool = True, cancel: threading.Event | None = None
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        generate: bool = True,
+        cancel: threading.Event | None = None,
     ) -> str:
-        """Render messages, thinking enabled; `generate` opens the assistant's turn at the end.
+        """Render messages and tools, thinking enabled; `generate` opens the assistant's turn at the end.
 
         Raises ModelUnreadableError if the template is no valid Jinja, fails or goes beyond a limit, and CancelledError
         if `cancel` is set meanwhile.
         """
-        plain = [{"role": message.role, "content": message.content} for message in messages]
-        context = {**self._tokens, "messages": plain, "add_generation_prompt": generate}
+        plain = [_plain(message) for message in messages]
+        context = {**self._tokens, "messages": plain, "tools": list(tools) or None, "add_generation_prompt": generate}
         return self._renderer.render(self.source, cancel=cancel, **context)
+
+
+def _plain(message: Message) -> dict[str, Any]:
+    """Return a message as Transformers hands it to a template."""
+    plain: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls:
+        plain["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in message.tool_calls
+        ]
+    if message.tool_call_id is not None:
+        plain["tool_call_id"] = message.tool_call_id
+    return plain

@@ -1,7 +1,8 @@
-"""How models mark their thought, as their chat templates tell it."""
+"""How models mark their thought and their calls of tools, as their chat templates tell it."""
 
 from __future__ import annotations
 
+from glimp_local.messages import ToolStyle
 from glimp_local.settings import ThinkingMarkers
 
 # How the models at hand mark their thought. `open` is what stands in the prompt in front of the first word of thought.
@@ -19,3 +20,10 @@ def find_markers(template: str) -> ThinkingMarkers | None:
         if markers.close in template or markers.open.strip() in template:
             return markers
     return None
+
+
+def find_tool_style(template: str) -> ToolStyle | None:
+    """Find how a chat template has tools called; None if it knows none, or has them called in another way."""
+    if "tools" not in template or "<tool_call>" not in template:
+        return None
+    return "xml" if "<function=" in template else "json"

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from secrets import token_hex
 from time import time
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -23,14 +23,14 @@ from glimp_local import __version__
 from glimp_local.errors import GlimpError
 from glimp_local.events import AnyEvent, Finished, Started, Text
 from glimp_local.server import failures, names, wire
+from glimp_local.server.bodies import BodyError, ChatBody, read
 from glimp_local.server.chat import Reply
 from glimp_local.server.guard import LOCAL_ORIGINS, Guard
 from glimp_local.server.hand import BusyError, EndingError, Hand, Run
 from glimp_local.server.metrics import Metrics
-from glimp_local.server.requests import BodyError, read_chat, wanted
+from glimp_local.server.requests import Wanted, wanted
 from glimp_local.server.streams import GONE, Stream, after, until_gone, with_pings
 
-_T = TypeVar("_T")
 _MOST_BYTES = 8 * 2**20
 """Largest body of a request."""
 _PING = b": waiting\n\n"
@@ -141,16 +141,15 @@ class Server:
 
     async def chat(self, request: Request) -> Response:
         """Answer a conversation."""
-        body = read_chat(await request.body())
+        body = read(await request.body(), ChatBody)
         hand, reply = self._hand, Reply(f"chatcmpl-{token_hex(12)}")
         if body.glimp and body.glimp.wait is False and (hand.ready is None or hand.is_running):
             raise BusyError("the pair is in use, or being loaded", hint="leave glimp.wait out to wait for it")
 
         def make(ready: wire.Ready) -> wire.Ask:
-            asked = wanted(body, names.settings_of(body.model, ready), thinks=ready.thinks, system=ready.system)
+            asked = wanted(body, names.settings_of(body.model, ready), ready)
             reply.begin(body.model or ready.pair, asked)
-            seed = self._options.seed if asked.seed is None else asked.seed
-            return wire.Ask(asked.messages, asked.settings, seed, anyway=asked.anyway)
+            return self._ask(asked)
 
         run = hand.run(make)
         if body.stream:
@@ -160,6 +159,17 @@ class Server:
             return Stream(after(first, chunks), media_type="text/event-stream", headers=headers)
         await until_gone(request, self._answer(reply, run))
         return _json(reply.whole(), self._headers(reply))
+
+    def _ask(self, asked: Wanted) -> wire.Ask:
+        return wire.Ask(
+            asked.messages,
+            asked.settings,
+            self._options.seed if asked.seed is None else asked.seed,
+            anyway=asked.anyway,
+            tools=asked.tools,
+            constraint=asked.constraint,
+            opening=asked.opening,
+        )
 
     def _headers(self, reply: Reply) -> dict[str, str]:
         headers = {"x-request-id": reply.id}
@@ -210,7 +220,7 @@ class Server:
 
     async def control(self, request: Request) -> Response:
         """End the thought of a reply that is being written, or let a model write its next step."""
-        asked = _decode(await request.body(), Control)
+        asked = read(await request.body(), Control)
         run = self._runs.get(asked.id)
         if run is None or not run.has_begun:
             raise BodyError(f"id: no reply {asked.id[:100]!r} is being written", param="id")
@@ -222,7 +232,7 @@ class Server:
 
     async def tokenize(self, request: Request) -> Response:
         """Split a text into tokens."""
-        asked = _decode(await request.body(), TokenizeBody)
+        asked = read(await request.body(), TokenizeBody)
         ready = await self._hand.start()
         policy = names.settings_of(asked.model, ready).policy
         model = policy if policy == "small" or policy == "large" else None  # noqa: PLR1714 - the type checker follows it
@@ -287,13 +297,6 @@ class TokenizeBody(msgspec.Struct):
 
     content: str
     model: str | None = None
-
-
-def _decode(body: bytes, kind: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BodyError(str(error)) from error
 
 
 def _check(event: AnyEvent, reply: Reply, run: Run) -> None:

@@ -6,6 +6,7 @@ in `timings`, which llama.cpp's clients show. The text holds nothing but what th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from time import time
 from typing import Any, Literal
@@ -13,7 +14,9 @@ from typing import Any, Literal
 import msgspec
 
 from glimp_local.events import AnyEvent, Finished, Notice, Started, StepEnded, StepStarted, Text, ThoughtEnded
+from glimp_local.messages import ToolCall
 from glimp_local.runs import FinishReason, ModelStats, Stats
+from glimp_local.server.calls import Calls
 from glimp_local.server.requests import Wanted
 
 Object = dict[str, Any]
@@ -65,7 +68,9 @@ class Reply:
         self.id = id_
         self._head: Object = {"id": id_, "created": int(time())}
         self._asked: Wanted
-        self._stops = Stops(())
+        self._stops, self._calls = Stops(()), Calls(())
+        self.calls: list[Object] = []
+        """Calls of tools, as clients know them."""
         self.policy: str | None = None
         """Who decides who writes; None before it is known what is asked of which pair."""
         self._prompt_tokens = 0
@@ -78,12 +83,13 @@ class Reply:
     def begin(self, model: str, asked: Wanted) -> None:
         """Note what is asked of the model with this id."""
         self._head["model"] = model
-        self._asked, self._stops, self.policy = asked, Stops(asked.stops), asked.settings.policy
+        self._asked, self.policy = asked, asked.settings.policy
+        self._stops, self._calls = Stops(asked.stops), Calls(asked.tools)
 
     @property
     def has_stopped(self) -> bool:
-        """Has the answer come to a stop text? Then the run is to be ended."""
-        return self._stops.has_stopped
+        """Has the answer come to a stop text, or to the one call that is wanted? Then the run is to be ended."""
+        return self._stops.has_stopped or self._has_called
 
     # What a stream has.
 
@@ -100,22 +106,35 @@ class Reply:
             case StepEnded(step) if step.part == "thought":
                 self._thought_tokens += step.tokens
             case _:
-                if delta := self._delta(event):
-                    yield self._chunk(delta)
+                yield from (self._chunk(delta) for delta in self._said(event) if delta)
 
-    def _delta(self, event: AnyEvent) -> Object:
-        """Return what an event adds to the message; nothing for most."""
-        shown = ""
+    def _said(self, event: AnyEvent) -> Iterator[Object]:
+        """Yield what an event adds to the message."""
         match event:
             case Text(part="thought", text=text):
-                return self._thought(text)
+                yield self._thought(text)
             case ThoughtEnded() if self._asked.format == "think" and self._begun:
-                shown = "\n</think>\n\n"
+                yield self._text("\n</think>\n\n")
             case Text(text=text):
-                shown = self._stops.take(text)
+                yield from map(self._found, self._calls.take(self._stops.take(text)))
             case Finished():
-                self._finished, shown = event, self._stops.rest()
-        return self._text(shown) if shown else {}
+                self._finished = event
+                yield from map(self._found, self._calls.take(self._stops.rest()))
+                yield from map(self._found, self._calls.rest())
+
+    def _found(self, found: str | ToolCall) -> Object:
+        """Return what a piece of the answer adds to the message."""
+        if isinstance(found, str):
+            return self._text(found) if found and not self._has_called else {}
+        if self._has_called:
+            return {}
+        self.calls.append(_call(found))
+        return {"tool_calls": [{"index": len(self.calls) - 1, **self.calls[-1]}]}
+
+    @property
+    def _has_called(self) -> bool:
+        """Has the one call been made that is wanted?"""
+        return self._asked.one_call and bool(self.calls)
 
     def _thought(self, text: str) -> Object:
         self.thought += text
@@ -146,7 +165,10 @@ class Reply:
 
     def whole(self) -> Object:
         """Return the reply as one object."""
-        message: Object = {"role": "assistant", "content": self.content, "refusal": None}
+        content = None if self.calls and not self.content.strip() else self.content
+        message: Object = {"role": "assistant", "content": content, "refusal": None}
+        if self.calls:
+            message["tool_calls"] = self.calls
         if self.thought and self._asked.format in {"reasoning_content", "both"}:
             message["reasoning_content"] = self.thought
         if self.thought and self._asked.format in {"reasoning", "both"}:
@@ -160,6 +182,8 @@ class Reply:
     @property
     def finish_reason(self) -> str:
         """Why the reply ended, in the words that clients know."""
+        if self.calls:
+            return "tool_calls"
         if self.has_stopped or self._finished is None:
             return "stop"
         return FINISH[self._finished.finish_reason]
@@ -212,6 +236,11 @@ class Reply:
 
 def _models(stats: Stats | None) -> list[ModelStats]:
     return [] if stats is None else [model for model in (stats.small, stats.large) if model is not None]
+
+
+def _call(call: ToolCall) -> Object:
+    arguments = json.dumps(call.arguments, ensure_ascii=False)
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def _step(event: StepStarted) -> Object:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from glimp_local.server.requests import BodyError
+from glimp_local.server.bodies import BodyError
 from glimp_local.server.wire import Ready
 from glimp_local.settings import RunSettings
 

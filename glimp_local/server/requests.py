@@ -7,19 +7,23 @@ never ignored if the reply would be another one with it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from glimp_local.errors import GlimpError
-from glimp_local.messages import Message, Role
-from glimp_local.routing import PolicyName
-from glimp_local.settings import Fraction, Nats, Natural, Positive, RunSettings
+from glimp_local.messages import Constraint, Message, Role, Tool, no_tools
+from glimp_local.server.bodies import BodyError, BodyMessage, ChatBody, ContentPart, Format, located
+from glimp_local.server.tools import calls_of, constraint_of, tools_of
+from glimp_local.server.wire import Ready
+from glimp_local.settings import RunSettings
 
-Format = Literal["reasoning_content", "reasoning", "both", "think", "hidden"]
-"""Where a reply has the thought."""
-
-_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
 _EFFORTS: dict[str, float] = {"none": 0.0, "minimal": 0.05, "low": 0.15, "medium": 0.5, "high": 1.0, "xhigh": 1.0}
 """Of the pair's tokens of thought."""
 _LEAST_ANSWER = 4
@@ -31,130 +35,60 @@ _SAMPLING = (
 )
 
 
-class BodyError(GlimpError):
-    """A request that cannot be answered: `param` names the field."""
-
-    exit_code = 2
-
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
-
-
-class ContentPart(msgspec.Struct):
-    """A part of a message."""
-
-    type: str
-    text: str | None = None
-
-
-class BodyMessage(msgspec.Struct):
-    """One message. Thoughts that a client sends back are not read again."""
-
-    role: str
-    content: str | list[ContentPart] | None = None
-    tool_calls: list[Any] | None = None
-
-
-class StreamOptions(msgspec.Struct):
-    """What a stream has besides the text."""
-
-    include_usage: bool | None = None
-
-
-class GlimpFields(msgspec.Struct, forbid_unknown_fields=True):
-    """Settings that only glimp has, for one request."""
-
-    policy: PolicyName | None = None
-    threshold: Nats | None = None
-    share: Fraction | None = None
-    answer_by: Literal["large", "small", "route"] | None = None
-    max_thought: Natural | None = None
-    anyway: bool | None = None
-    """Ask what a pair made for one kind of question would decline."""
-    wait: bool | None = None
-    """Wait for other requests, and for the pair to be loaded? False: be refused at once instead."""
-
-
-class ChatBody(msgspec.Struct):
-    """The body of a chat completion."""
-
-    messages: list[BodyMessage]
-    model: str | None = None
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    top_k: int | None = None
-    min_p: float | None = None
-    presence_penalty: float | None = None
-    frequency_penalty: float | None = None
-    repeat_penalty: float | None = None
-    seed: int | None = None
-    stop: str | list[str] | None = None
-    max_tokens: Positive | None = None
-    max_completion_tokens: Positive | None = None
-    n: int | None = None
-    reasoning_effort: str | None = None
-    reasoning_format: Format | None = None
-    tools: list[Any] | None = None
-    functions: list[Any] | None = None
-    response_format: dict[str, Any] | None = None
-    logprobs: bool | None = None
-    logit_bias: dict[str, float] | None = None
-    modalities: list[str] | None = None
-    glimp: GlimpFields | None = None
-
-
 class Wanted(msgspec.Struct, frozen=True):
     """What a request comes to."""
 
     messages: tuple[Message, ...]
     settings: RunSettings
+    tools: tuple[Tool, ...]
+    """Those the model may call."""
+    one_call: bool
+    """Is one call of a tool all that is wanted?"""
+    constraint: Constraint | None
+    """What the answer has to look like."""
+    opening: str
+    """What the answer begins with; it is not written again."""
     seed: int | None
     stops: tuple[str, ...]
     format: Format
-    streams: bool
     with_usage: bool
     """Does a stream end with the usage?"""
     anyway: bool
     """Is it to be asked even if the pair is not for it?"""
 
 
-_bodies = msgspec.json.Decoder(ChatBody)
-
-
-def read_chat(body: bytes) -> ChatBody:
-    """Read the body of a chat completion; raises BodyError."""
-    try:
-        return _bodies.decode(body)
-    except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        param = path.rstrip("`").lstrip(".") or None
-        raise BodyError(f"{param}: {message}" if param else message, param=param) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BodyError(f"the body is no JSON: {error}") from error
-
-
-def wanted(body: ChatBody, settings: RunSettings, *, thinks: bool, system: str) -> Wanted:
-    """Check a request against the settings of its pair; raises BodyError.
-
-    `system` is the message for conversations that bring none.
-    """
+def wanted(body: ChatBody, settings: RunSettings, ready: Ready) -> Wanted:
+    """Check a request against a pair, and the settings that the model's id stands for; raises BodyError."""
     _refuse(body)
     messages = _messages(body.messages)
-    if system and messages[0].role != "system":
-        messages = [Message("system", system), *messages]
+    opening = messages.pop().content if messages[-1].role == "assistant" else ""
+    last = messages[-1] if messages else Message("system", "")
+    if last.role != "tool" and not (last.role == "user" and last.content.strip()):
+        raise BodyError("messages: the last one must be the user's, and not empty, or a tool's", param="messages")
+    if ready.system and messages[0].role != "system":
+        messages = [Message("system", ready.system), *messages]
+    settings = _settings(body, settings, thinks=ready.thinks, continues=bool(opening))
+    tools, alone = tools_of(body), settings.policy
+    writers = [served for model, served in ready.models.items() if alone not in ready.models or model == alone]
+    for served in writers if tools else ():
+        if served.tool_style is None:
+            raise BodyError(f"tools: {no_tools(served.name)}", param="tools")
+    constraint = constraint_of(body, tools, writers)
+    if constraint is not None and opening:
+        raise BodyError("messages: an answer held to JSON, or to a call, cannot be begun", param="messages")
     stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     if len(stops) > _MOST_STOPS:
         raise BodyError(f"stop: at most {_MOST_STOPS} texts", param="stop")
     return Wanted(
         messages=tuple(messages),
-        settings=_settings(body, settings, thinks=thinks),
+        settings=settings,
+        tools=tools,
+        one_call=body.parallel_tool_calls is False or (constraint is not None and bool(tools)),
+        constraint=constraint,
+        opening=opening,
         seed=None if body.seed is None else body.seed % 2**32,
         stops=tuple(stop for stop in stops if stop),
         format=body.reasoning_format or "reasoning_content",
-        streams=bool(body.stream),
         with_usage=bool(body.stream_options and body.stream_options.include_usage),
         anyway=bool(body.glimp and body.glimp.anyway),
     )
@@ -164,18 +98,15 @@ def _refuse(body: ChatBody) -> None:
     """Refuse what would change the reply and cannot be done."""
     if body.n not in {None, 1}:
         raise BodyError("n: one reply is written at a time", param="n")
-    for name in ("tools", "functions"):
-        if getattr(body, name):
-            raise BodyError(f"{name}: glimp calls no tools yet", param=name)
-    kind = (body.response_format or {}).get("type", "text")
-    if kind != "text":
-        raise BodyError(f"response_format: glimp writes text, not {kind!r}, yet", param="response_format")
+    if body.functions:
+        raise BodyError("functions: clients of today send tools instead", param="functions")
     if body.logit_bias:
         raise BodyError("logit_bias: glimp does not change single tokens", param="logit_bias")
     if set(body.modalities or ()) - {"text"}:
         raise BodyError("modalities: glimp writes text", param="modalities")
-    if body.logprobs:
-        raise BodyError("logprobs: glimp does not report them", param="logprobs")
+    for name in ("logprobs", "top_logprobs"):
+        if getattr(body, name):
+            raise BodyError(f"{name}: glimp does not report them", param=name)
 
 
 def _messages(given: Sequence[BodyMessage]) -> list[Message]:
@@ -186,11 +117,9 @@ def _messages(given: Sequence[BodyMessage]) -> list[Message]:
         at = f"messages[{i}]"
         if message.role not in _ROLES:
             raise BodyError(f"{at}.role: glimp reads {', '.join(_ROLES)}, not {message.role!r}", param=f"{at}.role")
-        if message.tool_calls:
-            raise BodyError(f"{at}.tool_calls: glimp calls no tools yet", param=f"{at}.tool_calls")
-        messages.append(Message(_ROLES[message.role], _text(message.content, f"{at}.content")))
-    if messages[-1].role != "user" or not messages[-1].content.strip():
-        raise BodyError("messages: the last one must be the user's, and not empty", param="messages")
+        calls = calls_of(message.tool_calls, f"{at}.tool_calls")
+        content = _text(message.content, f"{at}.content")
+        messages.append(Message(_ROLES[message.role], content, calls, message.tool_call_id))
     return messages
 
 
@@ -203,7 +132,7 @@ def _text(content: str | list[ContentPart] | None, at: str) -> str:
     return "".join(part.text or "" for part in content)
 
 
-def _settings(body: ChatBody, settings: RunSettings, *, thinks: bool) -> RunSettings:
+def _settings(body: ChatBody, settings: RunSettings, *, thinks: bool, continues: bool) -> RunSettings:
     changes: dict[str, Any] = {}
     if body.glimp is not None:
         changes = {name: value for name, value in msgspec.structs.asdict(body.glimp).items() if value is not None}
@@ -216,7 +145,8 @@ def _settings(body: ChatBody, settings: RunSettings, *, thinks: bool) -> RunSett
         sampling["top_k"] = 0
     if sampling:
         changes["sampling"] = {**msgspec.structs.asdict(settings.sampling), **sampling}
-    if (effort := body.reasoning_effort) is not None and "max_thought" not in changes:
+    effort = body.reasoning_effort or ("none" if continues else None)  # what goes on with an answer has been thought
+    if effort is not None and "max_thought" not in changes:
         if effort not in _EFFORTS:
             raise BodyError(f"reasoning_effort: one of {', '.join(_EFFORTS)}", param="reasoning_effort")
         changes["max_thought"] = int(_EFFORTS[effort] * settings.max_thought)
@@ -228,6 +158,5 @@ def _settings(body: ChatBody, settings: RunSettings, *, thinks: bool) -> RunSett
     try:
         return msgspec.convert({**msgspec.structs.asdict(settings), **changes}, RunSettings)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        param = path.rstrip("`").lstrip(".").removeprefix("sampling.") or None
-        raise BodyError(f"{param}: {message}" if param else message, param=param) from error
+        message, param = located(error)
+        raise BodyError(message, param=param) from error

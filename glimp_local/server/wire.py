@@ -13,19 +13,25 @@ import msgspec
 
 from glimp_local.events import AnyEvent
 from glimp_local.load import LoadRequest
-from glimp_local.messages import Message
+from glimp_local.messages import Constraint, Message, Tool, ToolStyle
 from glimp_local.routing import Model
 from glimp_local.settings import RunSettings
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """Answer a question: the last of the messages."""
+    """Answer a question, or go on with what a tool has returned: the last of the messages."""
 
     messages: tuple[Message, ...]
     settings: RunSettings
     seed: int | None
     anyway: bool = False
     """Also if the pair is not for it?"""
+    tools: tuple[Tool, ...] = ()
+    """Those the model may call."""
+    constraint: Constraint | None = None
+    """What the answer has to look like."""
+    opening: str = ""
+    """What the answer begins with."""
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):
@@ -64,6 +70,8 @@ class ServedModel(msgspec.Struct, frozen=True):
     trained_context: int
     size_bytes: int | None
     """Of its file; None if it has none on this machine."""
+    tool_style: ToolStyle | None
+    """How it calls tools; None if it does not."""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):

@@ -105,9 +105,17 @@ class Worker:
         if objection is not None and objection.declines:
             hint = 'to ask it all the same: "glimp": {"anyway": true}'
             raise DeclinedError(f"{objection.words}. {pair.can}", hint=hint)
-        self._session = session = Session(pair, settings=settings, seed=asked.seed, history=before, cancel=self._cancel)
+        self._session = session = Session(
+            pair,
+            settings=settings,
+            seed=asked.seed,
+            history=before,
+            cancel=self._cancel,
+            tools=asked.tools,
+            constraint=asked.constraint,
+        )
         try:
-            for event in session.ask([question]):
+            for event in session.ask([question], opening=asked.opening):
                 self.send(wire.Happened(event))
         finally:
             self._session = None
@@ -137,6 +145,7 @@ def _ready(pair: Pair) -> wire.Ready:
             context=backend.context,
             trained_context=backend.trained_context,
             size_bytes=None if path is None else path.stat().st_size,
+            tool_style=None if pair.config.only else backend.tool_style,
         )
     config = pair.config
     return wire.Ready(

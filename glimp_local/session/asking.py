@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from glimp_local.engines.protocol import Prompt
 from glimp_local.errors import PromptTooLongError, UsageError
 from glimp_local.events import Started
-from glimp_local.messages import Message
+from glimp_local.messages import Constraint, Message, Tool, no_tools
 from glimp_local.pair import Pair
 from glimp_local.routing import Model, Policy, PolicyName
 from glimp_local.session.loop import Loop, Steering
@@ -26,12 +26,19 @@ _MINIMUM_ROOM = 16
 
 
 def make_loop(
-    pair: Pair, settings: RunSettings, policy: Policy, steering: Steering, seed: int, *, may_redo: bool
+    pair: Pair,
+    settings: RunSettings,
+    policy: Policy,
+    steering: Steering,
+    seed: int,
+    *,
+    may_redo: bool,
+    constraint: Constraint | None,
 ) -> tuple[Loop, str | None]:
     """Return a loop over new lanes, and what keeps the small model from drafting for the large one (None: nothing).
 
     Of the pair's models, those take part that the policy can choose. Raises UsageError if one is not loaded, or if the
-    policy goes by glimpses and the small model cannot be glimpsed at.
+    policy goes by glimpses and the small model cannot be glimpsed at, or if no answer can be held to `constraint`.
     """
     if missing := set(policy.models) - set(pair.backends):
         raise not_loaded(policy, missing.pop())
@@ -46,6 +53,11 @@ def make_loop(
         for model, backend in pair.backends.items()
         if model in policy.models
     }
+    if constraint is not None:
+        if pair.config.only is not None:
+            raise UsageError(f"the pair {pair.name!r} answers in words alone, not in JSON")
+        for lane in lanes.values():
+            lane.constrain(constraint)
     large, small = lanes.get("large"), lanes.get("small")
     obstacle = large.meet(small) if large is not None and small is not None else None
     close = None if pair.markers is None else pair.markers.close
@@ -58,17 +70,24 @@ def make_loop(
 
 
 def as_messages(question: str | Sequence[Message]) -> list[Message]:
-    """Return what is asked as messages; raises UsageError if they do not end with a question."""
+    """Return what is asked as messages; raises UsageError if they end neither with a question nor with a result."""
     asked = [Message("user", question)] if isinstance(question, str) else list(question)
-    if not asked or asked[-1].role != "user" or not asked[-1].content.strip():
+    last = asked[-1] if asked else Message("user", "")
+    if last.role != "tool" and (last.role != "user" or not last.content.strip()):
         raise UsageError("there is no question to answer")
     return asked
 
 
-def prepared(pair: Pair, loop: Loop, messages: Sequence[Message]) -> Prompts:
-    """Return each model's prompt of a conversation; raises PromptTooLongError if it leaves no room for an answer."""
+def prepared(pair: Pair, loop: Loop, messages: Sequence[Message], tools: Sequence[Tool]) -> Prompts:
+    """Return each model's prompt of a conversation; raises PromptTooLongError if it leaves no room for an answer.
+
+    Raises UsageError if there are tools, and a model knows none.
+    """
+    for model in loop.lanes if tools else ():
+        if pair.backends[model].tool_style is None:
+            raise UsageError(no_tools(pair.backends[model].name))
     read = pair.as_read(messages)
-    prompts = {model: lane.prepare(read, pair.markers) for model, lane in loop.lanes.items()}
+    prompts = {model: lane.prepare(read, pair.markers, tools=tools) for model, lane in loop.lanes.items()}
     for model, prompt in prompts.items():
         backend = pair.backends[model]
         if prompt.tokens + _MINIMUM_ROOM > backend.context:

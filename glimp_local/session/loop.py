@@ -7,11 +7,11 @@ and run again later.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 
-from glimp_local.engines.protocol import Fed, Lane
+from glimp_local.engines.protocol import Fed, Lane, Prompt
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError
 from glimp_local.events import AnyEvent, FinishReason, Notice, Step, StepEnd, StepEnded, ThoughtEnd, ThoughtEnded
 from glimp_local.routing import Decision, Glimpse, Model, Policy
@@ -76,6 +76,19 @@ class Loop:
         """Return where a turn begins: in the thought, if the pair thinks."""
         close = self.transcript.close
         return Position("reply" if close is None else "thought", StepMachine(close))
+
+    def begin(self, turn: Turn, prompts: Mapping[Model, Prompt]) -> None:
+        """Put a conversation before the models; nothing is computed yet."""
+        self.transcript.begin(prompts)
+        if turn.position.part != "thought":
+            self._open_answer(turn)
+
+    def _open_answer(self, turn: Turn) -> None:
+        for lane in self.transcript.lanes.values():
+            lane.begin_answer()
+        if turn.opening:
+            self.transcript.hand_over(turn.opening.encode())
+            turn.position.answer = turn.opening
 
     def run(self, turn: Turn) -> Iterator[AnyEvent]:
         """Write steps until the turn has a finish; yields what happens."""
@@ -145,13 +158,17 @@ class Loop:
         """Close a thought that the model did not close itself."""
         self.transcript.close_thought(turn.position.tail)
         turn.position.machine, turn.position.carry = StepMachine(), b""
-        return self._begin_answer(turn.position, reason)
+        return self._begin_answer(turn, reason)
 
-    def _begin_answer(self, position: Position, reason: ThoughtEnd) -> AnyEvent:
+    def _begin_answer(self, turn: Turn, reason: ThoughtEnd) -> AnyEvent:
+        position = turn.position
         position.part, position.thought_end = "answer", reason
         position.loops = LoopDetector()
         position.written = position.strikes = 0
         self._steering.answer_now.clear()
+        if turn.opening and reason == "closed":
+            self.transcript.hand_over(b"\n\n")
+        self._open_answer(turn)
         return ThoughtEnded(reason)
 
     def _step(self, turn: Turn) -> Iterator[AnyEvent]:
@@ -229,7 +246,7 @@ class Loop:
                     return [self._close_thought(turn, "loop")]
                 turn.finish = "loop"
         elif end == "thought_end":
-            return [self._begin_answer(position, "closed")]
+            return [self._begin_answer(turn, "closed")]
         elif end == "cancelled":
             turn.finish = "cancelled"
         elif end == "failed":

@@ -25,7 +25,7 @@ from glimp_local.events import (
     TakenBack,
     last_boxed,
 )
-from glimp_local.messages import Message
+from glimp_local.messages import Constraint, Message, Tool
 from glimp_local.pair import Pair
 from glimp_local.routing import Decision, Model, Policy
 from glimp_local.session.asking import (
@@ -78,7 +78,8 @@ class Session:
     otherwise); without it one is drawn and shown in the Started event. `policy` replaces the one the settings ask for;
     of the pair's models the session uses those the policy can choose. `history` is a conversation to continue, which
     may begin with a system message. `may_redo` makes `redo` quick with recurrent and hybrid models: they remember
-    where the latest steps began. `cancel` is the event that `cancel()` sets, if there is one already.
+    where the latest steps began. `cancel` is the event that `cancel()` sets, if there is one already. `tools` are shown
+    to models whose chat templates know tools (`Pair.tool_style`); `constraint` is what answers have to look like.
     """
 
     def __init__(
@@ -92,6 +93,8 @@ class Session:
         cancel: threading.Event | None = None,
         wait: bool = False,
         may_redo: bool = False,
+        tools: Sequence[Tool] = (),
+        constraint: Constraint | None = None,
     ) -> None:
         self.pair = pair
         self.seed = secrets.randbits(31) if seed is None else seed
@@ -105,6 +108,7 @@ class Session:
         self._owns_cancel = cancel is None
         self._wait = wait
         self._may_redo = may_redo
+        self._tools, self._constraint = tools, constraint
         self._turn: Turn | None = None
         self._versions: dict[str, Version] = {}
         """By their ids, those of all turns; of the last turn, as it was when the conversation came to it."""
@@ -119,7 +123,13 @@ class Session:
 
     def _make_loop(self, policy: Policy) -> Loop:
         loop, self._obstacle = make_loop(
-            self.pair, self._settings, policy, self._steering, self.seed, may_redo=self._may_redo
+            self.pair,
+            self._settings,
+            policy,
+            self._steering,
+            self.seed,
+            may_redo=self._may_redo,
+            constraint=self._constraint,
         )
         self._warn(loop)
         return loop
@@ -177,10 +187,11 @@ class Session:
 
     # What a user can ask for.
 
-    def ask(self, question: str | Sequence[Message], *, instead: bool | str = False) -> Events:
+    def ask(self, question: str | Sequence[Message], *, instead: bool | str = False, opening: str = "") -> Events:
         """Answer a question; yields events from Started to Finished, with `instead` TakenBack before them.
 
-        `question` is a text, or messages that end with the user's. What the models have read of the
+        `question` is a text, or messages that end with the user's, or with what tools have returned. The answer
+        begins with `opening`. What the models have read of the
         conversation is used again; earlier thoughts are left out. A narrow pair (`only` in its models.toml)
         reads each question alone. `instead` puts the question in the place of the last one, or of the turn
         whose version has this id (`Started.turn`). What stood there, and behind it, is kept: `select` goes
@@ -197,7 +208,7 @@ class Session:
         replaced = instead if isinstance(instead, str) else None if self._turn is None else self._turn.id
         history = self._before(replaced) if instead else self.messages
         loop = self._loop
-        turn, prompts = self._prepare(loop, history, asked)
+        turn, prompts = self._prepare(loop, history, asked, opening)
 
         def begin() -> list[AnyEvent]:
             if self._turn is not None and not instead:
@@ -218,19 +229,22 @@ class Session:
         version = self._version(turn)
         return [*version.history, *version.messages[:-1]]
 
-    def _prepare(self, loop: Loop, history: Sequence[Message], asked: Sequence[Message]) -> tuple[Turn, Prompts]:
+    def _prepare(
+        self, loop: Loop, history: Sequence[Message], asked: Sequence[Message], opening: str
+    ) -> tuple[Turn, Prompts]:
         if self.pair.config.only is not None:  # a narrow pair answers each question by itself
             history = [message for message in history if message.role == "system"]
         try:
-            prompts = prepared(self.pair, loop, [*history, *asked])
+            prompts = prepared(self.pair, loop, [*history, *asked], self._tools)
         except CancelledError:
             self._steering.cancel.clear()
             raise
-        return Turn(asked, loop.first_position(), prompt_tokens=next(iter(prompts.values())).tokens), prompts
+        tokens = next(iter(prompts.values())).tokens
+        return Turn(asked, loop.first_position(), opening=opening, prompt_tokens=tokens), prompts
 
     def _begin(self, loop: Loop, turn: Turn, prompts: Prompts, history: list[Message]) -> None:
         """Put a conversation and a question before the models; nothing is computed yet."""
-        loop.transcript.begin(prompts)
+        loop.begin(turn, prompts)
         self._keep()
         self.history, self._turn, self._turn_loop = history, turn, loop
         self._steering.answer_now.clear()
@@ -277,7 +291,7 @@ class Session:
     def _entrance(self, id_: str) -> _Entrance:
         """Prepare going to a version."""
         version, loop = self._version(id_), self._loop
-        turn, prompts = self._prepare(loop, version.history, version.messages)
+        turn, prompts = self._prepare(loop, version.history, version.messages, version.opening)
         turn.id = id_
         turn.is_foreign = any(step.part not in {turn.position.part, "answer"} for step in version.steps)
         return _Entrance(version, turn, loop, prompts)
@@ -457,7 +471,7 @@ class Session:
             if self._owns_cancel or turn.finish == "cancelled":
                 steering.cancel.clear()  # one that came after the last token is for whoever set it
             steering.forced = None
-        answer = turn.position.answer.rstrip()
+        answer = turn.position.answer[len(turn.opening) :].rstrip()
         yield Answer(answer, last_boxed(answer))
         assert turn.finish is not None
         yield Finished(turn.finish, turn.position.thought_end, stats)

@@ -107,6 +107,8 @@ class Turn:
     messages: Sequence[Message]
     """What was asked: the question, last, and the messages before it."""
     position: Position
+    opening: str = ""
+    """What the answer begins with."""
     id: str = field(default_factory=new_id)
     """Of this version of the turn."""
     is_foreign: bool = False
@@ -134,11 +136,13 @@ class Turn:
     @property
     def question(self) -> str:
         """The text of the question."""
-        return self.messages[-1].content
+        return next((message.content for message in reversed(self.messages) if message.role == "user"), "")
 
     def version(self, history: Sequence[Message]) -> Version:
         """Return what it takes to go back to this turn, which stands behind `history`."""
-        return Version(list(history), self.messages, list(self.steps), self.position.thought_end, self.finish)
+        return Version(
+            list(history), self.messages, list(self.steps), self.position.thought_end, self.finish, self.opening
+        )
 
     def begin_step(self, decision: Decision, seen: Glimpse | None, began: float, fed: Fed) -> Draft:
         """Begin the next step."""

@@ -29,11 +29,13 @@ class Version:
     thought_end: ThoughtEnd | None
     finish: FinishReason | None
     """None if it was left in the middle."""
+    opening: str = ""
+    """What the answer begins with."""
 
     @property
     def answer(self) -> str:
         """Its answer, as far as it was written."""
-        return answer_of(self.steps)
+        return self.opening + answer_of(self.steps)
 
 
 def versions_of(tree: Tree, before: Sequence[Message]) -> dict[str, Version]:

@@ -66,7 +66,7 @@ def fed(pair: Pair, session: Session, question: str) -> dict[str, int]:
     """Give how many tokens each model is fed for its part of the next turn's prompt."""
     before = {model: engine.fed for model, engine in engines_in(pair).items()}
     history = session.messages
-    turn, prompts = session._prepare(session._loop, history, [Message("user", question)])
+    turn, prompts = session._prepare(session._loop, history, [Message("user", question)], "")
     session._begin(session._loop, turn, prompts, history)
     for lane in lanes_of(session):
         lane.catch_up()

@@ -13,6 +13,7 @@ from tests.server.conftest import Serve, Served
 pytestmark = pytest.mark.process
 
 ASKED: list[Any] = [{"role": "user", "content": "How many steps are there?"}]
+TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
 THOUGHT = "First one.\n\nSecond two:\n\nThird three.\n\n"
 
 
@@ -156,7 +157,10 @@ def test_a_stop_text_ends_the_answer_and_is_not_shown(served: Served) -> None:
         ({"messages": ASKED, "temperature": -1}, 400, "temperature", "Expected `float` >= 0"),
         ({"messages": ASKED, "glimp": {"treshold": 1}}, 400, "glimp", "unknown field `treshold`"),
         ({"messages": ASKED, "model": "gpt-5"}, 404, "model", "the model 'gpt-5' is not served here"),
-        ({"messages": ASKED, "tools": [{"type": "function"}]}, 400, "tools", "glimp calls no tools yet"),
+        ({"messages": ASKED, "tools": [{"type": "function"}]}, 400, "tools[0]", "a function is wanted"),
+        ({"messages": ASKED, "tools": TOOLS}, 400, "tools", "large calls no tools"),
+        ({"messages": ASKED, "functions": [{"name": "f"}]}, 400, "functions", "send tools instead"),
+        ({"messages": ASKED, "response_format": {"type": "xml"}}, 400, "response_format", "not 'xml'"),
         ({"messages": ASKED, "n": 2}, 400, "n", "one reply"),
         ({"messages": ASKED, "logit_bias": {"7": 1}}, 400, "logit_bias", "single tokens"),
         ({"messages": [{"role": "critic", "content": "?"}]}, 400, "messages[0].role", "'critic'"),

@@ -9,7 +9,7 @@ import pytest
 from glimp_local import Session
 from glimp_local.errors import UsageError
 from glimp_local.events import Started, fold
-from glimp_local.messages import Message
+from glimp_local.messages import Message, ToolCall
 from tests.support.scripted import ScriptedBackend, scripted_pair
 
 
@@ -74,3 +74,34 @@ def test_the_last_question_of_a_history_can_be_replaced() -> None:
     assert [message.content for message in session.messages[:-1]] == ["S", "C?"]
     with pytest.raises(UsageError, match="nothing was asked yet"):
         Session(scripted_pair(), history=[Message("system", "S")]).ask("C?", instead=True)
+
+
+def test_an_answer_may_be_begun() -> None:
+    session = Session(scripted_pair(), seed=1)
+    solution = fold(session.ask("One?", opening="It is"))
+    assert session.messages[-1].content == f"It is{solution.answer}"
+    large = session.pair.backends["large"]
+    assert isinstance(large, ScriptedBackend)
+    assert "</think>\n\nIt is" in b"".join(large.held).decode()
+    step = len(solution.steps) - 1
+    list(session.redo(step))
+    assert session.messages[-1].content.startswith("It is")
+    list(session.redo(0))
+    assert session.messages[-1].content.startswith("It is")
+
+
+def test_what_a_tool_returned_is_answered_like_a_question() -> None:
+    session = Session(scripted_pair(), seed=1, tools=[{"type": "function", "function": {"name": "weather"}}])
+    call = Message("assistant", "", (ToolCall("1", "weather", {}),))
+    asked = [Message("user", "One?"), call, Message("tool", "rain", tool_call_id="1")]
+    started, *_ = list(session.ask(asked))
+    assert isinstance(started, Started)
+    assert started.question == "One?"
+    assert prompt_of(session).startswith("[tool weather][user]One?")
+
+
+def test_tools_that_a_model_does_not_know_are_refused() -> None:
+    pair = scripted_pair()
+    pair.backends["small"].tool_style = None  # type: ignore[misc]
+    with pytest.raises(UsageError, match="calls no tools"):
+        Session(pair, tools=[{"type": "function", "function": {"name": "weather"}}]).ask("One?")

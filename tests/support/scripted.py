@@ -16,7 +16,7 @@ from typing import Any
 
 from glimp_local.engines.protocol import Fed, Lane, Piece, Prompt, Stop
 from glimp_local.errors import CancelledError, ContextFullError, DecodeError
-from glimp_local.messages import Message
+from glimp_local.messages import Message, Tool, ToolStyle
 from glimp_local.pair import Pair
 from glimp_local.routing import MODELS, Glimpse, Model
 from glimp_local.runs import ModelStats
@@ -32,6 +32,7 @@ class ScriptedBackend:
     """A model without weights."""
 
     vocabulary = None
+    tool_style: ToolStyle | None = "json"
     can_glimpse = True
     where = "nowhere"
     cpu_threads = 0
@@ -94,8 +95,11 @@ class ScriptedLane(Lane):
     def text(self) -> bytes:
         return b"".join(self.pieces)
 
-    def prepare(self, messages: Sequence[Message], markers: ThinkingMarkers | None) -> Prompt:
-        text = "".join(f"[{message.role}]{message.content}\n" for message in messages)
+    def prepare(
+        self, messages: Sequence[Message], markers: ThinkingMarkers | None, *, tools: Sequence[Tool] = ()
+    ) -> Prompt:
+        text = "".join(f"[tool {tool['function']['name']}]" for tool in tools)
+        text += "".join(f"[{message.role}]{message.content}\n" for message in messages)
         pieces = [word.encode() for word in f"{text}{markers.open if markers else ''}".split(" ")]
         return Prompt(len(pieces), pieces)
 

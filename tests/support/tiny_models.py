@@ -22,6 +22,14 @@ CHATML = (
 )
 THINKING = CHATML.replace("assistant\n", "assistant\n<think>\n")
 
+CALLING = (
+    "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}"
+    "Call them between <tool_call> and </tool_call>.<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{% for call in m.tool_calls or [] %}<tool_call>\n{{ call.function | tojson }}\n</tool_call>{% endfor %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+
 CONTROL = ["<|im_start|>", "<|im_end|>"]
 MARKERS = ["<think>", "</think>"]
 _STORY = ["First", " one.\n\n", "Second", " two:\n\n", "Third", "Fourth", "Wrong", "Hm", " three.\n\n", " way.\n\n"]

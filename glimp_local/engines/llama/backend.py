@@ -20,8 +20,8 @@ from glimp_local.engines.protocol import Backend
 from glimp_local.engines.renderer import Renderer
 from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import GlimpError
-from glimp_local.messages import Message
-from glimp_local.models.markers import find_markers
+from glimp_local.messages import Message, ToolStyle
+from glimp_local.models.markers import find_markers, find_tool_style
 from glimp_local.settings import RunSettings, ThinkingMarkers
 
 
@@ -46,6 +46,11 @@ class LlamaBackend:
         """Find out now, and not when a question is asked, whether the template can take one."""
         builder = PromptBuilder(self.template, self.vocabulary, markers=None)
         builder.prompt([Message("user", "?")], cancel=self.engine.cancel)
+
+    @property
+    def tool_style(self) -> ToolStyle | None:
+        """How its chat template has it call tools."""
+        return find_tool_style(self.template.source)
 
     @property
     def name(self) -> str:

@@ -30,6 +30,7 @@ from glimp_local.engines.llama import binding, loading, pace, proof, states
 from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.cache import Cache
 from glimp_local.engines.llama.costs import Costs
+from glimp_local.engines.llama.grammar import Grammar
 from glimp_local.engines.llama.model import LoadedModel
 from glimp_local.engines.llama.placement import Placement
 from glimp_local.engines.llama.reading import ReadingAhead
@@ -169,6 +170,10 @@ class Engine:
         if not self._has_logits:
             raise RuntimeError("sampling needs logits of the last token: feed one first")
         return sampler.sample(self._context, self.ids, epoch=self._epoch, row=-1 - len(self._drafted))
+
+    def sample_within(self, sampler: Sampler, grammar: Grammar) -> int:
+        """Draw the token behind `ids` that a grammar allows; raises DecodeError if there is none."""
+        return sampler.sample_within(grammar, self.logits(), self.ids, epoch=self._epoch)
 
     def logits(self) -> npt.NDArray[np.float32]:
         """View the raw logits behind the last token, shape (vocabulary.size,). Valid until the next feed or decode."""

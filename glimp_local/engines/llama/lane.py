@@ -8,7 +8,8 @@ writes next. Several lanes may share an engine and use it in turns: each claims 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,13 @@ from glimp_local.engines import glimpse
 from glimp_local.engines.llama.account import Account
 from glimp_local.engines.llama.characters import ASCII, HalfCharacters
 from glimp_local.engines.llama.drafting import Drafts, ModelDrafter
+from glimp_local.engines.llama.grammar import Grammar
 from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.sampler import Sampler
 from glimp_local.engines.protocol import Fed, Lane, Piece, Prompt, Stop
 from glimp_local.errors import CancelledError, DecodeError
 from glimp_local.events import ModelStats
-from glimp_local.messages import Message
+from glimp_local.messages import Constraint, Message, Tool
 from glimp_local.routing import Glimpse
 from glimp_local.settings import RunSettings, ThinkingMarkers
 
@@ -50,16 +52,22 @@ class LlamaLane(Lane):
         self._drafts_for: LlamaLane | None = None
         if settings.draft != "off" and self.engine.most_drafted:
             self.drafts = Drafts(backend.economy, fixed=None if settings.draft == "auto" else settings.draft)
+        self._grammar: Grammar | None = None
+        self._answer: int | None = None  # where it begins
         self._start([], stable=0)
 
     # The transcript.
 
-    def prepare(self, messages: Sequence[Message], markers: ThinkingMarkers | None) -> Prompt:
+    def prepare(
+        self, messages: Sequence[Message], markers: ThinkingMarkers | None, *, tools: Sequence[Tool] = ()
+    ) -> Prompt:
         """Make a prompt; see `Lane.prepare`."""
         builder = PromptBuilder(self.backend.template, self.engine.vocabulary, markers)
-        ids = builder.prompt(messages, cancel=self._cancel)
+        ids = builder.prompt(messages, tools=tools, cancel=self._cancel)
         # Only a model that cannot go back to any length has to know where the next turn will branch off.
-        stable = 0 if self.engine.keeps_past else builder.stable_length(messages, ids, cancel=self._cancel)
+        stable = 0
+        if not self.engine.keeps_past:
+            stable = builder.stable_length(messages, ids, tools=tools, cancel=self._cancel)
         return Prompt(len(ids), (ids, stable))
 
     def begin(self, prompt: Prompt) -> None:
@@ -67,12 +75,21 @@ class LlamaLane(Lane):
         ids, stable = prompt.content
         self._start(list(ids), stable=stable)
 
+    def constrain(self, constraint: Constraint) -> None:
+        """Have all answers look like this; see `Lane.constrain`."""
+        self._grammar = Grammar(self.engine.vocabulary, constraint)
+
+    def begin_answer(self) -> None:
+        """Note that the answer begins here."""
+        self._answer = len(self.ids)
+
     def _start(self, ids: list[int], *, stable: int) -> None:
         """Begin with a prompt, whose first `stable` tokens begin the next one, too: a snapshot is taken there."""
         self.ids = ids
         self._stable = stable
         self._owed: int | None = None  # place of the last token this model wrote, until it is computed
         self._remembers = False
+        self._answer = None
         self._account = Account(self.engine, len(ids))
         if self.drafts is not None:
             self.drafts.begin_turn()
@@ -133,6 +150,8 @@ class LlamaLane(Lane):
         """Go back to the first `mark` tokens of the transcript."""
         del self.ids[mark:]
         self._owed, self._remembers = None, False
+        if self._answer is not None and mark < self._answer:
+            self._answer = None
         if self.drafts is not None:
             self.drafts.cut(mark)
 
@@ -240,10 +259,11 @@ class LlamaLane(Lane):
 
     def write(self, most: int) -> Generator[Piece, None, Stop]:
         """Write behind the transcript: the token loop; see `Lane.write`."""
-        engine, cancel, sampler, account = self.engine, self._cancel, self._sampler, self._account
+        engine, cancel, account = self.engine, self._cancel, self._account
         ends, piece_of = engine.vocabulary.ends, engine.vocabulary.piece
         half = HalfCharacters()
         self.catch_up()
+        draw = self._drawer()
         if self.drafts is not None:
             self.drafts.begin_step(len(self.ids))
         count = 0
@@ -254,7 +274,7 @@ class LlamaLane(Lane):
                 if count:
                     self._advance()
                 start = perf_counter()
-                token = engine.sample(sampler)
+                token = draw()
                 account.sample_seconds += perf_counter() - start
                 if token in ends:
                     return "end"
@@ -276,6 +296,21 @@ class LlamaLane(Lane):
         finally:
             if half.ids:  # nobody can read half a character
                 self.cut(len(self.ids) - len(half.ids))
+
+    def _drawer(self) -> Callable[[], int]:
+        """Return what draws the next token: from those that a constrained answer allows, if this is one."""
+        engine, sampler, grammar = self.engine, self._sampler, self._grammar
+        if grammar is None or self._answer is None:
+            return partial(engine.sample, sampler)
+        grammar.begin(self.ids[self._answer :])
+
+        def draw() -> int:
+            token = engine.sample_within(sampler, grammar)
+            if token not in engine.vocabulary.ends:
+                grammar.accept(token)
+            return token
+
+        return draw
 
     def _advance(self) -> None:
         """Compute the last token this model wrote, so that the logits behind it are there."""

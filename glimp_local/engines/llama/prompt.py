@@ -1,7 +1,8 @@
 """A conversation as the token ids a model reads: chat template, thought opened.
 
 What a user typed is tokenised with control tokens off, wherever the template puts it: the template is rendered with a
-placeholder for each message, and the messages are put in as tokens. Knows nothing of contexts.
+placeholder for each message, and the messages are put in as tokens. Tools and calls of them, which templates write in
+ways of their own, are marked where they spell a special token, and cut there. Knows nothing of contexts.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from typing import Any
+
+import msgspec
 
 from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import ModelUnreadableError
-from glimp_local.messages import Message
+from glimp_local.messages import Message, Tool, ToolCall
 from glimp_local.settings import ThinkingMarkers
 
 _PLACEHOLDER = "\u2060glimp{}\u2060"  # word joiners: no template trims them, no text has them around this word
+_CUT = "\u2060glimp cut\u2060"
 
 _OTHER_TEMPLATE = "give another template with --chat-template FILE"
 
@@ -35,12 +40,14 @@ class PromptBuilder:
             for marker in (markers.open, markers.close):
                 vocabulary.reveal(marker)
 
-    def prompt(self, messages: Sequence[Message], *, cancel: threading.Event | None = None) -> list[int]:
-        """Give the prompt up to the first token of the thought (or of the reply).
+    def prompt(
+        self, messages: Sequence[Message], *, tools: Sequence[Tool] = (), cancel: threading.Event | None = None
+    ) -> list[int]:
+        """Return the prompt up to the first token of the thought (or of the reply).
 
         Raises ModelUnreadableError where the template leaves a message out or cannot be rendered.
         """
-        text = self._render(messages, generate=True, cancel=cancel)
+        text = self._render(messages, tools, generate=True, cancel=cancel)
         if self._markers is not None:
             # Many templates open the thought themselves; a second opening would put the first glimpse on the marker.
             opened = text.rstrip().endswith(self._markers.open.rstrip())
@@ -48,19 +55,31 @@ class PromptBuilder:
         return self._tokenize(text, messages)
 
     def stable_length(
-        self, messages: Sequence[Message], prompt: Sequence[int], *, cancel: threading.Event | None = None
+        self,
+        messages: Sequence[Message],
+        prompt: Sequence[int],
+        *,
+        tools: Sequence[Tool] = (),
+        cancel: threading.Event | None = None,
     ) -> int:
-        """Give the length of the prompt's beginning that the next turn's prompt will share.
+        """Return the length of the prompt's beginning that the next turn's prompt will share.
 
         The rest (the opened turn and thought) is written otherwise once the answer is there.
         """
-        history = self._tokenize(self._render(messages, generate=False, cancel=cancel), messages)
+        history = self._tokenize(self._render(messages, tools, generate=False, cancel=cancel), messages)
         return next((i for i, (a, b) in enumerate(zip(history, prompt, strict=False)) if a != b), len(history))
 
-    def _render(self, messages: Sequence[Message], *, generate: bool, cancel: threading.Event | None) -> str:
-        stand_ins = [Message(message.role, _PLACEHOLDER.format(i)) for i, message in enumerate(messages)]
+    def _render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Tool],
+        *,
+        generate: bool,
+        cancel: threading.Event | None,
+    ) -> str:
+        stand_ins = [self._stand_in(i, message) for i, message in enumerate(messages)]
         try:
-            return self._template.render(stand_ins, generate=generate, cancel=cancel)
+            return self._template.render(stand_ins, tools=self._cut(list(tools)), generate=generate, cancel=cancel)
         except ModelUnreadableError as error:
             if messages[0].role != "system":
                 raise
@@ -68,11 +87,32 @@ class PromptBuilder:
                 str(error), hint=f"leave the system message out: it may not take one; or {_OTHER_TEMPLATE}"
             ) from error
 
+    def _stand_in(self, i: int, message: Message) -> Message:
+        # A template may write a message that only calls tools in another way if it is empty.
+        content = _PLACEHOLDER.format(i) if message.content or not message.tool_calls else ""
+        calls = tuple(
+            ToolCall(self._cut(call.id), self._cut(call.name), self._cut(call.arguments)) for call in message.tool_calls
+        )
+        return msgspec.structs.replace(message, content=content, tool_calls=calls)
+
+    def _cut(self, value: Any) -> Any:
+        """Mark all texts in a value where the spelling of a special token has to be cut."""
+        match value:
+            case str():
+                parts = self._vocabulary.parts(value.encode("utf-8", "surrogateescape"))
+                return _CUT.join(part.decode("utf-8", "surrogateescape") for part in parts)
+            case list():
+                return [self._cut(item) for item in value]
+            case dict():
+                return {self._cut(key): self._cut(item) for key, item in value.items()}
+        return value
+
     def _tokenize(self, text: str, messages: Sequence[Message]) -> list[int]:
         ids: list[int] = []
         # Splitting at a group gives the template's own text and the messages' numbers in turn.
         parts = re.split(_PLACEHOLDER.format(r"(\d+)"), text)
-        shown, wanted = parts[1::2], [str(number) for number in range(len(messages))]
+        shown = parts[1::2]
+        wanted = [str(i) for i, message in enumerate(messages) if message.content or not message.tool_calls]
         if messages[0].role == "system" and shown == wanted[1:]:
             raise ModelUnreadableError(
                 "the model's chat template takes no system message",
@@ -91,7 +131,9 @@ class PromptBuilder:
             # A blank belongs to the word behind it ("[INST] Hello"): most vocabularies have tokens that hold both.
             blanks = content[len(content.rstrip(" ")) :] if own and position + 1 < len(parts) else ""
             content = content.removesuffix(blanks)
-            ids += self._vocabulary.tokenize(content, control=own, continues=continues)
+            for piece in content.split(_CUT) if own else (content,):
+                ids += self._vocabulary.tokenize(piece, control=own, continues=continues)
+                continues = continues or bool(piece)
         if self._vocabulary.adds_bos and ids[:1] != [self._vocabulary.bos]:
             ids.insert(0, self._vocabulary.bos)
         return ids

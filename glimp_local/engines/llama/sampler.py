@@ -5,7 +5,11 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from glimp_local.engines.llama.binding import lib
+from glimp_local.engines.llama.grammar import Grammar
 from glimp_local.settings import SamplingSettings
 
 
@@ -45,10 +49,24 @@ class Sampler:
 
         The epoch changes whenever `ids` changes otherwise than by the token drawn last.
         """
+        self._recall(ids, epoch)
+        return int(lib.llama_sampler_sample(self._chain, context, row))
+
+    def sample_within(self, grammar: Grammar, logits: npt.NDArray[np.float32], ids: list[int], *, epoch: int) -> int:
+        """Draw the token behind `ids` that a grammar allows, which takes it if it does not end the text.
+
+        Raises DecodeError if there is none.
+        """
+        self._recall(ids, epoch)
+        token = grammar.draw(self._chain, logits)
+        lib.llama_sampler_accept(self._chain, token)
+        return token
+
+    def _recall(self, ids: list[int], epoch: int) -> None:
+        """Let the penalties know the latest tokens."""
         if self._penalties is not None:
             if self._accepted != (epoch, len(ids)):
                 lib.llama_sampler_reset(self._penalties)
                 for token in ids[-self._settings.penalty_tokens :]:
                     lib.llama_sampler_accept(self._penalties, token)
             self._accepted = (epoch, len(ids) + 1)
-        return int(lib.llama_sampler_sample(self._chain, context, row))

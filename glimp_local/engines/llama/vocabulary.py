@@ -46,11 +46,20 @@ class Vocabulary:
         vocabulary would otherwise put a space before it.
         """
         data = text.encode() if isinstance(text, str) else text
-        parts = [data] if control else self._spellings.parts(data)
+        parts = [data] if control else self.parts(data)
         ids = self._tokenize_part(parts[0], control, continues)
         for part in parts[1:]:
             ids += self._tokenize_part(part, control, continues=True)
         return ids
+
+    def parts(self, text: bytes) -> list[bytes]:
+        """Cut text where it spells special tokens, so that each part is tokenised as letters."""
+        return self._spellings.parts(text)
+
+    @property
+    def handle(self) -> Any:
+        """llama.cpp's own object; raises GlimpError if the model was freed."""
+        return self._opened()
 
     @cached_property
     def _spellings(self) -> Spellings:
