@@ -203,6 +203,11 @@ class Lane(Protocol):
         """
         ...
 
+    def prepare_text(self, text: str) -> Prompt:
+        """Make a prompt of a text as it is, in which spellings of control tokens are these tokens; changes nothing."""
+        del text
+        raise UsageError("this model continues no raw text")
+
     def begin(self, prompt: Prompt) -> None:
         """Begin a turn; computes nothing."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from functools import partial
 from secrets import token_hex
 from time import time
 from typing import Any
@@ -23,18 +24,24 @@ from glimp_local import __version__
 from glimp_local.errors import GlimpError
 from glimp_local.events import AnyEvent, Finished, Started, Text
 from glimp_local.server import failures, names, wire
-from glimp_local.server.bodies import BodyError, ChatBody, read
-from glimp_local.server.chat import Reply
+from glimp_local.server.bodies import BodyError, ChatBody, Options, read
+from glimp_local.server.chat import ChatReply
+from glimp_local.server.completions import CompletionBody, CompletionReply, completion_wanted, prompt_of
 from glimp_local.server.guard import LOCAL_ORIGINS, Guard
 from glimp_local.server.hand import BusyError, EndingError, Hand, Run
+from glimp_local.server.inputs import ResponseBody, as_chat
 from glimp_local.server.metrics import Metrics
+from glimp_local.server.reply import Reply
 from glimp_local.server.requests import Wanted, wanted
+from glimp_local.server.responses import ResponseReply, echoed
 from glimp_local.server.streams import GONE, Stream, after, until_gone, with_pings
+from glimp_local.settings import RunSettings
 
 _MOST_BYTES = 8 * 2**20
 """Largest body of a request."""
 _PING = b": waiting\n\n"
-_DONE = b"data: [DONE]\n\n"
+Check = Callable[[RunSettings, wire.Ready], Wanted]
+"""Checks a request against the settings that its model's id stands for, and its pair."""
 
 
 class ServerOptions(msgspec.Struct, frozen=True):
@@ -70,6 +77,8 @@ class Server:
             Route("/v1/models", self.models),
             Route("/v1/models/{name:path}", self.model),
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/responses", self.respond, methods=["POST"]),
+            Route("/v1/completions", self.complete, methods=["POST"]),
             Route("/v1/chat/completions/control", self.control, methods=["POST"]),
             Route("/tokenize", self.tokenize, methods=["POST"]),
             Route("/props", self.props),
@@ -142,12 +151,27 @@ class Server:
     async def chat(self, request: Request) -> Response:
         """Answer a conversation."""
         body = read(await request.body(), ChatBody)
-        hand, reply = self._hand, Reply(f"chatcmpl-{token_hex(12)}")
+        return await self._reply(request, body, ChatReply(f"chatcmpl-{token_hex(12)}"), partial(wanted, body))
+
+    async def respond(self, request: Request) -> Response:
+        """Answer a conversation, as OpenAI's Responses do."""
+        body = read(await request.body(), ResponseBody)
+        reply = ResponseReply(f"resp_{token_hex(12)}", echoed(body))
+        return await self._reply(request, body, reply, partial(wanted, as_chat(body)))
+
+    async def complete(self, request: Request) -> Response:
+        """Continue a text."""
+        body = read(await request.body(), CompletionBody)
+        reply = CompletionReply(f"cmpl-{token_hex(12)}", echoes=prompt_of(body) if body.echo else "")
+        return await self._reply(request, body, reply, partial(completion_wanted, body))
+
+    async def _reply(self, request: Request, body: Options, reply: Reply, check: Check) -> Response:
+        hand = self._hand
         if body.glimp and body.glimp.wait is False and (hand.ready is None or hand.is_running):
             raise BusyError("the pair is in use, or being loaded", hint="leave glimp.wait out to wait for it")
 
         def make(ready: wire.Ready) -> wire.Ask:
-            asked = wanted(body, names.settings_of(body.model, ready), ready)
+            asked = check(names.settings_of(body.model, ready), ready)
             reply.begin(body.model or ready.pair, asked)
             return self._ask(asked)
 
@@ -169,6 +193,7 @@ class Server:
             tools=asked.tools,
             constraint=asked.constraint,
             opening=asked.opening,
+            is_raw=asked.is_raw,
         )
 
     def _headers(self, reply: Reply) -> dict[str, str]:
@@ -180,7 +205,7 @@ class Server:
     async def _answer(self, reply: Reply, run: Run) -> None:
         with self._named(reply, run):
             async for event in run:
-                for _ in reply.deltas(event):
+                for _ in reply.objects(event):
                     pass
                 _check(event, reply, run)
 
@@ -195,18 +220,20 @@ class Server:
                         if event is None:
                             yield _PING
                             continue
-                        for chunk in reply.deltas(event):
-                            yield _event(chunk)
+                        for value in reply.objects(event):
+                            yield reply.encode(value)
                         _check(event, reply, run)
         except GlimpError as error:
             if not begun:
                 raise
             self.metrics.failed += 1
-            yield _event(failures.described(error)[1])
+            for value in reply.failed(failures.described(error)[1]):
+                yield reply.encode(value)
         else:
-            for chunk in reply.last_chunks():
-                yield _event(chunk)
-        yield _DONE
+            for value in reply.last():
+                yield reply.encode(value)
+        if reply.ends_with:
+            yield reply.ends_with
 
     @contextmanager
     def _named(self, reply: Reply, run: Run) -> Iterator[None]:
@@ -315,7 +342,3 @@ def _context(ready: wire.Ready) -> int:
 
 def _json(value: Any, headers: dict[str, str] | None = None) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json", headers=headers)
-
-
-def _event(value: Any) -> bytes:
-    return b"data: " + msgspec.json.encode(value) + b"\n\n"

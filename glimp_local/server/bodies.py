@@ -62,10 +62,9 @@ class GlimpFields(msgspec.Struct, forbid_unknown_fields=True):
     """Wait for other requests, and for the pair to be loaded? False: be refused at once instead."""
 
 
-class ChatBody(msgspec.Struct):
-    """The body of a chat completion."""
+class Options(msgspec.Struct, kw_only=True):
+    """What all interfaces have: the model, how it is sampled, and how the reply comes."""
 
-    messages: list[BodyMessage]
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -83,16 +82,22 @@ class ChatBody(msgspec.Struct):
     n: int | None = None
     reasoning_effort: str | None = None
     reasoning_format: Format | None = None
+    logprobs: bool | int | None = None
+    top_logprobs: int | None = None
+    logit_bias: dict[str, float] | None = None
+    glimp: GlimpFields | None = None
+
+
+class ChatBody(Options, kw_only=True):
+    """The body of a chat completion."""
+
+    messages: list[BodyMessage]
     tools: list[dict[str, Any]] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     functions: list[Any] | None = None
     response_format: dict[str, Any] | None = None
-    logprobs: bool | None = None
-    top_logprobs: int | None = None
-    logit_bias: dict[str, float] | None = None
     modalities: list[str] | None = None
-    glimp: GlimpFields | None = None
 
 
 def read(body: bytes, kind: type[_T]) -> _T:
@@ -111,3 +116,12 @@ def located(error: msgspec.ValidationError) -> tuple[str, str | None]:
     message, _, path = str(error).partition(" - at `$")
     param = path.rstrip("`").lstrip(".").removeprefix("sampling.") or None
     return (f"{param}: {message}" if param else message), param
+
+
+def read_value(value: Any, kind: type[_T], *, at: str = "") -> _T:
+    """Read what was decoded already; `at` is where it stands. Raises BodyError that names the field."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        message, param = located(error)
+        raise BodyError(f"{at}: {message}" if at else message, param=at or param) from error

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from glimp_local.messages import Constraint, Message, Role, Tool, no_tools
-from glimp_local.server.bodies import BodyError, BodyMessage, ChatBody, ContentPart, Format, located
+from glimp_local.server.bodies import BodyError, BodyMessage, ChatBody, ContentPart, Format, Options, located
 from glimp_local.server.tools import calls_of, constraint_of, tools_of
 from glimp_local.server.wire import Ready
 from glimp_local.settings import RunSettings
@@ -40,14 +40,6 @@ class Wanted(msgspec.Struct, frozen=True):
 
     messages: tuple[Message, ...]
     settings: RunSettings
-    tools: tuple[Tool, ...]
-    """Those the model may call."""
-    one_call: bool
-    """Is one call of a tool all that is wanted?"""
-    constraint: Constraint | None
-    """What the answer has to look like."""
-    opening: str
-    """What the answer begins with; it is not written again."""
     seed: int | None
     stops: tuple[str, ...]
     format: Format
@@ -55,11 +47,24 @@ class Wanted(msgspec.Struct, frozen=True):
     """Does a stream end with the usage?"""
     anyway: bool
     """Is it to be asked even if the pair is not for it?"""
+    opening: str = ""
+    """What the answer begins with; it is not written again."""
+    is_raw: bool = False
+    """Is the last message put before the models as it is, without a chat template?"""
+    tools: tuple[Tool, ...] = ()
+    """Those the model may call."""
+    one_call: bool = False
+    """Is one call of a tool all that is wanted?"""
+    constraint: Constraint | None = None
+    """What the answer has to look like."""
 
 
 def wanted(body: ChatBody, settings: RunSettings, ready: Ready) -> Wanted:
     """Check a request against a pair, and the settings that the model's id stands for; raises BodyError."""
-    _refuse(body)
+    if body.functions:
+        raise BodyError("functions: clients of today send tools instead", param="functions")
+    if set(body.modalities or ()) - {"text"}:
+        raise BodyError("modalities: glimp writes text", param="modalities")
     messages = _messages(body.messages)
     opening = messages.pop().content if messages[-1].role == "assistant" else ""
     last = messages[-1] if messages else Message("system", "")
@@ -67,8 +72,8 @@ def wanted(body: ChatBody, settings: RunSettings, ready: Ready) -> Wanted:
         raise BodyError("messages: the last one must be the user's, and not empty, or a tool's", param="messages")
     if ready.system and messages[0].role != "system":
         messages = [Message("system", ready.system), *messages]
-    settings = _settings(body, settings, thinks=ready.thinks, continues=bool(opening))
-    tools, alone = tools_of(body), settings.policy
+    asked = options_of(body, settings, ready, messages=messages, opening=opening)
+    tools, alone = tools_of(body), asked.settings.policy
     writers = [served for model, served in ready.models.items() if alone not in ready.models or model == alone]
     for served in writers if tools else ():
         if served.tool_style is None:
@@ -76,37 +81,41 @@ def wanted(body: ChatBody, settings: RunSettings, ready: Ready) -> Wanted:
     constraint = constraint_of(body, tools, writers)
     if constraint is not None and opening:
         raise BodyError("messages: an answer held to JSON, or to a call, cannot be begun", param="messages")
+    one_call = body.parallel_tool_calls is False or (constraint is not None and bool(tools))
+    return msgspec.structs.replace(asked, tools=tools, one_call=one_call, constraint=constraint)
+
+
+def options_of(
+    body: Options,
+    settings: RunSettings,
+    ready: Ready,
+    *,
+    messages: Sequence[Message],
+    opening: str = "",
+    is_raw: bool = False,
+) -> Wanted:
+    """Check what all interfaces have in common; raises BodyError."""
     stops = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
     if len(stops) > _MOST_STOPS:
         raise BodyError(f"stop: at most {_MOST_STOPS} texts", param="stop")
+    if body.n not in {None, 1}:
+        raise BodyError("n: one reply is written at a time", param="n")
+    if body.logit_bias:
+        raise BodyError("logit_bias: glimp does not change single tokens", param="logit_bias")
+    for name in ("logprobs", "top_logprobs"):
+        if getattr(body, name):
+            raise BodyError(f"{name}: glimp does not report them", param=name)
     return Wanted(
         messages=tuple(messages),
-        settings=settings,
-        tools=tools,
-        one_call=body.parallel_tool_calls is False or (constraint is not None and bool(tools)),
-        constraint=constraint,
-        opening=opening,
+        settings=_settings(body, settings, thinks=ready.thinks and not is_raw, continues=bool(opening)),
         seed=None if body.seed is None else body.seed % 2**32,
         stops=tuple(stop for stop in stops if stop),
         format=body.reasoning_format or "reasoning_content",
         with_usage=bool(body.stream_options and body.stream_options.include_usage),
         anyway=bool(body.glimp and body.glimp.anyway),
+        opening=opening,
+        is_raw=is_raw,
     )
-
-
-def _refuse(body: ChatBody) -> None:
-    """Refuse what would change the reply and cannot be done."""
-    if body.n not in {None, 1}:
-        raise BodyError("n: one reply is written at a time", param="n")
-    if body.functions:
-        raise BodyError("functions: clients of today send tools instead", param="functions")
-    if body.logit_bias:
-        raise BodyError("logit_bias: glimp does not change single tokens", param="logit_bias")
-    if set(body.modalities or ()) - {"text"}:
-        raise BodyError("modalities: glimp writes text", param="modalities")
-    for name in ("logprobs", "top_logprobs"):
-        if getattr(body, name):
-            raise BodyError(f"{name}: glimp does not report them", param=name)
 
 
 def _messages(given: Sequence[BodyMessage]) -> list[Message]:
@@ -132,7 +141,7 @@ def _text(content: str | list[ContentPart] | None, at: str) -> str:
     return "".join(part.text or "" for part in content)
 
 
-def _settings(body: ChatBody, settings: RunSettings, *, thinks: bool, continues: bool) -> RunSettings:
+def _settings(body: Options, settings: RunSettings, *, thinks: bool, continues: bool) -> RunSettings:
     changes: dict[str, Any] = {}
     if body.glimp is not None:
         changes = {name: value for name, value in msgspec.structs.asdict(body.glimp).items() if value is not None}

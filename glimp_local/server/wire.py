@@ -32,6 +32,8 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
     """What the answer has to look like."""
     opening: str = ""
     """What the answer begins with."""
+    is_raw: bool = False
+    """Is the last message put before the models as it is, without a chat template?"""
 
 
 class Cancel(msgspec.Struct, frozen=True, tag=True):

@@ -113,6 +113,7 @@ class Worker:
             cancel=self._cancel,
             tools=asked.tools,
             constraint=asked.constraint,
+            is_raw=asked.is_raw,
         )
         try:
             for event in session.ask([question], opening=asked.opening):

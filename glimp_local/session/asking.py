@@ -34,6 +34,7 @@ def make_loop(
     *,
     may_redo: bool,
     constraint: Constraint | None,
+    is_raw: bool,
 ) -> tuple[Loop, str | None]:
     """Return a loop over new lanes, and what keeps the small model from drafting for the large one (None: nothing).
 
@@ -60,11 +61,18 @@ def make_loop(
             lane.constrain(constraint)
     large, small = lanes.get("large"), lanes.get("small")
     obstacle = large.meet(small) if large is not None and small is not None else None
-    close = None if pair.markers is None else pair.markers.close
+    close = None if pair.markers is None or is_raw else pair.markers.close
     transcript = Transcript(lanes, close=close, shares_vocabulary=pair.shares_vocabulary)
     reads_along = pair.reads_along(settings)
     loop = Loop(
-        transcript, settings, policy, steering, can_glimpse=can_glimpse, reads_along=reads_along, may_redo=may_redo
+        transcript,
+        settings,
+        policy,
+        steering,
+        can_glimpse=can_glimpse,
+        reads_along=reads_along,
+        may_redo=may_redo,
+        keeps_blanks=is_raw,
     )
     return loop, obstacle
 
@@ -78,16 +86,19 @@ def as_messages(question: str | Sequence[Message]) -> list[Message]:
     return asked
 
 
-def prepared(pair: Pair, loop: Loop, messages: Sequence[Message], tools: Sequence[Tool]) -> Prompts:
+def prepared(pair: Pair, loop: Loop, messages: Sequence[Message], tools: Sequence[Tool], *, is_raw: bool) -> Prompts:
     """Return each model's prompt of a conversation; raises PromptTooLongError if it leaves no room for an answer.
 
-    Raises UsageError if there are tools, and a model knows none.
+    With `is_raw` the last message is the prompt as it is. Raises UsageError if there are tools, and a model knows none.
     """
     for model in loop.lanes if tools else ():
         if pair.backends[model].tool_style is None:
             raise UsageError(no_tools(pair.backends[model].name))
     read = pair.as_read(messages)
-    prompts = {model: lane.prepare(read, pair.markers, tools=tools) for model, lane in loop.lanes.items()}
+    prompts = {
+        model: lane.prepare_text(read[-1].content) if is_raw else lane.prepare(read, pair.markers, tools=tools)
+        for model, lane in loop.lanes.items()
+    }
     for model, prompt in prompts.items():
         backend = pair.backends[model]
         if prompt.tokens + _MINIMUM_ROOM > backend.context:
@@ -112,7 +123,7 @@ def started(pair: Pair, loop: Loop, turn: Turn, messages: Sequence[Message], see
         seed=seed,
         small=names.get("small"),
         large=names.get("large"),
-        thinks=pair.markers is not None,
+        thinks=loop.transcript.close is not None,
         prompt_tokens=turn.prompt_tokens,
         system=messages[0].content if messages[0].role == "system" else None,
         turn=turn.id,

@@ -58,6 +58,7 @@ class Loop:
         can_glimpse: bool,
         reads_along: bool,
         may_redo: bool,
+        keeps_blanks: bool,
     ) -> None:
         self.transcript = transcript
         self.settings = settings
@@ -65,7 +66,9 @@ class Loop:
         self._can_glimpse = can_glimpse
         self._steering = steering
         self._may_redo = may_redo
-        self._writer = StepWriter(transcript, settings, steering.answer_now, reads_along=reads_along)
+        self._writer = StepWriter(
+            transcript, settings, steering.answer_now, reads_along=reads_along, keeps_blanks=keeps_blanks
+        )
 
     @property
     def lanes(self) -> dict[Model, Lane]:

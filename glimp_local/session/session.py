@@ -79,7 +79,8 @@ class Session:
     of the pair's models the session uses those the policy can choose. `history` is a conversation to continue, which
     may begin with a system message. `may_redo` makes `redo` quick with recurrent and hybrid models: they remember
     where the latest steps began. `cancel` is the event that `cancel()` sets, if there is one already. `tools` are shown
-    to models whose chat templates know tools (`Pair.tool_style`); `constraint` is what answers have to look like.
+    to the models, whose chat templates have to know tools; `constraint` is what answers have to look like. With
+    `is_raw` a question is a text to be continued as it is, without a chat template, a thought or what was said before.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Session:
         may_redo: bool = False,
         tools: Sequence[Tool] = (),
         constraint: Constraint | None = None,
+        is_raw: bool = False,
     ) -> None:
         self.pair = pair
         self.seed = secrets.randbits(31) if seed is None else seed
@@ -108,7 +110,7 @@ class Session:
         self._owns_cancel = cancel is None
         self._wait = wait
         self._may_redo = may_redo
-        self._tools, self._constraint = tools, constraint
+        self._tools, self._constraint, self._is_raw = tools, constraint, is_raw
         self._turn: Turn | None = None
         self._versions: dict[str, Version] = {}
         """By their ids, those of all turns; of the last turn, as it was when the conversation came to it."""
@@ -130,6 +132,7 @@ class Session:
             self.seed,
             may_redo=self._may_redo,
             constraint=self._constraint,
+            is_raw=self._is_raw,
         )
         self._warn(loop)
         return loop
@@ -235,7 +238,7 @@ class Session:
         if self.pair.config.only is not None:  # a narrow pair answers each question by itself
             history = [message for message in history if message.role == "system"]
         try:
-            prompts = prepared(self.pair, loop, [*history, *asked], self._tools)
+            prompts = prepared(self.pair, loop, [*history, *asked], self._tools, is_raw=self._is_raw)
         except CancelledError:
             self._steering.cancel.clear()
             raise

@@ -25,16 +25,24 @@ from glimp_local.settings import RunSettings
 class StepWriter:
     """Writes steps into a transcript. `answer_now` stops it before a token, as the lanes' own cancel does.
 
-    With `reads_along` a model reads what the other one writes at once, and not when its turn comes.
+    With `reads_along` a model reads what the other one writes at once, and not when its turn comes. With `keeps_blanks`
+    the blanks that an answer begins with are a part of it.
     """
 
     def __init__(
-        self, transcript: Transcript, settings: RunSettings, answer_now: threading.Event, *, reads_along: bool
+        self,
+        transcript: Transcript,
+        settings: RunSettings,
+        answer_now: threading.Event,
+        *,
+        reads_along: bool,
+        keeps_blanks: bool,
     ) -> None:
         self._transcript = transcript
         self._settings = settings
         self._answer_now = answer_now
         self._reads_along = reads_along
+        self._keeps_blanks = keeps_blanks
 
     def write(self, turn: Turn, writer: Model, draft: Draft) -> Iterator[Text]:
         """Write one step and yield its text. `draft` holds what was written, whenever it stops."""
@@ -111,7 +119,7 @@ class StepWriter:
     def _tell(self, position: Position, draft: Draft, text: str) -> Text | None:
         """Record new text; return its event, if there is anything to show."""
         if position.part != "thought":
-            text = text if position.answer else text.lstrip()
+            text = text if position.answer or self._keeps_blanks else text.lstrip()
             position.answer += text
         if not text:
             return None

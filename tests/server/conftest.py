@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import httpx2
@@ -41,7 +42,7 @@ class Served:
                 self._is_ready.set()
         self._is_ready.set()
 
-    @property
+    @cached_property
     def client(self) -> openai.OpenAI:
         """OpenAI's own client."""
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key="any", max_retries=0, timeout=60)
@@ -60,6 +61,8 @@ class Served:
 
     def stop(self, number: int = signal.SIGINT) -> int:
         """Send a signal and return the exit code."""
+        if "client" in vars(self):
+            self.client.close()
         if self.process.poll() is None:
             os.kill(self.process.pid, number)
         code = self.process.wait(30)

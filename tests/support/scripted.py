@@ -103,6 +103,10 @@ class ScriptedLane(Lane):
         pieces = [word.encode() for word in f"{text}{markers.open if markers else ''}".split(" ")]
         return Prompt(len(pieces), pieces)
 
+    def prepare_text(self, text: str) -> Prompt:
+        pieces = [word.encode() for word in text.split(" ")]
+        return Prompt(len(pieces), pieces)
+
     def begin(self, prompt: Prompt) -> None:
         self.pieces = list(prompt.content)
         self._prompt, self._written, self._fed = len(self.pieces), 0, Fed()

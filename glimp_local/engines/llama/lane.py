@@ -70,6 +70,14 @@ class LlamaLane(Lane):
             stable = builder.stable_length(messages, ids, tools=tools, cancel=self._cancel)
         return Prompt(len(ids), (ids, stable))
 
+    def prepare_text(self, text: str) -> Prompt:
+        """Make a prompt of a text as it is; see `Lane.prepare_text`."""
+        vocabulary = self.engine.vocabulary
+        ids = vocabulary.tokenize(text, control=True)
+        if vocabulary.adds_bos and ids[:1] != [vocabulary.bos]:
+            ids.insert(0, vocabulary.bos)
+        return Prompt(len(ids), (ids, 0))
+
     def begin(self, prompt: Prompt) -> None:
         """Begin a turn."""
         ids, stable = prompt.content
