@@ -24,6 +24,7 @@ from benchmarks import (
     memory,
     pace,
     planned,
+    serve_load,
 )
 from benchmarks.setup import MissingError, Setup
 from glimp_local.errors import GlimpError
@@ -40,6 +41,7 @@ SECTIONS: dict[str, ModuleType] = {
     "plan": planned,
     "forecast": forecast,
     "catalogue": catalogue,
+    "serve-load": serve_load,
 }
 _FILE = click.Path(path_type=Path)
 _REAL = ("smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf")
@@ -77,6 +79,8 @@ def _given(context: click.Context) -> list[str]:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Problems of each pair.")
 @click.option("--solves", type=click.IntRange(1), default=300, show_default=True, help="Watched for growth.")
 @click.option("--session-tokens", type=click.IntRange(64), default=16384, show_default=True, help="The long session.")
+@click.option("--requests", type=click.IntRange(1), default=200, show_default=True, help="That load a server.")
+@click.option("--bodies", type=click.IntRange(1), default=5000, show_default=True, help="Of the fuzzer.")
 @click.pass_context
 def main(context: click.Context, /, sections: tuple[str, ...], write: bool, **options: Any) -> None:
     """Measure SECTIONS (all without one) and print them as Markdown."""

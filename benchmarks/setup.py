@@ -78,6 +78,10 @@ class Setup(msgspec.Struct, frozen=True):
     """Solves of the process that is watched for growth."""
     session_tokens: int = 16384
     """Length of the long session."""
+    requests: int = 200
+    """Of the clients that load a server."""
+    bodies: int = 5000
+    """Sent to a server by the fuzzer."""
 
     def two_vocabularies(self) -> Files:
         """Give the pair of two vocabularies; raises MissingError."""
