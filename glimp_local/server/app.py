@@ -187,6 +187,7 @@ class Server:
         except GlimpError as error:
             if not begun:
                 raise
+            self.metrics.failed += 1
             yield _event(failures.described(error)[1])
         else:
             for chunk in reply.last_chunks():
