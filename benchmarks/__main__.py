@@ -24,6 +24,7 @@ from benchmarks import (
     memory,
     pace,
     planned,
+    serve_fuzz,
     serve_load,
 )
 from benchmarks.setup import MissingError, Setup
@@ -42,6 +43,7 @@ SECTIONS: dict[str, ModuleType] = {
     "forecast": forecast,
     "catalogue": catalogue,
     "serve-load": serve_load,
+    "serve-fuzz": serve_fuzz,
 }
 _FILE = click.Path(path_type=Path)
 _REAL = ("smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf")
