@@ -130,7 +130,7 @@ def read_chat(body: bytes) -> ChatBody:
         message, _, path = str(error).partition(" - at `$")
         param = path.rstrip("`").lstrip(".") or None
         raise BodyError(f"{param}: {message}" if param else message, param=param) from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BodyError(f"the body is no JSON: {error}") from error
 
 
