@@ -24,6 +24,7 @@ from benchmarks import (
     memory,
     pace,
     planned,
+    serve_cost,
     serve_fuzz,
     serve_load,
 )
@@ -42,6 +43,7 @@ SECTIONS: dict[str, ModuleType] = {
     "plan": planned,
     "forecast": forecast,
     "catalogue": catalogue,
+    "serve": serve_cost,
     "serve-load": serve_load,
     "serve-fuzz": serve_fuzz,
 }
@@ -73,6 +75,7 @@ def _given(context: click.Context) -> list[str]:
 @click.option("--shared-large", type=_FILE, help="Its large model.")
 @click.option("--problems", type=_FILE, help="Problems for the pair of two vocabularies, as for `glimp bench`.")
 @click.option("--llama-bench", type=_FILE, help="A llama-bench of the same release; else one is built.")
+@click.option("--llama-server", type=_FILE, help="A llama-server to be measured beside `glimp serve`.")
 @click.option("--gpu-layers", type=click.IntRange(-1), default=-1, show_default=True, help="-1 is all, 0 none.")
 @click.option("--gpu-layers-small", type=click.IntRange(-1), help="Of the small model of a pair alone.")
 @click.option("--gpu-layers-large", type=click.IntRange(-1), help="Of the large model of a pair alone.")

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,6 +62,12 @@ class Serving(msgspec.Struct, frozen=True):
             if time.monotonic() > end:
                 raise TimeoutError(f"the server is still busy after {_IDLE_SECONDS:g} s: {counted}")
             await asyncio.sleep(0.05)
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on, for a server that cannot choose one."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
 
 
 @contextmanager

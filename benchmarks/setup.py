@@ -64,6 +64,8 @@ class Setup(msgspec.Struct, frozen=True):
     """Problems for the pair of two vocabularies, as JSON lines."""
     llama_bench: Path | None = None
     """A llama-bench that is built already; None builds one."""
+    llama_server: Path | None = None
+    """A llama-server to be measured beside ours."""
     gpu_layers: int = -1
     gpu_layers_small: int | None = None
     """Of the small model of a pair; None is `gpu_layers`."""
