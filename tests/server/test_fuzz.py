@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import httpx2
 import psutil
 import pytest
 
 from benchmarks.fuzz_bodies import request
 from benchmarks.serve_fuzz import FLAGS, send
 from benchmarks.serving import Serving
-from tests.server.conftest import Serve
+from tests.server.conftest import Serve, Served
 
 pytestmark = [pytest.mark.process, pytest.mark.fuzz, pytest.mark.slow]
 
@@ -26,6 +27,13 @@ def test_no_body_makes_the_server_fail_and_what_is_refused_is_refused_in_words(s
     assert seen[200, ""] > 50, "too few are right to say anything of replies"
     assert seen[400, "invalid_body"] > 50
     assert "Traceback" not in "".join(served.said)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/chat/completions/control", "/tokenize"])
+@pytest.mark.parametrize("body", [b"[" * 200_000, b'{"a":' * 200_000, b'{"id": "x", "content": [[' + b"{" * 200_000])
+def test_a_body_that_is_nested_without_end_is_refused(served: Served, path: str, body: bytes) -> None:
+    reply = httpx2.post(f"{served.url}{path}", content=body, timeout=60)
+    assert (reply.status_code, reply.json()["error"]["code"]) == (400, "invalid_body")
 
 
 def test_a_number_gives_the_same_body_every_time() -> None:
