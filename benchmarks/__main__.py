@@ -24,6 +24,9 @@ from benchmarks import (
     memory,
     pace,
     planned,
+    serve_cost,
+    serve_fuzz,
+    serve_load,
 )
 from benchmarks.setup import MissingError, Setup
 from glimp_local.errors import GlimpError
@@ -40,6 +43,9 @@ SECTIONS: dict[str, ModuleType] = {
     "plan": planned,
     "forecast": forecast,
     "catalogue": catalogue,
+    "serve": serve_cost,
+    "serve-load": serve_load,
+    "serve-fuzz": serve_fuzz,
 }
 _FILE = click.Path(path_type=Path)
 _REAL = ("smollm2-135m-instruct-q4_1.gguf", "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf")
@@ -69,6 +75,7 @@ def _given(context: click.Context) -> list[str]:
 @click.option("--shared-large", type=_FILE, help="Its large model.")
 @click.option("--problems", type=_FILE, help="Problems for the pair of two vocabularies, as for `glimp bench`.")
 @click.option("--llama-bench", type=_FILE, help="A llama-bench of the same release; else one is built.")
+@click.option("--llama-server", type=_FILE, help="A llama-server to be measured beside `glimp serve`.")
 @click.option("--gpu-layers", type=click.IntRange(-1), default=-1, show_default=True, help="-1 is all, 0 none.")
 @click.option("--gpu-layers-small", type=click.IntRange(-1), help="Of the small model of a pair alone.")
 @click.option("--gpu-layers-large", type=click.IntRange(-1), help="Of the large model of a pair alone.")
@@ -77,6 +84,8 @@ def _given(context: click.Context) -> list[str]:
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Problems of each pair.")
 @click.option("--solves", type=click.IntRange(1), default=300, show_default=True, help="Watched for growth.")
 @click.option("--session-tokens", type=click.IntRange(64), default=16384, show_default=True, help="The long session.")
+@click.option("--requests", type=click.IntRange(1), default=200, show_default=True, help="That load a server.")
+@click.option("--bodies", type=click.IntRange(1), default=5000, show_default=True, help="Of the fuzzer.")
 @click.pass_context
 def main(context: click.Context, /, sections: tuple[str, ...], write: bool, **options: Any) -> None:
     """Measure SECTIONS (all without one) and print them as Markdown."""

@@ -64,6 +64,8 @@ class Setup(msgspec.Struct, frozen=True):
     """Problems for the pair of two vocabularies, as JSON lines."""
     llama_bench: Path | None = None
     """A llama-bench that is built already; None builds one."""
+    llama_server: Path | None = None
+    """A llama-server to be measured beside ours."""
     gpu_layers: int = -1
     gpu_layers_small: int | None = None
     """Of the small model of a pair; None is `gpu_layers`."""
@@ -78,6 +80,10 @@ class Setup(msgspec.Struct, frozen=True):
     """Solves of the process that is watched for growth."""
     session_tokens: int = 16384
     """Length of the long session."""
+    requests: int = 200
+    """Of the clients that load a server."""
+    bodies: int = 5000
+    """Sent to a server by the fuzzer."""
 
     def two_vocabularies(self) -> Files:
         """Give the pair of two vocabularies; raises MissingError."""

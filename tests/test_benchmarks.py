@@ -23,6 +23,7 @@ from benchmarks import (
     memory,
     pace,
     planned,
+    serve_cost,
 )
 from benchmarks.__main__ import SECTIONS, main
 from benchmarks.llama_cpp import find, result
@@ -233,6 +234,21 @@ def test_the_forecast_is_compared_with_what_is_measured() -> None:
     (rows, about) = forecast.measure(setup())
     assert len(rows.splitlines()) == 4
     assert "Forecasts are " in about
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_the_server_is_compared_with_solve(tiny: Path) -> None:
+    blocks = serve_cost.measure(setup(tiny / "patient.gguf", tiny / "rambling.gguf"))
+    solve, serve, inside = [line.strip("| ").split(" | ") for line in blocks[0].splitlines()[2:]]
+    assert all(float(row[1].replace(",", "")) > 0 for row in (solve, serve))
+    assert 0 < float(inside[-1].split()[0]) < 1
+    assert "in 1 of them both wrote the same number" in blocks[1]
+    new, following = [line.strip("| ").split(" | ") for line in blocks[2].splitlines()[2:]]
+    kept = [float(row[2].replace(",", "")) / float(row[1].replace(",", "")) for row in (new, following)]
+    assert kept[0] < 0.2
+    assert kept[1] > 0.8
+    assert blocks[-1].startswith("Not measured beside llama-server")
 
 
 def test_each_model_of_a_pair_may_have_layers_of_its_own() -> None:

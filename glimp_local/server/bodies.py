@@ -107,7 +107,7 @@ def read(body: bytes, kind: type[_T]) -> _T:
     except msgspec.ValidationError as error:
         message, param = located(error)
         raise BodyError(message, param=param) from error
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise BodyError(f"the body is no JSON: {error}") from error
 
 
