@@ -22,7 +22,7 @@ from starlette.routing import Route
 from glimp_local import __version__
 from glimp_local.errors import GlimpError
 from glimp_local.events import AnyEvent, Finished, Started, Text
-from glimp_local.server import failures, names, wire
+from glimp_local.server import failures, names, page, wire
 from glimp_local.server.chat import Reply
 from glimp_local.server.guard import LOCAL_ORIGINS, Guard
 from glimp_local.server.hand import EndingError, Hand, Run
@@ -75,6 +75,7 @@ class Server:
             Route("/tokenize", self.tokenize, methods=["POST"]),
             Route("/props", self.props),
             Route("/metrics", self.show_metrics),
+            *page.routes(),
         ]
         middleware = [
             Middleware(
@@ -247,7 +248,7 @@ class Server:
                 "total_slots": 1,
                 "model_alias": ready.pair,
                 "build_info": f"glimp-{__version__}",
-                "glimp": {"settings": msgspec.to_builtins(ready.settings), "notices": ready.notices},
+                "glimp": {"settings": msgspec.to_builtins(ready.settings), "notices": ready.notices, "example": ready.example},
             }
         )
 

@@ -1,0 +1,52 @@
+// Makes elements. Text is always set as text: nothing here reads HTML.
+
+/**
+ * Make an element. `properties` are set on it (`class`, `aria-...`, `data-...` and the like as attributes); children are
+ * nodes or texts, and what is null or false is left out.
+ */
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === null || value === undefined) continue;
+    if (name in element && !name.includes("-")) element[name] = value;
+    else element.setAttribute(name === "className" ? "class" : name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+  return element;
+}
+
+/** Find the element with an id. */
+export const byId = (id) => document.getElementById(id);
+
+/** Call `draw` at most once a frame, however often the function that is returned is called. */
+export function framed(draw) {
+  let asked = false;
+  return () => {
+    if (asked) return;
+    asked = true;
+    requestAnimationFrame(() => {
+      asked = false;
+      draw();
+    });
+  };
+}
+
+/** Keep a value in this tab, and say whether there was room for it. */
+export function keep(key, value) {
+  try {
+    if (value === null) sessionStorage.removeItem(key);
+    else sessionStorage.setItem(key, value);
+    return true;
+  } catch {
+    return false; // full, or forbidden by the browser's settings
+  }
+}
+
+/** Read what was kept in this tab; null if nothing was. */
+export function recall(key) {
+  try {
+    return sessionStorage.getItem(key);
+  } catch {
+    return null;
+  }
+}
