@@ -5,7 +5,7 @@ import * as words from "./words.js";
 
 const CHOSEN = "glimp.chosen";
 const LIMITS = {
-  threshold: { max: 3, step: 0.05, unit: "nats", label: "Entropy above which the large model writes a step" },
+  threshold: { max: 1, step: 0.05, unit: "nats", label: "Entropy above which the large model writes a step" },
   share: { max: 1, step: 0.01, unit: "of steps", label: "Share of the steps for the large model" },
 };
 
@@ -103,7 +103,9 @@ export class Asking {
     byId("amounts").hidden = limits === undefined;
     if (limits === undefined) return;
     const value = this.value(rule);
-    this.slider.max = Math.max(limits.max, value);
+    // Thrice the pair's own threshold is within reach, and whatever is typed.
+    const most = rule === "threshold" ? Math.max(limits.max, 3 * this.chosen.glimp.threshold) : limits.max;
+    this.slider.max = Math.max(most, value);
     this.slider.step = limits.step;
     this.slider.value = value;
     this.number.step = limits.step;

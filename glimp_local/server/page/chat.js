@@ -20,7 +20,7 @@ export class Chat {
     this.follows = true; // does the reader stand at the end?
     this.drawing = framed(() => this.draw());
     addEventListener("scroll", () => this.scrolled(), { passive: true });
-    addEventListener("resize", framed(() => this.follow()));
+    new ResizeObserver(framed(() => this.follow())).observe(document.body);
     addEventListener("pagehide", () => this.save());
     byId("latest").addEventListener("click", () => this.toEnd());
     byId("new").addEventListener("click", () => this.clear());
@@ -40,6 +40,8 @@ export class Chat {
 
   clear() {
     this.stop();
+    this.stopping = this.view = null; // what comes of it is nobody's
+    this.composer.running(false);
     this.show([]);
     this.save();
     this.composer.calm();
@@ -72,10 +74,13 @@ export class Chat {
       this.failed(turn, error, signal);
     }
     if (this.stopping?.signal !== signal) return; // a new chat was begun meanwhile
+    const { follows } = this; // what disappears now scrolls, too
     this.stopping = null;
     this.composer.running(false);
     if (turn.state === "waiting") this.takeBack(before, turn);
     else this.finish(turn);
+    this.follows = follows;
+    this.follow();
   }
 
   start(turn) {
@@ -132,7 +137,6 @@ export class Chat {
   finish(turn) {
     this.view.end({ folds: this.follows });
     this.view = null;
-    this.follow();
     this.save();
     const said = { done: "The reply is complete.", stopped: "Stopped.", failed: "" }; // errors are alerts of their own
     say(said[turn.state]);
@@ -140,8 +144,6 @@ export class Chat {
 
   stop() {
     this.stopping?.abort();
-    if (this.view === null) return;
-    this.composer.running(false);
   }
 
   async steer(action, button) {

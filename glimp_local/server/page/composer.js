@@ -1,6 +1,7 @@
 // The box for questions and the buttons beside it.
 
 import { byId, make } from "./dom.js";
+import { sentence } from "./words.js";
 
 export class Composer {
   /** `on` has what happens: ask(question), stop(), steer(action). */
@@ -79,7 +80,7 @@ export class Composer {
       button.addEventListener("click", act);
       return button;
     });
-    byId("problem").replaceChildren(make("p", {}, message), ...buttons);
+    byId("problem").replaceChildren(make("p", {}, sentence(message)), ...buttons);
     byId("problem").hidden = false;
   }
 

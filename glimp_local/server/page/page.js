@@ -4,9 +4,10 @@ import * as api from "./api.js";
 import { Asking } from "./asking.js";
 import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { askForKey } from "./key.js";
 import { letter } from "./steps.js";
+import { sentence } from "./words.js";
 
 const AGAIN_MS = 1000;
 
@@ -37,7 +38,7 @@ async function loaded() {
       await api.health();
       return;
     } catch (error) {
-      status(error.status === 503 ? sentence(error.message) : error.message);
+      status(sentence(error.message));
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
   }
@@ -51,7 +52,7 @@ async function known() {
     } catch (error) {
       if (error.status === 401) await askForKey();
       else {
-        status(error.message);
+        status(sentence(error.message));
         await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
         await loaded();
       }
@@ -64,15 +65,10 @@ function status(text) {
   byId("status").hidden = text === "";
 }
 
-const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.…!?]$/.test(text) ? "" : "…"}`;
-
 function welcome({ glimp }, { glimp: { example, notices } = {} }) {
-  const names = Object.entries(glimp.models).map(([model, { name, where }]) => {
-    const item = document.createElement("li");
-    item.append(letter(model), ` ${name}`, ` (${where})`);
-    return item;
-  });
-  byId("names").replaceChildren(...names);
+  const here = ["small", "large"].filter((model) => glimp.models[model]);
+  const named = (model) => make("li", {}, letter(model), ` ${glimp.models[model].name}`, make("span", { className: "dim" }, ` ${glimp.models[model].where}`));
+  byId("names").replaceChildren(...here.map(named));
   if (example) {
     byId("example").textContent = example;
     byId("try").hidden = false;
@@ -81,11 +77,5 @@ function welcome({ glimp }, { glimp: { example, notices } = {} }) {
       composer.box.focus();
     });
   }
-  byId("notices").replaceChildren(
-    ...(notices ?? []).map((notice) => {
-      const item = document.createElement("li");
-      item.textContent = notice;
-      return item;
-    }),
-  );
+  byId("notices").replaceChildren(...(notices ?? []).map((notice) => make("li", {}, sentence(notice))));
 }

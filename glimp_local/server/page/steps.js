@@ -46,7 +46,7 @@ export class ThoughtStep {
   }
 
   draw() {
-    const { text } = this.step;
+    const text = this.step.text.trimEnd(); // blanks show as soon as something stands behind them
     if (text.length > this.text.length) this.text.appendData(text.slice(this.text.length)); // those before stay as they are
   }
 }

@@ -104,10 +104,10 @@ export class TurnView {
 
   messages() {
     const { state, error, notices, finish } = this.turn;
-    const found = notices.map((notice) => make("p", { className: "notice" }, notice));
+    const found = notices.map((notice) => make("p", { className: "notice" }, words.sentence(notice)));
     const cut = words.finished(finish);
     if (cut) found.push(make("p", { className: "notice" }, cut));
-    if (state === "failed") found.push(make("p", { className: "error", role: "alert" }, error));
+    if (state === "failed") found.push(make("p", { className: "error", role: "alert" }, words.sentence(error)));
     if (state === "stopped") {
       const forgotten = answerOf(this.turn) === "" ? " There is no answer yet, so later questions do not know of this one." : "";
       found.push(make("p", { className: "notice" }, `Stopped.${forgotten}`));

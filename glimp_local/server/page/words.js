@@ -1,8 +1,8 @@
 // Numbers and reasons in words.
 
 const REASONS = {
-  confident: "sure, so the small model writes",
-  uncertain: "unsure, so the large model writes",
+  confident: "the small model is sure",
+  uncertain: "the small model is unsure",
   policy: "one model writes everything",
   random: "drawn by chance",
   loop: "the step before went in circles",
@@ -42,6 +42,9 @@ export function comparison({ entropy, threshold }) {
   if (threshold === null) return `${nats(entropy)} nats`;
   return `${nats(entropy)} ${entropy > threshold ? ">" : "≤"} ${nats(threshold)} nats`;
 }
+
+/** Begin a text with a capital letter, and end it with a full stop if it has no end of its own. */
+export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.…!?)]$/.test(text) ? "" : "."}`;
 
 /** "1 step", "1,200 steps". */
 export const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
