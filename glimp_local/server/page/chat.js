@@ -21,7 +21,11 @@ export class Chat {
     this.drawing = framed(() => this.draw());
     addEventListener("scroll", () => this.scrolled(), { passive: true });
     new ResizeObserver(framed(() => this.follow())).observe(document.body);
-    addEventListener("pagehide", () => this.save());
+    addEventListener("beforeunload", () => this.stop()); // or the connection seems to break
+    addEventListener("pagehide", () => {
+      this.stop();
+      this.save();
+    });
     byId("latest").addEventListener("click", () => this.toEnd());
     byId("new").addEventListener("click", () => this.clear());
     this.show(kept.load());

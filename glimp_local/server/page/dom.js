@@ -1,17 +1,18 @@
 // Makes elements. Text is always set as text: nothing here reads HTML.
 
 /**
- * Make an element. `properties` are set on it (`class`, `aria-...`, `data-...` and the like as attributes); children are
- * nodes or texts, and what is null or false is left out.
+ * Make an element. `properties` are set on it (`aria-...` and the like as attributes); children are nodes or texts, and what
+ * is null or false is left out.
  */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
+  // First, as an element whose direction is found in its text looks for it again with each child.
+  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   for (const [name, value] of Object.entries(properties)) {
     if (value === null || value === undefined) continue;
     if (name in element && !name.includes("-")) element[name] = value;
-    else element.setAttribute(name === "className" ? "class" : name, value);
+    else element.setAttribute(name, value);
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
   return element;
 }
 

@@ -199,15 +199,17 @@ function cells(line) {
   return found.map((cell) => cell.trim());
 }
 
-/** Return where a formula of several lines ends; null if none begins here. */
+/** Return where a formula of several lines ends, at a blank line at the latest; null if none begins here. */
 function formulaEnd(lines, at) {
   const opening = lines[at].trim().slice(0, 2);
   const closing = FORMULA[opening];
   if (closing === undefined || lines[at].trim().slice(2).includes(closing)) return null;
-  for (let end = at + 1; end < lines.length && !isBlank(lines[end]); end += 1) {
-    if (lines[end].includes(closing)) return end + 1;
+  let end = at + 1;
+  while (end < lines.length && !isBlank(lines[end])) {
+    end += 1;
+    if (lines[end - 1].includes(closing)) break;
   }
-  return null;
+  return end;
 }
 
 function formula(lines, at) {

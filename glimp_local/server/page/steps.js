@@ -40,7 +40,7 @@ export class ThoughtStep {
   constructor(step, number) {
     this.step = step;
     this.text = document.createTextNode("");
-    const text = make("div", { className: "text", dir: "auto" }, this.text);
+    const text = make("div", { className: "text" }, this.text);
     this.element = make("li", { className: `step ${known(step.model)}` }, head(step, `Step ${number}`), text);
     this.element.dataset.model = step.model;
   }
