@@ -592,7 +592,7 @@ def test_the_page_follows_the_reply_unless_the_reader_has_gone_up(serving: Serve
     page = visit(served, viewport={"width": 500, "height": 400}).open()
     page.get_by_label("Question", exact=True).fill(QUESTION)
     page.keyboard.press("Enter")
-    page.wait_for_function("scrollY > 200")
+    page.wait_for_function("() => scrollY > 200")
     latest = page.get_by_role("button", name="To the end")
     expect(latest).to_be_hidden()
     page.mouse.move(250, 150)
