@@ -248,7 +248,11 @@ class Server:
                 "total_slots": 1,
                 "model_alias": ready.pair,
                 "build_info": f"glimp-{__version__}",
-                "glimp": {"settings": msgspec.to_builtins(ready.settings), "notices": ready.notices, "example": ready.example},
+                "glimp": {
+                    "settings": msgspec.to_builtins(ready.settings),
+                    "notices": ready.notices,
+                    "example": ready.example,
+                },
             }
         )
 

@@ -342,7 +342,10 @@ RENDERED = [
     ("\\[\n- a\n= b\n\\]", '<p class="formula">\\[\n- a\n= b\n\\]</p>'),
     ("a <b>x</b> &amp;", '<p dir="auto">a &lt;b&gt;x&lt;/b&gt; &amp;amp;</p>'),
     ("> a\n> b", '<blockquote dir="auto"><p dir="auto">a\nb</p></blockquote>'),
-    ("- a\n- b\n  - c", '<ul dir="auto"><li><div>a</div></li><li><div>b</div><ul dir="auto"><li><div>c</div></li></ul>'),
+    (
+        "- a\n- b\n  - c",
+        '<ul dir="auto"><li><div>a</div></li><li><div>b</div><ul dir="auto"><li><div>c</div></li></ul>',
+    ),
     ("3. a\n4. b", '<ol dir="auto" start="3"><li><div>a</div></li><li><div>b</div></li></ol>'),
     ("- a\n\n  more\n- b", '<li><p dir="auto">a</p><p dir="auto">more</p></li><li><p dir="auto">b</p></li>'),
     ("1. a\n   ```\n   x\n   ```", "<code>x</code></pre></li></ol>"),
@@ -388,7 +391,27 @@ def test_a_text_that_grows_looks_in_the_end_as_if_it_had_been_there_at_once(mark
 
 
 @pytest.mark.parametrize(
-    "piece", ["*a ", "**a *b ", "_a", "[", "[a](", "`", "` `` ", "$", "\\(", "~~a ", "> ", "- ", "|", "# ", " ", "*", "<http://a", "1. a\n"]
+    "piece",
+    [
+        "*a ",
+        "**a *b ",
+        "_a",
+        "[",
+        "[a](",
+        "`",
+        "` `` ",
+        "$",
+        "\\(",
+        "~~a ",
+        "> ",
+        "- ",
+        "|",
+        "# ",
+        " ",
+        "*",
+        "<http://a",
+        "1. a\n",
+    ],
 )
 def test_no_text_takes_long_to_render(markdown: Page, piece: str) -> None:
     text = piece * (60_000 // len(piece))
@@ -569,7 +592,9 @@ def test_on_a_narrow_screen_nothing_has_to_be_moved_sideways(served: Served, vis
     fits = "document.documentElement.scrollWidth <= 360 && visualViewport.width === 360"
     assert page.evaluate(fits)
     wide = "w" * 300
-    replies(page, wide, f"# {wide}\n\n```\n{wide}\n```\n\n| {wide} | b |\n|---|---|\n| c | {wide} |\n\n`{wide}`\n\n- {wide}")
+    replies(
+        page, wide, f"# {wide}\n\n```\n{wide}\n```\n\n| {wide} | b |\n|---|---|\n| c | {wide} |\n\n`{wide}`\n\n- {wide}"
+    )
     page.locator("#rule").select_option("threshold")
     ask(page, wide)
     page.locator("summary").click()

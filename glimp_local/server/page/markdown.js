@@ -256,7 +256,7 @@ function draw(block, depth) {
 
 function drawCode({ language, text }) {
   const label = language ? `code: ${language}` : "code";
-  const pre = make("pre", { tabIndex: 0, role: "region", "aria-label": label }, make("code", {}, text));
+  const pre = make("pre", { tabIndex: 0, role: "region", "aria-label": label }, make("code", {}, text.trimEnd()));
   if (language) pre.dataset.language = language;
   return pre;
 }
