@@ -1,4 +1,4 @@
-"""The page of `glimp serve` as a browser gets it: files, headers, keys. `test_page_in_chromium.py` has its use."""
+"""The page of `glimp serve` as a browser gets it: files, headers, keys. `page/` has its use."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ export class TurnView {
     this.state.textContent = STATES[state] ?? "";
     this.state.hidden = isOver(this.turn) || state === "answering";
     this.title.textContent = this.thoughtInWords();
+    this.details.classList.toggle("growing", state === "thinking");
   }
 
   drawThought() {
