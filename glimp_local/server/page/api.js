@@ -1,8 +1,18 @@
 // The public endpoints of the server, and nothing else.
 
-import { recall } from "./dom.js";
+import { keep, recall } from "./dom.js";
 
-export const KEY = "glimp.key";
+const KEY = "glimp.key";
+let key = recall(KEY);
+
+/** Is there a key? It may be a wrong one. */
+export const hasKey = () => key !== null;
+
+/** Send this key from now on, and keep it for as long as the tab is open. */
+export function useKey(value) {
+  key = value;
+  keep(KEY, value);
+}
 
 /** What went wrong, in the server's words. `status` is 0 if there was no answer at all. */
 export class ApiError extends Error {
@@ -15,7 +25,6 @@ export class ApiError extends Error {
 
 async function request(path, { body, signal } = {}) {
   const headers = {};
-  const key = recall(KEY);
   if (key !== null) headers.Authorization = `Bearer ${key}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let reply;

@@ -94,8 +94,9 @@ export class Asking {
   show() {
     const routed = this.isRouted;
     byId("routing").hidden = !routed;
-    byId("alone").hidden = routed || this.chosen === undefined;
-    byId("alone").textContent = `The ${this.chosen?.glimp.policy ?? ""} model writes everything.`;
+    const policy = this.chosen?.glimp?.policy;
+    byId("alone").hidden = routed || !["small", "large"].includes(policy);
+    byId("alone").textContent = `The ${policy} model writes everything.`;
     if (!routed) return;
     this.rule.options[0].textContent = `by the pair's own rule (${ownRule(this.chosen.glimp)})`;
     const rule = this.rule.value;

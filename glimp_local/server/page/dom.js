@@ -1,5 +1,7 @@
 // Makes elements. Text is always set as text: nothing here reads HTML.
 
+const LONG_MS = 8; // half a frame
+
 /**
  * Make an element. `properties` are set on it (`aria-...` and the like as attributes); children are nodes or texts, and what
  * is null or false is left out.
@@ -19,16 +21,32 @@ export function make(tag, properties = {}, ...children) {
 /** Find the element with an id. */
 export const byId = (id) => document.getElementById(id);
 
-/** Call `draw` at most once a frame, however often the function that is returned is called. */
+/**
+ * Call `draw` at most once a frame, however often the function that is returned is called, and less often if it takes
+ * long: three quarters of the time are left for the reader's own doings.
+ */
 export function framed(draw) {
   let asked = false;
+  let resting = false;
+  const next = () => {
+    if (!asked || resting) return;
+    requestAnimationFrame(() => {
+      asked = false;
+      const began = performance.now();
+      draw();
+      const took = performance.now() - began;
+      if (took < LONG_MS) return;
+      resting = true;
+      setTimeout(() => {
+        resting = false;
+        next();
+      }, 3 * took);
+    });
+  };
   return () => {
     if (asked) return;
     asked = true;
-    requestAnimationFrame(() => {
-      asked = false;
-      draw();
-    });
+    next();
   };
 }
 

@@ -1,7 +1,7 @@
 // The server's key: asked for when the server wants one, and kept in this tab alone.
 
-import { KEY } from "./api.js";
-import { byId, keep, recall } from "./dom.js";
+import { hasKey, useKey } from "./api.js";
+import { byId } from "./dom.js";
 
 let asking = null;
 
@@ -16,7 +16,7 @@ export function askForKey() {
 function ask() {
   const dialog = byId("key");
   const field = byId("key-value");
-  byId("key-wrong").hidden = recall(KEY) === null; // there was one, and it was not taken
+  byId("key-wrong").hidden = !hasKey(); // there was one, and it was not taken
   field.value = "";
   dialog.showModal();
   field.focus();
@@ -25,15 +25,15 @@ function ask() {
       event.preventDefault();
       const key = field.value.trim();
       if (key === "" || !fitsHeader(key)) return;
-      keep(KEY, key);
+      useKey(key);
       byId("key-form").removeEventListener("submit", given);
-      dialog.removeEventListener("cancel", stay);
+      dialog.removeEventListener("close", stay);
       dialog.close();
       resolve();
     };
-    const stay = (event) => event.preventDefault(); // nothing works without it
+    const stay = () => dialog.showModal(); // nothing works without a key
     byId("key-form").addEventListener("submit", given);
-    dialog.addEventListener("cancel", stay);
+    dialog.addEventListener("close", stay);
   });
 }
 

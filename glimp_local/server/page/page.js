@@ -65,9 +65,11 @@ function status(text) {
   byId("status").hidden = text === "";
 }
 
-function welcome({ glimp }, { glimp: { example, notices } = {} }) {
-  const here = ["small", "large"].filter((model) => glimp.models[model]);
-  const named = (model) => make("li", {}, letter(model), ` ${glimp.models[model].name}`, make("span", { className: "dim" }, ` ${glimp.models[model].where}`));
+function welcome(first, { glimp: { example, notices } = {} }) {
+  const models = first?.glimp?.models ?? {}; // of a pair that is not loaded nothing is known
+  const here = ["small", "large"].filter((model) => models[model]);
+  const named = (model) =>
+    make("li", {}, letter(model), ` ${models[model].name}`, make("span", { className: "dim" }, ` ${models[model].where}`));
   byId("names").replaceChildren(...here.map(named));
   if (example) {
     byId("example").textContent = example;

@@ -38,7 +38,9 @@ export function add(turn, chunk) {
   turn.perSecond = chunk.timings?.predicted_per_second ?? null;
 }
 
-function beginStep(turn, { part, model, reason, entropy_nats: entropy, threshold_nats: threshold }) {
+/** A pair that does not think has its whole reply routed: that is the answer here, step by step. */
+function beginStep(turn, { part: of, model, reason, entropy_nats: entropy, threshold_nats: threshold }) {
+  const part = of === "thought" ? "thought" : "answer";
   turn.steps.push({ part, model, reason, entropy: entropy ?? null, threshold: threshold ?? null, text: "" });
   turn.state = part === "answer" ? "answering" : "thinking";
 }

@@ -61,6 +61,16 @@ def test_a_question_is_answered_and_each_step_says_who_wrote_it_and_why(served: 
     assert visited.complaints == []
 
 
+def test_the_reply_of_a_pair_that_does_not_think_is_shown_step_by_step(serving: Serve, visit: OpenPage) -> None:
+    page = visit(serving(small="plain", large="plain")).open()
+    ask(page)
+    expect(page.locator("details.thought")).to_be_hidden()
+    parts = page.locator(".answer .step")
+    assert parts.evaluate_all("parts => parts.map(part => part.dataset.model)")[:3] == ["small", "small", "large"]
+    assert parts.locator(".text").all_text_contents()[:2] == ["First one.", "Second two:"]
+    expect(parts.nth(2).locator(".why")).to_have_text("the small model is unsure")
+
+
 def test_the_page_asks_no_other_host_and_uses_public_endpoints_only(served: Served, visit: OpenPage) -> None:
     visited = visit(served)
     page = visited.open()
