@@ -18,6 +18,7 @@ export class Chat {
     this.view = null; // of the reply that is being written
     this.stopping = null;
     this.follows = true; // does the reader stand at the end?
+    this.top = 0; // of what is in sight
     this.drawing = framed(() => this.draw());
     addEventListener("scroll", () => this.scrolled(), { passive: true });
     new ResizeObserver(framed(() => this.follow())).observe(document.body);
@@ -174,7 +175,10 @@ export class Chat {
 
   scrolled() {
     const { scrollHeight, clientHeight, scrollTop } = document.documentElement;
-    this.follows = scrollHeight - clientHeight - scrollTop < NEAR_END;
+    // Going up is the reader's doing; to be far from the end may come of what has just been written.
+    if (scrollHeight - clientHeight - scrollTop < NEAR_END) this.follows = true;
+    else if (scrollTop < this.top) this.follows = false;
+    this.top = scrollTop;
     byId("latest").hidden = this.follows;
   }
 
