@@ -28,5 +28,6 @@ fix:  # what ruff can put right
 	$(BIN)ruff check --fix .
 	$(BIN)ruff format .
 
-docs:  # draw again what is generated: the pictures of the chat
+docs:  # draw again what is generated: the pictures of the chat, and that of the page (which needs a Chromium)
 	$(PYTHON) -m tests.support.pictures
+	$(PYTHON) -m tests.support.page_picture

@@ -75,6 +75,9 @@ def test_the_wheel_carries_the_catalogue_and_the_types(tmp_path: Path) -> None:
         names = archive.namelist()
         assert archive.read("glimp_local/models.toml") == (ROOT / "models.toml").read_bytes()
     assert {"glimp_local/py.typed", "glimp_local/records/trace.html.j2"} < set(names)
+    page = {f"glimp_local/server/page/{path.name}" for path in (ROOT / "glimp_local" / "server" / "page").iterdir()}
+    assert "glimp_local/server/page/index.html" in page
+    assert page <= set(names)
     assert {f"glimp_local/builtin/{name}" for name in ("small.gguf", "large.gguf", "README.md")} < set(names)
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "training/"))]
     assert f"glimp_local-{glimp_local.__version__}" in wheel.name

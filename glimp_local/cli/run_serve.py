@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from glimp_local.cli.browser import open_page
 from glimp_local.errors import CancelledError, GlimpError, UsageError
 from glimp_local.load import LoadRequest, configured
 from glimp_local.models.catalogue import load_catalogue
@@ -31,6 +32,7 @@ class ServeFlags(NamedTuple):
     no_auth: bool
     queue: int
     ping_seconds: float
+    opens: bool
     quiet: bool
     seed: int | None
 
@@ -78,8 +80,11 @@ async def _serve(request: LoadRequest, flags: ServeFlags, listener: socket.socke
     from glimp_local.server.metrics import Metrics  # noqa: PLC0415 - may not be installed
 
     def welcome(ready: Ready) -> None:
-        for line in _welcome(flags, listener.getsockname()[1], ready):
+        address = _address(flags.host, listener.getsockname()[1])
+        for line in _welcome(flags, address, ready):
             click.echo(line, err=True)
+        if flags.opens:
+            open_page(f"{address}/")
 
     options = ServerOptions(flags.host, flags.key, ping_seconds=flags.ping_seconds, seed=flags.seed)
     metrics = Metrics()
@@ -88,11 +93,15 @@ async def _serve(request: LoadRequest, flags: ServeFlags, listener: socket.socke
     return 128 + stopped_by if stopped_by else CancelledError.exit_code
 
 
-def _welcome(flags: ServeFlags, port: int, ready: Ready) -> list[str]:
+def _address(host: str, port: int) -> str:
+    """Return where a browser on this machine finds the server."""
+    host = f"[{host.strip('[]')}]" if ":" in host else host
+    return f"http://{'localhost' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104 - compared, not bound
+
+
+def _welcome(flags: ServeFlags, address: str, ready: Ready) -> list[str]:
     from glimp_local.server.names import listed  # noqa: PLC0415 - may not be installed
 
-    host = f"[{flags.host.strip('[]')}]" if ":" in flags.host else flags.host
-    address = f"http://{'localhost' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104 - compared, not bound
     key = ' -H "Authorization: Bearer $GLIMP_API_KEY"' if flags.key else ""
     asked = {"model": ready.pair, "messages": [{"role": "user", "content": ready.example}]}
     body = shlex.quote(json.dumps(asked, ensure_ascii=False))
@@ -102,6 +111,7 @@ def _welcome(flags: ServeFlags, port: int, ready: Ready) -> list[str]:
     return [
         *lines,
         f"serving {address}/v1",
+        f"chat in the browser: {address}/",
         f"models: {', '.join(listed(ready))}",
         f"try: curl {address}/v1/chat/completions{key} -H 'Content-Type: application/json' -d {body}",
         "Ctrl-C stops.",

@@ -12,7 +12,7 @@ from glimp_local.cli.help import ENVIRONMENT, Command
 
 _EPILOG = f"""\b
 Examples:
-  glimp serve
+  glimp serve --open
   glimp serve --pair qwen3-0.6b-4b --share 0.2 --port 8080
   glimp serve --host 0.0.0.0 --api-key SECRET
 
@@ -43,6 +43,7 @@ interrupted (143 by SIGTERM).
     show_default=True,
     help="A stream that has nothing to send sends a comment this often.",
 )
+@click.option("--open", "opens", is_flag=True, help="Open the chat page in the browser when the pair is loaded.")
 @click.option("-q", "--quiet", is_flag=True, help="No line for each request.")
 @pair_options
 def serve(
@@ -53,11 +54,12 @@ def serve(
     no_auth: bool,
     queue: int,
     ping_seconds: float,
+    opens: bool,
     quiet: bool,
     seed: int | None,
     **loading: Any,
 ) -> None:
-    """Serve a pair to other programs, over HTTP as OpenAI's API.
+    """Serve a pair to other programs, over HTTP as OpenAI's API, and to people, as a page to chat on.
 
     Clients choose by the model's id: PAIR is routed, PAIR:small and PAIR:large are its models alone. Requests are
     answered one after another. Nothing of what is asked and answered is logged.
@@ -65,4 +67,4 @@ def serve(
     request = load_request(loading)
     from glimp_local.cli.run_serve import ServeFlags, run  # noqa: PLC0415 - `--help` does without
 
-    sys.exit(run(request, ServeFlags(host, port, api_key or None, no_auth, queue, ping_seconds, quiet, seed)))
+    sys.exit(run(request, ServeFlags(host, port, api_key or None, no_auth, queue, ping_seconds, opens, quiet, seed)))

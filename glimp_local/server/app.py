@@ -23,7 +23,7 @@ from starlette.routing import Route
 from glimp_local import __version__
 from glimp_local.errors import GlimpError
 from glimp_local.events import AnyEvent, Finished, Started, Text
-from glimp_local.server import failures, names, wire
+from glimp_local.server import failures, names, page, wire
 from glimp_local.server.bodies import BodyError, ChatBody, Options, read
 from glimp_local.server.chat import ChatReply
 from glimp_local.server.completions import CompletionBody, CompletionReply, completion_wanted, prompt_of
@@ -83,6 +83,7 @@ class Server:
             Route("/tokenize", self.tokenize, methods=["POST"]),
             Route("/props", self.props),
             Route("/metrics", self.show_metrics),
+            *page.routes(),
         ]
         middleware = [
             Middleware(
@@ -274,7 +275,11 @@ class Server:
                 "total_slots": 1,
                 "model_alias": ready.pair,
                 "build_info": f"glimp-{__version__}",
-                "glimp": {"settings": msgspec.to_builtins(ready.settings), "notices": ready.notices},
+                "glimp": {
+                    "settings": msgspec.to_builtins(ready.settings),
+                    "notices": ready.notices,
+                    "example": ready.example,
+                },
             }
         )
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from glimp_local.server import page
 from glimp_local.server.failures import failure
 
-_OPEN = {"/health", "/v1/health"}
+_OPEN = {"/health", "/v1/health", *page.PATHS}
 """Paths that need no key."""
 LOCAL_ORIGINS = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 """The origins whose pages may read replies."""
@@ -94,7 +95,8 @@ class Guard:
                     code="forbidden",
                 )
             origin = headers.get(b"origin", b"").decode("latin-1")
-            if origin and not self._origins.fullmatch(origin) and scope["method"] != "OPTIONS":
+            is_own = origin.partition("://")[2].lower() == host  # this server's own page, by the name just checked
+            if origin and not is_own and not self._origins.fullmatch(origin) and scope["method"] != "OPTIONS":
                 return failure(403, f"pages of {origin[:100]!r} may not use this server", code="forbidden")
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._most_bytes:
