@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from glimp_local.cli.flags import load_request, pair_options
+from glimp_local.cli.flags import Number, load_request, pair_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 
 _EPILOG = f"""\b
@@ -36,6 +36,13 @@ interrupted (143 by SIGTERM).
     show_default=True,
     help="Requests that may wait; the next one is told to try again later.",
 )
+@click.option(
+    "--cache-ram",
+    type=Number(0),
+    metavar="GB",
+    help="Keep what was read of several conversations in memory, so that one goes on without a prefill after a request "
+    "of another. Total limit in GB; 0: none. Without it 2, or a quarter of what is free.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No line for each request.")
 @pair_options
 def serve(
@@ -45,6 +52,7 @@ def serve(
     api_key: str | None,
     no_auth: bool,
     queue: int,
+    cache_ram: float | None,
     quiet: bool,
     seed: int | None,
     **loading: Any,
@@ -55,6 +63,8 @@ def serve(
     answered one after another. Nothing of what is asked and answered is logged.
     """
     request = load_request(loading)
+    if cache_ram is not None:
+        request = request.changed(cache_ram_gb=cache_ram)
     from glimp_local.cli.run_serve import ServeFlags, run  # noqa: PLC0415 - `--help` does without
 
     sys.exit(run(request, ServeFlags(host, port, api_key or None, no_auth, queue, quiet, seed)))

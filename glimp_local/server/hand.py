@@ -62,6 +62,8 @@ class Worker:
         self._number = 0
         self.has_ended = False
         """Has it said all there is to say?"""
+        self.kept = self.kept_bytes = 0
+        """Conversations that it keeps in memory, and what they take."""
         self.reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -165,6 +167,8 @@ class Run:
             raise RequestError(report)
         if report is None:
             raise await self._worker.crash()
+        if isinstance(report, wire.Done):
+            self._worker.kept, self._worker.kept_bytes = report.kept, report.kept_bytes
         raise StopAsyncIteration
 
     def cancel(self) -> None:
@@ -210,6 +214,12 @@ class Hand:
     def ready(self) -> wire.Ready | None:
         """The pair, while it is loaded."""
         return None if self._worker is None or self._worker.has_ended else self._ready
+
+    @property
+    def kept(self) -> tuple[int, int]:
+        """Conversations that are kept in memory beside the last one, and the bytes that they take."""
+        worker = self._worker
+        return (0, 0) if worker is None or worker.has_ended else (worker.kept, worker.kept_bytes)
 
     @property
     def is_running(self) -> bool:

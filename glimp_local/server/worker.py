@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from glimp_local.errors import DeclinedError, GlimpError
 from glimp_local.load import load
+from glimp_local.machine.spare import for_conversations
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
 from glimp_local.server import wire
@@ -103,7 +104,8 @@ class Worker:
                 self.send(wire.Happened(event))
         finally:
             self._session = None
-        self.send(wire.Done())
+        shelf = pair.shelf
+        self.send(wire.Done() if shelf is None else wire.Done(len(shelf), shelf.size_bytes))
 
 
 def failed(error: GlimpError) -> wire.Failed:
@@ -111,7 +113,7 @@ def failed(error: GlimpError) -> wire.Failed:
     return wire.Failed(type(error).__name__, str(error), error.hint, error.exit_code)
 
 
-def _ready(pair: Pair) -> wire.Ready:
+def _ready(pair: Pair, *remarks: str) -> wire.Ready:
     models: dict[Model, wire.ServedModel] = {}
     for model, backend in pair.backends.items():
         path: Path | None = getattr(backend, "path", None)
@@ -131,7 +133,7 @@ def _ready(pair: Pair) -> wire.Ready:
         thinks=pair.markers is not None,
         system=config.system,
         example=config.example.strip() or _EXAMPLE,
-        notices=tuple(pair.notices),
+        notices=(*pair.notices, *remarks),
     )
 
 
@@ -150,8 +152,11 @@ def main() -> None:
             out.write(wire.encode(failed(error)))
             return
         with pair:
+            limit, remark = for_conversations(pair.config.cache_ram_gb, pair.plan)
+            if limit:
+                pair.keep_conversations(limit)
             worker = Worker(pair, out)
-            worker.send(_ready(pair))
+            worker.send(_ready(pair, *filter(None, [remark])))
             threading.Thread(target=worker.listen, args=(lines,), name="commands", daemon=True).start()
             worker.work()
 

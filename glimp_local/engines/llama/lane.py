@@ -48,6 +48,8 @@ class LlamaLane(Lane):
         self._sampler = Sampler(settings.sampling, seed=seed, vocabulary_size=self.engine.vocabulary.size)
         self._settings = settings
         self._drafts_for: LlamaLane | None = None
+        self._lasting: int | None = None  # of this turn's text, so much begins the next prompt; None is all
+        self._is_new = False  # has a turn begun, and the engine was not used for it yet?
         if settings.draft != "off" and self.engine.most_drafted:
             self.drafts = Drafts(backend.economy, fixed=None if settings.draft == "auto" else settings.draft)
         self._start([], stable=0)
@@ -60,12 +62,15 @@ class LlamaLane(Lane):
         ids = builder.prompt(messages, cancel=self._cancel)
         # Only a model that cannot go back to any length has to know where the next turn will branch off.
         stable = 0 if self.engine.keeps_past else builder.stable_length(messages, ids, cancel=self._cancel)
-        return Prompt(len(ids), (ids, stable))
+        # Behind a thought nothing lasts: the next prompt has the answer without it.
+        lasting = None if markers is None else len(ids)
+        return Prompt(len(ids), (ids, stable, lasting))
 
     def begin(self, prompt: Prompt) -> None:
         """Begin a turn."""
-        ids, stable = prompt.content
+        ids, stable, lasting = prompt.content
         self._start(list(ids), stable=stable)
+        self._lasting, self._is_new = lasting, True
 
     def _start(self, ids: list[int], *, stable: int) -> None:
         """Begin with a prompt, whose first `stable` tokens begin the next one, too: a snapshot is taken there."""
@@ -171,6 +176,9 @@ class LlamaLane(Lane):
 
     def _claim(self) -> None:
         self.engine.claim(self, self._cancel, may_pad=self._settings.draft != "off")
+        if self._is_new and self.backend.conversations is not None:
+            self.backend.conversations.begin(self.ids, self._lasting)
+        self._is_new = False
 
     def follow(self, ids: Sequence[int]) -> None:
         """Read the transcript, and what the other model has written of its step, while that continues.
