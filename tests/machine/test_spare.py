@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import msgspec
 import pytest
 
 from glimp_local.machine.plan import CPU, ModelPlan, Part, Plan
@@ -15,7 +14,16 @@ GB = 10**9
 
 
 def plan(mapped_bytes: int, device: str = CPU) -> Plan:
-    part = Part("small", device, 1, mapped_bytes, mapped_bytes, 0, 0, 0)
+    part = Part(
+        model="small",
+        device=device,
+        layers=1,
+        weights_bytes=mapped_bytes,
+        mapped_bytes=mapped_bytes,
+        cache_bytes=0,
+        compute_bytes=0,
+        other_bytes=0,
+    )
     return Plan({"small": ModelPlan(0, 1, 512, "f16")}, (part,), (), 512)
 
 
@@ -54,8 +62,3 @@ def test_pages_of_the_models_files_are_not_counted_as_free() -> None:
 def test_what_is_free_now_is_looked_at() -> None:
     given, _ = for_conversations("auto", None)
     assert 0 < given <= 2 * GB
-
-
-def test_the_part_of_a_plan_is_what_is_meant_here() -> None:
-    assert msgspec.structs.fields(Part)[3].name == "weights_bytes"
-    assert msgspec.structs.fields(Part)[4].name == "mapped_bytes"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from glimp_local.engines.llama import binding
+from glimp_local.engines.llama.cache import Copy
 from glimp_local.engines.llama.conversations import Conversations
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.shelf import Shelf
@@ -90,15 +91,14 @@ def test_a_thought_is_not_put_aside_and_the_next_prompt_goes_on_before_it(opened
 
 def test_three_conversations_take_turns(opened: Open) -> None:
     engine, conversations, shelf = opened()
-    grown = {first: [first, *A[:60]] for first in range(3)}
-    for prompt in grown.values():
+    prompts = [[first, *A[:60]] for first in range(3)]
+    for prompt in prompts:
         read(engine, conversations, prompt)
     for turn in range(2):
-        for prompt in grown.values():
-            prompt += B[40 * turn : 40 * turn + 40]
-            assert read(engine, conversations, prompt) == 40
+        prompts = [[*prompt, *B[40 * turn : 40 * turn + 40]] for prompt in prompts]
+        assert [read(engine, conversations, prompt) for prompt in prompts] == [40, 40, 40]
     assert len(shelf) == 2, "each is there once, and the one that is held is not"
-    assert np.allclose(engine.logits(), fresh_logits(engine.path, grown[2]), atol=TOLERANCE)
+    assert np.allclose(engine.logits(), fresh_logits(engine.path, prompts[2]), atol=TOLERANCE)
 
 
 def test_two_conversations_with_one_beginning_share_it_and_none_is_lost(opened: Open) -> None:
@@ -134,7 +134,12 @@ def test_what_is_on_the_shelf_already_is_not_copied_again(opened: Open, monkeypa
     read(engine, conversations, B)
     copies = []
     copy = Engine.copy_state
-    monkeypatch.setattr(Engine, "copy_state", lambda engine: copies.append(len(engine.ids)) or copy(engine))
+
+    def count_and_copy(engine: Engine) -> Copy | None:
+        copies.append(len(engine.ids))
+        return copy(engine)
+
+    monkeypatch.setattr(Engine, "copy_state", count_and_copy)
     read(engine, conversations, [*A[:120], *C[:10]])
     engine.rewind(120)
     read(engine, conversations, C)
