@@ -198,7 +198,7 @@ def test_a_conversation_goes_on_behind_a_side_request_with_and_without_memory_fo
     tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversations, "_PARAGRAPHS", 3)
-    about, asked, copied = conversations.measure(setup(tiny / "small.gguf", tiny / "other-vocabulary.gguf"))
+    about, asked, _, copied = conversations.measure(setup(tiny / "small.gguf", tiny / "other-vocabulary.gguf"))
     rows = [line.strip("| ").split(" | ") for line in asked.splitlines()[2:]]
     assert [row[0] for row in rows] == ["kept in memory", "not kept"]
     for kept, lost in zip(rows[0][2:], rows[1][2:], strict=True):

@@ -1,8 +1,8 @@
 """What models have read of conversations they are not in now, kept in memory for when these go on.
 
 One shelf has a limit in bytes over all models that use it. Where it is full, what was used longest ago goes first; what
-nobody has come back to yet, like most requests for a title, counts as older than it is. What a model needs to come back
-is its own business: here it is a thing of some size.
+was asked only once, like a request for a title, counts as older than it is. What a model needs to come back is its own
+business: here it is a thing of some size.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 Tokens = npt.NDArray[np.int32]
 
-_ONCE = 4
-"""What nobody has come back to counts as so many times as old: a chat window asks for a title, tags and questions
-behind each answer, and none of these may push out the conversation."""
+_ONCE = 32
+"""Single questions count as older by so many uses. A chat window asks for a title, tags and follow-up questions behind
+each answer: with two models that is eight uses a turn, and none of them may push out a conversation."""
 
 
 def tokens_of(ids: Sequence[int]) -> Tokens:
@@ -52,8 +52,8 @@ class Kept:
     size_bytes: int
     stops: tuple[int, ...] | None
     """The lengths that it can be cut to; None is any."""
-    is_continued: bool
-    """Has anybody come back to it?"""
+    goes_on: bool
+    """Is it more than a single question?"""
     used: int = 0
     """When it was used last, in the shelf's own count."""
 
@@ -88,19 +88,26 @@ class Shelf:
         spared, _, kept = max(found, key=lambda each: each[:2], default=(0, 0, None))
         return (kept, spared) if spared else (None, 0)
 
-    def make_room(self, size_bytes: int, *, beside: Kept | None) -> bool:
-        """Let go of as much as has to make room for so many bytes; return whether there is any.
+    def make_room(self, size_bytes: int, *, goes_on: bool, beside: Kept | None) -> bool:
+        """Let go of what has to make room for so many bytes; return False where there is none.
 
-        What stands in `beside` stays.
+        What is younger than what comes, and what stands in `beside`, stays.
         """
-        if size_bytes + (0 if beside is None else beside.size_bytes) > self.limit_bytes:
+        self._count += 1
+        missing, leaving = self.size_bytes + size_bytes - self.limit_bytes, []
+        for kept in sorted((kept for kept in self._kept if kept is not beside), key=self._age, reverse=True):
+            if missing <= 0 or self._age(kept) < _handicap(goes_on):
+                break
+            leaving.append(kept)
+            missing -= kept.size_bytes
+        if missing > 0:
             return False
-        while self.size_bytes + size_bytes > self.limit_bytes:
-            self.remove(max((kept for kept in self._kept if kept is not beside), key=self._age))
+        for kept in leaving:
+            self.remove(kept)
         return True
 
     def _age(self, kept: Kept) -> int:
-        return (self._count - kept.used) * (1 if kept.is_continued else _ONCE)
+        return self._count - kept.used + _handicap(kept.goes_on)
 
     def put(self, kept: Kept) -> None:
         """Keep something that room was made for."""
@@ -119,3 +126,7 @@ class Shelf:
     def forget(self, owner: object) -> None:
         """Let go of all that is of a model."""
         self._kept = [kept for kept in self._kept if kept.owner is not owner]
+
+
+def _handicap(goes_on: bool) -> int:
+    return 0 if goes_on else _ONCE

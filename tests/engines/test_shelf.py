@@ -10,10 +10,10 @@ from glimp_local.engines.shelf import Kept, Shelf, common_length, reach, tokens_
 SMALL, LARGE = "small", "large"
 
 
-def put(shelf: Shelf, first: int, *, owner: str = SMALL, size: int = 40, continued: bool = True) -> Kept:
+def put(shelf: Shelf, first: int, *, owner: str = SMALL, size: int = 40, goes_on: bool = True) -> Kept:
     """Keep a hundred tokens from `first` on."""
-    assert shelf.make_room(size, beside=None)
-    kept = Kept(owner, tokens_of(range(first, first + 100)), None, size, None, continued)
+    assert shelf.make_room(size, goes_on=goes_on, beside=None)
+    kept = Kept(owner, tokens_of(range(first, first + 100)), None, size, None, goes_on)
     shelf.put(kept)
     return kept
 
@@ -56,36 +56,52 @@ def test_what_was_used_longest_ago_goes_first_whosever_it_is() -> None:
     assert (len(shelf), shelf.size_bytes) == (2, 80)
 
 
-def test_side_requests_do_not_push_out_a_conversation_that_somebody_came_back_to() -> None:
+def test_single_questions_push_out_one_another_and_no_conversation() -> None:
     shelf = Shelf(120)
     conversation = put(shelf, 0)
-    for number in range(1, 4):
-        put(shelf, 1000 * number, continued=False)
-    assert conversation in shelf.of(SMALL)
-    assert shelf.size_bytes <= 120
+    for number in range(1, 9):
+        last = put(shelf, 1000 * number, goes_on=False)
+    assert len(shelf) == 3
+    assert {conversation, last} < set(shelf.of(SMALL))
 
 
-def test_a_conversation_left_for_long_goes_all_the_same() -> None:
+def test_a_single_question_is_not_kept_where_only_conversations_could_make_room() -> None:
+    shelf = Shelf(70)
+    conversation = put(shelf, 0)
+    assert not shelf.make_room(40, goes_on=False, beside=None)
+    assert shelf.of(SMALL) == [conversation]
+    other = put(shelf, 1000)
+    assert shelf.of(SMALL) == [other]
+
+
+def test_nothing_goes_for_what_is_not_kept_in_the_end() -> None:
+    shelf = Shelf(80)
+    conversation, question = put(shelf, 0), put(shelf, 1000, goes_on=False)
+    assert not shelf.make_room(70, goes_on=False, beside=None)
+    assert shelf.of(SMALL) == [conversation, question]
+
+
+def test_a_conversation_left_for_long_makes_room_for_single_questions_all_the_same() -> None:
     shelf = Shelf(120)
     conversation = put(shelf, 0)
-    for number in range(1, 20):
-        put(shelf, 1000 * number, continued=False)
+    for number in range(1, 40):
+        put(shelf, 1000 * number, goes_on=False)
     assert conversation not in shelf.of(SMALL)
 
 
 def test_what_is_larger_than_the_shelf_is_not_kept_and_pushes_out_nothing() -> None:
     shelf = Shelf(100)
     first = put(shelf, 0)
-    assert not shelf.make_room(101, beside=None)
-    assert not shelf.make_room(61, beside=first)
-    assert shelf.make_room(60, beside=first)
+    assert not shelf.make_room(101, goes_on=True, beside=None)
+    assert not shelf.make_room(61, goes_on=True, beside=first)
+    assert shelf.make_room(60, goes_on=True, beside=first)
     assert shelf.of(SMALL) == [first]
 
 
 def test_what_room_is_made_beside_stays() -> None:
     shelf = Shelf(100)
     first, second = put(shelf, 0), put(shelf, 1000)
-    assert shelf.make_room(50, beside=first)
+    assert shelf.make_room(50, goes_on=True, beside=first)
     assert shelf.of(SMALL) == [first]
     assert second.size_bytes == 40
 

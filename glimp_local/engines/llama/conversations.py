@@ -26,23 +26,21 @@ class Conversations:
         self._engine = engine
         self._shelf = shelf
         self._lasting: int | None = None
-        self._is_continued = False
+        self._goes_on = False
 
-    def begin(self, ids: Sequence[int], lasting: int | None) -> None:
-        """Prepare the engine, which the caller has claimed, for a text that begins with a prompt.
+    def begin(self, ids: Sequence[int], *, lasting: int | None, goes_on: bool) -> None:
+        """Prepare the engine, which the caller has claimed, for a text that begins with a prompt. Computes nothing.
 
         Of what stands there at the end of the turn, the first `lasting` tokens will begin the next prompt of this
-        conversation; None is all of it. Computes nothing.
+        conversation; None is all of it. `goes_on` says that it is more than a single question.
         """
         engine, text, held = self._engine, tokens_of(ids), tokens_of(self._engine.ids)
         common = common_length(held, text)
         worth = len(held) if self._lasting is None else min(self._lasting, len(held))
         best, spared = self._shelf.best(engine, text)
-        is_lost = worth - common >= _FEWEST
-        if is_lost:
+        if worth - common >= _FEWEST:
             self._put_aside(worth, beside=best)
-        self._is_continued = not is_lost and common >= _FEWEST
-        self._lasting = lasting
+        self._lasting, self._goes_on = lasting, goes_on
         left = reach(min(common, len(engine.ids)), len(engine.ids), engine.stops)
         if best is not None and spared >= left + _FEWEST:
             self._take_up(best, text)
@@ -55,30 +53,28 @@ class Conversations:
         held, stops = tokens_of(engine.ids), engine.stops
         same, spared = shelf.best(engine, held)
         if same is not None and spared == len(held):
-            same.is_continued |= self._is_continued
+            same.goes_on |= self._goes_on
             shelf.use(same)
             return
         for kept in shelf.of(engine):
             if kept is not beside and _covers(held, stops, kept):
-                self._is_continued |= kept.is_continued
                 shelf.remove(kept)
         size = engine.copy_bytes + held.nbytes
-        if not shelf.make_room(size, beside=beside):
+        if not shelf.make_room(size, goes_on=self._goes_on, beside=beside):
             return
         content = engine.copy_state()
         if content is None:
             binding.log.warning("%s: what was read of a conversation could not be copied", engine.name)
             return
-        shelf.put(Kept(engine, held, content, size, stops, self._is_continued))
+        shelf.put(Kept(engine, held, content, size, stops, self._goes_on))
 
     def _take_up(self, kept: Kept, text: Tokens) -> None:
         engine, shelf = self._engine, self._shelf
-        self._is_continued = len(kept.ids) - common_length(kept.ids, text) < _FEWEST
         is_held = engine.put_state(kept.ids.tolist(), kept.content)
         if not is_held:
-            self._is_continued = False
             binding.log.warning("%s: what was kept of a conversation could not be taken up", engine.name)
-        if self._is_continued or not is_held:  # what goes on is put there again, longer
+        is_over = len(kept.ids) - common_length(kept.ids, text) < _FEWEST  # it is put there again, longer
+        if is_over or not is_held:
             shelf.remove(kept)
         else:
             shelf.use(kept)
@@ -86,7 +82,6 @@ class Conversations:
     def forget(self) -> None:
         """Let go of what is on the shelf."""
         self._shelf.forget(self._engine)
-        self._is_continued = False
 
 
 def _covers(held: Tokens, stops: Sequence[int] | None, kept: Kept) -> bool:

@@ -49,6 +49,7 @@ class LlamaLane(Lane):
         self._settings = settings
         self._drafts_for: LlamaLane | None = None
         self._lasting: int | None = None  # of this turn's text, so much begins the next prompt; None is all
+        self._goes_on = False  # is there an answer in it?
         self._is_new = False  # has a turn begun, and the engine was not used for it yet?
         if settings.draft != "off" and self.engine.most_drafted:
             self.drafts = Drafts(backend.economy, fixed=None if settings.draft == "auto" else settings.draft)
@@ -64,13 +65,14 @@ class LlamaLane(Lane):
         stable = 0 if self.engine.keeps_past else builder.stable_length(messages, ids, cancel=self._cancel)
         # Behind a thought nothing lasts: the next prompt has the answer without it.
         lasting = None if markers is None else len(ids)
-        return Prompt(len(ids), (ids, stable, lasting))
+        goes_on = any(message.role == "assistant" for message in messages)
+        return Prompt(len(ids), (ids, stable, lasting, goes_on))
 
     def begin(self, prompt: Prompt) -> None:
         """Begin a turn."""
-        ids, stable, lasting = prompt.content
+        ids, stable, self._lasting, self._goes_on = prompt.content
         self._start(list(ids), stable=stable)
-        self._lasting, self._is_new = lasting, True
+        self._is_new = True
 
     def _start(self, ids: list[int], *, stable: int) -> None:
         """Begin with a prompt, whose first `stable` tokens begin the next one, too: a snapshot is taken there."""
@@ -177,7 +179,7 @@ class LlamaLane(Lane):
     def _claim(self) -> None:
         self.engine.claim(self, self._cancel, may_pad=self._settings.draft != "off")
         if self._is_new and self.backend.conversations is not None:
-            self.backend.conversations.begin(self.ids, self._lasting)
+            self.backend.conversations.begin(self.ids, lasting=self._lasting, goes_on=self._goes_on)
         self._is_new = False
 
     def follow(self, ids: Sequence[int]) -> None:

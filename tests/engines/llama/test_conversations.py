@@ -39,7 +39,7 @@ def opened(tiny: Path) -> Iterator[Open]:
 def read(engine: Engine, conversations: Conversations, prompt: list[int], lasting: int | None = None) -> int:
     """Begin a prompt like a lane, and read it; return how many tokens were fed."""
     before = engine.fed
-    conversations.begin(prompt, lasting)
+    conversations.begin(prompt, lasting=lasting, goes_on=True)
     if not (engine.keeps_past or engine.comes_back_to(prompt[:-10])):
         engine.sync(prompt[:-10])
         engine.snapshot()
@@ -66,9 +66,9 @@ def test_what_is_taken_up_computes_to_the_last_bit_what_was_put_aside(opened: Op
         each.feed(A[:190])
         each.snapshot()
         each.feed(A[190:])
-    conversations.begin(B, None)
+    conversations.begin(B, lasting=None, goes_on=False)
     engine.sync(B)
-    conversations.begin([*A, *C], None)
+    conversations.begin([*A, *C], lasting=None, goes_on=True)
     assert engine.ids == A
     for token in C[:10]:
         for each in (engine, other):
@@ -222,3 +222,15 @@ def test_what_is_forgotten_is_read_again(opened: Open) -> None:
     conversations.forget()
     assert len(shelf) == 0
     assert read(engine, conversations, A) == len(A)
+
+
+def test_on_a_shelf_for_one_conversation_side_requests_do_not_take_its_place(opened: Open) -> None:
+    engine, conversations, shelf = opened()
+    engine.feed(A)
+    engine, conversations, shelf = opened(limit_bytes=engine.copy_bytes * 3 // 2)
+    read(engine, conversations, A)
+    for first in range(3):
+        conversations.begin([first, *A], lasting=None, goes_on=False)
+        engine.sync([first, *A])
+    assert len(shelf) == 1
+    assert read(engine, conversations, [*A, 7]) == 1
