@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from glimp_local import Session, load_pair
+from glimp_local.bench.problems import read_problems
 from glimp_local.engines.llama import binding
 from glimp_local.engines.llama.cache import Copy
 from glimp_local.engines.llama.conversations import Conversations
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.shelf import Shelf
+from glimp_local.events import fold
 from tests.support.engines import ARCHITECTURES, IDS, TOLERANCE, fresh_logits
+from tests.support.sessions import assert_caches_equal_fresh_runs, run
 
 ROOM = 10**9
 A, B, C = IDS[:200], IDS[200:300], IDS[300:400]
@@ -234,3 +238,28 @@ def test_on_a_shelf_for_one_conversation_side_requests_do_not_take_its_place(ope
         engine.sync([first, *A])
     assert len(shelf) == 1
     assert read(engine, conversations, [*A, 7]) == 1
+
+
+@pytest.mark.parametrize("catch_up", ["lazy", "eager"])
+@pytest.mark.parametrize("draft", ["off", "auto"])
+def test_sessions_that_take_turns_find_both_models_caches_right(catch_up: str, draft: str) -> None:
+    one, other = (problem.text for problem in read_problems("builtin")[:2])
+    settings = {"sampling": {"temperature": 0}, "catch_up": catch_up, "draft": draft}
+    with load_pair("builtin", policy="random", share=0.5, **settings) as pair:
+        first = run(pair, one)
+        pair.forget()
+        pair.keep_conversations(ROOM)
+        for question in (one, other):
+            run(pair, question)
+        assert pair.shelf is not None
+        assert len(pair.shelf) == 2
+        session = Session(pair, seed=1)
+        again = fold(session.ask(one))
+        assert again.answer == first.answer
+        for stats, before in ((again.stats.small, first.stats.small), (again.stats.large, first.stats.large)):
+            assert stats is not None
+            assert before is not None
+            assert stats.prefill_tokens <= 1 < before.prefill_tokens + before.along_tokens
+        assert_caches_equal_fresh_runs(session)
+        pair.forget()
+        assert len(pair.shelf) == 0
