@@ -244,7 +244,7 @@ def test_on_a_shelf_for_one_conversation_side_requests_do_not_take_its_place(ope
 @pytest.mark.parametrize("draft", ["off", "auto"])
 def test_sessions_that_take_turns_find_both_models_caches_right(catch_up: str, draft: str) -> None:
     one, other = (problem.text for problem in read_problems("builtin")[:2])
-    settings = {"sampling": {"temperature": 0}, "catch_up": catch_up, "draft": draft}
+    settings: Any = {"sampling": {"temperature": 0}, "catch_up": catch_up, "draft": draft}
     with load_pair("builtin", policy="random", share=0.5, **settings) as pair:
         first = run(pair, one)
         pair.forget()
