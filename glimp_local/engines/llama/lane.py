@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,18 @@ _CHUNK = 16
 """A model reads along once this many tokens are new to it: fewer are not worth a batch."""
 
 
+class PromptTokens(NamedTuple):
+    """A prompt as a model reads it."""
+
+    ids: list[int]
+    stable: int = 0
+    """The first so many begin the next prompt, too, and a snapshot is taken there; 0 takes none."""
+    lasting: int | None = None
+    """Of the text at the end of the turn, so many tokens begin the next prompt, more or less; None is all."""
+    goes_on: bool = False
+    """Is there an answer in it?"""
+
+
 class LlamaLane(Lane):
     """One conversation on a `LlamaBackend`'s engine."""
 
@@ -48,12 +60,10 @@ class LlamaLane(Lane):
         self._sampler = Sampler(settings.sampling, seed=seed, vocabulary_size=self.engine.vocabulary.size)
         self._settings = settings
         self._drafts_for: LlamaLane | None = None
-        self._lasting: int | None = None  # of this turn's text, so much begins the next prompt; None is all
-        self._goes_on = False  # is there an answer in it?
         self._is_new = False  # has a turn begun, and the engine was not used for it yet?
         if settings.draft != "off" and self.engine.most_drafted:
             self.drafts = Drafts(backend.economy, fixed=None if settings.draft == "auto" else settings.draft)
-        self._start([], stable=0)
+        self._start(PromptTokens([]))
 
     # The transcript.
 
@@ -66,21 +76,20 @@ class LlamaLane(Lane):
         # Behind a thought nothing lasts: the next prompt has the answer without it.
         lasting = None if markers is None else len(ids)
         goes_on = any(message.role == "assistant" for message in messages)
-        return Prompt(len(ids), (ids, stable, lasting, goes_on))
+        return Prompt(len(ids), PromptTokens(ids, stable, lasting, goes_on))
 
     def begin(self, prompt: Prompt) -> None:
         """Begin a turn."""
-        ids, stable, self._lasting, self._goes_on = prompt.content
-        self._start(list(ids), stable=stable)
+        self._start(prompt.content)
         self._is_new = True
 
-    def _start(self, ids: list[int], *, stable: int) -> None:
-        """Begin with a prompt, whose first `stable` tokens begin the next one, too: a snapshot is taken there."""
-        self.ids = ids
-        self._stable = stable
+    def _start(self, prompt: PromptTokens) -> None:
+        self.ids = list(prompt.ids)
+        self._prompt = prompt
+        self._stable = prompt.stable  # 0 once the snapshot is taken
         self._owed: int | None = None  # place of the last token this model wrote, until it is computed
         self._remembers = False
-        self._account = Account(self.engine, len(ids))
+        self._account = Account(self.engine, len(prompt.ids))
         if self.drafts is not None:
             self.drafts.begin_turn()
 
@@ -179,7 +188,7 @@ class LlamaLane(Lane):
     def _claim(self) -> None:
         self.engine.claim(self, self._cancel, may_pad=self._settings.draft != "off")
         if self._is_new and self.backend.conversations is not None:
-            self.backend.conversations.begin(self.ids, lasting=self._lasting, goes_on=self._goes_on)
+            self.backend.conversations.begin(self.ids, lasting=self._prompt.lasting, goes_on=self._prompt.goes_on)
         self._is_new = False
 
     def follow(self, ids: Sequence[int]) -> None:
