@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from benchmarks import (
     busy,
     catalogue,
+    conversations,
     costs,
     document,
     drafting,
@@ -40,6 +41,7 @@ SECTIONS: dict[str, ModuleType] = {
     "end-to-end": end_to_end,
     "memory": memory,
     "long-session": long_session,
+    "conversations": conversations,
     "plan": planned,
     "forecast": forecast,
     "catalogue": catalogue,

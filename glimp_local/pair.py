@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
-from glimp_local.engines.protocol import Backend
+from glimp_local.engines.protocol import Backend, KeepsConversations
+from glimp_local.engines.shelf import Shelf
 from glimp_local.errors import UsageError
 from glimp_local.machine.choice import Offer
 from glimp_local.messages import Message
@@ -58,6 +59,8 @@ class Pair:
         self.fallback = fallback
         self._closing = closing
         self._at_work = threading.Lock()
+        self.shelf: Shelf | None = None
+        """Where what was read of other conversations is kept; None if it is not."""
         self.markers = self._choose_markers()
         """How the pair marks its thought; None if it does not think."""
         difference = self._difference()
@@ -181,6 +184,13 @@ class Pair:
         with self.run(threading.Event(), wait=False):
             for backend in self.backends.values():
                 backend.forget()
+
+    def keep_conversations(self, limit_bytes: int) -> None:
+        """Keep in memory what both models have read of other conversations, within a limit, for when they go on."""
+        self.shelf = Shelf(limit_bytes)
+        for backend in self.backends.values():
+            if isinstance(backend, KeepsConversations):
+                backend.keep_conversations(self.shelf)
 
     def close(self) -> None:
         """Free both models. Safe to call twice; while a run computes, only from the thread that reads its events."""

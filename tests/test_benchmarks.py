@@ -13,6 +13,7 @@ from benchmarks import __main__ as main_module
 from benchmarks import (
     busy,
     catalogue,
+    conversations,
     costs,
     document,
     drafting,
@@ -192,6 +193,19 @@ def test_a_long_session_fills_its_context(tiny: Path, llama_bench: Path) -> None
         assert int(rows[1][1].replace(",", "")) > 3000
         assert about.startswith(model.stem)
         assert "tokens of context" in about
+
+
+def test_a_conversation_goes_on_behind_a_side_request_with_and_without_memory_for_it(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "_PARAGRAPHS", 3)
+    about, asked, _, copied = conversations.measure(setup(tiny / "small.gguf", tiny / "other-vocabulary.gguf"))
+    rows = [line.strip("| ").split(" | ") for line in asked.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["kept in memory", "not kept"]
+    for kept, lost in zip(rows[0][2:], rows[1][2:], strict=True):
+        assert float(kept.replace(",", "")) < 150 < float(lost.replace(",", ""))
+    assert "1 rounds in turns" in about
+    assert all(" MB/s" in line for line in copied.splitlines()[2:])
 
 
 def test_a_section_without_its_models_says_so_and_is_skipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

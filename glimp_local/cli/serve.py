@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from glimp_local.cli.flags import load_request, pair_options
+from glimp_local.cli.flags import Number, load_request, pair_options
 from glimp_local.cli.help import ENVIRONMENT, Command
 
 _EPILOG = f"""\b
@@ -43,6 +43,13 @@ interrupted (143 by SIGTERM).
     show_default=True,
     help="A stream that has nothing to send sends a comment this often.",
 )
+@click.option(
+    "--cache-ram",
+    type=Number(0),
+    metavar="GB",
+    help="Keep what was read of several conversations in memory, so that one goes on without a prefill after a request "
+    "of another. Total limit in GB; 0: none. Without it 2, or a quarter of what is free.",
+)
 @click.option("--open", "opens", is_flag=True, help="Open the chat page in the browser when the pair is loaded.")
 @click.option("-q", "--quiet", is_flag=True, help="No line for each request.")
 @pair_options
@@ -54,6 +61,7 @@ def serve(
     no_auth: bool,
     queue: int,
     ping_seconds: float,
+    cache_ram: float | None,
     opens: bool,
     quiet: bool,
     seed: int | None,
@@ -65,6 +73,8 @@ def serve(
     answered one after another. Nothing of what is asked and answered is logged.
     """
     request = load_request(loading)
+    if cache_ram is not None:
+        request = request.changed(cache_ram_gb=cache_ram)
     from glimp_local.cli.run_serve import ServeFlags, run  # noqa: PLC0415 - `--help` does without
 
     sys.exit(run(request, ServeFlags(host, port, api_key or None, no_auth, queue, ping_seconds, opens, quiet, seed)))

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 
+from glimp_local.engines.shelf import Shelf
 from glimp_local.errors import UsageError
 from glimp_local.events import ModelStats
 from glimp_local.messages import Constraint, Message, Tool, ToolStyle
@@ -327,4 +328,13 @@ class KeepsState(Protocol):
 
     def load_state(self, path: Path) -> int:
         """Hold what was saved, in place of what is held; return how many tokens. Raises CacheError or OSError."""
+        ...
+
+
+@runtime_checkable
+class KeepsConversations(Protocol):
+    """A backend that can keep what it has read of several conversations."""
+
+    def keep_conversations(self, shelf: Shelf) -> None:
+        """Put what it has read of a conversation on a shelf while it is in another one."""
         ...

@@ -286,7 +286,8 @@ class Server:
     async def show_metrics(self, _request: Request) -> Response:
         """Report counters in Prometheus's text format."""
         hand = self._hand
-        text = self.metrics.text(waiting=hand.waiting, running=int(hand.is_running), crashes=hand.crashes)
+        running = int(hand.is_running)
+        text = self.metrics.text(waiting=hand.waiting, running=running, crashes=hand.crashes, kept=hand.kept)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     # Errors.

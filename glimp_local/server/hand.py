@@ -72,6 +72,8 @@ class Worker:
         self._number = 0
         self.has_ended = False
         """Has it said all there is to say?"""
+        self.kept = self.kept_bytes = 0
+        """Conversations that it keeps in memory, and what they take."""
         self.reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -258,6 +260,12 @@ class Hand:
         return None if self._worker is None or self._worker.has_ended else self._ready
 
     @property
+    def kept(self) -> tuple[int, int]:
+        """Conversations that are kept in memory beside the last one, and the bytes that they take."""
+        worker = self._worker
+        return (0, 0) if worker is None or worker.has_ended else (worker.kept, worker.kept_bytes)
+
+    @property
     def is_running(self) -> bool:
         """Is a request being answered?"""
         return self._turn.locked()
@@ -346,6 +354,8 @@ class Hand:
             raise RequestError(report)
         if report is None:
             raise await worker.crash()
+        if isinstance(report, wire.Done):
+            worker.kept, worker.kept_bytes = report.kept, report.kept_bytes
 
     def cancel(self) -> None:
         """Have what is being answered end before its next token."""

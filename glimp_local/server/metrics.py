@@ -55,7 +55,7 @@ class Metrics:
         ):
             self._seconds[model, phase] += seconds
 
-    def text(self, *, waiting: int, running: int, crashes: int) -> str:
+    def text(self, *, waiting: int, running: int, crashes: int, kept: tuple[int, int]) -> str:
         """Write all of it."""
         lines: list[str] = []
 
@@ -76,6 +76,8 @@ class Metrics:
         write("requests_total", "counter", "Replies, by how they ended.", finished)
         write("request_errors_total", "counter", "Requests that got an error.", {"": self.failed})
         write("worker_crashes_total", "counter", "Workers that ended by themselves.", {"": crashes})
+        write("cache_entries", "gauge", "Conversations kept in memory, of each model.", {"": kept[0]})
+        write("cache_bytes", "gauge", "Memory that these take.", {"": kept[1]})
         write("tokens_total", "counter", "Tokens by model and kind.", by(("model", "kind"), self._tokens))
         write("seconds_total", "counter", "Seconds by model and phase.", by(("model", "phase"), self._seconds))
         steps = {f'{{model="{model}"}}': float(count) for model, count in sorted(self._steps.items())}

@@ -100,6 +100,10 @@ class Happened(msgspec.Struct, frozen=True, tag=True):
 class Done(msgspec.Struct, frozen=True, tag=True):
     """The run is over: the worker can do another one."""
 
+    kept: int = 0
+    """Conversations of either model that are kept in memory beside the last ones."""
+    kept_bytes: int = 0
+
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """The pair could not be loaded, or the run did not begin or came to no end."""

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from glimp_local.errors import DeclinedError, GlimpError, UsageError
 from glimp_local.load import load
+from glimp_local.machine.spare import for_conversations
 from glimp_local.pair import Pair
 from glimp_local.routing import Model
 from glimp_local.server import wire
@@ -120,7 +121,8 @@ class Worker:
                 self.send(wire.Happened(event))
         finally:
             self._session = None
-        self.send(wire.Done())
+        shelf = pair.shelf
+        self.send(wire.Done() if shelf is None else wire.Done(len(shelf), shelf.size_bytes))
 
 
 def failed(error: GlimpError) -> wire.Failed:
@@ -135,7 +137,7 @@ def _unexpected(error: Exception) -> wire.Failed:
     return wire.Failed("InternalError", f"unexpected error: {error!r}")
 
 
-def _ready(pair: Pair) -> wire.Ready:
+def _ready(pair: Pair, *remarks: str) -> wire.Ready:
     models: dict[Model, wire.ServedModel] = {}
     for model, backend in pair.backends.items():
         path: Path | None = getattr(backend, "path", None)
@@ -156,7 +158,7 @@ def _ready(pair: Pair) -> wire.Ready:
         thinks=pair.markers is not None,
         system=config.system,
         example=config.example.strip() or _EXAMPLE,
-        notices=tuple(pair.notices),
+        notices=(*pair.notices, *remarks),
     )
 
 
@@ -175,8 +177,11 @@ def main() -> None:
             out.write(wire.encode(failed(error)))
             return
         with pair:
+            limit, remark = for_conversations(pair.config.cache_ram_gb, pair.plan)
+            if limit:
+                pair.keep_conversations(limit)
             worker = Worker(pair, out)
-            worker.send(_ready(pair))
+            worker.send(_ready(pair, *filter(None, [remark])))
             threading.Thread(target=worker.listen, args=(lines,), name="commands", daemon=True).start()
             worker.work()
 

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from glimp_local.engines.llama import kept_costs
+from glimp_local.engines.llama.conversations import Conversations
 from glimp_local.engines.llama.drafting import PRIORS
 from glimp_local.engines.llama.economy import Economy
 from glimp_local.engines.llama.engine import Engine
@@ -18,6 +19,7 @@ from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.engines.protocol import Backend
 from glimp_local.engines.renderer import Renderer
+from glimp_local.engines.shelf import Shelf
 from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import GlimpError
 from glimp_local.messages import Message, ToolStyle
@@ -41,6 +43,8 @@ class LlamaBackend:
         self.markers: ThinkingMarkers | None = find_markers(self.template.source)
         self.economy = Economy(PRIORS, engine.costs)
         """What drafting has cost the model, and brought: what one conversation learns, the next one knows."""
+        self.conversations: Conversations | None = None
+        """Those it may come back to; None if it keeps none but the one it is in."""
 
     def check(self) -> None:
         """Find out now, and not when a question is asked, whether the template can take one."""
@@ -118,8 +122,14 @@ class LlamaBackend:
         return LlamaLane(self, settings, seed=seed, cancel=cancel)
 
     def forget(self) -> None:
-        """Empty the cache."""
+        """Empty the cache, and the shelf."""
         self.engine.rewind(0)
+        if self.conversations is not None:
+            self.conversations.forget()
+
+    def keep_conversations(self, shelf: Shelf) -> None:
+        """Put what it has read of a conversation on a shelf while it is in another one."""
+        self.conversations = Conversations(self.engine, shelf)
 
     @property
     def state_bytes(self) -> int:
@@ -138,6 +148,8 @@ class LlamaBackend:
         """Free the model; what its batches cost is kept for the next time."""
         if self.engine.is_open:
             kept_costs.keep(self.engine)
+        if self.conversations is not None:
+            self.conversations.forget()
         self.engine.close()
 
 

@@ -12,7 +12,10 @@ import ctypes
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from glimp_local.engines.llama import states
 from glimp_local.engines.llama.binding import lib
@@ -20,6 +23,15 @@ from glimp_local.settings import STEP_SNAPSHOT_BYTES, STEP_SNAPSHOTS, TURN_SNAPS
 
 _PARTIAL = lib.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
 """Only what cannot be cut."""
+_WHOLE = lib.LLAMA_STATE_SEQ_FLAGS_NONE
+
+
+class Copy(NamedTuple):
+    """All that a cache held of its sequence at one time, with its snapshots."""
+
+    length: int
+    state: npt.NDArray[np.uint8]
+    snapshots: tuple[states.Snapshot, ...]
 
 
 class Cache:
@@ -111,6 +123,38 @@ class Cache:
         if lib.llama_state_seq_get_data_ext(self._context, state, size, 0, _PARTIAL):
             snapshots.append((length, state))
 
+    @property
+    def stops(self) -> tuple[int, ...] | None:
+        """The lengths of the snapshots of turns, which `copy` copies; None where any length can be gone back to."""
+        return None if self.goes_back else tuple(length for length, _ in self.snapshots)
+
+    @property
+    def copy_bytes(self) -> int:
+        """What `copy` takes."""
+        state: int = lib.llama_state_seq_get_size_ext(self._context, 0, _WHOLE)
+        return state + sum(len(snapshot) for _, snapshot in self.snapshots)
+
+    def copy(self) -> Copy | None:
+        """Copy all of it into memory; return None where that fails."""
+        size: int = lib.llama_state_seq_get_size_ext(self._context, 0, _WHOLE)
+        try:
+            state = np.empty(size, np.uint8)
+        except MemoryError:
+            return None
+        copied = lib.llama_state_seq_get_data_ext(self._context, _pointer(state), size, 0, _WHOLE)
+        return Copy(self._length, state, tuple(self.snapshots)) if copied == size else None
+
+    def put_back(self, copy: Copy) -> bool:
+        """Hold what was copied, in place of what is held; return False, and hold nothing, where that fails."""
+        self.rewind(0)
+        state = copy.state
+        done = lib.llama_state_seq_set_data_ext(self._context, _pointer(state), len(state), 0, _WHOLE)
+        if done != len(state) or lib.llama_memory_seq_pos_max(self.memory, 0) + 1 != copy.length:
+            lib.llama_memory_clear(self.memory, True)
+            return False
+        self._length, self._reach, self.snapshots = copy.length, 0, list(copy.snapshots)
+        return True
+
     def forget(self) -> None:
         """Free the snapshots."""
         self.snapshots, self._steps = [], []
@@ -137,3 +181,7 @@ class Cache:
         self._steps = []
         self._length, self._reach = len(ids), 0
         return ids
+
+
+def _pointer(state: npt.NDArray[np.uint8]) -> Any:
+    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from glimp_local.engines.llama import binding, loading, pace, proof, states
 from glimp_local.engines.llama.binding import lib
-from glimp_local.engines.llama.cache import Cache
+from glimp_local.engines.llama.cache import Cache, Copy
 from glimp_local.engines.llama.costs import Costs
 from glimp_local.engines.llama.grammar import Grammar
 from glimp_local.engines.llama.model import LoadedModel
@@ -416,6 +416,32 @@ class Engine:
         self.rewind(0)
         self.ids = self._cache.load(path, self.context, depends_on, lambda: self.former_identity)
         return len(self.ids)
+
+    @property
+    def stops(self) -> tuple[int, ...] | None:
+        """The lengths it can go back to from a copy of what it holds; None is any."""
+        return self._cache.stops
+
+    @property
+    def copy_bytes(self) -> int:
+        """What `copy_state` takes."""
+        self._check_open()
+        return self._cache.copy_bytes
+
+    def copy_state(self) -> Copy | None:
+        """Copy all that is held into memory; None where llama.cpp, or the memory, fails. What is held stays."""
+        self.rewind(len(self.ids))  # only what `ids` says
+        return self._cache.copy()
+
+    def put_state(self, ids: list[int], copy: Copy) -> bool:
+        """Hold these tokens, of which a copy was made, in place of what is held. Logits have to be computed again.
+
+        Returns False, and holds nothing, where llama.cpp fails.
+        """
+        self.rewind(0)
+        is_held = self._cache.put_back(copy)
+        self.ids = ids if is_held else []
+        return is_held
 
     def close(self) -> None:
         """Free everything, the context before the model. Safe to call twice."""

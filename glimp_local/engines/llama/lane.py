@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from functools import partial
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,18 @@ _CHUNK = 16
 """A model reads along once this many tokens are new to it: fewer are not worth a batch."""
 
 
+class PromptTokens(NamedTuple):
+    """A prompt as a model reads it."""
+
+    ids: list[int]
+    stable: int = 0
+    """The first so many begin the next prompt, too, and a snapshot is taken there; 0 takes none."""
+    lasting: int | None = None
+    """Of the text at the end of the turn, so many tokens begin the next prompt, more or less; None is all."""
+    goes_on: bool = False
+    """Is there an answer in it?"""
+
+
 class LlamaLane(Lane):
     """One conversation on a `LlamaBackend`'s engine."""
 
@@ -50,11 +62,12 @@ class LlamaLane(Lane):
         self._sampler = Sampler(settings.sampling, seed=seed, vocabulary_size=self.engine.vocabulary.size)
         self._settings = settings
         self._drafts_for: LlamaLane | None = None
+        self._is_new = False  # has a turn begun, and the engine was not used for it yet?
         if settings.draft != "off" and self.engine.most_drafted:
             self.drafts = Drafts(backend.economy, fixed=None if settings.draft == "auto" else settings.draft)
         self._grammar: Grammar | None = None
         self._answer: int | None = None  # where it begins
-        self._start([], stable=0)
+        self._start(PromptTokens([]))
 
     # The transcript.
 
@@ -68,7 +81,10 @@ class LlamaLane(Lane):
         stable = 0
         if not self.engine.keeps_past:
             stable = builder.stable_length(messages, ids, tools=tools, cancel=self._cancel)
-        return Prompt(len(ids), (ids, stable))
+        # Behind a thought nothing lasts: the next prompt has the answer without it.
+        lasting = None if markers is None else len(ids)
+        goes_on = any(message.role == "assistant" for message in messages)
+        return Prompt(len(ids), PromptTokens(ids, stable, lasting, goes_on))
 
     def prepare_text(self, text: str) -> Prompt:
         """Make a prompt of a text as it is; see `Lane.prepare_text`."""
@@ -76,12 +92,12 @@ class LlamaLane(Lane):
         ids = vocabulary.tokenize(text, control=True)
         if vocabulary.adds_bos and ids[:1] != [vocabulary.bos]:
             ids.insert(0, vocabulary.bos)
-        return Prompt(len(ids), (ids, 0))
+        return Prompt(len(ids), PromptTokens(ids))
 
     def begin(self, prompt: Prompt) -> None:
         """Begin a turn."""
-        ids, stable = prompt.content
-        self._start(list(ids), stable=stable)
+        self._start(prompt.content)
+        self._is_new = True
 
     def constrain(self, constraint: Constraint) -> None:
         """Have all answers look like this; see `Lane.constrain`."""
@@ -91,14 +107,14 @@ class LlamaLane(Lane):
         """Note that the answer begins here."""
         self._answer = len(self.ids)
 
-    def _start(self, ids: list[int], *, stable: int) -> None:
-        """Begin with a prompt, whose first `stable` tokens begin the next one, too: a snapshot is taken there."""
-        self.ids = ids
-        self._stable = stable
+    def _start(self, prompt: PromptTokens) -> None:
+        self.ids = list(prompt.ids)
+        self._prompt = prompt
+        self._stable = prompt.stable  # 0 once the snapshot is taken
         self._owed: int | None = None  # place of the last token this model wrote, until it is computed
         self._remembers = False
         self._answer = None
-        self._account = Account(self.engine, len(ids))
+        self._account = Account(self.engine, len(prompt.ids))
         if self.drafts is not None:
             self.drafts.begin_turn()
 
@@ -198,6 +214,9 @@ class LlamaLane(Lane):
 
     def _claim(self) -> None:
         self.engine.claim(self, self._cancel, may_pad=self._settings.draft != "off")
+        if self._is_new and self.backend.conversations is not None:
+            self.backend.conversations.begin(self.ids, lasting=self._prompt.lasting, goes_on=self._prompt.goes_on)
+        self._is_new = False
 
     def follow(self, ids: Sequence[int]) -> None:
         """Read the transcript, and what the other model has written of its step, while that continues.

@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glimp_local import Session, load_pair
+from glimp_local.engines.llama.lane import PromptTokens
 from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.engines.llama.vocabulary import Vocabulary
@@ -238,6 +239,6 @@ def test_a_turn_restored_from_its_text_has_the_tokens_it_was_handed_over_in(tiny
             engine.sync([*engine.vocabulary.tokenize("Hi"), *held])
             session = Session(pair)
             lane = lane_of(session, "large")
-            lane.begin(Prompt(1, (engine.vocabulary.tokenize("Hi"), 0)))
+            lane.begin(Prompt(1, PromptTokens(engine.vocabulary.tokenize("Hi"))))
             session._loop.transcript.recall(text)
             assert lane.ids == [*engine.vocabulary.tokenize("Hi"), *expected]
