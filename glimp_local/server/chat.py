@@ -70,7 +70,7 @@ class ChatReply(Reply):
             content = f"<think>\n{self.thought}\n</think>\n\n{self.content}"
         elif self.calls and not self.content.strip():
             content = None
-        message: Object = {"role": "assistant", "content": content, "refusal": None}
+        message: Object = {"role": "assistant", "content": content, "refusal": None, "annotations": []}
         if self.calls:
             message["tool_calls"] = [_call(call) for call in self.calls]
         if self.thought:

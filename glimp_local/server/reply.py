@@ -91,6 +91,7 @@ class Reply:
     def begin(self, model: str, asked: Wanted) -> None:
         """Note what is asked of the model with this id."""
         self.model, self.asked, self.policy = model, asked, asked.settings.policy
+        self.notices = list(asked.notices)
         self._stops, self._calls = Stops(asked.stops), Calls(asked.tools)
 
     @property

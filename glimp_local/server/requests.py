@@ -57,6 +57,8 @@ class Wanted(msgspec.Struct, frozen=True):
     """Is one call of a tool all that is wanted?"""
     constraint: Constraint | None = None
     """What the answer has to look like."""
+    notices: tuple[str, ...] = ()
+    """What there is to say of the request."""
 
 
 def wanted(body: ChatBody, settings: RunSettings, ready: Ready) -> Wanted:
@@ -75,14 +77,17 @@ def wanted(body: ChatBody, settings: RunSettings, ready: Ready) -> Wanted:
     asked = options_of(body, settings, ready, messages=messages, opening=opening)
     tools, alone = tools_of(body), asked.settings.policy
     writers = [served for model, served in ready.models.items() if alone not in ready.models or model == alone]
-    for served in writers if tools else ():
-        if served.tool_style is None:
-            raise BodyError(f"tools: {no_tools(served.name)}", param="tools")
+    unable = [served for served in writers if served.tool_style is None] if tools else []
+    notices = tuple(f"tools left out: {no_tools(served.name)}" for served in unable[:1])
+    if unable and body.tool_choice not in (None, "auto"):
+        raise BodyError(f"tool_choice: {no_tools(unable[0].name)}", param="tool_choice")
+    if unable:  # some programs send tools with every question
+        tools = ()
     constraint = constraint_of(body, tools, writers)
     if constraint is not None and opening:
         raise BodyError("messages: an answer held to JSON, or to a call, cannot be begun", param="messages")
     one_call = body.parallel_tool_calls is False or (constraint is not None and bool(tools))
-    return msgspec.structs.replace(asked, tools=tools, one_call=one_call, constraint=constraint)
+    return msgspec.structs.replace(asked, tools=tools, one_call=one_call, constraint=constraint, notices=notices)
 
 
 def options_of(

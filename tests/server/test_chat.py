@@ -96,7 +96,12 @@ def test_openai_s_client_reads_a_stream(served: Served) -> None:
 )
 def test_the_thought_is_where_the_client_wants_it(served: Served, wanted: str, message: dict[str, str]) -> None:
     reply = served.post("/v1/chat/completions", {"messages": ASKED, "reasoning_format": wanted}).json()
-    assert reply["choices"][0]["message"] == {"role": "assistant", "refusal": None, **message}
+    assert reply["choices"][0]["message"] == {
+        "role": "assistant",
+        "refusal": None,
+        "annotations": [],
+        **message,
+    }
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks_of(served, reasoning_format=wanted)]
     for key, value in message.items():
         assert "".join(delta.get(key, "") for delta in deltas) == value
@@ -158,7 +163,7 @@ def test_a_stop_text_ends_the_answer_and_is_not_shown(served: Served) -> None:
         ({"messages": ASKED, "glimp": {"treshold": 1}}, 400, "glimp", "unknown field `treshold`"),
         ({"messages": ASKED, "model": "gpt-5"}, 404, "model", "the model 'gpt-5' is not served here"),
         ({"messages": ASKED, "tools": [{"type": "function"}]}, 400, "tools[0]", "a function is wanted"),
-        ({"messages": ASKED, "tools": TOOLS}, 400, "tools", "large calls no tools"),
+        ({"messages": ASKED, "tools": TOOLS, "tool_choice": "required"}, 400, "tool_choice", "large calls no tools"),
         ({"messages": ASKED, "functions": [{"name": "f"}]}, 400, "functions", "send tools instead"),
         ({"messages": ASKED, "response_format": {"type": "xml"}}, 400, "response_format", "not 'xml'"),
         ({"messages": ASKED, "n": 2}, 400, "n", "one reply"),

@@ -153,11 +153,19 @@ def test_what_cannot_be_called_is_refused_by_name(calling: Served, more: dict[st
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
 
 
+def test_tools_that_nobody_can_call_are_left_out_and_that_is_said(served: Served) -> None:
+    reply = served.post("/v1/chat/completions", {"messages": ASKED, "tools": [WEATHER]}).json()
+    assert reply["choices"][0]["message"]["content"] == "Answer \\boxed{3}"
+    assert "tools left out: large calls no tools" in reply["glimp"]["notices"][0]
+    last = chunks_of(served, tools=[WEATHER])[-1]
+    assert "tools left out" in last["glimp"]["notices"][0]
+
+
 def test_the_built_in_pair_says_that_it_does_neither(serving: Any) -> None:
     served = serving("--pair", "builtin")
     asked = [{"role": "user", "content": "what is 12*7?"}]
     for more, says in (
-        ({"tools": [WEATHER]}, "calls no tools"),
+        ({"tools": [WEATHER], "tool_choice": "required"}, "calls no tools"),
         ({"response_format": {"type": "json_object"}}, "answers in words alone"),
     ):
         with pytest.raises(openai.BadRequestError, match=says):
@@ -167,7 +175,8 @@ def test_the_built_in_pair_says_that_it_does_neither(serving: Any) -> None:
 def test_an_answer_that_was_begun_is_continued(served: Served) -> None:
     begun = [*ASKED, {"role": "assistant", "content": "Answer"}]
     reply = served.post("/v1/chat/completions", {"messages": begun}).json()
-    assert reply["choices"][0]["message"] == {"role": "assistant", "content": " \\boxed{3}", "refusal": None}
+    assert reply["choices"][0]["message"]["content"] == " \\boxed{3}"
+    assert "reasoning_content" not in reply["choices"][0]["message"]
     thinking = served.post("/v1/chat/completions", {"messages": begun, "reasoning_effort": "high"}).json()
     assert thinking["choices"][0]["message"]["reasoning_content"] == THOUGHT
     assert thinking["choices"][0]["message"]["content"] == " \\boxed{3}"
