@@ -32,6 +32,8 @@ class ServeFlags(NamedTuple):
     no_auth: bool
     queue: int
     ping_seconds: float
+    origins: tuple[str, ...]
+    log_content: bool
     opens: bool
     quiet: bool
     seed: int | None
@@ -86,7 +88,14 @@ async def _serve(request: LoadRequest, flags: ServeFlags, listener: socket.socke
         if flags.opens:
             open_page(f"{address}/")
 
-    options = ServerOptions(flags.host, flags.key, ping_seconds=flags.ping_seconds, seed=flags.seed)
+    options = ServerOptions(
+        flags.host,
+        flags.key,
+        origins=flags.origins,
+        ping_seconds=flags.ping_seconds,
+        seed=flags.seed,
+        logs_content=flags.log_content,
+    )
     metrics = Metrics()
     server = Server(Hand(request, most_waiting=flags.queue, metrics=metrics), options, metrics)
     stopped_by = await serve(server, listener, on_ready=welcome, shows_requests=not flags.quiet)

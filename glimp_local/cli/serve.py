@@ -50,6 +50,14 @@ interrupted (143 by SIGTERM).
     help="Keep what was read of several conversations in memory, so that one goes on without a prefill after a request "
     "of another. Total limit in GB; 0: none. Without it 2, or a quarter of what is free.",
 )
+@click.option(
+    "--cors-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin whose pages may use the server (https://example.com), besides this machine's; * is any. Repeatable.",
+)
+@click.option("--log-content", is_flag=True, help="Log what is asked and answered to stderr, as JSON lines.")
 @click.option("--open", "opens", is_flag=True, help="Open the chat page in the browser when the pair is loaded.")
 @click.option("-q", "--quiet", is_flag=True, help="No line for each request.")
 @pair_options
@@ -62,6 +70,8 @@ def serve(
     queue: int,
     ping_seconds: float,
     cache_ram: float | None,
+    origins: tuple[str, ...],
+    log_content: bool,
     opens: bool,
     quiet: bool,
     seed: int | None,
@@ -70,11 +80,24 @@ def serve(
     """Serve a pair to other programs, over HTTP as OpenAI's API, and to people, as a page to chat on.
 
     Clients choose by the model's id: PAIR is routed, PAIR:small and PAIR:large are its models alone. Requests are
-    answered one after another. Nothing of what is asked and answered is logged.
+    answered one after another. Nothing of what is asked and answered is logged, unless --log-content asks for it.
     """
     request = load_request(loading)
     if cache_ram is not None:
         request = request.changed(cache_ram_gb=cache_ram)
     from glimp_local.cli.run_serve import ServeFlags, run  # noqa: PLC0415 - `--help` does without
 
-    sys.exit(run(request, ServeFlags(host, port, api_key or None, no_auth, queue, ping_seconds, opens, quiet, seed)))
+    flags = ServeFlags(
+        host=host,
+        port=port,
+        key=api_key or None,
+        no_auth=no_auth,
+        queue=queue,
+        ping_seconds=ping_seconds,
+        origins=origins,
+        log_content=log_content,
+        opens=opens,
+        quiet=quiet,
+        seed=seed,
+    )
+    sys.exit(run(request, flags))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from functools import partial
@@ -27,7 +29,7 @@ from glimp_local.server import failures, names, page, wire
 from glimp_local.server.bodies import BodyError, ChatBody, Options, read
 from glimp_local.server.chat import ChatReply
 from glimp_local.server.completions import CompletionBody, CompletionReply, completion_wanted, prompt_of
-from glimp_local.server.guard import LOCAL_ORIGINS, Guard
+from glimp_local.server.guard import Guard, origins_of
 from glimp_local.server.hand import BusyError, EndingError, Hand, Run
 from glimp_local.server.inputs import ResponseBody, as_chat
 from glimp_local.server.metrics import Metrics
@@ -50,12 +52,14 @@ class ServerOptions(msgspec.Struct, frozen=True):
     host: str = "127.0.0.1"
     key: str | None = None
     """What clients have to know; None: nothing."""
-    origins: str = LOCAL_ORIGINS
-    """A regular expression of the origins whose pages may read replies."""
+    origins: tuple[str, ...] = ()
+    """Whose pages may use the server besides this machine's; "*" is any."""
     ping_seconds: float = 10.0
     """A stream is silent no longer than this: a comment is sent while it waits, or a long prompt is read."""
     seed: int | None = None
     """Of requests that bring none."""
+    logs_content: bool = False
+    """Write what is asked and answered to stderr?"""
 
 
 class Server:
@@ -71,6 +75,7 @@ class Server:
     def app(self) -> Starlette:
         """Make the application."""
         options = self._options
+        origins = origins_of(options.origins)
         routes = [
             Route("/health", self.health),
             Route("/v1/health", self.health),
@@ -88,12 +93,12 @@ class Server:
         middleware = [
             Middleware(
                 CORSMiddleware,
-                allow_origin_regex=options.origins,
+                allow_origin_regex=origins,
                 allow_methods=["GET", "POST"],
                 allow_headers=["*"],
                 expose_headers=["x-request-id", "x-glimp-pair", "x-glimp-policy"],
             ),
-            Middleware(Guard, host=options.host, key=options.key, origins=options.origins, most_bytes=_MOST_BYTES),
+            Middleware(Guard, host=options.host, key=options.key, origins=origins, most_bytes=_MOST_BYTES),
         ]
         handlers: dict[Any, Callable[[Request, Any], Awaitable[Response]]] = {
             HTTPException: self._http_error,
@@ -185,6 +190,14 @@ class Server:
         await until_gone(request, self._answer(reply, run))
         return _json(reply.whole(), self._headers(reply))
 
+    def _log(self, reply: Reply) -> None:
+        """Write what was asked and answered to stderr, if that is wanted."""
+        if self._options.logs_content and reply.policy is not None:
+            said = {"thought": reply.thought, "answer": reply.content, "tool_calls": reply.calls}
+            line = {"id": reply.id, "model": reply.model, "messages": reply.asked.messages, **said}
+            sys.stderr.write(json.dumps(msgspec.to_builtins(line)) + "\n")  # ASCII: it steers no terminal
+            sys.stderr.flush()
+
     def _ask(self, asked: Wanted) -> wire.Ask:
         return wire.Ask(
             asked.messages,
@@ -245,6 +258,7 @@ class Server:
         finally:
             del self._runs[reply.id]
             run.close()
+            self._log(reply)
 
     async def control(self, request: Request) -> Response:
         """End the thought of a reply that is being written, or let a model write its next step."""

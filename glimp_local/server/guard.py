@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
 from socket import gethostname
 from typing import Any
@@ -23,6 +24,11 @@ _OPEN = {"/health", "/v1/health", *page.PATHS}
 """Paths that need no key."""
 LOCAL_ORIGINS = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 """The origins whose pages may read replies."""
+
+
+def origins_of(more: Sequence[str]) -> str:
+    """Return a regular expression of this machine's origins and `more` of them; "*" is any."""
+    return ".*" if "*" in more else "|".join([LOCAL_ORIGINS, *(re.escape(origin.rstrip("/")) for origin in more)])
 
 
 def is_loopback(host: str) -> bool:

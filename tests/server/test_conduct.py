@@ -269,6 +269,23 @@ def test_pages_of_this_machine_read_refusals_and_may_ask_first(serving: Serve) -
     assert "authorization" in first.headers["access-control-allow-headers"]
 
 
+def test_pages_of_an_origin_that_was_named_may_ask(serving: Serve) -> None:
+    served = serving("--cors-origin", "https://example.com")
+    there = served.get("/v1/models", Origin="https://example.com")
+    assert (there.status_code, there.headers["access-control-allow-origin"]) == (200, "https://example.com")
+    assert served.get("/v1/models", Origin="https://exampleXcom").status_code == 403
+    assert served.get("/v1/models", Origin="http://localhost:3000").status_code == 200
+
+
+@pytest.mark.parametrize("logs", [True, False])
+def test_what_is_asked_and_answered_is_logged_if_that_is_wanted(serving: Serve, logs: bool) -> None:
+    served = serving(*(["--log-content"] if logs else []))
+    assert served.post("/v1/chat/completions", {"messages": ASKED}).status_code == 200
+    served.stop()
+    said = "".join(served.said)
+    assert ("How many steps are there?" in said) == ("Answer" in said) == logs
+
+
 def test_a_body_that_is_too_large_is_refused(served: Served) -> None:
     body = b'{"messages": "' + b"x" * 9_000_000 + b'"}'
     reply = httpx2.post(f"{served.url}/v1/chat/completions", content=body, timeout=60)

@@ -13,8 +13,8 @@ import httpx2
 import psutil
 import pytest
 
-from tests.server.conftest import Serve, Served
-from tests.server.test_conduct import ASKED, ENDLESS, endless, is_idle, metric, until
+from tests.server.conftest import Served
+from tests.server.test_conduct import ASKED, until
 
 pytestmark = pytest.mark.process
 
@@ -174,19 +174,6 @@ def test_requests_that_do_not_wait_for_replies_are_answered_in_order(connect: Co
     replies = received(client, until_closed=True).split(b"HTTP/1.1 ")[1:]
     assert [int(reply[:3]) for reply in replies] == [200, 400, 200, 400]
     assert b"data: [DONE]" in replies[2]
-
-
-def test_a_reader_that_stalls_holds_up_nobody(serving: Serve) -> None:
-    served = endless(serving)
-    text = json.dumps({**ENDLESS, "stream": True}).encode()
-    with socket.socket() as stalled:
-        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        stalled.connect(("127.0.0.1", served.port))
-        stalled.sendall(head(len(text)) + text)
-        until(lambda: metric(served, "requests_running") == 1)
-        reply = httpx2.post(f"{served.url}{PATH}", json={"messages": ASKED, "max_tokens": 5}, timeout=20)
-        assert reply.status_code == 200
-    until(lambda: is_idle(served))
 
 
 @pytest.mark.parametrize(
