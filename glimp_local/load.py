@@ -21,7 +21,7 @@ from glimp_local.settings import ModelSource, PairConfig
 
 if TYPE_CHECKING:
     from glimp_local.engines.renderer import Renderer
-    from glimp_local.load_files import OnProgress
+    from glimp_local.load_files import Neighbours, OnProgress
     from glimp_local.pair import Pair
 
 
@@ -67,13 +67,14 @@ def load(
     cancel: threading.Event | None = None,
     on_progress: OnProgress | None = None,
     renderer: Renderer | None = None,
+    neighbours: Neighbours | None = None,
 ) -> Pair:
     """Load the pair a request is for.
 
     `cancel` stops the loading with CancelledError; `on_progress` hears how much of each file is loaded. `renderer`, if
-    it was started before, renders the chat templates; the pair closes it.
-    Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be used, and
-    ModelError if a model is missing or unreadable.
+    it was started before, renders the chat templates; the pair closes it. `neighbours` are other pairs in memory, which
+    may make room. Raises UsageError for an unknown name, ConfigError for a setting or a models.toml that cannot be
+    used, and ModelError if a model is missing or unreadable.
     """
     from glimp_local.engines.renderer import Renderer  # noqa: PLC0415 - a request does without
     from glimp_local.load_files import FileLoader  # noqa: PLC0415 - loads llama.cpp, which a request does without
@@ -86,7 +87,9 @@ def load(
     fallback = why_none(catalogue) if is_fallback else None
     renderer = renderer or Renderer()  # now: it starts while the models load
     try:
-        loader = FileLoader(name, config, cancel=cancel or threading.Event(), on_progress=on_progress)
+        loader = FileLoader(
+            name, config, cancel=cancel or threading.Event(), on_progress=on_progress, neighbours=neighbours
+        )
         backends = loader.load(renderer)
     except BaseException:
         renderer.close()

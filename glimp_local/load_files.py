@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
+
+import msgspec
 
 from glimp_local import crash_notes
 from glimp_local.engines.llama import binding, proof  # binding first: it says what keeps llama.cpp from loading
@@ -15,16 +18,30 @@ from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableErr
 from glimp_local.inputs import read_limited
 from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan, resolved, smaller_plan
-from glimp_local.machine.survey import survey
+from glimp_local.machine.survey import Machine, survey
 from glimp_local.models import files
 from glimp_local.models.catalogue import override
-from glimp_local.models.footprint import footprint
+from glimp_local.models.footprint import Footprint, footprint
 from glimp_local.models.gguf.header import read_header
 from glimp_local.routing import Model
 from glimp_local.settings import ModelSource, PairConfig
 
 OnProgress = Callable[[Model, Path, float], None]
 """Hears the loaded fraction of a model's file, from 0 to 1."""
+
+
+class Neighbours(Protocol):
+    """Other pairs in this machine's memory."""
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Pages of their files: free to the system, and needed."""
+        ...
+
+    def make_room(self) -> bool:
+        """Free what the least used of them takes; return whether there was one."""
+        ...
+
 
 _LARGER = 1.5
 _MOST_TEMPLATE_BYTES = 1_000_000
@@ -44,12 +61,15 @@ class FileLoader:
         *,
         cancel: threading.Event,
         on_progress: OnProgress | None,
+        neighbours: Neighbours | None = None,
     ) -> None:
+        self._neighbours = neighbours
         self._name = name
         self._config = config
         self._cancel = cancel
         self._on_progress = on_progress
         self.notices: list[str] = []
+        self.plan: Plan
         # Both files are found before the first is loaded: what is missing is reported at once.
         self._paths = files.find_all({model: self._source(model) for model in config.models}, name)
         self._engines: dict[Model, Engine] = {}
@@ -69,8 +89,8 @@ class FileLoader:
     def _load_planned(self) -> None:
         proof.settle(self._cancel)
         footprints = {model: footprint(read_header(path)) for model, path in self._paths.items()}
-        machine, config = survey(), self._config
-        self.plan: Plan = make_plan(footprints, config, machine)
+        config = self._config
+        machine, self.plan = self._planned(footprints)
         short: MemoryShortError | None = None
         while True:
             try:
@@ -100,6 +120,18 @@ class FileLoader:
         weights = {model: found.weights_bytes for model, found in footprints.items()}
         if len(weights) > 1 and weights["small"] > _LARGER * weights["large"]:
             self.notices.append("the small model is larger than the large one: are they the wrong way round?")
+
+    def _planned(self, footprints: Mapping[Model, Footprint]) -> tuple[Machine, Plan]:
+        """Plan for the memory that is free, and for more of it if others can make room."""
+        while True:
+            machine, others = survey(), self._neighbours
+            if others is not None:
+                free = max(0, machine.free_bytes - others.mapped_bytes)
+                machine = msgspec.structs.replace(machine, free_bytes=free)
+            plan = make_plan(footprints, self._config, machine)
+            is_whole = plan.fits and plan.cut(self._config) is None
+            if others is None or is_whole or not others.make_room():
+                return machine, plan
 
     def _load_one(self, model: Model, path: Path) -> Engine:
         chosen, hear = self.plan.models[model], self._on_progress

@@ -7,6 +7,7 @@ import json
 import shlex
 import socket
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,7 @@ import click
 from glimp_local.cli.browser import open_page
 from glimp_local.errors import CancelledError, GlimpError, UsageError
 from glimp_local.load import LoadRequest, configured
+from glimp_local.machine.choice import pairs_here
 from glimp_local.models.catalogue import load_catalogue
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ class ServeFlags(NamedTuple):
     origins: tuple[str, ...]
     log_content: bool
     opens: bool
+    serves_all: bool
     quiet: bool
     seed: int | None
 
@@ -55,9 +58,17 @@ def run(request: LoadRequest, flags: ServeFlags) -> int:
             f"{flags.host} can be reached from other machines, and no key protects the models",
             hint="give --api-key or set GLIMP_API_KEY; --no-auth lets everybody in",
         )
-    configured(request, load_catalogue(request.models_file))  # what is wrong with it is said before an address is taken
+    requests = _requests(request, serves_all=flags.serves_all)
     with _listen(flags.host, flags.port) as listener:
-        return asyncio.run(_serve(request, flags, listener))
+        return asyncio.run(_serve(requests, flags, listener))
+
+
+def _requests(request: LoadRequest, *, serves_all: bool) -> dict[str, LoadRequest]:
+    """Return what to load for each name, the first one at once; what is wrong is said before an address is taken."""
+    catalogue = load_catalogue(request.models_file)
+    name, _ = configured(request, catalogue)
+    others = [other for other in pairs_here(catalogue) if other != name] if serves_all else []
+    return {name: request, **{other: request.named(other) for other in others}}
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -75,11 +86,12 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(request: LoadRequest, flags: ServeFlags, listener: socket.socket) -> int:
+async def _serve(requests: Mapping[str, LoadRequest], flags: ServeFlags, listener: socket.socket) -> int:
     from glimp_local.server.app import Server, ServerOptions  # noqa: PLC0415 - may not be installed
-    from glimp_local.server.hand import Hand  # noqa: PLC0415 - may not be installed
+    from glimp_local.server.hand import Line  # noqa: PLC0415 - may not be installed
     from glimp_local.server.http import serve  # noqa: PLC0415 - may not be installed
     from glimp_local.server.metrics import Metrics  # noqa: PLC0415 - may not be installed
+    from glimp_local.server.pairs import Pairs  # noqa: PLC0415 - may not be installed
 
     def welcome(ready: Ready) -> None:
         address = _address(flags.host, listener.getsockname()[1])
@@ -96,8 +108,8 @@ async def _serve(request: LoadRequest, flags: ServeFlags, listener: socket.socke
         seed=flags.seed,
         logs_content=flags.log_content,
     )
-    metrics = Metrics()
-    server = Server(Hand(request, most_waiting=flags.queue, metrics=metrics), options, metrics)
+    pairs = Pairs(requests, Line(most_waiting=flags.queue, metrics=Metrics()))
+    server = Server(pairs, options)
     stopped_by = await serve(server, listener, on_ready=welcome, shows_requests=not flags.quiet)
     return 128 + stopped_by if stopped_by else CancelledError.exit_code
 

@@ -57,6 +57,9 @@ interrupted (143 by SIGTERM).
     metavar="ORIGIN",
     help="Origin whose pages may use the server (https://example.com), besides this machine's; * is any. Repeatable.",
 )
+@click.option(
+    "--all", "serves_all", is_flag=True, help="Serve all pairs on this machine; each is loaded when it is first asked."
+)
 @click.option("--log-content", is_flag=True, help="Log what is asked and answered to stderr, as JSON lines.")
 @click.option("--open", "opens", is_flag=True, help="Open the chat page in the browser when the pair is loaded.")
 @click.option("-q", "--quiet", is_flag=True, help="No line for each request.")
@@ -73,6 +76,7 @@ def serve(
     origins: tuple[str, ...],
     log_content: bool,
     opens: bool,
+    serves_all: bool,
     quiet: bool,
     seed: int | None,
     **loading: Any,
@@ -97,6 +101,7 @@ def serve(
         origins=origins,
         log_content=log_content,
         opens=opens,
+        serves_all=serves_all,
         quiet=quiet,
         seed=seed,
     )

@@ -74,6 +74,11 @@ def why_none(catalogue: Catalogue) -> str:
     return f"{' and '.join(here)} cannot be loaded into the memory that is free now (glimp plan {here[0]})"
 
 
+def pairs_here(catalogue: Catalogue) -> list[str]:
+    """Name the pairs that are on this machine and can be asked something."""
+    return [name for name, config in catalogue.pairs.items() if _present(config)]
+
+
 def _best_here(catalogue: Catalogue) -> str | None:
     present = {name: _present(config) for name, config in catalogue.pairs.items() if config.only is None}
     present = {name: footprints for name, footprints in present.items() if footprints}

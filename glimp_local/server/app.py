@@ -25,6 +25,7 @@ from starlette.routing import Route
 from glimp_local import __version__
 from glimp_local.errors import GlimpError
 from glimp_local.events import AnyEvent, Finished, Started, Text
+from glimp_local.routing import MODELS
 from glimp_local.server import failures, names, page, wire
 from glimp_local.server.bodies import BodyError, ChatBody, Options, read
 from glimp_local.server.chat import ChatReply
@@ -32,7 +33,7 @@ from glimp_local.server.completions import CompletionBody, CompletionReply, comp
 from glimp_local.server.guard import Guard, origins_of
 from glimp_local.server.hand import BusyError, EndingError, Hand, Run
 from glimp_local.server.inputs import ResponseBody, as_chat
-from glimp_local.server.metrics import Metrics
+from glimp_local.server.pairs import Pairs
 from glimp_local.server.reply import Reply
 from glimp_local.server.requests import Wanted, wanted
 from glimp_local.server.responses import ResponseReply, echoed
@@ -63,14 +64,15 @@ class ServerOptions(msgspec.Struct, frozen=True):
 
 
 class Server:
-    """The endpoints over one pair."""
+    """The endpoints over pairs."""
 
-    def __init__(self, hand: Hand, options: ServerOptions, metrics: Metrics) -> None:
-        self._hand = hand
+    def __init__(self, pairs: Pairs, options: ServerOptions) -> None:
+        self._pairs = pairs
+        self._line = pairs.line
         self._options = options
         self._runs: dict[str, Run] = {}
         self._began = int(time())
-        self.metrics = metrics
+        self.metrics = pairs.line.metrics
 
     def app(self) -> Starlette:
         """Make the application."""
@@ -109,49 +111,55 @@ class Server:
         return Starlette(routes=routes, middleware=middleware, exception_handlers=handlers)
 
     async def load(self) -> wire.Ready:
-        """Load the pair; raises what `Hand.start` raises."""
-        return await self._hand.start()
+        """Load the first pair; raises what `Hand.start` raises."""
+        return await self._pairs.first.start()
 
     async def close(self) -> None:
-        """Free the pair."""
-        await self._hand.close()
+        """Free all pairs."""
+        await self._pairs.close()
 
     def stop(self) -> None:
         """Have what is being written end before its next token. Callable from a signal handler."""
-        self._hand.is_ending = True
-        asyncio.get_running_loop().call_soon_threadsafe(self._hand.cancel)
+        self._line.is_ending = True
+        for hand in self._pairs:
+            asyncio.get_running_loop().call_soon_threadsafe(hand.cancel)
 
     # Endpoints.
 
     async def health(self, _request: Request) -> Response:
         """Say whether a request would be answered at once."""
-        if self._hand.ready is None:
-            what = self._hand.load_again()
+        first = self._pairs.first
+        if first.ready is None and not first.is_unloaded:
+            what = first.load_again()
             return failures.failure(503, what, kind="unavailable_error", code="loading")
         return _json({"status": "ok"})
 
     async def models(self, _request: Request) -> Response:
         """List the ids."""
-        ready = await self._hand.start()
-        return _json({"object": "list", "data": [self._described(name, ready) for name in names.listed(ready)]})
+        await self._pairs.first.start()
+        data = [self._described(id_, hand) for name, hand in self._pairs.items() for id_ in _ids(name, hand)]
+        return _json({"object": "list", "data": data})
 
     async def model(self, request: Request) -> Response:
         """Describe one id."""
-        ready, name = await self._hand.start(), request.path_params["name"]
-        names.settings_of(name, ready)
-        return _json(self._described(name, ready))
+        name = request.path_params["name"]
+        hand = self._pairs.of(name)
+        if hand is self._pairs.first:
+            await hand.start()
+        return _json(self._described(name, hand))
 
-    def _described(self, name: str, ready: wire.Ready) -> dict[str, Any]:
+    def _described(self, name: str, hand: Hand) -> dict[str, Any]:
+        described = {"id": name, "object": "model", "created": self._began, "owned_by": "glimp"}
+        ready, is_loaded = hand.known, hand.ready is not None
+        if ready is None:  # nothing is known of a pair before it is loaded
+            return {**described, "glimp": {"loaded": is_loaded}}
         settings = names.settings_of(name, ready)
         shown = {name: getattr(settings, name) for name in ("policy", "threshold", "share", "answer_by")}
         models = {model: msgspec.to_builtins(served) for model, served in ready.models.items()}
         return {
-            "id": name,
-            "object": "model",
-            "created": self._began,
-            "owned_by": "glimp",
+            **described,
             "meta": {"n_ctx": _context(ready), "n_ctx_train": min(m.trained_context for m in ready.models.values())},
-            "glimp": {**shown, "thinks": ready.thinks, "models": models},
+            "glimp": {"loaded": is_loaded, **shown, "thinks": ready.thinks, "models": models},
         }
 
     async def chat(self, request: Request) -> Response:
@@ -172,8 +180,8 @@ class Server:
         return await self._reply(request, body, reply, partial(completion_wanted, body))
 
     async def _reply(self, request: Request, body: Options, reply: Reply, check: Check) -> Response:
-        hand = self._hand
-        if body.glimp and body.glimp.wait is False and (hand.ready is None or hand.is_running):
+        hand = self._pairs.of(body.model)
+        if body.glimp and body.glimp.wait is False and (hand.ready is None or self._line.is_running):
             raise BusyError("the pair is in use, or being loaded", hint="leave glimp.wait out to wait for it")
 
         def make(ready: wire.Ready) -> wire.Ask:
@@ -185,10 +193,10 @@ class Server:
         if body.stream:
             chunks = self._stream(reply, run)
             first = await until_gone(request, anext(chunks))  # what is refused gets a status of its own
-            headers = self._headers(reply) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+            headers = _headers(reply, hand) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
             return Stream(after(first, chunks), media_type="text/event-stream", headers=headers)
         await until_gone(request, self._answer(reply, run))
-        return _json(reply.whole(), self._headers(reply))
+        return _json(reply.whole(), _headers(reply, hand))
 
     def _log(self, reply: Reply) -> None:
         """Write what was asked and answered to stderr, if that is wanted."""
@@ -209,12 +217,6 @@ class Server:
             opening=asked.opening,
             is_raw=asked.is_raw,
         )
-
-    def _headers(self, reply: Reply) -> dict[str, str]:
-        headers = {"x-request-id": reply.id}
-        if (ready := self._hand.known) is not None and reply.policy is not None:
-            headers |= {"x-glimp-pair": quote(ready.pair, safe=" +/:=."), "x-glimp-policy": reply.policy}
-        return headers
 
     async def _answer(self, reply: Reply, run: Run) -> None:
         with self._named(reply, run):
@@ -275,14 +277,15 @@ class Server:
     async def tokenize(self, request: Request) -> Response:
         """Split a text into tokens."""
         asked = read(await request.body(), TokenizeBody)
-        ready = await self._hand.start()
+        hand = self._pairs.of(asked.model)
+        ready = await hand.start()
         policy = names.settings_of(asked.model, ready).policy
         model = policy if policy == "small" or policy == "large" else None  # noqa: PLR1714 - the type checker follows it
-        return _json({"tokens": await self._hand.tokenize(asked.content, model)})
+        return _json({"tokens": await hand.tokenize(asked.content, model)})
 
     async def props(self, _request: Request) -> Response:
         """Report what llama-server reports, as far as it applies."""
-        ready = await self._hand.start()
+        ready = await self._pairs.first.start()
         return _json(
             {
                 "default_generation_settings": {"n_ctx": _context(ready)},
@@ -299,9 +302,13 @@ class Server:
 
     async def show_metrics(self, _request: Request) -> Response:
         """Report counters in Prometheus's text format."""
-        hand = self._hand
-        running = int(hand.is_running)
-        text = self.metrics.text(waiting=hand.waiting, running=running, crashes=hand.crashes, kept=hand.kept)
+        text = self.metrics.text(
+            waiting=self._line.waiting,
+            running=int(self._line.is_running),
+            loaded=sum(hand.ready is not None for hand in self._pairs),
+            crashes=sum(hand.crashes for hand in self._pairs),
+            kept=(sum(hand.kept[0] for hand in self._pairs), sum(hand.kept[1] for hand in self._pairs)),
+        )
         return Response(text, media_type="text/plain; version=0.0.4")
 
     # Errors.
@@ -354,6 +361,19 @@ def _check(event: AnyEvent, reply: Reply, run: Run) -> None:
         raise EndingError
     elif isinstance(event, Finished) and event.finish_reason == "failed":
         raise GlimpError("llama.cpp could not continue the reply")
+
+
+def _headers(reply: Reply, hand: Hand) -> dict[str, str]:
+    headers = {"x-request-id": reply.id}
+    if (ready := hand.known) is not None and reply.policy is not None:
+        headers |= {"x-glimp-pair": quote(ready.pair, safe=" +/:=."), "x-glimp-policy": reply.policy}
+    return headers
+
+
+def _ids(name: str, hand: Hand) -> list[str]:
+    """Name the ids of a pair; before it is loaded, both models are supposed to be there."""
+    ready = hand.known
+    return names.ids_of(name, MODELS) if ready is None else names.listed(ready)
 
 
 def _context(ready: wire.Ready) -> int:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
+from typing import Protocol
 
 import msgspec
 
@@ -77,8 +78,8 @@ class Worker:
         self.reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, request: LoadRequest) -> Worker:
-        """Start a worker that loads the pair of a request."""
+    async def start(cls, load: wire.Load) -> Worker:
+        """Start a worker that loads a pair."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "glimp_local.server.worker"),
@@ -88,7 +89,7 @@ class Worker:
             start_new_session=True,  # Ctrl-C is for the server, which lets the worker end in order
         )
         assert process.stdin is not None
-        process.stdin.write(wire.encode_request(request))
+        process.stdin.write(wire.encode_load(load))
         return cls(process)
 
     async def _read(self) -> None:
@@ -230,24 +231,72 @@ class Run:
             self.task.cancel()
 
 
-class Hand:
-    """Holds one worker. `most_waiting` requests may wait beside the one that is answered."""
+class Line:
+    """Requests in the order in which they came, to whatever pair: one is answered, and `most_waiting` may wait."""
 
-    def __init__(self, request: LoadRequest, *, most_waiting: int, metrics: Metrics) -> None:
-        self._request = request
+    def __init__(self, *, most_waiting: int, metrics: Metrics) -> None:
         self._most_waiting = most_waiting
-        self._metrics = metrics
+        self.metrics = metrics
         self._turn = asyncio.Lock()  # first come, first served
+        self.waiting = 0
+        """Requests that wait for others."""
+        self.is_ending = False
+        """Is the server about to end? Then nothing new is begun."""
+
+    @property
+    def is_running(self) -> bool:
+        """Is a request being answered?"""
+        return self._turn.locked()
+
+    def check(self) -> None:
+        """Raise BusyError if too many are waiting."""
+        if self._turn.locked() and self.waiting >= self._most_waiting:
+            raise BusyError(f"{self.waiting:,} requests are waiting already", hint="try again later")
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Wait for one's turn, and have it."""
+        began = monotonic()
+        self.waiting += 1
+        try:
+            await self._turn.acquire()
+        finally:
+            self.waiting -= 1
+            self.metrics.waited(monotonic() - began)
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+class Neighbourhood(Protocol):
+    """The other pairs of a server, as one of them sees them."""
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Pages of their files that they need."""
+        ...
+
+    async def make_room(self) -> bool:
+        """Unload the one that was not used for the longest time; return False if there is none."""
+        ...
+
+
+class Hand:
+    """Holds the worker of one pair."""
+
+    def __init__(self, request: LoadRequest, line: Line, neighbours: Neighbourhood | None = None) -> None:
+        self._request = request
+        self._line = line
+        self._neighbours = neighbours
         self._worker: Worker | None = None
         self._ready: wire.Ready | None = None
         self._loading: asyncio.Task[wire.Ready] | None = None
         self._runs: set[asyncio.Task[None]] = set()
-        self.waiting = 0
-        """Requests that wait for others."""
         self.crashes = 0
         """How often a worker ended by itself."""
-        self.is_ending = False
-        """Is the server about to end? Then nothing new is begun."""
+        self.used = 0.0
+        """When it was used last, on the monotonic clock."""
 
     @property
     def known(self) -> wire.Ready | None:
@@ -266,15 +315,26 @@ class Hand:
         return (0, 0) if worker is None or worker.has_ended else (worker.kept, worker.kept_bytes)
 
     @property
-    def is_running(self) -> bool:
-        """Is a request being answered?"""
-        return self._turn.locked()
+    def is_busy(self) -> bool:
+        """Is it being loaded, or does it answer a request, or have one waiting?"""
+        return bool(self._runs) or (self._loading is not None and not self._loading.done())
+
+    @property
+    def is_unloaded(self) -> bool:
+        """Was it loaded, and made room for another one?"""
+        return self._ready is not None and self._worker is None
+
+    async def unload(self) -> None:
+        """Free the pair; the next request loads it again."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await worker.close()
 
     async def start(self) -> wire.Ready:
         """Load the pair, if that has not been done; raises LoadError or CrashError if it cannot be loaded."""
         if (ready := self.ready) is not None:
             return ready
-        if self.is_ending:
+        if self._line.is_ending:
             raise EndingError
         if self._loading is None or self._loading.done():
             self._loading = asyncio.create_task(self._load())
@@ -292,8 +352,12 @@ class Hand:
     async def _load(self) -> wire.Ready:
         if self._worker is not None:
             self.crashes += 1
-        self._worker = worker = await Worker.start(self._request)
-        report = await worker.report()
+        others = self._neighbours
+        mapped = 0 if others is None else others.mapped_bytes
+        self._worker = worker = await Worker.start(wire.Load(self._request, mapped))
+        while isinstance(report := await worker.report(), wire.Short):
+            was_made = others is not None and await others.make_room()
+            worker.send(wire.Room(was_made, 0 if others is None else others.mapped_bytes))
         if isinstance(report, wire.Failed):
             raise LoadError(report)
         if not isinstance(report, wire.Ready):
@@ -306,8 +370,7 @@ class Hand:
 
         Raises BusyError at once if too many are waiting, and what `make` raises if the pair is known already.
         """
-        if self._turn.locked() and self.waiting >= self._most_waiting:
-            raise BusyError(f"{self.waiting:,} requests are waiting already", hint="try again later")
+        self._line.check()
         ask = None if self._ready is None else make(self._ready)
         run = Run()
         run.task = asyncio.create_task(self._answer(run, make, ask))
@@ -317,19 +380,10 @@ class Hand:
 
     async def _answer(self, run: Run, make: Callable[[wire.Ready], wire.Ask], ask: wire.Ask | None) -> None:
         try:
-            began = monotonic()
-            self.waiting += 1
-            try:
-                await self._turn.acquire()
-            finally:
-                self.waiting -= 1
-                self._metrics.waited(monotonic() - began)
-            try:
+            async with self._line.turn():
                 await self._compute(run, make, ask)
-            finally:
-                self._turn.release()
         except asyncio.CancelledError:
-            self._metrics.left()
+            self._line.metrics.left()
             raise
         except Exception as error:  # noqa: BLE001 - raised where the events are read
             run.put(error)
@@ -337,19 +391,20 @@ class Hand:
             run.put(None)
 
     async def _compute(self, run: Run, make: Callable[[wire.Ready], wire.Ask], ask: wire.Ask | None) -> None:
-        if self.is_ending:
+        if self._line.is_ending:
             raise EndingError
         ready = await self.start()
+        self.used = monotonic()
         worker = self._worker
         assert worker is not None
         worker.send(ask or make(ready))
         run.begin(worker)
         while isinstance(report := await worker.report(), wire.Happened):
             if isinstance(report.event, Finished):
-                self._metrics.add(report.event.stats, report.event.finish_reason)
+                self._line.metrics.add(report.event.stats, report.event.finish_reason)
             run.put(report.event)
         if isinstance(report, wire.Failed):
-            if self.is_ending:  # it was cancelled before it had begun
+            if self._line.is_ending:  # it was cancelled before it had begun
                 raise EndingError
             raise RequestError(report)
         if report is None:

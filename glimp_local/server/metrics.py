@@ -55,7 +55,7 @@ class Metrics:
         ):
             self._seconds[model, phase] += seconds
 
-    def text(self, *, waiting: int, running: int, crashes: int, kept: tuple[int, int]) -> str:
+    def text(self, *, waiting: int, running: int, loaded: int, crashes: int, kept: tuple[int, int]) -> str:
         """Write all of it."""
         lines: list[str] = []
 
@@ -71,6 +71,7 @@ class Metrics:
 
         write("requests_waiting", "gauge", "Requests that wait for others.", {"": waiting})
         write("requests_running", "gauge", "Requests being answered.", {"": running})
+        write("pairs_loaded", "gauge", "Pairs in memory.", {"": loaded})
         write("waiting_seconds_total", "counter", "Time requests waited.", {"": self._waited_seconds})
         finished = {f'{{finish_reason="{reason}"}}': float(count) for reason, count in sorted(self._requests.items())}
         write("requests_total", "counter", "Replies, by how they ended.", finished)

@@ -5,8 +5,11 @@ PAIR:share=0.2 and PAIR:threshold=1.0 are understood too, for clients that can s
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import msgspec
 
+from glimp_local.routing import Model
 from glimp_local.server.bodies import BodyError
 from glimp_local.server.wire import Ready
 from glimp_local.settings import RunSettings
@@ -14,9 +17,19 @@ from glimp_local.settings import RunSettings
 _LONGEST_SHOWN = 100
 
 
-def listed(ready: Ready) -> list[str]:
+def ids_of(pair: str, models: Iterable[Model]) -> list[str]:
     """Name the ids of a pair."""
-    return [ready.pair, *(f"{ready.pair}:{model}" for model in sorted(ready.models, reverse=True))]
+    return [pair, *(f"{pair}:{model}" for model in sorted(models, reverse=True))]
+
+
+def listed(ready: Ready) -> list[str]:
+    """Name the ids of a pair that is loaded."""
+    return ids_of(ready.pair, ready.models)
+
+
+def is_of(name: str, pair: str) -> bool:
+    """Is this an id of a pair, as far as its name tells?"""
+    return name == pair or name.startswith(f"{pair}:")
 
 
 def settings_of(name: str | None, ready: Ready) -> RunSettings:
@@ -25,7 +38,7 @@ def settings_of(name: str | None, ready: Ready) -> RunSettings:
     if not name or name in {ready.pair, f"{ready.pair}:latest"}:
         return settings
     if not name.startswith(f"{ready.pair}:"):  # which may have a colon of its own
-        raise UnknownModelError(name, ready)
+        raise UnknownModelError(name, listed(ready))
     choice = name[len(ready.pair) + 1 :]
     key, equals, value = choice.partition("=")
     if choice in ready.models:
@@ -35,13 +48,13 @@ def settings_of(name: str | None, ready: Ready) -> RunSettings:
             changes = {**msgspec.structs.asdict(settings), "policy": key, key: float(value)}
             return msgspec.convert(changes, RunSettings)
         except (ValueError, msgspec.ValidationError) as error:
-            raise UnknownModelError(name, ready) from error
-    raise UnknownModelError(name, ready)
+            raise UnknownModelError(name, listed(ready)) from error
+    raise UnknownModelError(name, listed(ready))
 
 
 class UnknownModelError(BodyError):
     """A model id that is not served."""
 
-    def __init__(self, name: str, ready: Ready) -> None:
+    def __init__(self, name: str, served: Sequence[str]) -> None:
         shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
-        super().__init__(f"the model {shown!r} is not served here: {', '.join(listed(ready))} are", param="model")
+        super().__init__(f"the model {shown!r} is not served here: {', '.join(served)} are", param="model")

@@ -1,7 +1,8 @@
 """What the server and a worker say to each other: one JSON object a line.
 
 The worker is a process of its own, so that llama.cpp, if it crashes, ends no more than the request it computes. The
-first line it reads is a `LoadRequest`; then commands come, and reports go back. It does one run at a time.
+first line it reads is a `Load`, and it may ask for room while it loads; then commands come, and reports go back. It
+does one run at a time.
 """
 
 from __future__ import annotations
@@ -16,6 +17,21 @@ from glimp_local.load import LoadRequest
 from glimp_local.messages import Constraint, Message, Tool, ToolStyle
 from glimp_local.routing import Model
 from glimp_local.settings import RunSettings
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Load a pair: the first line that a worker reads."""
+
+    request: LoadRequest
+    mapped_bytes: int = 0
+    """Pages of the files of other pairs that are loaded: free to the system, and needed."""
+
+
+class Room(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `Short`."""
+
+    was_made: bool
+    mapped_bytes: int = 0
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
@@ -59,7 +75,7 @@ class Tokenize(msgspec.Struct, frozen=True, tag=True):
     model: Model | None
 
 
-Command = Ask | Cancel | AnswerNow | Force | Tokenize
+Command = Room | Ask | Cancel | AnswerNow | Force | Tokenize
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -89,6 +105,12 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     example: str
     """A question it can answer."""
     notices: tuple[str, ...]
+    mapped_bytes: int = 0
+    """Pages of its files that it needs."""
+
+
+class Short(msgspec.Struct, frozen=True, tag=True):
+    """There is too little memory to load the pair as it should be: can others make room?"""
 
 
 class Happened(msgspec.Struct, frozen=True, tag=True):
@@ -123,7 +145,7 @@ class Tokenized(msgspec.Struct, frozen=True, tag=True):
     failed: Failed | None = None
 
 
-Report = Ready | Happened | Done | Failed | Tokenized
+Report = Short | Ready | Happened | Done | Failed | Tokenized
 
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
@@ -145,14 +167,14 @@ def decode_report(line: bytes) -> Report:
     return _reports.decode(line)
 
 
-def encode_request(request: LoadRequest) -> bytes:
+def encode_load(load: Load) -> bytes:
     """Write the first line that a worker reads."""
-    return msgspec.json.encode(request, enc_hook=str) + b"\n"
+    return msgspec.json.encode(load, enc_hook=str) + b"\n"
 
 
-def decode_request(line: bytes) -> LoadRequest:
+def decode_load(line: bytes) -> Load:
     """Read the first line; raises msgspec.DecodeError if it is none."""
-    return msgspec.json.decode(line, type=LoadRequest, dec_hook=_as_path)
+    return msgspec.json.decode(line, type=Load, dec_hook=_as_path)
 
 
 def _as_path(wanted: type, value: Any) -> Any:

@@ -159,7 +159,27 @@ def _ready(pair: Pair, *remarks: str) -> wire.Ready:
         system=config.system,
         example=config.example.strip() or _EXAMPLE,
         notices=(*pair.notices, *remarks),
+        mapped_bytes=0 if pair.plan is None else sum(part.mapped_bytes for part in pair.plan.parts),
     )
+
+
+class _Neighbours:
+    """Other pairs that the server has loaded."""
+
+    def __init__(self, mapped_bytes: int, lines: BinaryIO, out: BinaryIO) -> None:
+        self.mapped_bytes = mapped_bytes
+        self._lines, self._out = lines, out
+
+    def make_room(self) -> bool:
+        """Ask the server for room, and wait for it."""
+        self._out.write(wire.encode(wire.Short()))
+        self._out.flush()
+        line = self._lines.readline()
+        room = wire.decode_command(line) if line else None  # without a line, the server has gone
+        if not isinstance(room, wire.Room):
+            return False
+        self.mapped_bytes = room.mapped_bytes
+        return room.was_made
 
 
 def main() -> None:
@@ -170,9 +190,9 @@ def main() -> None:
     with os.fdopen(os.dup(1), "wb") as out:
         os.dup2(2, 1)
         lines = sys.stdin.buffer
-        request = wire.decode_request(lines.readline())
+        asked = wire.decode_load(lines.readline())
         try:
-            pair = load(request)
+            pair = load(asked.request, neighbours=_Neighbours(asked.mapped_bytes, lines, out))
         except GlimpError as error:
             out.write(wire.encode(failed(error)))
             return
