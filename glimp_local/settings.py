@@ -188,7 +188,7 @@ class PairConfig(RunSettings, frozen=True):
     """`glimp chat` saves the KV caches of its conversations, so that long ones resume without a prefill: the total
     limit in gigabytes. 0 saves none."""
     cache_ram_gb: Literal["auto"] | Annotated[float, msgspec.Meta(ge=0)] = "auto"
-    """`glimp serve` keeps in memory what the models have read of several conversations, so that one goes on without a
+    """`glimp serve` keeps in memory what the models have read of several conversations, so that one continues without a
     prefill after a request of another: the total limit in gigabytes. "auto" is 2, or a quarter of the memory that is
     free if that is less; 0 keeps none but the last one."""
     chat_template: str | None = None

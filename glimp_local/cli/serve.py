@@ -47,8 +47,8 @@ interrupted (143 by SIGTERM).
     "--cache-ram",
     type=Number(0),
     metavar="GB",
-    help="Keep what was read of several conversations in memory, so that one goes on without a prefill after a request "
-    "of another. Total limit in GB; 0: none. Without it 2, or a quarter of what is free.",
+    help="Keep several conversations in memory, so that one continues without a prefill after a request of another. "
+    "Total limit in GB; 0: none. Without it 2, or a quarter of what is free.",
 )
 @click.option(
     "--cors-origin",

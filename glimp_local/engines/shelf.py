@@ -1,4 +1,4 @@
-"""What models have read of conversations they are not in now, kept in memory for when these go on.
+"""What models have read of conversations they are not in now, kept in memory for when these continue.
 
 One shelf has a limit in bytes over all models that use it. Where it is full, what was used longest ago goes first; what
 was asked only once, like a request for a title, counts as older than it is. What a model needs to come back is its own

@@ -25,7 +25,7 @@ from starlette.routing import Route
 from glimp_local import __version__
 from glimp_local.errors import GlimpError
 from glimp_local.events import AnyEvent, Finished, Started, Text
-from glimp_local.routing import MODELS
+from glimp_local.routing import MODELS, Model
 from glimp_local.server import failures, names, page, wire
 from glimp_local.server.bodies import BodyError, ChatBody, Options, read
 from glimp_local.server.chat import ChatReply
@@ -70,7 +70,7 @@ class Server:
         self._pairs = pairs
         self._line = pairs.line
         self._options = options
-        self._runs: dict[str, Run] = {}
+        self._runs: dict[str, tuple[Reply, Run]] = {}
         self._began = int(time())
         self.metrics = pairs.line.metrics
 
@@ -254,7 +254,7 @@ class Server:
     @contextmanager
     def _named(self, reply: Reply, run: Run) -> Iterator[None]:
         """Let `control` find the run by the reply's id, and close it in the end."""
-        self._runs[reply.id] = run
+        self._runs[reply.id] = reply, run
         try:
             yield
         finally:
@@ -265,13 +265,16 @@ class Server:
     async def control(self, request: Request) -> Response:
         """End the thought of a reply that is being written, or let a model write its next step."""
         asked = read(await request.body(), Control)
-        run = self._runs.get(asked.id)
-        if run is None or not run.has_begun:
+        reply, run = self._runs.get(asked.id, (None, None))
+        if reply is None or run is None or not run.is_under_way:
             raise BodyError(f"id: no reply {asked.id[:100]!r} is being written", param="id")
         if asked.action == "reasoning_end":
             run.answer_now()
-        else:
-            run.force("small" if asked.action == "force_small" else "large")
+            return _json({"success": True})
+        model: Model = "small" if asked.action == "force_small" else "large"
+        if reply.policy in MODELS and reply.policy != model:
+            raise BodyError(f"action: the {reply.policy} model alone writes this reply", param="action")
+        run.force(model)
         return _json({"success": True})
 
     async def tokenize(self, request: Request) -> Response:

@@ -7,6 +7,7 @@ like a call and is none stays text.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from secrets import token_hex
@@ -17,7 +18,9 @@ import msgspec
 from glimp_local.messages import Tool, ToolCall
 
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
-_FENCE = re.compile(r"```(?:json)?\s*(.*?)\s*```", re.DOTALL)
+_FENCE = "```"
+_QUOTE = re.compile(r'(?<!\\)(?:\\\\)*"')
+_decoder = json.JSONDecoder()
 _FUNCTION = re.compile(r"\s*<function=([^>\s]+)>(.*?)(?:</function>\s*)?", re.DOTALL)
 _PARAMETER = re.compile(r"<parameter=([^>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
 
@@ -51,6 +54,8 @@ class Calls:
         while True:
             marker = CLOSE if self._inside else OPEN
             at = self._held.find(marker)
+            while self._inside and at >= 0 and _ends_in_a_string(self._held[:at]):
+                at = self._held.find(marker, at + 1)
             if at < 0:
                 break
             part, self._held = self._held[:at], self._held[at + len(marker) :]
@@ -67,9 +72,9 @@ class Calls:
         held, self._held = self._held, ""
         if self._inside:
             yield from self._call(held, "")
-        elif self._may_be_bare and (call := self._bare(held)) is not None:
-            self.found.append(call)
-            yield call
+        elif self._may_be_bare and (calls := self._bare(held)):
+            self.found += calls
+            yield from calls
         elif self._may_be_bare:
             self._held, self._may_be_bare = held, False
             yield from self._cut()
@@ -90,10 +95,23 @@ class Calls:
             self.found.append(call)
             yield call
 
-    def _bare(self, text: str) -> ToolCall | None:
-        fenced = _FENCE.fullmatch(text.strip())
-        call = _from_json(fenced[1] if fenced else text)
-        return call if call is not None and call.name in self._parameters else None
+    def _bare(self, text: str) -> list[ToolCall]:
+        """Return the calls that a text consists of; none if there is anything else in it."""
+        text = text.strip()
+        if text.startswith(_FENCE) and text.endswith(_FENCE):
+            text = text[len(_FENCE) : -len(_FENCE)].removeprefix("json").strip()
+        calls: list[ToolCall] = []
+        while text:
+            try:
+                _, end = _decoder.raw_decode(text)
+            except (ValueError, RecursionError):
+                return []
+            call = _from_json(text[:end])
+            if call is None or call.name not in self._parameters:
+                return []
+            calls.append(call)
+            text = text[end:].lstrip()
+        return calls
 
     def _from_tags(self, text: str) -> ToolCall | None:
         function = _FUNCTION.fullmatch(text)
@@ -112,19 +130,25 @@ def _from_json(text: str) -> ToolCall | None:
         arguments = found.get("arguments", found.get("parameters", {}))
         if isinstance(arguments, str):
             arguments = msgspec.json.decode(arguments)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     return ToolCall(_new_id(), found["name"], arguments) if isinstance(arguments, dict) else None
 
 
 def _value(text: str, schema: Any) -> Any:
     """Return an argument written as bare text; what is to be a string stays as it is."""
-    if not isinstance(schema, dict) or schema.get("type", "string") == "string":
+    kinds = schema.get("type", "string") if isinstance(schema, dict) else "string"
+    if "string" in kinds and text != "null":
         return text
     try:
-        return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+        return text if kinds == "string" else msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
         return text
+
+
+def _ends_in_a_string(text: str) -> bool:
+    """Return whether JSON that begins like this ends within a string."""
+    return text.lstrip().startswith("{") and len(_QUOTE.findall(text)) % 2 == 1
 
 
 def _properties(function: dict[str, Any]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from starlette.responses import Response
 
 from glimp_local.errors import CrashError, GlimpError
 from glimp_local.server.bodies import BodyError
-from glimp_local.server.hand import BusyError, EndingError, LoadError, RequestError
+from glimp_local.server.hand import BusyError, EndingError
 from glimp_local.server.names import UnknownModelError
+from glimp_local.server.process import LoadError, RequestError
 
 _INVALID = "invalid_request_error"
 _BAD_REQUESTS = {"PromptTooLongError", "UsageError", "ConfigError"}

@@ -59,7 +59,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, host: str, key: str | None, origins: str, most_bytes: int) -> None:
         self._app = app
-        self._hosts = {"localhost", "127.0.0.1", "[::1]", host, gethostname().lower()}
+        self._hosts = {"localhost", "127.0.0.1", "[::1]", host.lower(), gethostname().lower()}
         self._takes_addresses = not is_loopback(host)
         self._origins = re.compile(origins)
         self._digest = None if key is None else _digest(key.encode("utf-8", "surrogateescape"))
@@ -101,7 +101,8 @@ class Guard:
                     code="forbidden",
                 )
             origin = headers.get(b"origin", b"").decode("latin-1")
-            is_own = origin.partition("://")[2].lower() == host  # this server's own page, by the name just checked
+            # This server's own page, by the name just checked.
+            is_own = origin.lower() in {f"http://{host}", f"https://{host}"}
             if origin and not is_own and not self._origins.fullmatch(origin) and scope["method"] != "OPTIONS":
                 return failure(403, f"pages of {origin[:100]!r} may not use this server", code="forbidden")
         length = headers.get(b"content-length", b"0")

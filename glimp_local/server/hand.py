@@ -1,4 +1,4 @@
-"""The server's end of a worker: starts it, gives it one request at a time, and starts another one when it has crashed.
+"""Requests and whose turn it is: starts a worker, gives it one at a time, and starts another one when it has crashed.
 
 Requests wait in the order in which they came. A request that is left, because its client has gone, stops the worker
 before the next token; the one behind it begins then. Knows nothing of HTTP.
@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Protocol
 
-import msgspec
-
-from glimp_local.errors import CrashError, GlimpError
+from glimp_local.errors import GlimpError
 from glimp_local.events import AnyEvent, Finished
 from glimp_local.load import LoadRequest
 from glimp_local.routing import Model
 from glimp_local.server import wire
 from glimp_local.server.metrics import Metrics
+from glimp_local.server.process import LoadError, RequestError, Worker
 
 _log = logging.getLogger(__name__)
 
-_LONGEST_LINE = 64 * 2**20
-_END_SECONDS = 5.0
-"""A worker that is told to end gets this long."""
+_HANG_SECONDS = 60.0
+"""A batch of a long prompt on a slow machine takes less."""
 _RETRY_SECONDS = 5
 """What a client is told to wait."""
 
@@ -43,125 +40,6 @@ class EndingError(GlimpError):
 
     def __init__(self) -> None:
         super().__init__("the server is being stopped")
-
-
-class WorkerError(GlimpError):
-    """An error that a worker reported."""
-
-    def __init__(self, failed: wire.Failed) -> None:
-        super().__init__(failed.message, hint=failed.hint)
-        self.kind = failed.kind
-        """Name of the class of the error in the worker."""
-        self.exit_code = failed.exit_code
-
-
-class LoadError(WorkerError):
-    """A pair that could not be loaded."""
-
-
-class RequestError(WorkerError):
-    """A request that the worker refused, or could not bring to its end."""
-
-
-class Worker:
-    """One process that computes. Reports are in order; behind the last one every wait for another gives None."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self._reports: asyncio.Queue[wire.Report | None] = asyncio.Queue()
-        self._asked: dict[int, asyncio.Future[tuple[int, ...]]] = {}
-        self._number = 0
-        self.has_ended = False
-        """Has it said all there is to say?"""
-        self.kept = self.kept_bytes = 0
-        """Conversations that it keeps in memory, and what they take."""
-        self.reader = asyncio.create_task(self._read())
-
-    @classmethod
-    async def start(cls, load: wire.Load) -> Worker:
-        """Start a worker that loads a pair."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "glimp_local.server.worker"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_LONGEST_LINE,
-            start_new_session=True,  # Ctrl-C is for the server, which lets the worker end in order
-        )
-        assert process.stdin is not None
-        process.stdin.write(wire.encode_load(load))
-        return cls(process)
-
-    async def _read(self) -> None:
-        """Put reports where they are waited for, until there are no more."""
-        assert self.process.stdout is not None
-        try:
-            async for line in self.process.stdout:
-                report = wire.decode_report(line)
-                if isinstance(report, wire.Tokenized):
-                    self._tokenized(report)
-                else:
-                    self._reports.put_nowait(report)
-        except (msgspec.DecodeError, ValueError):
-            _log.exception("a worker said what cannot be read")
-            self.process.kill()
-        finally:
-            self.has_ended = True
-            for asked in self._asked.values():
-                if not asked.done():
-                    asked.set_exception(CrashError("the process that computes ended"))
-            self._asked.clear()
-            self._reports.put_nowait(None)
-
-    def _tokenized(self, report: wire.Tokenized) -> None:
-        asked = self._asked.pop(report.number, None)
-        if asked is None or asked.done():
-            return
-        if report.failed is None:
-            asked.set_result(report.ids)
-        else:
-            asked.set_exception(RequestError(report.failed))
-
-    async def report(self) -> wire.Report | None:
-        """Wait for what it says next; None if it has ended."""
-        report = await self._reports.get()
-        if report is None:
-            self._reports.put_nowait(None)
-        return report
-
-    def send(self, command: wire.Command) -> None:
-        """Send a command; nothing happens if it has ended."""
-        stdin = self.process.stdin
-        if stdin is not None and not stdin.is_closing():
-            stdin.write(wire.encode(command))
-
-    async def tokenize(self, text: str, model: Model | None) -> tuple[int, ...]:
-        """Split a text into tokens of a model; raises RequestError, and CrashError if the worker ends."""
-        if self.has_ended:
-            raise CrashError("the process that computes ended")
-        self._number += 1
-        asked: asyncio.Future[tuple[int, ...]] = asyncio.get_running_loop().create_future()
-        self._asked[self._number] = asked
-        self.send(wire.Tokenize(self._number, text, model))
-        return await asked
-
-    async def crash(self) -> CrashError:
-        """Make the error that says how it ended."""
-        code = await self.process.wait()
-        how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
-        return CrashError(f"the process that computes ended {how}; the next request loads the pair again")
-
-    async def close(self) -> None:
-        """Cancel what is running and end the process; one that does not end in time is killed."""
-        self.send(wire.Cancel())
-        if self.process.stdin is not None:
-            self.process.stdin.close()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self.process.wait(), _END_SECONDS)
-        if self.process.returncode is None:
-            self.process.kill()
-        with suppress(ConnectionError):
-            await self.reader
 
 
 class Run:
@@ -219,16 +97,25 @@ class Run:
             self._worker.send(command)
 
     @property
-    def has_begun(self) -> bool:
-        """Is it this run's turn?"""
-        return self._worker is not None
+    def is_under_way(self) -> bool:
+        """Has the worker begun with it, and not come to its end?"""
+        return self._worker is not None and not self.task.done()
 
     def close(self) -> None:
-        """Stop what is not over: before its next token if it has begun, at once if it waits."""
-        if self.has_begun:
+        """Stop what is not over: before its next token if it has begun, at once if it waits.
+
+        A worker that then says nothing for a minute hangs in a computation, and is killed.
+        """
+        if self._worker is not None:
             self.cancel()
+            asyncio.get_running_loop().call_later(_HANG_SECONDS, self._end_if_silent, self._worker, self._worker.said)
         else:
             self.task.cancel()
+
+    def _end_if_silent(self, worker: Worker, said: int) -> None:
+        if not self.task.done() and worker.said == said:
+            _log.error("the process that computes hangs, and is ended")
+            worker.process.kill()
 
 
 class Line:
@@ -343,6 +230,8 @@ class Hand:
     def load_again(self) -> str:
         """Load the pair again if its worker has crashed; return in words why it is not ready."""
         loading = self._loading
+        if self._line.is_ending:
+            return str(EndingError())
         if loading is None or (loading.done() and not loading.cancelled() and loading.exception() is None):
             self._loading = asyncio.create_task(self._load())
         elif loading.done() and not loading.cancelled():
@@ -350,7 +239,7 @@ class Hand:
         return "the pair is being loaded"
 
     async def _load(self) -> wire.Ready:
-        if self._worker is not None:
+        if self._worker is not None and self._worker.was_ready:
             self.crashes += 1
         others = self._neighbours
         mapped = 0 if others is None else others.mapped_bytes
@@ -362,7 +251,7 @@ class Hand:
             raise LoadError(report)
         if not isinstance(report, wire.Ready):
             raise await worker.crash()
-        self._ready = report
+        self._ready, worker.was_ready = report, True
         return report
 
     def run(self, make: Callable[[wire.Ready], wire.Ask]) -> Run:

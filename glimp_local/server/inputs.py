@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 
 from glimp_local.server.bodies import BodyError, BodyMessage, ChatBody, Options, read_value
+from glimp_local.server.tools import calls_of
+from glimp_local.settings import Positive
 
 
 class Reasoning(msgspec.Struct):
@@ -20,7 +22,7 @@ class ResponseBody(Options):
 
     input: str | list[dict[str, Any]] | None = None
     instructions: str | None = None
-    max_output_tokens: int | None = None
+    max_output_tokens: Positive | None = None
     metadata: dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     previous_response_id: str | None = None
@@ -63,32 +65,36 @@ def _tool(tool: dict[str, Any], at: str) -> dict[str, Any]:
 
 
 def _messages(body: ResponseBody) -> list[BodyMessage]:
-    messages: list[dict[str, Any]] = []
+    messages: list[tuple[str, dict[str, Any]]] = []  # with where they stand in the request
     if body.instructions:
-        messages.append({"role": "system", "content": body.instructions})
+        messages.append(("instructions", {"role": "system", "content": body.instructions}))
     if isinstance(body.input, str):
-        messages.append({"role": "user", "content": body.input})
+        messages.append(("input", {"role": "user", "content": body.input}))
     for i, item in enumerate(body.input if isinstance(body.input, list) else ()):
         at = f"input[{i}]"
         match item.get("type", "message"):
             case "message":
-                messages.append({"role": item.get("role"), "content": item.get("content")})
+                messages.append((at, {"role": item.get("role"), "content": item.get("content")}))
             case "function_call":
                 call = {"name": item.get("name"), "arguments": item.get("arguments")}
-                _last_caller(messages)["tool_calls"].append({"id": item.get("call_id"), "function": call})
+                calls_of([{"function": call}], at)  # wrong ones are named as they stand here
+                _last_caller(messages, at)["tool_calls"].append({"id": item.get("call_id"), "function": call})
             case "function_call_output":
                 output = {"role": "tool", "tool_call_id": item.get("call_id"), "content": item.get("output")}
-                messages.append(output)
+                messages.append((at, output))
             case "reasoning":
                 pass  # earlier thoughts are not read again
             case kind:
                 raise BodyError(f"{at}.type: glimp does not read {str(kind)[:50]!r}", param=f"{at}.type")
-    return [read_value(message, BodyMessage, at=f"input[{i}]") for i, message in enumerate(messages)]
+    if not messages:
+        raise BodyError("input: there is none", param="input")
+    return [read_value(message, BodyMessage, at=at) for at, message in messages]
 
 
-def _last_caller(messages: list[dict[str, Any]]) -> dict[str, Any]:
+def _last_caller(messages: list[tuple[str, dict[str, Any]]], at: str) -> dict[str, Any]:
     """Return the assistant's message at the end, which calls made one after another belong to."""
-    if not messages or messages[-1]["role"] != "assistant":
-        messages.append({"role": "assistant", "content": ""})
-    messages[-1].setdefault("tool_calls", [])
-    return messages[-1]
+    if not messages or messages[-1][1]["role"] != "assistant":
+        messages.append((at, {"role": "assistant", "content": ""}))
+    message = messages[-1][1]
+    message.setdefault("tool_calls", [])
+    return message

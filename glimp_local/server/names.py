@@ -6,6 +6,8 @@ PAIR:share=0.2 and PAIR:threshold=1.0 are understood too, for clients that can s
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from math import isfinite
 
 import msgspec
 
@@ -44,11 +46,9 @@ def settings_of(name: str | None, ready: Ready) -> RunSettings:
     if choice in ready.models:
         return msgspec.structs.replace(settings, policy=choice, answer_by=choice)
     if equals and key in {"share", "threshold"}:
-        try:
-            changes = {**msgspec.structs.asdict(settings), "policy": key, key: float(value)}
-            return msgspec.convert(changes, RunSettings)
-        except (ValueError, msgspec.ValidationError) as error:
-            raise UnknownModelError(name, listed(ready)) from error
+        with suppress(ValueError, msgspec.ValidationError):
+            if isfinite(number := float(value)):
+                return msgspec.convert({**msgspec.structs.asdict(settings), "policy": key, key: number}, RunSettings)
     raise UnknownModelError(name, listed(ready))
 
 

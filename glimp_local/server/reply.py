@@ -132,22 +132,26 @@ class Reply:
                 self.thought += text
                 yield Said("thought", text)
             case Text(text=text):
-                yield from self._answer(self._calls.take(self._stops.take(text)))
+                yield from self._answer(self._calls.take(text))
             case Finished():
                 self.finished = event
-                yield from self._answer(self._calls.take(self._stops.rest()))
                 yield from self._answer(self._calls.rest())
+                yield from self._text(self._stops.rest())
 
     def _answer(self, pieces: Iterator[str | ToolCall]) -> Iterator[Said | ToolCall]:
         for piece in pieces:
-            if self._has_called:
+            if self.has_stopped:
                 return
             if isinstance(piece, str):
-                self.content += piece
-                yield Said("text", piece)
+                yield from self._text(self._stops.take(piece))
             else:
                 self.calls.append(piece)
                 yield piece
+
+    def _text(self, text: str) -> Iterator[Said]:
+        if text and not self.asked.must_call:  # a call that was cut short is nothing to show
+            self.content += text
+            yield Said("text", text)
 
     @property
     def _has_called(self) -> bool:

@@ -60,6 +60,11 @@ class Wanted(msgspec.Struct, frozen=True):
     notices: tuple[str, ...] = ()
     """What there is to say of the request."""
 
+    @property
+    def must_call(self) -> bool:
+        """Is the answer to be a call of a tool, and nothing else?"""
+        return self.constraint is not None and bool(self.tools)
+
 
 def wanted(body: ChatBody, settings: RunSettings, ready: Ready) -> Wanted:
     """Check a request against a pair, and the settings that the model's id stands for; raises BodyError."""
@@ -159,7 +164,7 @@ def _settings(body: Options, settings: RunSettings, *, thinks: bool, continues: 
         sampling["top_k"] = 0
     if sampling:
         changes["sampling"] = {**msgspec.structs.asdict(settings.sampling), **sampling}
-    effort = body.reasoning_effort or ("none" if continues else None)  # what goes on with an answer has been thought
+    effort = body.reasoning_effort or ("none" if continues else None)  # an answer that is continued has had its thought
     if effort is not None and "max_thought" not in changes:
         if effort not in _EFFORTS:
             raise BodyError(f"reasoning_effort: one of {', '.join(_EFFORTS)}", param="reasoning_effort")

@@ -40,9 +40,9 @@ class ResponseReply(Reply):
             if isinstance(piece, ToolCall):
                 yield from self._call(piece)
             elif piece.part == "text" or self.asked.format != "hidden":
-                yield from self._text("reasoning" if piece.part == "thought" else "message", piece.text)
+                yield from self._written("reasoning" if piece.part == "thought" else "message", piece.text)
 
-    def _text(self, kind: str, text: str) -> Iterator[Object]:
+    def _written(self, kind: str, text: str) -> Iterator[Object]:
         if self._open is None or self._open["type"] != kind:
             yield from self._close()
             item = self._begin(kind, content=[])

@@ -44,7 +44,7 @@ def calls_of(given: Any, at: str) -> tuple[ToolCall, ...]:
 def _arguments(given: str | dict[str, Any] | None, at: str) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(given or "{}") if not isinstance(given, dict) else given
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise BodyError(f"{at}.function.arguments: a JSON object is wanted", param=f"{at}.function.arguments")
@@ -100,8 +100,10 @@ def constraint_of(body: ChatBody, tools: Sequence[Tool], models: Sequence[Served
             "tool_choice: these models do not write calls as JSON, so that none can be forced; leave it at 'auto'",
             param="tool_choice",
         )
-    calls = [_call_schema(tool["function"]) for tool in forced]
-    return Constraint(calls[0] if len(calls) == 1 else {"anyOf": calls}, before=f"{OPEN}\n", after=f"\n{CLOSE}")
+    definitions: dict[str, Any] = {}
+    calls = [_call_schema(tool["function"], f"{i}-", definitions) for i, tool in enumerate(forced)]
+    schema = {"anyOf": calls, "$defs": definitions}
+    return Constraint(schema, before=f"{OPEN}\n", after=f"\n{CLOSE}")
 
 
 def _forced(body: ChatBody, tools: Sequence[Tool]) -> list[Tool]:
@@ -121,7 +123,26 @@ def _forced(body: ChatBody, tools: Sequence[Tool]) -> list[Tool]:
     return found
 
 
-def _call_schema(function: dict[str, Any]) -> dict[str, Any]:
+def _call_schema(function: dict[str, Any], prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of a call; what its parameters define goes to `definitions`, under a prefix."""
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
+    for kind in ("$defs", "definitions"):
+        if isinstance(found := parameters.get(kind), dict):
+            definitions |= {f"{prefix}{name}": _prefixed(part, prefix) for name, part in found.items()}
+    parameters = _prefixed({k: v for k, v in parameters.items() if k not in {"$defs", "definitions"}}, prefix)
     properties = {"name": {"const": function["name"]}, "arguments": parameters}
     return {"type": "object", "properties": properties, "required": ["name", "arguments"]}
+
+
+def _prefixed(value: Any, prefix: str) -> Any:
+    """Return a schema whose references lead to definitions under a prefix."""
+    if isinstance(value, list):
+        return [_prefixed(item, prefix) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _prefixed(item, prefix) for key, item in value.items()}
+    if isinstance(reference := found.get("$ref"), str):
+        for kind in ("#/$defs/", "#/definitions/"):
+            if reference.startswith(kind):
+                found["$ref"] = f"#/$defs/{prefix}{reference.removeprefix(kind)}"
+    return found

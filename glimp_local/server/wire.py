@@ -35,7 +35,7 @@ class Room(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """Answer a question, or go on with what a tool has returned: the last of the messages."""
+    """Answer a question, or what a tool has returned: the last of the messages."""
 
     messages: tuple[Message, ...]
     settings: RunSettings

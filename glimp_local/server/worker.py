@@ -16,6 +16,8 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO
 
+import msgspec
+
 from glimp_local.errors import DeclinedError, GlimpError, UsageError
 from glimp_local.load import load
 from glimp_local.machine.spare import for_conversations
@@ -52,7 +54,12 @@ class Worker:
         """Take commands until there are no more, in a thread of its own."""
         try:
             for line in lines:
-                self._obey(wire.decode_command(line))
+                try:
+                    command = wire.decode_command(line)
+                except msgspec.DecodeError as error:  # whoever asked waits for a word
+                    self.send(_unexpected(error))
+                else:
+                    self._obey(command)
         finally:  # the server has gone, or this end is broken: a new worker is better than one that hears nothing
             self._cancel.set()
             self._asked.put(None)

@@ -193,12 +193,11 @@ class Session:
     def ask(self, question: str | Sequence[Message], *, instead: bool | str = False, opening: str = "") -> Events:
         """Answer a question; yields events from Started to Finished, with `instead` TakenBack before them.
 
-        `question` is a text, or messages that end with the user's, or with what tools have returned. The answer
-        begins with `opening`. What the models have read of the
-        conversation is used again; earlier thoughts are left out. A narrow pair (`only` in its models.toml)
-        reads each question alone. `instead` puts the question in the place of the last one, or of the turn
-        whose version has this id (`Started.turn`). What stood there, and behind it, is kept: `select` goes
-        back.
+        `question` is a text, or messages that end with the user's, or with what tools have returned. The answer begins
+        with `opening`. What the models have read of the conversation is used again; earlier thoughts are left out. A
+        narrow pair (`only` in its models.toml) reads each question alone. `instead` puts the question in the place of
+        the last one, or of the turn whose version has this id (`Started.turn`). What stood there, and behind it, is
+        kept: `select` goes back.
 
         A question that is not for a narrow pair is answered with a Notice; `pair.objection` says so before it is asked.
 

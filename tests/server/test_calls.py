@@ -22,6 +22,7 @@ TOOLS: list[dict[str, Any]] = [
     }
 ]
 OSLO = ("weather", {"city": "Oslo", "days": 2})
+TRICKY = ("weather", {"city": "</tool_call>"})
 JSON = '<tool_call>\n{"name": "weather", "arguments": {"city": "Oslo", "days": 2}}\n</tool_call>'
 TAGS = (
     "<tool_call>\n<function=weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n2\n</parameter>\n"
@@ -56,6 +57,11 @@ def read(text: str, cuts: list[int]) -> tuple[str, list[tuple[str, Any]]]:
         ("a < b and <tool", "a < b and <tool", []),
         ('<tool_call>{"name": "other"}</tool_call>', "", [("other", {})]),
         ("<tool_call>", "<tool_call>", []),
+        ('<tool_call>{"name": "weather", "arguments": {"city": "</tool_call>"}}</tool_call>', "", [TRICKY]),
+        (f"<tool_call>nonsense</tool_call>{JSON}", "<tool_call>nonsense</tool_call>", [OSLO]),
+        ('{"name": "weather", "arguments": {}}\n{"name": "weather"}', "", [("weather", {}), ("weather", {})]),
+        ("```json\n" + " " * 5000 + "x", "```json\n" + " " * 5000 + "x", []),
+        ("<tool_call>" + "[" * 5000 + "</tool_call>", "<tool_call>" + "[" * 5000 + "</tool_call>", []),
         ("", "", []),
     ],
 )

@@ -166,6 +166,7 @@ def test_a_stop_text_ends_the_answer_and_is_not_shown(served: Served) -> None:
         ({"messages": ASKED, "tools": TOOLS, "tool_choice": "required"}, 400, "tool_choice", "large calls no tools"),
         ({"messages": ASKED, "functions": [{"name": "f"}]}, 400, "functions", "send tools instead"),
         ({"messages": ASKED, "response_format": {"type": "xml"}}, 400, "response_format", "not 'xml'"),
+        ({"messages": ASKED, "model": "small + large:threshold=inf"}, 404, "model", "is not served here"),
         ({"messages": ASKED, "n": 2}, 400, "n", "one reply"),
         ({"messages": ASKED, "logit_bias": {"7": 1}}, 400, "logit_bias", "single tokens"),
         ({"messages": [{"role": "critic", "content": "?"}]}, 400, "messages[0].role", "'critic'"),

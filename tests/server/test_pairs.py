@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import psutil
 import pytest
 
 from glimp_local.events import Finished
 from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
-from glimp_local.server import wire
+from glimp_local.server import hand, wire
 from glimp_local.server.hand import Line
 from glimp_local.server.metrics import Metrics
 from glimp_local.server.names import UnknownModelError
 from glimp_local.server.pairs import Pairs
+from glimp_local.settings import RunSettings
 from tests.server.conftest import Serve
 from tests.server.test_conduct import metric
 
@@ -65,24 +67,24 @@ def test_the_least_used_pair_makes_room(three: Path) -> None:
         pairs = Pairs({name: request.named(name) for name in ("one", "two", "two:b")}, line)
         first, second, third = pairs
 
-        async def ask(hand: Any) -> None:
-            run = hand.run(lambda ready: wire.Ask((Message("user", "How many?"),), ready.settings, 1))
+        async def ask(held: Any) -> None:
+            run = held.run(lambda ready: wire.Ask((Message("user", "How many?"),), ready.settings, 1))
             events = [event async for event in run]
             assert isinstance(events[-1], Finished)
 
-        for hand in (first, second, first):
-            await ask(hand)
+        for held in (first, second, first):
+            await ask(held)
         # As if the files of the others took all the memory there is.
-        for hand in (first, second):
-            assert hand._ready is not None
-            hand._ready = msgspec.structs.replace(hand._ready, mapped_bytes=HUGE)
+        for held in (first, second):
+            assert held._ready is not None
+            held._ready = msgspec.structs.replace(held._ready, mapped_bytes=HUGE)
         await ask(third)
         assert first.is_unloaded
         assert second.is_unloaded
         assert third.ready is not None
         await ask(second)
         assert second.ready is not None
-        assert sum(hand.crashes for hand in pairs) == 0
+        assert sum(held.crashes for held in pairs) == 0
         with pytest.raises(UnknownModelError):
             pairs.of("three")
         assert pairs.of("two:b:small") is third
@@ -111,3 +113,29 @@ def test_a_pair_that_does_not_fit_asks_for_room_and_plans_again(tiny: Path) -> N
         assert pair.plan is not None
         assert pair.plan.fits
     assert neighbours.asked == 1
+
+
+def test_a_worker_that_hangs_when_its_client_has_left_is_replaced(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hand, "_HANG_SECONDS", 0.5)
+
+    async def run() -> None:
+        request = LoadRequest(small=tiny / "rambling.gguf", large=tiny / "rambling.gguf", settings={"draft": "off"})
+        pairs = Pairs({"one": request}, Line(most_waiting=4, metrics=Metrics()))
+        ready = await pairs.first.start()
+        asked = wire.Ask((Message("user", "How many?"),), ready.settings, 1)
+        left = pairs.first.run(lambda _: asked)
+        await anext(left)
+        worker = pairs.first._worker
+        assert worker is not None
+        psutil.Process(worker.process.pid).suspend()  # as if llama.cpp did not return
+        left.close()
+        patient = pairs.first.run(lambda ready: wire.Ask(asked.messages, changed(ready), 1))
+        assert isinstance([event async for event in patient][-1], Finished)
+        assert pairs.first._worker is not worker
+        assert pairs.first.crashes == 1
+        await pairs.close()
+
+    def changed(ready: wire.Ready) -> RunSettings:
+        return msgspec.structs.replace(ready.settings, max_thought=5, max_answer=5)
+
+    asyncio.run(run())

@@ -115,7 +115,12 @@ def test_a_response_that_is_cut_says_so(served: Served) -> None:
         ),
         ({"input": [{"role": 3, "content": "x"}]}, "input[0]"),
         ({"input": 3}, "input"),
-        ({}, "messages"),
+        ({}, "input"),
+        ({"input": QUESTION, "max_output_tokens": 0}, "max_output_tokens"),
+        (
+            {"instructions": "x", "input": [{"type": "function_call", "name": "f", "arguments": "["}]},
+            "input[0][0].function.arguments",
+        ),
     ],
 )
 def test_what_cannot_be_responded_to_is_refused(served: Served, body: dict[str, Any], param: str) -> None:

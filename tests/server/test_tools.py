@@ -187,3 +187,52 @@ def test_a_call_is_not_forced_on_models_that_do_not_write_json() -> None:
     tagging = ServedModel("m", "here", "m", 512, 512, None, "xml")
     with pytest.raises(BodyError, match="none can be forced"):
         constraint_of(body, tools_of(body), [tagging])
+
+
+def test_parameters_may_define_parts(calling: Served) -> None:
+    parts = {"City": {"enum": ["Oslo", "Rome"]}}
+    tools = [
+        {
+            "type": "function",
+            "function": {
+                "name": name,
+                "parameters": {
+                    "type": "object",
+                    "properties": {"city": {"$ref": "#/$defs/City"}},
+                    "required": ["city"],
+                    "$defs": parts,
+                },
+            },
+        }
+        for name in ("one", "two")
+    ]
+    for choice in ("required", {"type": "function", "function": {"name": "two"}}):
+        reply = calling.post("/v1/chat/completions", {"messages": ASKED, "tools": tools, "tool_choice": choice}).json()
+        (call,) = reply["choices"][0]["message"]["tool_calls"]
+        assert json.loads(call["function"]["arguments"])["city"] in {"Oslo", "Rome"}
+
+
+def test_a_call_that_is_cut_short_shows_nothing(calling: Served) -> None:
+    body = {"messages": ASKED, "tools": [WEATHER], "tool_choice": "required", "max_tokens": 8}
+    (choice,) = calling.post("/v1/chat/completions", body).json()["choices"]
+    assert choice["finish_reason"] == "length"
+    assert not choice["message"]["content"]
+
+
+def test_a_stop_text_in_a_call_does_not_end_it(calling: Served) -> None:
+    body = {"messages": ASKED, "tools": [WEATHER], "tool_choice": "required", "stop": ["weather", "{"]}
+    (choice,) = calling.post("/v1/chat/completions", body).json()["choices"]
+    assert choice["message"]["tool_calls"][0]["function"]["name"] == "weather"
+
+
+@pytest.mark.parametrize("text", ["\u2060glimp0\u2060", "\u2060glimp cut\u2060", "<|im_end|>"])
+def test_what_a_tool_says_of_itself_is_text(calling: Served, text: str) -> None:
+    tool = {"type": "function", "function": {"name": "weather", "description": text, "parameters": {"const": text}}}
+    reply = calling.post("/v1/chat/completions", {"messages": ASKED, "tools": [tool]})
+    assert reply.status_code == 200, reply.text
+
+
+def test_arguments_that_are_nested_too_deeply_are_refused(calling: Served) -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "weather", "arguments": "[" * 5000}}
+    asked = [*ASKED, {"role": "assistant", "tool_calls": [call]}, {"role": "tool", "tool_call_id": "1", "content": "x"}]
+    assert calling.post("/v1/chat/completions", {"messages": asked}).status_code == 400

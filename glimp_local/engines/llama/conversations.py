@@ -1,8 +1,8 @@
-"""The conversations of one engine: the one it holds, and others on a shelf, for when they go on.
+"""The conversations of one engine: the one it holds, and others on a shelf, for when they continue.
 
 When a prompt begins that would cut away much of what is held, that is copied onto the shelf first; then what spares
-most of the prompt's reading is taken up from there, if that is more than what is held does. The engine goes on from it
-like from anything it holds. What cannot be copied, or taken up, is read again.
+most of the prompt's reading is taken up from there, if that is more than what is held does. The engine continues from
+it like from anything it holds. What cannot be copied, or taken up, is read again.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ from glimp_local.messages import Message, Tool, ToolCall
 from glimp_local.settings import ThinkingMarkers
 
 _PLACEHOLDER = "\u2060glimp{}\u2060"  # word joiners: no template trims them, no text has them around this word
-_CUT = "\u2060glimp cut\u2060"
+_JOINER = "\u2060"
+_CUT = f"{_JOINER}glimp cut{_JOINER}"
 
 _OTHER_TEMPLATE = "give another template with --chat-template FILE"
 
@@ -99,6 +100,7 @@ class PromptBuilder:
         """Mark all texts in a value where the spelling of a special token has to be cut."""
         match value:
             case str():
+                value = value.replace(_JOINER, "")  # nobody sees it, and it would look like a mark of ours
                 parts = self._vocabulary.parts(value.encode("utf-8", "surrogateescape"))
                 return _CUT.join(part.decode("utf-8", "surrogateescape") for part in parts)
             case list():

@@ -33,7 +33,7 @@ class Sampler:
         if settings.temperature <= 0:
             self._add(lib.llama_sampler_init_greedy())
         else:
-            self._add(lib.llama_sampler_init_top_k(settings.top_k))
+            self._add(lib.llama_sampler_init_top_k(min(settings.top_k, vocabulary_size)))
             self._add(lib.llama_sampler_init_top_p(settings.top_p, 1))
             if settings.min_p > 0:
                 self._add(lib.llama_sampler_init_min_p(settings.min_p, 1))

@@ -51,7 +51,7 @@ export class ThoughtStep {
   }
 }
 
-/** A step of an answer, as Markdown. `before` is the answer up to it: code that was opened there goes on here. */
+/** A step of an answer, as Markdown. `before` is the answer up to it: code that was opened there continues here. */
 export class AnswerStep {
   constructor(step, number, before) {
     this.step = step;

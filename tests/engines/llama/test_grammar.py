@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -55,6 +56,34 @@ def test_a_reply_without_thought_fits_too(open_pair: Open) -> None:
     )
 
 
+def test_parts_are_told_apart_by_their_whole_names(open_pair: Open) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"city": {"enum": ["Rome"]}, "home": {"$ref": "#/$defs/city"}, "glimp-answer": {"const": 3}},
+        "required": ["city", "home", "glimp-answer"],
+        "$defs": {"city": {"const": "Oslo"}, "string": {"const": "x"}},
+    }
+    found = json.loads(answered(open_pair("large", "large"), Constraint(schema)))
+    assert found == {"city": "Rome", "home": "Oslo", "glimp-answer": 3}
+
+
+@pytest.mark.parametrize("pattern", ["^[a-c]{1,3}-[0-9]+$", r"^\d{4}-\d{2}$", "^(Oslo|Rome)!?$", r"^\(a\)\*$"])
+def test_patterns_that_people_use_are_fine(open_pair: Open, pattern: str) -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": pattern}}, "required": ["a"]}
+    pair = open_pair("large", "large", max_answer=200)
+    solution = fold(Session(pair, seed=7, constraint=Constraint(schema)).ask("Which?"))
+    assert solution.finish_reason in {"done", "answer_budget"}
+    if solution.finish_reason == "done":
+        assert re.search(pattern, json.loads(solution.answer)["a"])
+
+
+def test_what_llama_cpp_cannot_read_is_not_printed(open_pair: Open, capfd: pytest.CaptureFixture[str]) -> None:
+    pair = open_pair("large", "large")
+    with pytest.raises(UsageError, match="no grammar"):
+        Session(pair, constraint=Constraint({"type": "string", "pattern": r"^SECRET[\q]$"}))
+    assert "SECRET" not in "".join(capfd.readouterr())
+
+
 def test_a_schema_may_name_its_parts(open_pair: Open) -> None:
     parts = {"City": CITY, "Pair": {"type": "array", "items": {"$ref": "#/$defs/City"}, "minItems": 2, "maxItems": 2}}
     pair = open_pair("small", "large")
@@ -93,7 +122,16 @@ def test_what_stands_around_the_json_is_written_as_it_is(open_pair: Open) -> Non
         ({"$ref": "https://example.com/schema.json"}, "nothing is fetched"),
         ({"$ref": "#/$defs/missing"}, "cannot be used"),
         ({"type": "string", "maxLength": 10**9}, "maxLength is at most 500"),
-        ({"type": "string", "pattern": "^(a{1,9999}){1,9999}$"}, "cannot be used|no grammar"),
+        ({"type": "string", "pattern": "^(a{1,9999}){1,9999}$"}, "quantifiers in a pattern"),
+        ({"type": "string", "pattern": "^(((a{0,9}b){0,9}){0,9})$"}, "not around others"),
+        ({"type": "string", "pattern": "^(a?|b?){1,20}c$"}, "not around others"),
+        ({"type": "string", "pattern": "^" + "a?" * 90 + "$"}, "8 quantifiers at most"),
+        ({"type": "string", "pattern": "^a{1000000000}$"}, "go up to 64"),
+        ({"type": "string", "pattern": "a" * 300}, "200 characters at most"),
+        ({"enum": []}, "without values"),
+        ({"enum": list(range(501))}, "more than 500 values"),
+        ({"properties": 7}, "no grammar of it"),
+        ({"type": "array", "items": False}, "no grammar of it"),
     ],
 )
 def test_a_schema_that_cannot_be_used_is_refused_before_anything_is_written(
