@@ -37,7 +37,7 @@ from glimp_local.server.pairs import Pairs
 from glimp_local.server.reply import Reply
 from glimp_local.server.requests import Wanted, wanted
 from glimp_local.server.responses import ResponseReply, echoed
-from glimp_local.server.streams import GONE, Stream, after, until_gone, with_pings
+from glimp_local.server.streams import GONE, Stream, after, until_gone
 from glimp_local.settings import RunSettings
 
 _MOST_BYTES = 8 * 2**20
@@ -230,10 +230,10 @@ class Server:
         begun = False
         try:
             with self._named(reply, run):
-                async with aclosing(with_pings(run, self._options.ping_seconds)) as events:
+                async with aclosing(run.with_pings(self._options.ping_seconds)) as events:
                     async for event in events:
-                        begun = begun or event is None or isinstance(event, Started)
-                        if event is None:
+                        begun = begun or event == "ping" or isinstance(event, Started)
+                        if event == "ping":
                             yield _PING
                             continue
                         for value in reply.objects(event):

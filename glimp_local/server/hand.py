@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Protocol
+from typing import Literal, Protocol
 
 from glimp_local.errors import GlimpError
 from glimp_local.events import AnyEvent, Finished
@@ -50,7 +50,9 @@ class Run:
     """
 
     def __init__(self) -> None:
-        self._events: asyncio.Queue[AnyEvent | Exception | None] = asyncio.Queue()
+        self._events: asyncio.Queue[AnyEvent | Exception | Literal["ping"] | None] = asyncio.Queue()
+        self._put_at = asyncio.get_running_loop().time()
+        self._pings_seconds = 0.0
         self._worker: Worker | None = None
         self.task: asyncio.Task[None]
         """Waits, and puts the events here."""
@@ -64,13 +66,28 @@ class Run:
             raise StopAsyncIteration
         if isinstance(event, Exception):
             raise event
+        assert event != "ping"  # of which there are none here
         return event
 
-    async def next_within(self, seconds: float) -> AnyEvent | None:
-        """Return the next event, or None if there is none within a time; raises like iterating over it."""
-        with suppress(TimeoutError):
-            return await asyncio.wait_for(self.__anext__(), seconds)
-        return None
+    async def with_pings(self, every_seconds: float) -> AsyncGenerator[AnyEvent | Literal["ping"], None]:
+        """Yield the events, and a ping whenever none came for a while; raises like iterating over it.
+
+        One timer for the whole run: a time limit for each token would cost more than all else that is done for it.
+        """
+        self._pings_seconds = every_seconds
+        self._ping()
+        while (event := await self._events.get()) is not None:
+            if isinstance(event, Exception):
+                raise event
+            yield event
+
+    def _ping(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._events.empty() and loop.time() - self._put_at >= self._pings_seconds:
+            self._events.put_nowait("ping")
+            self._put_at = loop.time()
+        if not self.task.done():
+            loop.call_later(self._pings_seconds, self._ping)
 
     def begin(self, worker: Worker) -> None:
         """Note whose turn it is."""
@@ -79,6 +96,7 @@ class Run:
     def put(self, event: AnyEvent | Exception | None) -> None:
         """Have an event read; an error, or None, is the last."""
         self._events.put_nowait(event)
+        self._put_at = asyncio.get_running_loop().time()
 
     def cancel(self) -> None:
         """Have the run end before its next token."""

@@ -13,8 +13,6 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from glimp_local.errors import GlimpError
-from glimp_local.events import AnyEvent
-from glimp_local.server.hand import Run
 
 _T = TypeVar("_T")
 GONE = 499
@@ -40,13 +38,6 @@ async def after(first: bytes, rest: AsyncGenerator[bytes, None]) -> AsyncGenerat
         yield first
         async for chunk in rest:
             yield chunk
-
-
-async def with_pings(run: Run, every_seconds: float) -> AsyncGenerator[AnyEvent | None, None]:
-    """Yield the events of a run, and None whenever none came for a while."""
-    with suppress(StopAsyncIteration):
-        while True:
-            yield await run.next_within(every_seconds)
 
 
 async def until_gone(request: Request, work: Awaitable[_T]) -> _T:
