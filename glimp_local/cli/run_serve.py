@@ -87,10 +87,11 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(requests: Mapping[str, LoadRequest], flags: ServeFlags, listener: socket.socket) -> int:
-    from glimp_local.server.app import Server, ServerOptions  # noqa: PLC0415 - may not be installed
+    from glimp_local.server.app import Server  # noqa: PLC0415 - may not be installed
     from glimp_local.server.hand import Line  # noqa: PLC0415 - may not be installed
     from glimp_local.server.http import serve  # noqa: PLC0415 - may not be installed
     from glimp_local.server.metrics import Metrics  # noqa: PLC0415 - may not be installed
+    from glimp_local.server.options import ServerOptions  # noqa: PLC0415 - may not be installed
     from glimp_local.server.pairs import Pairs  # noqa: PLC0415 - may not be installed
 
     def welcome(ready: Ready) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing, suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from glimp_local.errors import GlimpError
@@ -62,3 +63,8 @@ async def _gone(request: Request) -> None:
         message = await request.receive()
         if message["type"] == "http.disconnect":
             return
+
+
+def as_json(value: Any, headers: dict[str, str] | None = None) -> Response:
+    """Make a reply of a value."""
+    return Response(msgspec.json.encode(value), media_type="application/json", headers=headers)
