@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from glimp_local.engines.protocol import Backend, KeepsConversations
-from glimp_local.engines.shelf import Shelf
 from glimp_local.errors import UsageError
 from glimp_local.machine.choice import Offer
 from glimp_local.messages import Message
@@ -23,6 +22,7 @@ from glimp_local.settings import PairConfig, RunSettings, ThinkingMarkers
 
 if TYPE_CHECKING:
     from glimp_local.engines.domain import Objection
+    from glimp_local.engines.shelf import Shelf
     from glimp_local.machine.plan import Plan
 
 _LOOK_SECONDS = 0.05
@@ -187,6 +187,8 @@ class Pair:
 
     def keep_conversations(self, limit_bytes: int) -> None:
         """Keep in memory what both models have read of other conversations, within a limit, for when they go on."""
+        from glimp_local.engines.shelf import Shelf  # noqa: PLC0415 - numpy, which most pairs do without until they load
+
         self.shelf = Shelf(limit_bytes)
         for backend in self.backends.values():
             if isinstance(backend, KeepsConversations):

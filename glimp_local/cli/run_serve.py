@@ -52,7 +52,9 @@ def run(request: LoadRequest, flags: ServeFlags) -> int:
     from glimp_local.server.guard import is_loopback  # noqa: PLC0415 - may not be installed
 
     if flags.key is not None and not flags.key.strip():
-        raise UsageError("--api-key is blank", hint="give a key that nobody guesses")
+        raise UsageError("the API key is empty (--api-key, or GLIMP_API_KEY)", hint="give a key that nobody guesses")
+    if flags.key is not None and flags.no_auth:
+        raise UsageError("--no-auth lets everybody in, and a key keeps others out", hint="leave one of the two out")
     if not (is_loopback(flags.host) or flags.key or flags.no_auth):
         raise UsageError(
             f"{flags.host} can be reached from other machines, and no key protects the models",
@@ -81,7 +83,8 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise GlimpError(
-            f"cannot listen on {host}:{port}: {error.strerror or error}", hint="--port 0 takes a free port"
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            hint="--port 0 takes a free port, and --host an address of this machine",
         ) from error
     return listener
 

@@ -25,7 +25,9 @@ interrupted (143 by SIGTERM).
 
 
 @click.command(cls=Command, epilog=_EPILOG)
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address; any but loopback needs a key.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="Address to listen on; any but loopback needs a key."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8089, show_default=True, help="0 takes a free one.")
 @click.option("--api-key", metavar="KEY", envvar="GLIMP_API_KEY", help="What clients have to send as Bearer token.")
 @click.option("--no-auth", is_flag=True, help="Let everybody who reaches the address use the models.")
@@ -41,7 +43,7 @@ interrupted (143 by SIGTERM).
     type=click.FloatRange(0.01, 3600),
     default=10.0,
     show_default=True,
-    help="A stream that has nothing to send sends a comment this often.",
+    help="Seconds between the comments that keep an idle stream alive.",
 )
 @click.option(
     "--cache-ram",
@@ -62,7 +64,7 @@ interrupted (143 by SIGTERM).
 )
 @click.option("--log-content", is_flag=True, help="Log what is asked and answered to stderr, as JSON lines.")
 @click.option("--open", "opens", is_flag=True, help="Open the chat page in the browser when the pair is loaded.")
-@click.option("-q", "--quiet", is_flag=True, help="No line for each request.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not log requests.")
 @pair_options
 def serve(
     *,
@@ -94,7 +96,7 @@ def serve(
     flags = ServeFlags(
         host=host,
         port=port,
-        key=api_key or None,
+        key=api_key,
         no_auth=no_auth,
         queue=queue,
         ping_seconds=ping_seconds,

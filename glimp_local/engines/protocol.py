@@ -15,16 +15,18 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import msgspec
 
-from glimp_local.engines.shelf import Shelf
 from glimp_local.errors import UsageError
 from glimp_local.events import ModelStats
 from glimp_local.messages import Constraint, Message, Tool, ToolStyle
 from glimp_local.routing import Glimpse
 from glimp_local.settings import RunSettings, ThinkingMarkers
+
+if TYPE_CHECKING:
+    from glimp_local.engines.shelf import Shelf
 
 
 class Piece(NamedTuple):

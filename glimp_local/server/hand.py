@@ -133,7 +133,7 @@ class Run:
     def _end_if_silent(self, worker: Worker, said: int) -> None:
         if not self.task.done() and worker.said == said:
             _log.error("the process that computes hangs, and is ended")
-            worker.process.kill()
+            worker.kill()
 
 
 class Line:
@@ -334,6 +334,6 @@ class Hand:
         """Cancel what is running and end the worker."""
         if self._worker is not None:
             if self.ready is None:
-                self._worker.process.kill()  # it hears nothing while it loads
+                self._worker.kill()  # it hears nothing while it loads
             await self._worker.close()
         await asyncio.gather(*self._runs, return_exceptions=True)

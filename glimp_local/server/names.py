@@ -57,4 +57,4 @@ class UnknownModelError(BodyError):
 
     def __init__(self, name: str, served: Sequence[str]) -> None:
         shown = name if len(name) <= _LONGEST_SHOWN else f"{name[:_LONGEST_SHOWN]}..."
-        super().__init__(f"the model {shown!r} is not served here: {', '.join(served)} are", param="model")
+        super().__init__(f"there is no model {shown!r} here: {', '.join(served)} can be asked", param="model")

@@ -84,7 +84,7 @@ class Worker:
                     self._reports.put_nowait(report)
         except (msgspec.DecodeError, ValueError):
             _log.exception("a worker said what cannot be read")
-            self.process.kill()
+            self.kill()
         finally:
             self.has_ended = True
             for asked in self._asked.values():
@@ -125,6 +125,11 @@ class Worker:
         self.send(wire.Tokenize(self._number, text, model))
         return await asked
 
+    def kill(self) -> None:
+        """End the process at once; nothing happens if it has ended."""
+        with suppress(ProcessLookupError):
+            self.process.kill()
+
     async def crash(self) -> CrashError:
         """Make the error that says how it ended."""
         code = await self.process.wait()
@@ -139,6 +144,6 @@ class Worker:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.process.wait(), _END_SECONDS)
         if self.process.returncode is None:
-            self.process.kill()
+            self.kill()
         with suppress(ConnectionError):
             await self.reader

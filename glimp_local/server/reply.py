@@ -195,7 +195,8 @@ class Reply:
         if self.finished is None:
             return {"glimp": {"notices": self.notices}}
         stats = self.finished.stats
-        reasons = {"finish_reason": self.finished.finish_reason, "thought_end": self.finished.thought_end}
+        finish = "stop" if self.has_stopped else self.finished.finish_reason
+        reasons = {"finish_reason": finish, "thought_end": self.finished.thought_end}
         figures: Object = {"stats": msgspec.to_builtins(stats), **reasons}
         if self.notices:
             figures["notices"] = self.notices

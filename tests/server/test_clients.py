@@ -73,7 +73,7 @@ def test_openai_s_client_lists_and_describes_the_models(served: Served) -> None:
     assert ids == [MODEL, f"{MODEL}:small", f"{MODEL}:large"]
     for name in ids:
         assert served.client.models.retrieve(name).id == name
-    with pytest.raises(openai.NotFoundError, match="is not served here"):
+    with pytest.raises(openai.NotFoundError, match="there is no model"):
         served.client.models.retrieve("gpt-5")
 
 
@@ -156,7 +156,7 @@ def test_llm_asks_streams_and_goes_on_with_a_conversation(served: Served, run: R
 def test_litellm_gets_answers_and_thoughts(served: Served, run: Run) -> None:
     said = json.loads(run(sys.executable, SCRIPTS / "with_litellm.py", f"{served.url}/v1", MODEL).splitlines()[-1])
     assert said.pop("usage") > 10
-    assert "the model 'gpt-5' is not served here" in said.pop("refused")
+    assert "there is no model 'gpt-5' here" in said.pop("refused")
     assert said == {
         "content": ANSWER,
         "thought": THOUGHT,
@@ -193,7 +193,7 @@ def test_the_ai_sdk_gets_answers_and_thoughts(served: Served, run: Run) -> None:
     script = SCRIPTS / "with_ai_sdk.mjs"
     said = json.loads(run("node", script, f"{served.url}/v1", MODEL, GLIMP_NODE_CLIENTS=NODE_CLIENTS))
     assert said.pop("usage") > 10
-    assert "the model 'gpt-5' is not served here" in said.pop("refused")
+    assert "there is no model 'gpt-5' here" in said.pop("refused")
     assert said == {
         "content": ANSWER,
         "thought": THOUGHT,

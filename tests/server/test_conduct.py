@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -354,3 +357,34 @@ def test_many_clients_at_once_get_their_own_answers(serving: Serve) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_pair_that_cannot_be_loaded_ends_the_server_with_its_own_error(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.gguf"
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"no model")
+    for file, says in ((missing, "missing.gguf"), (broken, "broken.gguf")):
+        command = [
+            sys.executable,
+            "-m",
+            "glimp_local",
+            "serve",
+            "--port",
+            "0",
+            "--small",
+            str(file),
+            "--large",
+            str(file),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 3, done.stderr
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("flags", [["--api-key", ""], ["--api-key", "x", "--no-auth"], ["--host", "0.0.0.0"]])
+def test_a_key_that_protects_nothing_is_refused(flags: list[str]) -> None:
+    command = [sys.executable, "-m", "glimp_local", "serve", "--port", "0", "--pair", "builtin", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2, done.stderr
+    assert "hint:" in done.stderr
