@@ -24,7 +24,7 @@ FLAGS = ("--max-thought", "24", "--max-answer", "24")
 _CLIENTS = 4
 _LONGEST_SECONDS = 60.0
 _LOOK_EVERY = 100
-"""A right question is asked behind so many bodies."""
+"""Bodies between two proper questions, which have to be answered."""
 _OK, _REFUSED, _FAILED = 200, 400, 500
 
 

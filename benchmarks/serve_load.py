@@ -84,7 +84,7 @@ class Load:
         self.done = 0
 
     async def run(self, requests: int, *, clients: int, kills: int = 0) -> None:
-        """Send so many requests from so many clients, and kill the worker so often meanwhile."""
+        """Send `requests` requests from `clients` clients, and kill the worker `kills` times meanwhile."""
         kinds = self._random.choices(list(_OFTEN), list(_OFTEN.values()), k=requests)
         waiting = [(kind, self._random.random(), self._random.randrange(2, 30), i) for i, kind in enumerate(kinds)]
         begun = self.done

@@ -186,7 +186,7 @@ class Pair:
                 backend.forget()
 
     def keep_conversations(self, limit_bytes: int) -> None:
-        """Keep in memory what both models have read of other conversations, within a limit, for when they go on."""
+        """Keep in memory what both models have read of other conversations, within a limit, for when these continue."""
         from glimp_local.engines.shelf import Shelf  # noqa: PLC0415 - numpy, which most pairs do without until they load
 
         self.shelf = Shelf(limit_bytes)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 Tokens = npt.NDArray[np.int32]
 
 _ONCE = 32
-"""Single questions count as older by so many uses. A chat window asks for a title, tags and follow-up questions behind
+"""Uses by which single questions count as older. A chat window asks for a title, tags and follow-up questions behind
 each answer: with two models that is eight uses a turn, and none of them may push out a conversation."""
 
 
@@ -89,7 +89,7 @@ class Shelf:
         return (kept, spared) if spared else (None, 0)
 
     def make_room(self, size_bytes: int, *, goes_on: bool, beside: Kept | None) -> bool:
-        """Let go of what has to make room for so many bytes; return False where there is none.
+        """Remove what has to make room for `size_bytes`; return False if there is not enough.
 
         What is younger than what comes, and what stands in `beside`, stays.
         """

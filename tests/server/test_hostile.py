@@ -76,7 +76,7 @@ def connections(served: Served) -> int:
 
 @contextmanager
 def many_files(count: int) -> Iterator[None]:
-    """Let this process open so many files; skip if the system does not."""
+    """Let this process open `count` files; skip if the system does not."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < count:
         pytest.skip(f"the system lets a process open {hard} files (ulimit -Hn), and this takes {count}")

@@ -1,8 +1,8 @@
 """The conversations of one engine: the one it holds, and others on a shelf, for when they continue.
 
 When a prompt begins that would cut away much of what is held, that is copied onto the shelf first; then what spares
-most of the prompt's reading is taken up from there, if that is more than what is held does. The engine continues from
-it like from anything it holds. What cannot be copied, or taken up, is read again.
+most of the prompt's reading is restored from there, if that is more than what is held does. The engine continues from
+it like from anything it holds. What cannot be copied or restored is read again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.shelf import Kept, Shelf, Tokens, common_length, reach, tokens_of
 
 _FEWEST = 32
-"""Fewer tokens are not kept, and nothing is taken up for their sake. Reading them takes one batch. It would still take
+"""Fewer tokens are not kept, and nothing is restored for their sake. Reading them takes one batch. It would still take
 longer than copying them to and fro (32 tokens of a 1.5B model on 2 cores: 650 ms against 0.9), but such little things
 are many, and one template's beginning is in all of them."""
 
@@ -72,7 +72,7 @@ class Conversations:
         engine, shelf = self._engine, self._shelf
         is_held = engine.put_state(kept.ids.tolist(), kept.content)
         if not is_held:
-            binding.log.warning("%s: what was kept of a conversation could not be taken up", engine.name)
+            binding.log.warning("%s: what was kept of a conversation could not be restored", engine.name)
         is_over = len(kept.ids) - common_length(kept.ids, text) < _FEWEST  # it is put there again, longer
         if is_over or not is_held:
             shelf.remove(kept)

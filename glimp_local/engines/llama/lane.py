@@ -42,9 +42,9 @@ class PromptTokens(NamedTuple):
 
     ids: list[int]
     stable: int = 0
-    """The first so many begin the next prompt, too, and a snapshot is taken there; 0 takes none."""
+    """Tokens at the beginning that the next prompt has, too: a snapshot is taken behind them. 0 takes none."""
     lasting: int | None = None
-    """Of the text at the end of the turn, so many tokens begin the next prompt, more or less; None is all."""
+    """Tokens of the text at the end of the turn that begin the next prompt, approximately; None is all."""
     goes_on: bool = False
     """Is there an answer in it?"""
 
