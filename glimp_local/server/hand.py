@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from time import monotonic
 from typing import Literal, Protocol
 
@@ -61,12 +61,16 @@ class Run:
         return self
 
     async def __anext__(self) -> AnyEvent:
+        while (event := await self._next()) == "ping":
+            pass
+        return event
+
+    async def _next(self) -> AnyEvent | Literal["ping"]:
         event = await self._events.get()
         if event is None:
             raise StopAsyncIteration
         if isinstance(event, Exception):
             raise event
-        assert event != "ping"  # of which there are none here
         return event
 
     async def with_pings(self, every_seconds: float) -> AsyncGenerator[AnyEvent | Literal["ping"], None]:
@@ -76,10 +80,9 @@ class Run:
         """
         self._pings_seconds = every_seconds
         self._ping()
-        while (event := await self._events.get()) is not None:
-            if isinstance(event, Exception):
-                raise event
-            yield event
+        with suppress(StopAsyncIteration):
+            while True:
+                yield await self._next()
 
     def _ping(self) -> None:
         loop = asyncio.get_running_loop()
@@ -124,11 +127,11 @@ class Run:
 
         A worker that then says nothing for a minute hangs in a computation, and is killed.
         """
-        if self._worker is not None:
+        if self._worker is None:
+            self.task.cancel()
+        elif self.is_under_way:
             self.cancel()
             asyncio.get_running_loop().call_later(_HANG_SECONDS, self._end_if_silent, self._worker, self._worker.said)
-        else:
-            self.task.cancel()
 
     def _end_if_silent(self, worker: Worker, said: int) -> None:
         if not self.task.done() and worker.said == said:
