@@ -2,7 +2,7 @@
 PYTHON ?= .venv/bin/python
 BIN := $(dir $(PYTHON))
 TESTS := $(PYTHON) -m pytest -q -n 2 --dist worksteal
-FAST := not (process or screen or fuzz or slow or real)
+FAST := not (process or screen or fuzz or slow or real or vllm)
 
 .PHONY: check check-all lint types fast all fix docs
 

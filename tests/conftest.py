@@ -16,23 +16,27 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
+import glimp_local
 from glimp_local import load_pair
 from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.binding import RELEASE
 from glimp_local.engines.llama.proof import Verdict
 from glimp_local.pair import Pair
-from tests.support import commands, hub_server, markers, pulling, rated, tiny_models, tiny_recurrent
+from tests.support import commands, hub_server, markers, pulling, rated, tiny_models, tiny_recurrent, vllm_server
 from tests.support.commands import Glimp
 from tests.support.hub_server import Hub
 from tests.support.sessions import GREEDY, Open
 from tests.support.sharing import made_once
 from tests.support.tiny_models import LARGE, SMALL, byte_alphabet, write_story
+from tests.support.vllm_server import VllmServer
+from training import hf_folder
 
 # How long an example takes says nothing on a machine that does other things, too.
 settings.register_profile("untimed", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=20)
 settings.load_profile("untimed")
 
+BUILTIN = Path(glimp_local.__file__).parent / "builtin"
 REAL_SMALL = "smollm2-135m-instruct-q4_1.gguf"
 REAL_LARGE = "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"
 
@@ -72,7 +76,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict) -> P
     folder = tmp_path / "home"
     folder.mkdir()
     for name in list(os.environ):
-        if name.startswith(("GLIMP_", "HF_")) and name != "GLIMP_REAL_PAIR":
+        if name.startswith(("GLIMP_", "HF_")) and name not in {"GLIMP_REAL_PAIR", vllm_server.VARIABLE}:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
@@ -119,6 +123,37 @@ def real_pair() -> tuple[Path, Path]:
     if not os.environ.get("GLIMP_REAL_PAIR") or not all(path.exists() for path in paths):
         pytest.skip(f"GLIMP_REAL_PAIR names no folder with {REAL_SMALL} and {REAL_LARGE}")
     return paths
+
+
+@pytest.fixture(scope="session")
+def hf_folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the built-in pair as Hugging Face folders, once for all workers: `small` and `large` in this folder."""
+    return made_once(tmp_path_factory, "hf", _write_hf_folders)
+
+
+def _write_hf_folders(folder: Path) -> None:
+    for model in ("small", "large"):
+        hf_folder.write(BUILTIN / f"{model}.gguf", folder / model)
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """Give the Python that has vLLM and transformers; skip, saying so, where none is named."""
+    return vllm_server.vllm_python()
+
+
+@pytest.fixture(scope="session")
+def vllm_small(vllm_python: Path, hf_folders: Path) -> Iterator[VllmServer]:  # noqa: ARG001 - skips before
+    """Serve the built-in small model with vLLM; each worker of a parallel run starts its own, 2.6 GB each."""
+    with VllmServer(hf_folders / "small", cores=str(min(os.sched_getaffinity(0)))) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def vllm_large(vllm_python: Path, hf_folders: Path) -> Iterator[VllmServer]:  # noqa: ARG001 - skips before
+    """Serve the built-in large model with vLLM."""
+    with VllmServer(hf_folders / "large", cores=str(max(os.sched_getaffinity(0)))) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

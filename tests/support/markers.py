@@ -14,6 +14,7 @@ BY_FIXTURE = {
     "screen": {"opened", "terminal"},
     "slow": {"llama_cpp_models"},  # downloads, too
     "real": {"real_pair"},
+    "vllm": {"vllm_small", "vllm_large", "vllm_python"},
 }
 """The tests that use one of these fixtures have the mark; `played` tests of the chat are marked `screen`, too."""
 
