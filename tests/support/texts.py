@@ -1,0 +1,27 @@
+"""Texts on which tokenizers differ where they differ at all."""
+
+TEXTS = [
+    "",
+    " ",
+    "\n",
+    "\n\n",
+    "a",
+    "Emma has 57 marbles and Ben has 93. Emma finds 89 more.",
+    "12345678901 1,234.5 007",
+    "one\n\ntwo\n\n\nthree\r\n\r\nfour",
+    "  two spaces, and two behind  ",
+    "\tindented\n    by four\n",
+    "it's, we'll, THEY'VE, I'd 'twas",
+    "don't.\n\nDon't!\n",
+    "größer, naïve, café, e\u0301",
+    "数学は楽しい。",
+    "😀🙂👩‍👩‍👧 🇳🇴",
+    "x = (a + b) * [c] ** 2;  // done",
+    "\\boxed{42} \\frac{1}{2}",
+    "\u2060glimp0\u2060",
+    "<|im_start|>user: hi<|im_end|>\n<|im_start|>assistant\n<think>\n",
+    "</think>\n\nThe answer is 7.<|im_end|>",
+    "<|im_end |> and <think >, </thinking>",
+    "\u00a0no\u3000break\u2003space\ufeff",
+    "Привет, мир! مرحبا بالعالم",
+]
