@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from glimp_local.engines.llama.backend import LlamaBackend
-from glimp_local.engines.llama.prompt import PromptBuilder
+from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.errors import GlimpError
 from glimp_local.load import load_pair
 from glimp_local.messages import Message

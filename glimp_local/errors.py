@@ -22,6 +22,18 @@ The number is the exit code of the command. `hint` names the next thing to do.
 
 from typing import Literal
 
+ServerTrouble = Literal[
+    "unreachable",  # no connection
+    "lost",  # the connection ended before the reply did
+    "silent",  # no sign of life for too long
+    "loading",  # the server is still loading its model
+    "full",  # the prompt has no room in the context
+    "key",  # no key, or a wrong one
+    "changed",  # another model is served now
+    "refused",  # anything else
+]
+"""What keeps a server's model from being used."""
+
 
 class GlimpError(Exception):
     """Any error with a message for the user, an exit code and a hint."""
@@ -57,6 +69,20 @@ class ModelMissingError(ModelError):
 
 class ModelUnreadableError(ModelError):
     """A file that is not a usable GGUF."""
+
+
+class ServerError(ModelError):
+    """A model on a server that cannot be used, or not now."""
+
+    def __init__(self, message: str, *, hint: str | None = None, why: ServerTrouble = "refused") -> None:
+        super().__init__(message, hint=hint)
+        self.why = why
+        """What the server did."""
+
+    @property
+    def may_pass(self) -> bool:
+        """Can the same request succeed a moment later?"""
+        return self.why in {"unreachable", "lost", "loading"}
 
 
 class MemoryShortError(GlimpError):

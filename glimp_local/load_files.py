@@ -14,8 +14,8 @@ from glimp_local.engines.llama import binding, proof  # binding first: it says w
 from glimp_local.engines.llama.backend import LlamaBackend
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.renderer import Renderer
+from glimp_local.engines.template import read_template
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
-from glimp_local.inputs import read_limited
 from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan, resolved, smaller_plan
 from glimp_local.machine.survey import Machine, survey
@@ -44,8 +44,6 @@ class Neighbours(Protocol):
 
 
 _LARGER = 1.5
-_MOST_TEMPLATE_BYTES = 1_000_000
-"""Of a chat template: the longest ones known take 30 kB."""
 
 
 class FileLoader:
@@ -71,7 +69,7 @@ class FileLoader:
         self.notices: list[str] = []
         self.plan: Plan
         # Both files are found before the first is loaded: what is missing is reported at once.
-        self._paths = files.find_all({model: self._source(model) for model in config.models}, name)
+        self._paths = files.find_all({model: self._source(model) for model in config.local_models}, name)
         self._engines: dict[Model, Engine] = {}
 
     def load(self, renderer: Renderer) -> dict[Model, LlamaBackend]:
@@ -141,7 +139,7 @@ class FileLoader:
         return Engine(path, options, context=chosen.context, cancel=self._cancel, on_progress=report)
 
     def _with_templates(self, renderer: Renderer) -> dict[Model, LlamaBackend]:
-        own = self._own_template()
+        own = read_template(self._config)
         try:
             backends = {model: LlamaBackend(engine, renderer, template=own) for model, engine in self._engines.items()}
             for backend in backends.values():
@@ -151,17 +149,6 @@ class FileLoader:
                 raise
             raise ModelUnreadableError(f"{self._config.chat_template}: {error}", hint=error.hint) from error
         return backends
-
-    def _own_template(self) -> str | None:
-        if self._config.chat_template is None:
-            return None
-        path = Path(self._config.chat_template)
-        try:
-            return read_limited(path, _MOST_TEMPLATE_BYTES, str(path), hint="name a Jinja file").decode("utf-8-sig")
-        except OSError as error:
-            raise ConfigError(f"{self._config.chat_template} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{self._config.chat_template} is not UTF-8 text") from error
 
     def _check_offload(self) -> None:
         """Add a notice if layers were asked onto a GPU that llama.cpp does not see."""
@@ -194,5 +181,5 @@ class FileLoader:
 
 def _unrounded(config: PairConfig) -> PairConfig:
     """Return the configuration without a cache that may be rounded."""
-    automatic = [model for model in config.models if config.options(model).cache_type == "auto"]
+    automatic = [model for model in config.local_models if config.options(model).cache_type == "auto"]
     return override(config, {model: {"options": {"cache_type": "f16"}} for model in automatic})

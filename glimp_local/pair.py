@@ -90,6 +90,8 @@ class Pair:
         if len(self.backends) < len(MODELS):
             return None
         small, large = self.backends["small"].vocabulary, self.backends["large"].vocabulary
+        if small is not None and small is large:
+            return None
         if small is None or large is None:
             return "one of them does not reveal its tokens"
         return small.difference(large)

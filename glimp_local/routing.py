@@ -27,6 +27,7 @@ Reason = Literal[
     "user",  # the user forced the step
     "redo",  # the step is being written again
     "answer",  # the setting says who writes the answer
+    "failure",  # the large model has failed, and the small one continues
 ]
 
 

@@ -26,7 +26,7 @@ StepEnd = Literal[
     "budget",  # the tokens for the thought or the answer are spent
     "context_full",
     "user",  # the user asked for the answer now
-    "failed",  # llama.cpp could not continue
+    "failed",  # the model could not continue
     "cancelled",
 ]
 
@@ -44,7 +44,7 @@ FinishReason = Literal[
     "answer_budget",  # the tokens for the answer are spent
     "context_full",
     "loop",  # the answer, or a reply without thought, went in circles
-    "failed",  # llama.cpp could not continue; a Notice says why
+    "failed",  # the model could not continue; a Notice says why
     "cancelled",
 ]
 
@@ -113,6 +113,9 @@ class ModelStats(msgspec.Struct, frozen=True):
     """Tokens it read while the other model was writing (eager catch-up)."""
     along_seconds: float = 0.0
     """Spent on that, beside the writing. What the other model had to wait for it counts as catch-up."""
+    network_seconds: float = 0.0
+    """Spent on the way to a server and back, and waiting for it; its own seconds are in the others. If the server keeps
+    no account, this is its round trip for each request, and what else it waited counts as its own."""
 
     @property
     def is_drafted(self) -> bool:

@@ -23,6 +23,8 @@ each of them it keeps a copy of the recurrent state."""
 TURN_SNAPSHOTS, STEP_SNAPSHOTS = 2, 4
 """Snapshots that are kept of a model which cannot go back to any length: of the starts of the latest turns, and, where
 a step may be written again, of the latest steps."""
+SERVER_TOP_K = 20
+"""Likeliest tokens that the entropy is measured over if the small model is on a server, which shows no more."""
 STEP_SNAPSHOT_BYTES = 256 * 2**20
 """Those of steps are fewer if they take more than this, but one."""
 
@@ -32,6 +34,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
 FlashAttention = Literal["auto", "on", "off"]
 LoadMode = Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"]
+ServerApi = Literal["auto", "llama-server", "vllm", "openai"]
 Threads = Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
 
 
@@ -107,7 +110,7 @@ class EngineOptions(Strict, frozen=True):
 
 
 class ModelSource(Strict, frozen=True):
-    """Where one model's GGUF is: a local `path`, or a `file` of a Hugging Face `repo`."""
+    """Where one model is: in a GGUF (a local `path`, or a `file` of a Hugging Face `repo`), or on a server (`url`)."""
 
     path: Annotated[str, msgspec.Meta(min_length=1)] | None = None
     """A GGUF on this machine; relative to the models.toml it stands in (in the packaged one, to the package). `~` is
@@ -124,6 +127,20 @@ class ModelSource(Strict, frozen=True):
     """Hash of the file; of the first one, where the model is split. `glimp models verify` computes it."""
     options: EngineOptions = EngineOptions()
     """How this model is loaded."""
+    url: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    """Address of an inference server that has the model in memory (`http://box:8000`); then the keys of files are not
+    used. Prompts and what was written so far are sent there: across a network you do not trust, use https."""
+    model: str | None = None
+    """The model's name on the server; needed if it has several."""
+    api: ServerApi = "auto"
+    """What the server speaks; "auto" finds out. "openai" is any server with OpenAI's text completions (Ollama, LM
+    Studio, SGLang): it gets text instead of token ids."""
+    key_env: str | None = None
+    """Environment variable that holds the server's key."""
+    key_file: str | None = None
+    """File that holds the server's key, in place of `key_env`; relative to the models.toml it stands in."""
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 300
+    """Seconds without a sign of life after which a server counts as lost. A long prompt is silent until it is read."""
 
 
 class ThinkingMarkers(Strict, frozen=True):
@@ -160,6 +177,9 @@ class RunSettings(Strict, frozen=True):
     catch_up: Literal["auto", "lazy", "eager"] = "auto"
     """When a model reads what the other one writes: "lazy" when its turn comes, "eager" at once, beside the writing
     (the small model, while it does not draft); "auto" is eager where the two share no device, neither GPU nor CPU."""
+    on_failure: Literal["stop", "small"] = "stop"
+    """If the large model fails in mid-run (a lost connection, say), "stop" ends the run, and "small" lets the small
+    model write the rest of it. What was written is kept either way."""
     draft: Literal["auto", "off"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_DRAFT)] = "auto"
     """Drafting: the small model (where both have one vocabulary) and the text so far guess at the next tokens, which
     are then computed in one batch. "auto" drafts only if that is measured to be faster; a number drafts that many each
@@ -207,6 +227,16 @@ class PairConfig(RunSettings, frozen=True):
     def source(self, model: Model) -> ModelSource | None:
         """Say where a model is."""
         return self.small if model == "small" else self.large
+
+    @property
+    def local_models(self) -> tuple[Model, ...]:
+        """Those of its models that this machine computes."""
+        return tuple(model for model in self.models if model not in self.remote_models)
+
+    @property
+    def remote_models(self) -> tuple[Model, ...]:
+        """Those of its models that are on servers."""
+        return tuple(model for model in self.models if (source := self.source(model)) and source.url is not None)
 
     def options(self, model: Model) -> EngineOptions:
         """Say how a model is loaded."""

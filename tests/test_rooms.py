@@ -22,6 +22,7 @@ FACADES = {"__init__"}
 CYCLES: dict[frozenset[str], str] = {
     frozenset({"tui/app", "tui/commands", "tui/palette"}): "for types alone: the palette calls what the app can do",
     frozenset({"engines/llama/backend", "engines/llama/lane"}): "for types alone: a backend makes its lanes",
+    frozenset({"engines/remote/backend", "engines/remote/lane"}): "for types alone: a backend makes its lanes",
 }
 """Modules of one room that import one another, and why."""
 

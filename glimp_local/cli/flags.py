@@ -116,6 +116,17 @@ _NAMES = (
     ),
     _models("--small", type=FILE, metavar="PATH", help="A GGUF as the small model; --large goes with it."),
     _models("--large", type=FILE, metavar="PATH", help="A GGUF as the large model."),
+    _models(
+        "--small-url",
+        metavar="URL",
+        help="A server (llama-server, vLLM) with the small model; both models are servers then.",
+    ),
+    _models(
+        "--large-url",
+        metavar="URL",
+        help="A server with the large model (llama-server, vLLM, OpenAI's completions), in place of --large or of the "
+        "pair's own.",
+    ),
     MODELS_FILE,
 )
 
@@ -231,16 +242,34 @@ def load_request(flags: Mapping[str, Any]) -> LoadRequest:
         if flags.get(flag) is not None and policy is not None and policy not in policies:
             raise UsageError(f"--{flag} has no effect under the policy {policy!r}", hint="leave one of the two out")
     name, small, large = flags["name"], flags["small"], flags["large"]
-    if (small is None) != (large is None):
-        alone = "small" if large is None else "large"
+    small_url, large_url = flags["small_url"], flags["large_url"]
+    for model, path, url in (("small", small, small_url), ("large", large, large_url)):
+        if path is not None and url is not None:
+            raise UsageError(f"--{model} and --{model}-url exclude each other", hint="leave one of the two out")
+    given = {"small": small or small_url, "large": large or large_url}
+    is_named = name and not (small or large)
+    if not is_named and (given["small"] is None) != (given["large"] is None):
+        alone, other = ("small", "large") if given["large"] is None else ("large", "small")
         if policy != alone:
             instead = f", or --policy {alone}" if "policy" in flags else ""
-            raise UsageError(f"there is only a {alone} model", hint=f"give both models{instead}")
+            raise UsageError(
+                f"there is only a {alone} model",
+                hint=f"give both models (--{other} PATH or --{other}-url URL), or a --pair to take it from{instead}",
+            )
     if name and (small or large):
         if click.get_current_context().get_parameter_source("name") is not click.core.ParameterSource.ENVIRONMENT:
             raise UsageError("a pair is given by --pair or by --small and --large, not by both")
         name = None
-    return LoadRequest(name, small, large, flags["models_file"], _engine_options(flags), _settings(flags, policy))
+    return LoadRequest(
+        name=name,
+        small=small,
+        large=large,
+        small_url=small_url,
+        large_url=large_url,
+        models_file=flags["models_file"],
+        engine_options=_engine_options(flags),
+        settings=_settings(flags, policy),
+    )
 
 
 def _implied_policy(flags: Mapping[str, Any]) -> str | None:

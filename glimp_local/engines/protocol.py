@@ -15,7 +15,7 @@ import threading
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 
@@ -69,7 +69,10 @@ class Prompt:
 class Vocabulary(Protocol):
     """The tokens of a model."""
 
-    size: int
+    @property
+    def size(self) -> int:
+        """Number of tokens; 0 if that is not known."""
+        ...
 
     def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
         """Turn text into token ids; control tokens are made of their spellings only if `control`."""
@@ -79,7 +82,7 @@ class Vocabulary(Protocol):
         """Return a token's text."""
         ...
 
-    def difference(self, other: Self) -> str | None:
+    def difference(self, other: Vocabulary) -> str | None:
         """Return why ids must not be handed from one vocabulary to the other; None if they may."""
         ...
 
@@ -141,6 +144,11 @@ class Backend(Protocol):
     def identity(self) -> str:
         """Distinguishes this model from all others: the key of caches, entropies and benches."""
         ...
+
+    @property
+    def parallel(self) -> int:
+        """Lanes that can write at the same time."""
+        return 1
 
     def about(self) -> Mapping[str, Any]:
         """Describe all that decides what it writes and how fast, for the records of a bench."""
@@ -282,6 +290,10 @@ class Lane(Protocol):
     def follow(self, ids: Sequence[int]) -> None:
         """Read along, if that helps, while another lane writes; `ids` is its step so far, if both know them."""
         del ids
+
+    def stand_by(self) -> None:
+        """Note that another model may write the next step, or does."""
+        return
 
     def rest(self) -> None:
         """Stop whatever is computed beside the run, which is over."""

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from glimp_local.engines.renderer import Renderer
+from glimp_local.errors import ConfigError
+from glimp_local.inputs import read_limited
 from glimp_local.messages import Message, Tool
+from glimp_local.settings import PairConfig
+
+_MOST_BYTES = 1_000_000
+"""Of a template: the longest ones known take 30 kB."""
 
 
 class ChatTemplate:
@@ -47,3 +54,19 @@ def _plain(message: Message) -> dict[str, Any]:
     if message.tool_call_id is not None:
         plain["tool_call_id"] = message.tool_call_id
     return plain
+
+
+def read_template(config: PairConfig) -> str | None:
+    """Read the chat template that a pair has in place of its models' own; None if it has none.
+
+    Raises ConfigError if the file cannot be read.
+    """
+    if config.chat_template is None:
+        return None
+    path = Path(config.chat_template)
+    try:
+        return read_limited(path, _MOST_BYTES, str(path), hint="name a Jinja file").decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text") from error

@@ -84,8 +84,10 @@ def _check_pair(name: str, pair: PairConfig, file: Path) -> None:
     for role, source in (("small", pair.small), ("large", pair.large)):
         if source is None and pair.policy in {"small", "large"} - {role}:
             continue  # the one model is used alone
-        if source is None or not (source.path or (source.repo and source.file)):
-            raise ConfigError(f"{file}: pairs.{name}.{role} names no model: expected `path`, or `repo` and `file`")
+        if source is None or not (source.url or source.path or (source.repo and source.file)):
+            raise ConfigError(
+                f"{file}: pairs.{name}.{role} names no model: expected `path`, `repo` and `file`, or `url`"
+            )
 
 
 def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
@@ -107,6 +109,8 @@ def _read(file: Path) -> tuple[dict[str, dict[str, Any]], str | None]:
         for holder, key in (
             (table.get("small", {}), "path"),
             (table.get("large", {}), "path"),
+            (table.get("small", {}), "key_file"),
+            (table.get("large", {}), "key_file"),
             (table, "chat_template"),
         ):
             if key in holder:

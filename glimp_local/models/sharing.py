@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-_PADDING = 128
+PADDING = 128
 """So many ids may one of two equal vocabularies have on top: quantisers pad (llama.cpp's own drafting allows it)."""
 _LONGEST = 64
 """So many bytes of a token are shown."""
@@ -56,7 +56,7 @@ def difference(one: Tokens, other: Tokens) -> str | None:  # noqa: PLR0911 - one
     """
     if one.kind != other.kind:
         return "the tokenizers are of different kinds"
-    if abs(one.size - other.size) > _PADDING:
+    if abs(one.size - other.size) > PADDING:
         return f"{one.size:,} and {other.size:,} tokens"
     if (one.bos, one.eos, one.adds_bos) != (other.bos, other.eos, other.adds_bos):
         return "the tokens that begin and end a text differ"

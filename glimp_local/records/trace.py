@@ -13,7 +13,7 @@ from glimp_local import units
 from glimp_local.routing import Glimpse, Model, Reason, by_threshold
 from glimp_local.runs import Run, Step
 
-_NOT_BY_POLICY = frozenset({"user", "redo", "loop", "answer"})
+_NOT_BY_POLICY = frozenset({"user", "redo", "loop", "answer", "failure"})
 """Reasons of steps that no policy decides."""
 
 _REASONS: dict[Reason, str] = {
@@ -23,6 +23,7 @@ _REASONS: dict[Reason, str] = {
     "user": "forced",
     "redo": "written again",
     "answer": "by setting",
+    "failure": "large failed",
 }
 _DIGITS = (2, 3, 4, 6, 9)
 """Two numbers are told apart with as few decimals as it takes."""

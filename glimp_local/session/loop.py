@@ -184,6 +184,8 @@ class Loop:
             each.remember()
         decision, seen, fed = self._decide(turn)
         lane = self.transcript.lanes[decision.model]
+        for other in self.transcript.others(decision.model):
+            other.stand_by()
         draft = turn.begin_step(decision, seen, began, fed)
         turn.marks.append(mark)
         consequences: list[AnyEvent] = []
@@ -193,6 +195,8 @@ class Loop:
         finally:
             # Also when the reader walks away in mid-step: what was written is kept, and both models get to know it.
             self.transcript.hand_over(bytes(draft.raw), draft.ids, writer=decision.model)
+            if len(self.transcript.lanes) > 1:
+                lane.stand_by()
             turn.written[decision.model] += bool(draft.tokens)
             position.written += draft.tokens
             position.tail = bytes(draft.raw[-1:]) or position.tail
@@ -209,6 +213,9 @@ class Loop:
         """Glimpse and route. If the small model is asked, it has read everything afterwards."""
         settings, position, steering, lanes = self.settings, turn.position, self._steering, self.transcript.lanes
         forced = turn.forced
+        if turn.lost is not None:
+            turn.forced = None
+            return Decision("small", "failure"), None, Fed()
         if answerer := self._answerer(position):
             turn.forced = None
             return forced or Decision(answerer, "answer"), None, Fed()
@@ -226,6 +233,16 @@ class Loop:
         elif position.strikes and "large" in lanes:
             decision = Decision("large", "loop")
         return decision, seen, fed
+
+    def _fail(self, turn: Turn, model: Model) -> AnyEvent:
+        """End a turn whose model cannot continue, unless the small one is to continue for the large one."""
+        replaced = model == "large" and self.settings.on_failure == "small" and "small" in self.transcript.lanes
+        if not replaced:
+            turn.finish = "failed"
+            return Notice(turn.failure)
+        turn.lost = "large"
+        turn.position.machine.cap()
+        return Notice(f"{turn.failure}; the small model continues")
 
     def _answerer(self, position: Position) -> Model | None:
         """Return who writes the answer; None in another part, or if the answer is routed."""
@@ -253,8 +270,7 @@ class Loop:
         elif end == "cancelled":
             turn.finish = "cancelled"
         elif end == "failed":
-            turn.finish = "failed"
-            return [Notice(turn.failure)]
+            return [self._fail(turn, step.model)]
         elif thinking:
             return [self._close_thought(turn, end)]
         else:

@@ -433,7 +433,7 @@ class Session:
     # How a run goes.
 
     def _reopen(self, turn: Turn) -> None:
-        turn.finish = None
+        turn.finish = turn.lost = None
         self._steering.answer_now.clear()
 
     def _check_idle(self) -> None:

@@ -53,7 +53,7 @@ class Draft:
     fed: Fed
     tokens: int = 0
     ids: list[int] = field(default_factory=list)
-    """The tokens, if known: what a model of its vocabulary is handed."""
+    """The tokens, if all are known: what a model of its vocabulary is handed."""
     raw: bytearray = field(default_factory=bytearray)
     """The text of the tokens: what another model is handed."""
     text: str = ""
@@ -64,9 +64,12 @@ class Draft:
 
     def add(self, piece: Piece) -> None:
         """Add what was written."""
+        if len(self.ids) == self.tokens and len(piece.ids) == piece.tokens:
+            self.ids += piece.ids
+        else:
+            self.ids.clear()
         self.tokens += piece.tokens
         self._first = self._first or (self.tokens, perf_counter())
-        self.ids += piece.ids
         self.raw += piece.raw
 
     def tokens_per_second(self) -> float | None:
@@ -127,6 +130,8 @@ class Turn:
     finish: FinishReason | None = None
     failure: str = ""
     """Why the model could not continue."""
+    lost: Model | None = None
+    """The model that failed in this run, and does not write any more in it."""
     draft: Draft | None = None
     """The step that is being written."""
     seconds_to_first_token: float | None = None

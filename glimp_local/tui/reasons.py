@@ -15,6 +15,7 @@ _OTHERS: dict[Reason, str] = {
     "user": "you chose this model for it",
     "redo": "written again, as you asked",
     "answer": "this model writes the answers (answer_by)",
+    "failure": "the large model failed, so the small model continues (on_failure)",
 }
 
 

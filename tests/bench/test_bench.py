@@ -213,7 +213,10 @@ def test_without_a_whole_problem_there_is_no_report_yet(bench: Bench) -> None:
 def test_both_models_are_needed(glimp: Glimp, problems: Path, small: Path) -> None:
     result = glimp("bench", problems, "--small", small, "--policy", "small")
     assert result.code == 2
-    assert result.err == "glimp: there is only a small model\nhint: give both models\n"
+    assert result.err == (
+        "glimp: there is only a small model\n"
+        "hint: give both models (--large PATH or --large-url URL), or a --pair to take it from\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,10 @@ def test_another_file_of_the_same_repository_makes_its_pins_void(toml: Path) -> 
         ("[pairs.a]\nshare = 1.5", "pairs.a.share: expected `float` <= 1.0"),
         ("[pairs.a]\nsampling = {temperature = -1}", "pairs.a.sampling.temperature: expected `float` >= 0.0"),
         ("[pairs.a.small.options]\ngpu_layer = 3", "pairs.a.small.options: unknown key `gpu_layer`"),
-        ('[pairs.a]\nsmall = {path = "x"}', "pairs.a.large names no model: expected `path`, or `repo` and `file`"),
+        (
+            '[pairs.a]\nsmall = {path = "x"}',
+            "pairs.a.large names no model: expected `path`, `repo` and `file`, or `url`",
+        ),
         ('[pairs.a]\npolicy = "smal"', "pairs.a.policy: invalid enum value 'smal'"),
         ('[pairs.a]\nthinking = {open = "", close = ""}', "pairs.a.thinking.open: expected `str` of length >= 1"),
         (

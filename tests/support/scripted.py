@@ -34,6 +34,7 @@ class ScriptedBackend:
     vocabulary = None
     tool_style: ToolStyle | None = "json"
     can_glimpse = True
+    parallel = 1
     where = "nowhere"
     cpu_threads = 0
 

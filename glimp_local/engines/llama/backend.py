@@ -15,8 +15,8 @@ from glimp_local.engines.llama.drafting import PRIORS
 from glimp_local.engines.llama.economy import Economy
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.llama.lane import LlamaLane
-from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.vocabulary import Vocabulary
+from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.engines.protocol import Backend
 from glimp_local.engines.renderer import Renderer
 from glimp_local.engines.shelf import Shelf
@@ -35,6 +35,7 @@ class LlamaBackend:
     """
 
     can_glimpse = True
+    parallel = 1
 
     def __init__(self, engine: Engine, renderer: Renderer, *, template: str | None = None) -> None:
         self.engine = engine

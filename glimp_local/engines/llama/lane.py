@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from glimp_local.engines import glimpse
+from glimp_local.engines.characters import ASCII, HalfCharacters
 from glimp_local.engines.llama.account import Account
-from glimp_local.engines.llama.characters import ASCII, HalfCharacters
 from glimp_local.engines.llama.drafting import Drafts, ModelDrafter
 from glimp_local.engines.llama.grammar import Grammar
-from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.sampler import Sampler
+from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.engines.protocol import Fed, Lane, Piece, Prompt, Stop
 from glimp_local.errors import CancelledError, DecodeError
 from glimp_local.events import ModelStats

@@ -7,11 +7,12 @@ that it is the program's own: a user who types `<|im_end|>` or `<think>` means t
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from glimp_local.engines import protocol
 from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.errors import GlimpError
@@ -107,6 +108,10 @@ class Vocabulary:
             self._revealed.add(token)
             self._pieces[token] = None
 
+    def shown(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, that of control tokens included; bytes that are no character are replaced."""
+        return b"".join(self._read_piece(token, special=True) for token in ids).decode("utf-8", "replace")
+
     def _read_piece(self, token: int, *, special: bool) -> bytes:
         while True:
             buffer = self._buffer
@@ -137,8 +142,10 @@ class Vocabulary:
         raw: bytes = lib.llama_vocab_get_text(self._vocab, token)
         return raw
 
-    def difference(self, other: Vocabulary) -> str | None:
+    def difference(self, other: protocol.Vocabulary) -> str | None:
         """Say why token ids must not be handed from one vocabulary to the other; None where they may."""
+        if not isinstance(other, Vocabulary):  # of a model on a server, which knows how to compare itself
+            return other.difference(self)
         if other not in self._differences:  # 150,000 tokens take a while, and each conversation asks
             self._differences[other] = difference(self, other)
         return self._differences[other]

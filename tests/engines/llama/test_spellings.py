@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from glimp_local import Session, load_pair
 from glimp_local.engines.llama.lane import PromptTokens
-from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.spellings import CONTROL, USER_DEFINED, Spellings, is_special
 from glimp_local.engines.llama.vocabulary import Vocabulary
+from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.engines.protocol import Prompt
 from glimp_local.engines.template import ChatTemplate
 from glimp_local.messages import Message

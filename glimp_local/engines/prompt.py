@@ -10,12 +10,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
-from glimp_local.engines.llama.vocabulary import Vocabulary
-from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.messages import Message, Tool, ToolCall
 from glimp_local.settings import ThinkingMarkers
@@ -27,13 +25,68 @@ _CUT = f"{_JOINER}glimp cut{_JOINER}"
 _OTHER_TEMPLATE = "give another template with --chat-template FILE"
 
 
+class Vocabulary(Protocol):
+    """Tokens of the model whose prompts are built."""
+
+    @property
+    def bos(self) -> int:
+        """Token that begins a text; -1 if there is none."""
+        ...
+
+    @property
+    def adds_bos(self) -> bool:
+        """Does every text begin with it?"""
+        ...
+
+    def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
+        """Turn text into token ids; control tokens are made of their spellings only if `control`."""
+        ...
+
+    def parts(self, text: bytes) -> list[bytes]:
+        """Cut text where it spells special tokens, so that each part is tokenised as letters."""
+        ...
+
+    def is_control(self, token: int) -> bool:
+        """Is this a control token?"""
+        ...
+
+    def reveal(self, marker: str) -> None:
+        """Show the control tokens that spell a marker, so that it can be found in the text."""
+        ...
+
+
+class Template(Protocol):
+    """A chat template, wherever it is rendered."""
+
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Tool] = (),
+        generate: bool = True,
+        cancel: threading.Event | None = None,
+    ) -> str:
+        """Render messages and tools; `generate` opens the assistant's turn at the end."""
+        ...
+
+
+def opened(text: str, markers: ThinkingMarkers | None) -> str:
+    """Return a prompt with its thought opened, if there are markers.
+
+    Many templates open it themselves; a second opening would put the first glimpse on the marker.
+    """
+    if markers is None or text.rstrip().endswith(markers.open.rstrip()):
+        return text
+    return text + markers.open
+
+
 class PromptBuilder:
     """Builds one model's prompts.
 
     `markers` are those of the pair; None for a pair that does not think.
     """
 
-    def __init__(self, template: ChatTemplate, vocabulary: Vocabulary, markers: ThinkingMarkers | None) -> None:
+    def __init__(self, template: Template, vocabulary: Vocabulary, markers: ThinkingMarkers | None) -> None:
         self._template = template
         self._vocabulary = vocabulary
         self._markers = markers
@@ -49,11 +102,7 @@ class PromptBuilder:
         Raises ModelUnreadableError where the template leaves a message out or cannot be rendered.
         """
         text = self._render(messages, tools, generate=True, cancel=cancel)
-        if self._markers is not None:
-            # Many templates open the thought themselves; a second opening would put the first glimpse on the marker.
-            opened = text.rstrip().endswith(self._markers.open.rstrip())
-            text = text if opened else text + self._markers.open
-        return self._tokenize(text, messages)
+        return self._tokenize(opened(text, self._markers), messages)
 
     def stable_length(
         self,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from glimp_local.engines.llama.prompt import PromptBuilder
 from glimp_local.engines.llama.vocabulary import Vocabulary
+from glimp_local.engines.prompt import PromptBuilder
 from glimp_local.engines.template import ChatTemplate
 from glimp_local.errors import ModelUnreadableError
 from glimp_local.messages import Message, Tool, ToolCall

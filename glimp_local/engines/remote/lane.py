@@ -1,0 +1,308 @@
+"""A conversation on a server: each step is one streamed completion, cut here by closing the connection.
+
+What the server keeps of earlier requests makes the next one cheap: nothing is sent to bring it up to date but the next
+prompt. While another model writes, the server may be asked to read along, one request at a time. What arrives beyond
+the end of a step is dropped, unless this model writes the next step without being asked whether it should. A connection
+that is lost is made once more: what is asked for then continues behind the last piece that was yielded, so nothing is
+written twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import suppress
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glimp_local.engines import glimpse
+from glimp_local.engines.protocol import Fed, Lane, Piece, Prompt, Stop
+from glimp_local.engines.remote.account import Account
+from glimp_local.engines.remote.ahead import ReadAhead
+from glimp_local.engines.remote.api import TOP
+from glimp_local.engines.remote.apis import ready
+from glimp_local.engines.remote.transcript import Transcript
+from glimp_local.engines.remote.writing import Writing
+from glimp_local.errors import ContextFullError, DecodeError, GlimpError, ServerError
+from glimp_local.events import ModelStats
+from glimp_local.messages import Message, Tool
+from glimp_local.routing import Glimpse
+from glimp_local.settings import RunSettings, ThinkingMarkers
+
+if TYPE_CHECKING:
+    from glimp_local.engines.remote.backend import RemoteBackend
+
+AHEAD_TOKENS = 32
+"""A server reads along once this many tokens are new to it: fewer are not worth a request."""
+RETRY_SECONDS = 5.0
+"""Longest time to wait for a server that has gone away."""
+_CHARACTER_TOKENS = 8
+"""Tokens asked for at least: a character may take several, and none is shown before it is whole."""
+_SLACK = 32
+"""Tokens asked for beyond a step's most, where its end is not known yet."""
+_SEEDS = 2**31
+
+
+class RemoteLane(Lane):
+    """One conversation on a `RemoteBackend`'s server."""
+
+    def __init__(self, backend: RemoteBackend, settings: RunSettings, *, seed: int, cancel: threading.Event) -> None:
+        self.backend = backend
+        self._settings = settings
+        self._seed = seed
+        self._cancel = cancel
+        self._requests = 0
+        self._open: Writing | None = None
+        """A request whose text is the next step, if this model writes it."""
+        self._ahead = ReadAhead()
+        self._free_at = 0.0
+        self._start(backend.transcript(), 0)
+
+    def _start(self, transcript: Transcript, prompt_tokens: int) -> None:
+        self._transcript = transcript
+        self._known = 0  # tokens at the beginning of the transcript that the server has read
+        self._is_checked = False
+        self._account = Account(prompt_tokens, self.backend.round_trip_seconds)
+
+    # The transcript.
+
+    def prepare(
+        self, messages: Sequence[Message], markers: ThinkingMarkers | None, *, tools: Sequence[Tool] = ()
+    ) -> Prompt:
+        """Make a prompt; see `Lane.prepare`. A server that renders or tokenises is asked for that."""
+        transcript = self.backend.prompt(messages, markers, tools, self._cancel)
+        return Prompt(transcript.tokens, transcript)
+
+    def prepare_text(self, text: str) -> Prompt:
+        """Make a prompt of a text as it is; see `Lane.prepare_text`."""
+        transcript = self.backend.transcript()
+        transcript.append(text.encode(), own=True)
+        transcript.prompt()
+        return Prompt(transcript.tokens, transcript)
+
+    def begin(self, prompt: Prompt) -> None:
+        """Begin a turn."""
+        self.rest()
+        self._start(prompt.content.copy(), prompt.tokens)
+
+    @property
+    def context(self) -> int:
+        """Most tokens of the conversation."""
+        return self.backend.context
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit into the context."""
+        return self.backend.context - self._transcript.tokens
+
+    @property
+    def fed(self) -> Fed:
+        """What it was fed in this turn that was neither the prompt nor its own."""
+        return self._account.missed
+
+    @property
+    def glimpse_seconds(self) -> float:
+        """Spent on measuring entropies in this turn."""
+        return self._account.glimpse_seconds
+
+    def append(self, raw: bytes, *, own: bool = False) -> None:
+        """Put text of others behind the transcript; see `Lane.append`."""
+        if raw and self.backend.is_open:
+            self._drop()
+            self._transcript.append(raw, own=own)
+
+    def append_ids(self, ids: Sequence[int]) -> bool:
+        """Put tokens behind the transcript, if the server takes tokens."""
+        if not self.backend.takes_ids:
+            return False
+        self._drop()
+        self._transcript.append_ids(ids)
+        return True
+
+    def mark(self) -> int:
+        """Return a mark of the transcript's end."""
+        return len(self._transcript)
+
+    def cut(self, mark: int) -> None:
+        """Go back to a mark."""
+        self._drop()
+        self._transcript.cut(mark)
+        self._known = min(self._known, self._transcript.tokens)
+
+    # Reading along.
+
+    def follow(self, ids: Sequence[int]) -> None:
+        """Have the server read the transcript, and what another model has written of its step; see `Lane.follow`."""
+        ids = ids if self.backend.takes_ids else ()
+        tokens = self._transcript.tokens + len(ids)
+        if self._ahead.is_reading or not self._known + AHEAD_TOKENS <= tokens < self.context:
+            return
+        transcript = self._transcript.copy()
+        transcript.append_ids(ids)
+        self._ahead.start(lambda: self._read_ahead(transcript))
+
+    def _read_ahead(self, transcript: Transcript) -> None:
+        """Have a transcript read; if that fails, the next step finds out why."""
+        start, backend = perf_counter(), self.backend
+        with suppress(GlimpError):
+            prompt, tokens = transcript.prompt(), transcript.tokens
+            self._wait_for_slot(self._ahead.cancel)
+            stream = backend.client.stream(*backend.api.read(prompt, era=backend.era), cancel=self._ahead.cancel)
+            account = Account(tokens, backend.round_trip_seconds)
+            writing = Writing(backend.api, stream, account, None, sent=tokens, read=max(1, tokens - self._known))
+            try:
+                writing.look()
+            finally:
+                writing.close()
+            self._known = tokens
+            self._account.along += Fed(account.read_tokens, perf_counter() - start)
+
+    def _settle(self) -> None:
+        """Wait until the server has read what it is at: its cache has then what comes next."""
+        self._account.missed += Fed(0, self._ahead.wait(self._cancel))
+
+    def stand_by(self) -> None:
+        """Close a request that is open: who writes next is not known, or it is another model."""
+        self._drop()
+
+    def rest(self) -> None:
+        """Stop reading along, and whatever was begun."""
+        self._ahead.stop()
+        self._drop()
+
+    def _drop(self) -> None:
+        if self._open is not None:
+            writing, self._open = self._open, None
+            self._close(writing)
+
+    def _close(self, writing: Writing) -> None:
+        writing.close()
+        self._free_at = perf_counter() + 1.5 * writing.token_seconds + self.backend.round_trip_seconds
+
+    def _wait_for_slot(self, cancel: threading.Event) -> None:
+        """Wait until the server has ended the last request: another slot of it has not read the conversation."""
+        if self.backend.slots > 1 and (left := self._free_at - perf_counter()) > 0:
+            cancel.wait(left)
+
+    # Looking.
+
+    def glimpse(self, top_k: int | None = None) -> Glimpse:
+        """Measure how sure the model is of the next token, over the likeliest ones; see `Lane.glimpse`.
+
+        The request stays open: if this model writes the step, its first token is the one that was looked at.
+        """
+        self._settle()
+        self._drop()
+        start, before = perf_counter(), self._account.missed.seconds
+        top = min(top_k or TOP, TOP)
+        most = min(self._settings.max_step + _SLACK, max(1, self.room))
+        tops: tuple[float, ...] | None = None
+        is_second = False
+        while tops is None:
+            try:
+                self._open = self._request(most, top=top)
+                tops = self._open.look() or self._look()
+            except ServerError as error:
+                self._drop()
+                self._recover(error, is_second=is_second)
+                is_second = True
+        try:
+            return glimpse.glimpse(np.asarray(tops[:top], dtype=np.float32))
+        except ValueError as error:
+            raise DecodeError(f"{self.backend.name}: the server shows no likeliest tokens ({error})") from error
+        finally:
+            reading = self._account.missed.seconds - before
+            self._account.glimpse_seconds += max(0.0, perf_counter() - start - reading)
+
+    def _look(self) -> tuple[float, ...]:
+        """Return the likeliest tokens where the step begins in the middle of a character."""
+        prompt, token = self._transcript.prompt(), self.backend.ascii_token
+        request = None if isinstance(prompt, str) or token is None else self.backend.api.look(prompt, token)
+        if request is None:
+            return ()
+        stream = self.backend.client.stream(*request, cancel=self._cancel)
+        writing = Writing(self.backend.api, stream, self._account, None, sent=self._transcript.tokens, read=1)
+        try:
+            return writing.look()
+        finally:
+            writing.close()
+
+    # Writing.
+
+    def write(self, most: int) -> Generator[Piece, None, Stop]:
+        """Write behind the transcript: one request, and another one if the first is lost; see `Lane.write`."""
+        self._settle()
+        count, is_second = 0, False
+        while True:
+            try:
+                self._open = writing = self._open or self._request(max(most - count, _CHARACTER_TOKENS))
+                while (piece := writing.next()) is not None:
+                    self._take(piece)
+                    count += piece.tokens
+                    yield piece
+                    if count >= most:
+                        return "most"
+            except ServerError as error:
+                self._drop()
+                self._recover(error, is_second=is_second)
+                is_second = True
+                continue
+            self._open = None
+            writing.close()
+            if writing.stop == "full":
+                raise ContextFullError(f"no room in the context of {self.backend.name}")
+            if writing.stop == "end" or not writing.written:
+                return "end"
+
+    def _take(self, piece: Piece) -> None:
+        self._account.tokens += piece.tokens
+        if piece.ids:
+            self._transcript.append_ids(piece.ids)
+        else:
+            self._transcript.append(piece.raw, own=False)
+        self._known = self._transcript.tokens
+
+    def _request(self, most: int, *, top: int = 0) -> Writing:
+        """Ask for text behind the transcript. Raises ServerError, ContextFullError, CancelledError."""
+        backend = self.backend
+        if not self._is_checked:
+            backend.check(self._cancel)
+            self._is_checked = True
+        prompt, sent = self._transcript.prompt(), self._transcript.tokens
+        if sent >= backend.context:
+            raise ContextFullError(f"no room in the context of {backend.name}")
+        self._wait_for_slot(self._cancel)
+        # Each request has a seed of its own: one that is repeated would draw the same numbers in each step.
+        seed = (self._seed + self._requests) % _SEEDS
+        self._requests += 1
+        request = backend.api.write(prompt, most, self._settings.sampling, seed=seed, top=top, era=backend.era)
+        stream = backend.client.stream(*request, cancel=self._cancel)
+        read = max(1, sent - self._known)
+        self._known = sent
+        return Writing(backend.api, stream, self._account, backend.known, sent=sent, read=read)
+
+    def _recover(self, error: ServerError, *, is_second: bool) -> None:
+        """Wait for a server that may come back.
+
+        Raises ContextFullError or DecodeError if it is of no use any more, CancelledError.
+        """
+        if error.why == "full":
+            raise ContextFullError(f"no room in the context of {self.backend.name}: {error}") from error
+        if is_second or not error.may_pass:
+            raise _failed(error) from error
+        try:
+            ready(self.backend.client, self._cancel, refused=RETRY_SECONDS)
+        except ServerError as again:
+            raise _failed(again) from again
+        self._is_checked = False
+        self._known = 0
+
+    def stats(self) -> ModelStats:
+        """Return the account of this turn."""
+        return self._account.stats(self.backend.name)
+
+
+def _failed(error: ServerError) -> DecodeError:
+    return DecodeError(f"{error}; {error.hint}" if error.hint else str(error))

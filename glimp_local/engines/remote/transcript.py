@@ -1,0 +1,104 @@
+"""A conversation as it is sent to a server: token ids where the server takes them, else text.
+
+Text of others becomes tokens when it is first sent, if the server has to be asked for them: all that stands together in
+one request, and not at all if it is cut away before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from glimp_local.engines.remote.api import Prompt
+
+_BYTES_PER_TOKEN = 3
+"""Of text that is not tokenised yet: fewer than it has in English, so that the room left is not taken for larger."""
+
+
+class Vocabulary(Protocol):
+    """What turns text into tokens."""
+
+    def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
+        """Turn text into token ids; control tokens are made of their spellings only if `control`."""
+        ...
+
+
+@dataclass
+class _Segment:
+    """What was put behind a transcript at once."""
+
+    raw: bytes
+    own: bool
+    ids: tuple[int, ...] | None
+    """None until it is tokenised."""
+    group: int = -1
+    """The first of the segments that it was tokenised with; -1 if it came as tokens."""
+
+
+class Transcript:
+    """The text or the tokens. `vocabulary` is None where text is sent; `is_lazy` if it asks a server."""
+
+    def __init__(self, vocabulary: Vocabulary | None, *, is_lazy: bool) -> None:
+        self._vocabulary = vocabulary
+        self._is_lazy = is_lazy
+        self._segments: list[_Segment] = []
+
+    def __len__(self) -> int:
+        """Return a mark of its end."""
+        return len(self._segments)
+
+    @property
+    def tokens(self) -> int:
+        """How many there are; of text that is not tokenised yet, an estimate."""
+        return sum(-(-len(one.raw) // _BYTES_PER_TOKEN) if one.ids is None else len(one.ids) for one in self._segments)
+
+    def copy(self) -> Transcript:
+        """Return another one that continues in its own way."""
+        other = Transcript(self._vocabulary, is_lazy=self._is_lazy)
+        other._segments = [_Segment(one.raw, one.own, one.ids, one.group) for one in self._segments]
+        return other
+
+    def append(self, raw: bytes, *, own: bool) -> None:
+        """Put text behind it; control tokens are made of their spellings only in the program's own."""
+        if raw:
+            self._segments.append(_Segment(raw, own, None))
+            if not self._is_lazy and self._vocabulary is not None:
+                self._tokenize()
+
+    def append_ids(self, ids: Sequence[int]) -> None:
+        """Put tokens behind it."""
+        if ids:
+            self._segments.append(_Segment(b"", own=False, ids=tuple(ids)))
+
+    def cut(self, mark: int) -> None:
+        """Go back to a mark."""
+        removed, kept = self._segments[mark:], self._segments[:mark]
+        self._segments = kept
+        if removed and removed[0].group >= 0:  # tokens that reach over the cut are made again
+            for one in kept[removed[0].group :]:
+                one.ids, one.group = None, -1
+
+    def prompt(self) -> Prompt:
+        """Return what is sent: ids, which may have to be asked for, or text. Raises ServerError."""
+        if self._vocabulary is None:
+            return b"".join(one.raw for one in self._segments).decode("utf-8", "replace")
+        self._tokenize()
+        return [token for one in self._segments for token in one.ids or ()]
+
+    def _tokenize(self) -> None:
+        assert self._vocabulary is not None
+        at, segments = 0, self._segments
+        while at < len(segments):
+            if segments[at].ids is not None:
+                at += 1
+                continue
+            end = at + 1
+            while end < len(segments) and segments[end].ids is None and segments[end].own == segments[at].own:
+                end += 1
+            raw = b"".join(one.raw for one in segments[at:end])
+            ids = self._vocabulary.tokenize(raw, control=segments[at].own, continues=bool(at))
+            for one in segments[at:end]:
+                one.ids, one.group = (), at
+            segments[at].ids = tuple(ids)
+            at = end

@@ -1,0 +1,79 @@
+"""One request for text, as it arrives: whole pieces, why it ends, and how long each was waited for."""
+
+from __future__ import annotations
+
+from collections import deque
+from time import perf_counter
+
+from glimp_local.engines.protocol import Piece
+from glimp_local.engines.remote.account import Account
+from glimp_local.engines.remote.api import Api, Chunk, Stop
+from glimp_local.engines.remote.client import Stream
+from glimp_local.engines.remote.pieces import KnownTokens, Pieces
+from glimp_local.errors import ServerError
+
+
+class Writing:
+    """A streamed completion behind `sent` tokens, `read` of them new to the server. Whoever reads it closes it."""
+
+    def __init__(
+        self, api: Api, stream: Stream, account: Account, known: KnownTokens | None, *, sent: int, read: int
+    ) -> None:
+        self.written = 0
+        """Tokens that have arrived."""
+        self.stop: Stop | None = None
+        """Why it is over; None while it is not."""
+        self._api = api
+        self._stream = stream
+        self._account = account
+        self._pieces = Pieces(known)
+        self._ready: deque[Piece] = deque()
+        self._sent, self._read = sent, read
+        self._waited = self._own = self._network = 0.0
+
+    @property
+    def token_seconds(self) -> float:
+        """What the server takes for a token, on average."""
+        return self._own / max(1, self.written - 1)
+
+    def look(self) -> tuple[float, ...]:
+        """Return the log-probabilities (nats) of the likeliest tokens at its beginning; () if they are not shown.
+
+        Raises ServerError, CancelledError.
+        """
+        return self._take().top_nats
+
+    def next(self) -> Piece | None:
+        """Return the next piece; None at its end. Raises ServerError, CancelledError."""
+        while not self._ready and self.stop is None:
+            self._take()
+        return self._ready.popleft() if self._ready else None
+
+    def _take(self) -> Chunk:
+        """Wait for the next chunk that says something."""
+        start = perf_counter()
+        for found in self._stream:
+            chunk = self._api.chunk(found, self.written)
+            if chunk is None or not (chunk.tokens or chunk.text or chunk.stop):
+                continue
+            self._count(chunk, perf_counter() - start)
+            self._ready.extend(self._pieces.take(chunk))
+            self.stop = "end" if self._pieces.is_over else chunk.stop
+            return chunk
+        raise ServerError(f"{self._api.client.address.place}: the reply ended before its end", why="lost")
+
+    def _count(self, chunk: Chunk, seconds: float) -> None:
+        if not self.written:
+            self._account.first(self._sent, self._read, seconds, chunk.timings)
+        else:
+            # Chunks may arrive late, and the next one early: only the sums say what the network took.
+            self._waited += seconds
+            own = self._waited if chunk.timings is None else chunk.timings.write_seconds
+            network = max(0.0, self._waited - own)
+            self._account.later(own - self._own, network - self._network)
+            self._own, self._network = own, network
+        self.written += chunk.tokens
+
+    def close(self) -> None:
+        """End the connection: the server stops writing."""
+        self._stream.close()

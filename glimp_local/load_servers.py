@@ -1,0 +1,49 @@
+"""The models of a pair that are on servers: connections, made before this machine loads anything of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+from glimp_local.engines.protocol import Backend
+from glimp_local.engines.remote.address import warning
+from glimp_local.engines.remote.backend import RemoteBackend
+from glimp_local.engines.renderer import Renderer
+from glimp_local.routing import Model
+from glimp_local.settings import PairConfig
+
+
+class ServerLoader:
+    """Connects to the servers of one pair. After `settle`, `notices` says what came up.
+
+    Raises ServerError if one cannot be used, ConfigError for a setting that cannot be used, and CancelledError.
+    """
+
+    def __init__(self, config: PairConfig, cancel: threading.Event) -> None:
+        self._config = config
+        self.notices: list[str] = []
+        self.backends: dict[Model, RemoteBackend] = {}
+        context = config.context if isinstance(config.context, int) and config.context else None
+        try:
+            for model in config.models:
+                source = config.source(model)
+                if source is not None and source.url is not None:
+                    self.backends[model] = RemoteBackend(source, context=context, cancel=cancel)
+        except BaseException:
+            self.close()
+            raise
+
+    def settle(self, local: Mapping[Model, Backend], renderer: Renderer, template: str | None) -> None:
+        """Find out how the models work together with those of this machine."""
+        others = {model: backend.vocabulary for model, backend in local.items()}
+        for model, backend in self.backends.items():
+            other = next((found for one, found in others.items() if one != model), None)
+            self.notices += backend.settle(renderer, other, template=template)
+            others[model] = backend.vocabulary
+            if said := warning(backend.address):
+                self.notices.append(said)
+
+    def close(self) -> None:
+        """End all connections."""
+        for backend in self.backends.values():
+            backend.close()
