@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,12 +15,13 @@ from benchmarks.setup import MissingError
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def ask(module: str, asked: msgspec.Struct, answer: type[T]) -> T:
+def ask(module: str, asked: msgspec.Struct, answer: type[T], *, within: Sequence[str] = ()) -> T:
     """Have a module run with a record on its standard input; give the one it prints.
 
-    Raises MissingError with what it said where it failed.
+    `within` is the beginning of the command, such as one that enters a namespace. Raises MissingError with what the
+    module said where it failed.
     """
-    command = [sys.executable, "-m", module]
+    command = [*within, sys.executable, "-m", module]
     text = msgspec.json.encode(asked, enc_hook=str)
     done = subprocess.run(command, input=text, capture_output=True, check=False)  # noqa: S603 - this package
     if done.returncode:

@@ -155,8 +155,8 @@ def _carry(devices: Sequence[int], delay_seconds: float, told: socket.socket) ->
     waiting: deque[tuple[float, int, bytes]] = deque()
     while True:
         pause = max(0.0, waiting[0][0] - monotonic()) if waiting else None
-        ready, _, _ = select.select([*devices, told], [], [], pause)
-        if told in ready:
+        ready, _, _ = select.select([*devices, told.fileno()], [], [], pause)
+        if told.fileno() in ready:
             return
         now = monotonic()
         for device in ready:

@@ -34,9 +34,9 @@ models = pytest.mark.parametrize("model", ["small", "large"])
 @models
 def test_tensors_have_hugging_face_s_names_and_shapes(hf_folders: Path, model: str) -> None:
     width, wide, layers, _ = SHAPES[model]
-    expected = {"model.embed_tokens.weight": (TOKENS, width), "model.norm.weight": (width,)}
+    expected: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (TOKENS, width), "model.norm.weight": (width,)}
     for layer in range(layers):
-        parts = {f"self_attn.{part}_proj": (width, width) for part in "qkvo"}
+        parts: dict[str, tuple[int, ...]] = {f"self_attn.{part}_proj": (width, width) for part in "qkvo"}
         parts |= {"mlp.gate_proj": (wide, width), "mlp.up_proj": (wide, width), "mlp.down_proj": (width, wide)}
         parts |= {"input_layernorm": (width,), "post_attention_layernorm": (width,)}
         expected |= {f"model.layers.{layer}.{part}.weight": shape for part, shape in parts.items()}
