@@ -95,7 +95,7 @@ def _open(asked: Asked, arm: Arm) -> Pair:
 def _run(asked: Asked, pair: Pair, question: str) -> Run:
     pair.forget()
     other = {"prompt": _OTHER, "n_predict": 1}
-    httpx2.post(f"{asked.url}/completion", json=other, timeout=_SECONDS).raise_for_status()
+    httpx2.post(f"{asked.url}/completion", json=other, timeout=_SECONDS, trust_env=False).raise_for_status()
     solution = fold(Session(pair, seed=1).ask(question))
     large_steps = sum(step.model == "large" for step in solution.steps)
     return Run(solution.stats.seconds, large_steps, solution.thought + solution.answer)

@@ -117,10 +117,10 @@ class ServerProcess:
         return self._end(signal.SIGKILL)
 
     def get(self, path: str, *, seconds: float = 10) -> httpx2.Response:
-        return httpx2.get(self.url + path, headers=self._headers(), timeout=seconds)
+        return httpx2.get(self.url + path, headers=self._headers(), timeout=seconds, trust_env=False)
 
     def post(self, path: str, body: object, *, seconds: float = 60) -> httpx2.Response:
-        return httpx2.post(self.url + path, json=body, headers=self._headers(), timeout=seconds)
+        return httpx2.post(self.url + path, json=body, headers=self._headers(), timeout=seconds, trust_env=False)
 
     def tokenize(self, text: str) -> list[int]:
         """Have the server turn a text into ids, special tokens among them where they are spelled."""

@@ -20,7 +20,7 @@ def streamed(
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     with (
-        httpx2.Client(timeout=30, verify=verify) as client,
+        httpx2.Client(timeout=30, verify=verify, trust_env=False) as client,
         client.stream("POST", url + path, json={**body, "stream": True}, headers=headers) as response,
     ):
         if response.status_code != 200:

@@ -100,7 +100,7 @@ def test_a_delay_counts_each_way(relay: Relay) -> None:
     relay.delay_seconds = 0.15
     began = time.monotonic()
     assert answers(relay)
-    assert 0.3 <= time.monotonic() - began < 1
+    assert 0.3 <= time.monotonic() - began < 3
 
 
 def test_a_delay_holds_up_a_whole_stream_once(relay: Relay) -> None:
@@ -108,7 +108,7 @@ def test_a_delay_holds_up_a_whole_stream_once(relay: Relay) -> None:
     began = time.monotonic()
     with streamed(relay.url, "/completion", {**LONG, "n_predict": 60}) as events:
         assert len(list(events)) == 61
-    assert 0.2 <= time.monotonic() - began < 2  # 61 events with a delay each would take 6 seconds
+    assert 0.2 <= time.monotonic() - began < 4  # 61 events with a delay each would take 6 seconds
 
 
 def test_silence_keeps_connections_open_and_everything_comes_afterwards(relay: Relay) -> None:
