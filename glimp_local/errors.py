@@ -30,6 +30,7 @@ ServerTrouble = Literal[
     "full",  # the prompt has no room in the context
     "key",  # no key, or a wrong one
     "changed",  # another model is served now
+    "unknown",  # it does not know what it was asked for
     "refused",  # anything else
 ]
 """What keeps a server's model from being used."""

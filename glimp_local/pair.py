@@ -136,7 +136,9 @@ class Pair:
             return None
         from glimp_local.engines import domain  # noqa: PLC0415 - other pairs do without
 
-        found = domain.objection(question, next(iter(self.backends.values())).vocabulary)
+        known = (vocabulary for backend in self.backends.values() if (vocabulary := backend.vocabulary) is not None)
+        # It is asked of many words: a server would take a while.
+        found = domain.objection(question, next((one for one in known if one.is_near), None))
         if found is None:
             return None
         verdict = f"is not for the pair {self.name!r}" if found.declines else f"may be too much for {self.name!r}"

@@ -74,6 +74,11 @@ class Vocabulary(Protocol):
         """Number of tokens; 0 if that is not known."""
         ...
 
+    @property
+    def is_near(self) -> bool:
+        """Can it be asked without waiting for another machine?"""
+        return True
+
     def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
         """Turn text into token ids; control tokens are made of their spellings only if `control`."""
         ...

@@ -22,6 +22,8 @@ from glimp_local.models.sharing import difference
 class Vocabulary:
     """Tokens of one loaded model. Valid as long as the model is."""
 
+    is_near = True
+
     def __init__(self, model: Any) -> None:
         self._vocab: Any = lib.llama_model_get_vocab(model)
         self.size: int = lib.llama_vocab_n_tokens(self._vocab)

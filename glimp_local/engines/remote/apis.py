@@ -52,7 +52,7 @@ def ready(client: Client, cancel: threading.Event, *, seconds: float = LOADING_S
         try:
             client.get("/v1/models", cancel=cancel)
         except ServerError as error:
-            if error.why == "refused":
+            if error.why == "unknown":
                 return  # it answers, if not this: what is asked next shows what it is
             patience = seconds if error.why == "loading" else refused if error.may_pass else 0.0
             if monotonic() - began >= patience:
@@ -68,6 +68,6 @@ def _asked(client: Client, path: str, cancel: threading.Event) -> Any:
     try:
         return client.get(path, cancel=cancel)
     except ServerError as error:
-        if error.why != "refused":
+        if error.why != "unknown":
             raise
         return None

@@ -174,11 +174,11 @@ class RemoteBackend:
                 why="changed",
             )
 
-    def transcript(self) -> Transcript:
-        """Return an empty one."""
+    def transcript(self, cancel: threading.Event) -> Transcript:
+        """Return an empty one; a cancel ends its waiting for the server."""
         if self.known is not None:
             return Transcript(self.known.vocabulary, is_lazy=False)
-        return Transcript(self._server_tokens, is_lazy=True)
+        return Transcript(self._server_tokens and self._server_tokens.until(cancel), is_lazy=True)
 
     def prompt(
         self,
@@ -192,8 +192,8 @@ class RemoteBackend:
         Raises ModelUnreadableError if the chat template fails on it, ServerError, CancelledError.
         """
         assert self._template is not None
-        transcript = self.transcript()
-        tokens = self.known.vocabulary if self.known is not None else self._server_tokens
+        transcript = self.transcript(cancel)
+        tokens = transcript.vocabulary
         if tokens is None:
             text = self._template.render(messages, tools=tools, cancel=cancel)
             transcript.append(opened(text, markers).encode(), own=True)

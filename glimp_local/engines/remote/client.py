@@ -39,6 +39,9 @@ _MOST_REASON = 300
 _T = TypeVar("_T")
 _NEVER = threading.Event()
 _END = object()
+_UNKNOWN = {400, 404, 405, 501}
+"""What servers answer that do not know a path."""
+_REDIRECTS = {301, 302, 303, 307, 308}
 _FULL_WORDS = ("maximum context length", "context size", "context length", "input_tokens")
 
 
@@ -133,12 +136,20 @@ class Client:
         return self._http
 
     async def _call(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        async with self._reply(method, path, body) as response:
-            content = await _whole(response)
+        try:
+            content = await self._content(method, path, body)
+        except ServerError as error:
+            if error.why != "lost":
+                raise
+            content = await self._content(method, path, body)  # these requests change nothing: once more is safe
         try:
             return msgspec.json.decode(content)
         except msgspec.DecodeError as error:
-            raise self._error(f"its reply to {path} is no JSON", "refused") from error
+            raise self._error(f"its reply to {path} is no JSON", "unknown") from error
+
+    async def _content(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+        async with self._reply(method, path, body) as response:
+            return await _whole(response)
 
     async def _pump(self, path: str, body: dict[str, Any], put: Callable[[Any], None]) -> None:
         """Put the objects of a streamed reply into a queue, and its end, or what ended it."""
@@ -207,7 +218,7 @@ class Client:
             return self._error(f"cannot be reached: {_reason(error)}", "unreachable", "check the address")
         if isinstance(error, httpx2.TimeoutException):
             return self._error(
-                f"no sign of life for {self._timeout:,.0f} seconds", "silent", "give it more with `timeout`"
+                f"no sign of life for {self._timeout:g} seconds", "silent", "give it more with `timeout`"
             )
         return self._error(f"the connection was lost ({_reason(error)})", "lost")
 
@@ -244,9 +255,10 @@ class Client:
             return self._error("it is still loading its model", "loading", "try again in a moment")
         if status == httpx2.codes.BAD_REQUEST and any(one in text for one in _FULL_WORDS):
             return self._error(words, "full")
-        if status in {301, 302, 303, 307, 308}:
+        if status in _REDIRECTS:
             return self._error("it sends elsewhere, and no redirect is followed", "refused", "set that address as url")
-        return self._error(f"{words or 'no reason given'} (status {status})", "refused")
+        why: ServerTrouble = "unknown" if status in _UNKNOWN else "refused"
+        return self._error(f"{words or 'no reason given'} (status {status})", why)
 
 
 class Stream:

@@ -58,7 +58,7 @@ class RemoteLane(Lane):
         """A request whose text is the next step, if this model writes it."""
         self._ahead = ReadAhead()
         self._free_at = 0.0
-        self._start(backend.transcript(), 0)
+        self._start(backend.transcript(cancel), 0)
 
     def _start(self, transcript: Transcript, prompt_tokens: int) -> None:
         self._transcript = transcript
@@ -77,7 +77,7 @@ class RemoteLane(Lane):
 
     def prepare_text(self, text: str) -> Prompt:
         """Make a prompt of a text as it is; see `Lane.prepare_text`."""
-        transcript = self.backend.transcript()
+        transcript = self.backend.transcript(self._cancel)
         transcript.append(text.encode(), own=True)
         transcript.prompt()
         return Prompt(transcript.tokens, transcript)
@@ -86,6 +86,11 @@ class RemoteLane(Lane):
         """Begin a turn."""
         self.rest()
         self._start(prompt.content.copy(), prompt.tokens)
+
+    @property
+    def transcript(self) -> Transcript:
+        """The conversation as it is sent."""
+        return self._transcript
 
     @property
     def context(self) -> int:

@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
+from glimp_local.engines.prompt import Vocabulary
 from glimp_local.engines.remote.api import Prompt
 
 _BYTES_PER_TOKEN = 3
 """Of text that is not tokenised yet: fewer than it has in English, so that the room left is not taken for larger."""
-
-
-class Vocabulary(Protocol):
-    """What turns text into tokens."""
-
-    def tokenize(self, text: str | bytes, *, control: bool = False, continues: bool = False) -> list[int]:
-        """Turn text into token ids; control tokens are made of their spellings only if `control`."""
-        ...
 
 
 @dataclass
@@ -40,7 +32,7 @@ class Transcript:
     """The text or the tokens. `vocabulary` is None where text is sent; `is_lazy` if it asks a server."""
 
     def __init__(self, vocabulary: Vocabulary | None, *, is_lazy: bool) -> None:
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         self._is_lazy = is_lazy
         self._segments: list[_Segment] = []
 
@@ -55,7 +47,7 @@ class Transcript:
 
     def copy(self) -> Transcript:
         """Return another one that continues in its own way."""
-        other = Transcript(self._vocabulary, is_lazy=self._is_lazy)
+        other = Transcript(self.vocabulary, is_lazy=self._is_lazy)
         other._segments = [_Segment(one.raw, one.own, one.ids, one.group) for one in self._segments]
         return other
 
@@ -63,7 +55,7 @@ class Transcript:
         """Put text behind it; control tokens are made of their spellings only in the program's own."""
         if raw:
             self._segments.append(_Segment(raw, own, None))
-            if not self._is_lazy and self._vocabulary is not None:
+            if not self._is_lazy and self.vocabulary is not None:
                 self._tokenize()
 
     def append_ids(self, ids: Sequence[int]) -> None:
@@ -81,13 +73,13 @@ class Transcript:
 
     def prompt(self) -> Prompt:
         """Return what is sent: ids, which may have to be asked for, or text. Raises ServerError."""
-        if self._vocabulary is None:
+        if self.vocabulary is None:
             return b"".join(one.raw for one in self._segments).decode("utf-8", "replace")
         self._tokenize()
         return [token for one in self._segments for token in one.ids or ()]
 
     def _tokenize(self) -> None:
-        assert self._vocabulary is not None
+        assert self.vocabulary is not None
         at, segments = 0, self._segments
         while at < len(segments):
             if segments[at].ids is not None:
@@ -97,7 +89,7 @@ class Transcript:
             while end < len(segments) and segments[end].ids is None and segments[end].own == segments[at].own:
                 end += 1
             raw = b"".join(one.raw for one in segments[at:end])
-            ids = self._vocabulary.tokenize(raw, control=segments[at].own, continues=bool(at))
+            ids = self.vocabulary.tokenize(raw, control=segments[at].own, continues=bool(at))
             for one in segments[at:end]:
                 one.ids, one.group = (), at
             segments[at].ids = tuple(ids)

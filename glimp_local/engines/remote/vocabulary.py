@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import Protocol, runtime_checkable
 
 from glimp_local.engines.remote.api import Api
@@ -48,11 +49,14 @@ class Shown(Protocol):
 class ServerVocabulary:
     """The tokens of a model on a server, which tokenises. Raises ServerError if it cannot be asked."""
 
+    is_near = False
+
     def __init__(self, api: Api, size: int | None, bos: str) -> None:
         self._api = api
         self.size = size or 0
         self._kept: dict[tuple[str, bool], list[int]] = {}
         self._differences: dict[int, str | None] = {}
+        self._cancel = _NEVER
         found = self._ask(bos, control=True) if bos else []
         self.bos = found[0] if len(found) == 1 else -1
         self.adds_bos = self.bos >= 0
@@ -71,6 +75,12 @@ class ServerVocabulary:
             continues = continues or bool(part)
         return ids
 
+    def until(self, cancel: threading.Event) -> ServerVocabulary:
+        """Return the same vocabulary, whose waiting a cancel ends with CancelledError."""
+        other = copy(self)
+        other._cancel = cancel  # noqa: SLF001 - one of this class
+        return other
+
     def _part(self, text: str, *, control: bool, continues: bool) -> list[int]:
         if not (continues and self._spaces):
             return self._ask(text, control=control)
@@ -84,7 +94,7 @@ class ServerVocabulary:
         if (text, control) not in self._kept:
             if len(self._kept) >= _KEPT:
                 self._kept.pop(next(iter(self._kept)))
-            self._kept[text, control] = self._api.tokenize(text, control=control, cancel=_NEVER)
+            self._kept[text, control] = self._api.tokenize(text, control=control, cancel=self._cancel)
         return self._kept[text, control]
 
     def parts(self, text: bytes) -> list[bytes]:
