@@ -174,6 +174,11 @@ class RemoteBackend:
                 why="changed",
             )
 
+    @property
+    def tokens(self) -> KnownTokens | ServerVocabulary | None:
+        """What tells the text of the tokens it writes."""
+        return self.known or self._server_tokens
+
     def transcript(self, cancel: threading.Event) -> Transcript:
         """Return an empty one; a cancel ends its waiting for the server."""
         if self.known is not None:

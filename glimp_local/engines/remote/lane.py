@@ -286,7 +286,7 @@ class RemoteLane(Lane):
         stream = backend.client.stream(*request, cancel=self._cancel)
         read = max(1, sent - self._known)
         self._known = sent
-        return Writing(backend.api, stream, self._account, backend.known, sent=sent, read=read)
+        return Writing(backend.api, stream, self._account, backend.tokens, sent=sent, read=read)
 
     def _recover(self, error: ServerError, *, is_second: bool) -> None:
         """Wait for a server that may come back.

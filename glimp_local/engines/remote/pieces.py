@@ -5,7 +5,7 @@ Where the model's vocabulary is known here, its tokens say what the text is; els
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
@@ -56,11 +56,33 @@ class KnownTokens:
         return None
 
 
+class PieceByPiece(Protocol):
+    """A vocabulary that can be asked for the text of tokens, one by one."""
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Return the text of each token; what is no text by itself has a replacement character in it."""
+        ...
+
+
+def _first(ids: Sequence[int], text: str, tokens: PieceByPiece) -> tuple[int, str] | None:
+    """Return how many of the tokens of a text make its first piece, and the piece; None if it cannot be told.
+
+    A server that is fast sends several at once. A token with half a character stays with the next ones.
+    """
+    found = tokens.pieces(ids)
+    if "\ufffd" not in found[0]:
+        return (1, found[0]) if text.startswith(found[0]) else None
+    whole = next((at for at, piece in enumerate(found) if "\ufffd" not in piece and piece), len(found))
+    behind = "".join(found[whole:])
+    piece = text.removesuffix(behind)
+    return (whole, piece) if behind and text.endswith(behind) and "\ufffd" not in behind else None
+
+
 class Pieces:
     """The pieces of one stream. After its last chunk, `is_over` says whether the model ended its text."""
 
-    def __init__(self, known: KnownTokens | None) -> None:
-        self._known = known
+    def __init__(self, tokens: KnownTokens | PieceByPiece | None) -> None:
+        self._tokens = tokens
         self._half = HalfCharacters()
         self._held: list[int] = []
         self._held_tokens = 0
@@ -68,19 +90,25 @@ class Pieces:
 
     def take(self, chunk: Chunk) -> Iterator[Piece]:
         """Yield what is whole now."""
-        if self._known is None:
-            yield from self._of_text(chunk)
+        if isinstance(self._tokens, KnownTokens):
+            yield from self._of_ids(chunk, self._tokens)
         else:
-            yield from self._of_ids(chunk, self._known)
+            yield from self._of_text(chunk, self._tokens)
 
-    def _of_text(self, chunk: Chunk) -> Iterator[Piece]:
+    def _of_text(self, chunk: Chunk, tokens: PieceByPiece | None) -> Iterator[Piece]:
         self._held += chunk.ids
         self._held_tokens += chunk.tokens
-        if chunk.text:
-            ids = tuple(self._held) if len(self._held) == self._held_tokens else ()
-            piece = Piece(chunk.text.encode("utf-8", "replace"), max(1, self._held_tokens), ids)
-            self._held, self._held_tokens = [], 0
-            yield piece
+        if not chunk.text:
+            return
+        count, text = max(1, self._held_tokens), chunk.text
+        ids = self._held if len(self._held) == count else []
+        self._held, self._held_tokens = [], 0
+        while tokens is not None and len(ids) > 1 and (found := _first(ids, text, tokens)):
+            size, raw = found
+            yield Piece(raw.encode(), size, tuple(ids[:size]))
+            ids, text, count = ids[size:], text[len(raw) :], count - size
+        if text:
+            yield Piece(text.encode("utf-8", "replace"), count, tuple(ids))
 
     def _of_ids(self, chunk: Chunk, known: KnownTokens) -> Iterator[Piece]:
         ids, vocabulary = chunk.ids, known.vocabulary

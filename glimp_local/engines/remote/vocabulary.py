@@ -21,6 +21,8 @@ _MOST = 2**20
 """Tokens that are compared at most: no vocabulary has more."""
 _KEPT = 512
 """Texts whose tokens are remembered."""
+_BETWEEN = "\u241e"
+"""A character that no token holds together with others: it parts the texts of tokens that are asked for at once."""
 _NEVER = threading.Event()
 _LOSSY = re.compile("\ufffd+")
 _PADDING = re.compile(r"\[PAD\d*\]|<\|?(?:unused|reserved|extra)[^>]*>|\[unused\d+\]|")
@@ -55,6 +57,7 @@ class ServerVocabulary:
         self._api = api
         self.size = size or 0
         self._kept: dict[tuple[str, bool], list[int]] = {}
+        self._pieces: dict[int, str] = {}
         self._differences: dict[int, str | None] = {}
         self._cancel = _NEVER
         found = self._ask(bos, control=True) if bos else []
@@ -121,6 +124,16 @@ class ServerVocabulary:
     def shown(self, ids: Sequence[int]) -> str:
         """Return the text of tokens."""
         return self._api.shown(ids, _NEVER)
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """Return the text of each token; what is no text by itself has a replacement character in it."""
+        if new := [token for token in dict.fromkeys(ids) if token not in self._pieces]:
+            between = self._ask(_BETWEEN, control=False)
+            found = self.shown([one for token in new for one in (*between, token)]).split(_BETWEEN)[1:]
+            if len(found) != len(new):
+                found = [self.shown([token]) for token in new]
+            self._pieces.update(zip(new, found, strict=True))
+        return [self._pieces[token] for token in ids]
 
     def is_one(self, spelling: str) -> bool:
         """Is this one token?"""

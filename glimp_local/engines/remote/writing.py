@@ -9,7 +9,7 @@ from glimp_local.engines.protocol import Piece
 from glimp_local.engines.remote.account import Account
 from glimp_local.engines.remote.api import Api, Chunk, Stop
 from glimp_local.engines.remote.client import Stream
-from glimp_local.engines.remote.pieces import KnownTokens, Pieces
+from glimp_local.engines.remote.pieces import KnownTokens, PieceByPiece, Pieces
 from glimp_local.errors import ServerError
 
 
@@ -17,7 +17,14 @@ class Writing:
     """A streamed completion behind `sent` tokens, `read` of them new to the server. Whoever reads it closes it."""
 
     def __init__(
-        self, api: Api, stream: Stream, account: Account, known: KnownTokens | None, *, sent: int, read: int
+        self,
+        api: Api,
+        stream: Stream,
+        account: Account,
+        tokens: KnownTokens | PieceByPiece | None,
+        *,
+        sent: int,
+        read: int,
     ) -> None:
         self.written = 0
         """Tokens that have arrived."""
@@ -26,7 +33,7 @@ class Writing:
         self._api = api
         self._stream = stream
         self._account = account
-        self._pieces = Pieces(known)
+        self._pieces = Pieces(tokens)
         self._ready: deque[Piece] = deque()
         self._sent, self._read = sent, read
         self._waited = self._own = self._network = 0.0
