@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -23,6 +23,7 @@ from glimp_local.settings import SERVER_TOP_K, ModelSource, PairConfig
 if TYPE_CHECKING:
     from glimp_local.engines.protocol import Backend
     from glimp_local.engines.renderer import Renderer
+    from glimp_local.engines.template import ChatTemplate
     from glimp_local.load_files import Neighbours, OnProgress
     from glimp_local.load_servers import ServerLoader
     from glimp_local.machine.plan import Plan
@@ -103,6 +104,7 @@ def load(
     cancel = cancel or threading.Event()
     backends: dict[Model, Backend] = {}
     notices: list[str] = []
+    templates: dict[Model, ChatTemplate] = {}
     plan: Plan | None = None
     servers: ServerLoader | None = None
     try:
@@ -115,11 +117,12 @@ def load(
             from glimp_local.load_files import FileLoader  # noqa: PLC0415 - loads llama.cpp, which servers do without
 
             loader = FileLoader(name, config, cancel=cancel, on_progress=on_progress, neighbours=neighbours)
-            loaded: Mapping[Model, Backend] = loader.load(renderer)
-            backends.update(loaded)
+            loaded = loader.load(renderer)
+            backends.update(cast("Mapping[Model, Backend]", loaded))
+            templates = {model: backend.template for model, backend in loaded.items()}
             plan, notices = loader.plan, loader.notices
         if servers is not None:
-            servers.settle(backends, renderer, read_template(config))
+            servers.settle(backends, renderer, read_template(config), templates)
             notices += servers.notices
     except BaseException:
         for backend in backends.values():

@@ -9,6 +9,7 @@ from glimp_local.engines.protocol import Backend
 from glimp_local.engines.remote.address import warning
 from glimp_local.engines.remote.backend import RemoteBackend
 from glimp_local.engines.renderer import Renderer
+from glimp_local.engines.template import ChatTemplate
 from glimp_local.routing import Model
 from glimp_local.settings import PairConfig
 
@@ -33,13 +34,21 @@ class ServerLoader:
             self.close()
             raise
 
-    def settle(self, local: Mapping[Model, Backend], renderer: Renderer, template: str | None) -> None:
-        """Find out how the models work together with those of this machine."""
-        others = {model: backend.vocabulary for model, backend in local.items()}
+    def settle(
+        self,
+        backends: Mapping[Model, Backend],
+        renderer: Renderer,
+        template: str | None,
+        templates: Mapping[Model, ChatTemplate],
+    ) -> None:
+        """Find out how the models work together, all of which are given.
+
+        `template` is the pair's own in place of the models'; `templates` are those of models on this machine.
+        """
         for model, backend in self.backends.items():
-            other = next((found for one, found in others.items() if one != model), None)
-            self.notices += backend.settle(renderer, other, template=template)
-            others[model] = backend.vocabulary
+            other = next((one.vocabulary for name, one in backends.items() if name != model), None)
+            spare = next(iter(templates.values()), None)
+            self.notices += backend.settle(renderer, other, template=template, spare=spare)
             if said := warning(backend.address):
                 self.notices.append(said)
 

@@ -9,6 +9,7 @@ from typing import Any
 from glimp_local.engines.remote.api import Api
 from glimp_local.engines.remote.client import Client
 from glimp_local.engines.remote.llama_server import LlamaServer
+from glimp_local.engines.remote.ollama import Ollama
 from glimp_local.engines.remote.openai import OpenAi
 from glimp_local.engines.remote.vllm import Vllm
 from glimp_local.errors import CancelledError, ServerError
@@ -19,8 +20,10 @@ LOADING_SECONDS = 120.0
 _LOOK_SECONDS = 0.5
 
 
-def find_api(client: Client, wanted: ServerApi, model: str | None, cancel: threading.Event) -> Api:
-    """Return what a server speaks; waits while it loads its model.
+def find_api(
+    client: Client, wanted: ServerApi, model: str | None, cancel: threading.Event, *, context: int | None = None
+) -> Api:
+    """Return what a server speaks; waits while it loads its model. `context` is the one wanted, if any.
 
     Raises ServerError if it cannot be reached, refuses the key or speaks something else, and CancelledError.
     """
@@ -35,6 +38,9 @@ def find_api(client: Client, wanted: ServerApi, model: str | None, cancel: threa
             return Vllm(client, model, version["version"])
     models = _asked(client, "/v1/models", cancel)
     if wanted in {"auto", "openai"} and isinstance(models, dict) and isinstance(models.get("data"), list):
+        version = _asked(client, "/api/version", cancel)
+        if isinstance(version, dict) and isinstance(version.get("version"), str):
+            return Ollama(client, model, version["version"], context)
         return OpenAi(client, model)
     what = "llama-server, vLLM or OpenAI's completions" if wanted == "auto" else wanted
     raise ServerError(

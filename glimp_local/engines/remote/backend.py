@@ -43,7 +43,7 @@ class RemoteBackend:
         self.address = address(source.url)
         self.client = Client(self.address, key_of(source), timeout=source.timeout)
         try:
-            self.api = find_api(self.client, source.api, source.model, cancel)
+            self.api = find_api(self.client, source.api, source.model, cancel, context=context)
             self.facts = self.api.facts(cancel)
             self.round_trip_seconds = self._round_trip(cancel)
         except BaseException:
@@ -74,11 +74,13 @@ class RemoteBackend:
             found.append(perf_counter() - start)
         return min(found)
 
-    def settle(self, renderer: Renderer, other: object | None, *, template: str | None) -> list[str]:
+    def settle(
+        self, renderer: Renderer, other: object | None, *, template: str | None, spare: ChatTemplate | None
+    ) -> list[str]:
         """Find out whose vocabulary the model has, and how its prompts are written; return what a user should know.
 
         `other` is the vocabulary of the pair's other model, if it has one. `template` is a chat template in place of
-        the model's own. Raises ServerError, ConfigError.
+        the model's own, `spare` one to use if the server tells of none. Raises ServerError, ConfigError.
         """
         notices: list[str] = []
         if self.takes_ids:
@@ -90,6 +92,13 @@ class RemoteBackend:
         elif self._server_tokens is not None:
             self._template, is_one = ServerTemplate(self.api), self._server_tokens.is_one
             self.markers = next((markers for markers in KNOWN_MARKERS if is_one(markers.close.strip())), None)
+        elif spare is not None:
+            self._template, self.markers = spare, find_markers(spare.source)
+            self._tool_style = find_tool_style(spare.source)
+            notices.append(
+                f"{self.place} does not tell its model's chat template: the small model's is used, which is right for "
+                "models of one family; else set chat_template"
+            )
         else:
             raise ConfigError(
                 f"{self.place} does not tell its model's chat template",

@@ -39,22 +39,22 @@ class OpenAi:
 
     def __init__(self, client: Client, model: str | None) -> None:
         self.client = client
-        self._model = model
+        self.model = model
 
     def facts(self, cancel: threading.Event) -> Facts:
         """Ask for the model's name. Some servers tell its context, too."""
         models = self.client.get("/v1/models", cancel=cancel)
         try:
-            model = choose(models["data"], self._model, self.client)
-            self._model = str(model["id"])
+            model = choose(models["data"], self.model, self.client)
+            self.model = str(model["id"])
             context = next((int(model[key]) for key in ("max_model_len", "context_length") if model.get(key)), None)
         except (KeyError, TypeError, ValueError) as error:
-            raise self._unknown("/v1/models") from error
+            raise self.unknown("/v1/models") from error
         return Facts(
             engine="a server with OpenAI's completions",
-            model=self._model,
+            model=self.model,
             context=context or UNKNOWN_CONTEXT,
-            identity=f"openai:{self._model}",
+            identity=f"openai:{self.model}",
         )
 
     def identity(self, cancel: threading.Event) -> str:
@@ -78,7 +78,7 @@ class OpenAi:
         del top, era
         assert isinstance(prompt, str)
         body: dict[str, Any] = {
-            "model": self._model,
+            "model": self.model,
             "prompt": prompt,
             "max_tokens": most,
             "stream": True,
@@ -108,7 +108,7 @@ class OpenAi:
         try:
             seen = msgspec.convert(found, _Object)
         except msgspec.ValidationError as error:
-            raise self._unknown("/v1/completions") from error
+            raise self.unknown("/v1/completions") from error
         if not seen.choices:
             return None
         choice = seen.choices[0]
@@ -116,7 +116,8 @@ class OpenAi:
         text = choice.text or ""
         return Chunk(text, tokens=bool(text), stop=None if stop is None else "most" if stop == "length" else "end")
 
-    def _unknown(self, path: str) -> ServerError:
+    def unknown(self, path: str) -> ServerError:
+        """Return the error that a reply is not what it should be."""
         return ServerError(
             f"{self.client.address.place}: its reply to {path} is not that of OpenAI's API",
             hint="is the address right?",
