@@ -10,7 +10,7 @@ import msgspec
 from benchmarks.document import table
 from benchmarks.figures import number, ratio
 from benchmarks.setup import BUILTIN, Files, MissingError, Setup
-from glimp_local.bench.bench import asked, check_lengths, instruction_for
+from glimp_local.bench.asking import Instruction, asked, check_lengths, instruction_for
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem, read_problems
 from glimp_local.bench.statistics import rate
@@ -102,11 +102,11 @@ def _rows(setup: Setup, files: Files, problems: list[Problem], settings: dict[st
     return [[files.name, arm.name, *_figures(solved[arm.name], solved["large"])] for arm in ARMS]
 
 
-def _solve(pair: Pair, arm: Arm, problem: Problem, instruction: str, grader: Grader) -> Solved:
+def _solve(pair: Pair, arm: Arm, problem: Problem, instruction: Instruction, grader: Grader) -> Solved:
     pair.forget()
     session = Session(pair, seed=1, policy=arm.make(pair, 1))
     solution = fold(session.ask(asked(problem, instruction)))
-    correct = grader.grade(solution.answer, problem.answer).correct
+    correct = grader.grade(solution.answer, problem.answer, choices=problem.choices).correct
     return Solved(solution.stats.seconds, correct, solution.stats.share_tokens)
 
 

@@ -16,23 +16,17 @@ import msgspec
 
 from glimp_local.bench.agreement import watch
 from glimp_local.bench.arms import Arm, turned
+from glimp_local.bench.asking import Instruction, asked, check_lengths, prepared
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import LOOKS, Look, Looks, Run, RunLog
 from glimp_local.bench.specreason import Judge, SpecReason
-from glimp_local.engines.protocol import Lane, Prompt
 from glimp_local.errors import CancelledError, UsageError
 from glimp_local.events import AnyEvent, Solution, fold
 from glimp_local.machine.survey import describe
-from glimp_local.messages import Message
 from glimp_local.pair import Pair
-from glimp_local.routing import Model, Threshold
+from glimp_local.routing import Threshold
 from glimp_local.session.session import Session
-
-INSTRUCTION = (
-    "Reason step by step, with a blank line between two steps, and put the result at the end in \\boxed{}, alone."
-)
-"""What is put behind a problem, unless the pair was made for one kind of problem as it stands."""
 
 
 class Task(NamedTuple):
@@ -66,7 +60,7 @@ class Bench:
         seed: int,
         repeat: int = 1,
         looks: bool = True,
-        instruction: str = "",
+        instruction: Instruction = Instruction(),  # noqa: B008 - a tuple, which nobody can change
         cancel: threading.Event | None = None,
     ) -> None:
         self._pair = pair
@@ -121,7 +115,7 @@ class Bench:
     def _warm_up(self, problem: Problem) -> None:
         """Have both models compute something: the first run must not pay for pages that come from the disk."""
         self._pair.forget()
-        for lane, prompt in _prepared(self._pair, problem, self._instruction).values():
+        for lane, prompt in prepared(self._pair, problem, self._instruction).values():
             lane.begin(prompt)
             with closing(lane.write(2)) as pieces:
                 for _ in pieces:
@@ -143,7 +137,7 @@ class Bench:
         seconds = perf_counter() - start
         if solution is None:
             return None
-        grade = grader.grade(solution.answer, task.problem.answer)
+        grade = grader.grade(solution.answer, task.problem.answer, choices=task.problem.choices)
         return Run(
             problem=task.problem.id,
             question=task.problem.text,
@@ -187,54 +181,7 @@ class Bench:
         return (self._seed + crc32(f"{task.repeat} {task.problem.id}".encode())) % 2**32
 
 
-def asked(problem: Problem, instruction: str) -> str:
-    """Give what a pair is asked: the problem, and the instruction behind it."""
-    return f"{problem.text}\n\n{instruction}" if instruction else problem.text
-
-
-def _messages(problem: Problem, instruction: str) -> list[Message]:
-    return [Message("user", asked(problem, instruction))]
-
-
-def _prepared(pair: Pair, problem: Problem, instruction: str) -> dict[Model, tuple[Lane, Prompt]]:
-    """Return each model's side of a conversation that begins with a problem, and the prompt it makes of it."""
-    found: dict[Model, tuple[Lane, Prompt]] = {}
-    for model, backend in pair.backends.items():
-        lane = backend.lane(pair.config.run, seed=0, cancel=threading.Event())
-        found[model] = lane, lane.prepare(pair.as_read(_messages(problem, instruction)), pair.markers)
-    return found
-
-
-def check_lengths(pair: Pair, problems: Sequence[Problem], instruction: str) -> None:
-    """Raise UsageError where a problem takes more than half of a model's context: it would leave little room."""
-    for problem in problems:
-        for model, (_, prompt) in _prepared(pair, problem, instruction).items():
-            length, context = prompt.tokens, pair.backends[model].context
-            if length > context // 2:
-                raise UsageError(
-                    f"the problem {problem.id!r} takes {length:,} tokens, more than half of the context of the {model} "
-                    f"model ({context:,})",
-                    hint="give them more with --ctx, or leave the problem out",
-                )
-
-
-def instruction_for(pair: Pair, given: str | None) -> str:
-    """Give the instruction: the one given, or INSTRUCTION, which a pair made for one kind of problem does without."""
-    if given is not None:
-        return given
-    return "" if pair.config.only else INSTRUCTION
-
-
-def objection(pair: Pair, problems: Sequence[Problem], instruction: str) -> str | None:
-    """Say it, once for all problems, where they are not of the one kind the pair was made for."""
-    found = [said for problem in problems if (said := pair.objection(asked(problem, instruction)))]
-    if not found:
-        return None
-    count = f"{len(found):,} of {len(problems):,}"
-    return f"{count} problems are not for this pair, or may be too much for it. The first: {found[0].words}"
-
-
-def settings_of(pair: Pair, *, seed: int, instruction: str) -> dict[str, Any]:
+def settings_of(pair: Pair, *, seed: int, instruction: Instruction) -> dict[str, Any]:
     """Give all that decides what the runs of a bench are; records of two benches belong together where it is equal."""
     config = msgspec.to_builtins(pair.config)
     written = (
@@ -253,4 +200,10 @@ def settings_of(pair: Pair, *, seed: int, instruction: str) -> dict[str, Any]:
         found |= {f"{model} {name}".strip(): value for name, value in backend.about().items()}
         found[f"{model} file"] = backend.identity
     found |= {name: config[name] for name in written}
-    return {**found, "seed": seed, "instruction": instruction, "machine": describe()}
+    return {
+        **found,
+        "seed": seed,
+        "instruction": instruction.plain,
+        "instruction for choices": instruction.choices,
+        "machine": describe(),
+    }

@@ -1,4 +1,4 @@
-"""Is an answer the reference's? Numbers and words are compared here, everything else by math-verify.
+"""Is an answer the reference's? Numbers, words and letters are compared here, everything else by math-verify.
 
 math-verify may never come back, or eat all memory, on a formula that a model made up. So it works in a process of its
 own, which is killed and restarted when it does not answer in time. Knows nothing of models or runs.
@@ -10,7 +10,7 @@ import contextlib
 import multiprocessing
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from importlib.util import find_spec
 from multiprocessing import connection, process, resource_tracker
@@ -18,6 +18,7 @@ from typing import NamedTuple, Self
 
 import msgspec
 
+from glimp_local.bench.choices import chosen
 from glimp_local.bench.judge import Case, Verdict, serve
 from glimp_local.errors import GlimpError
 from glimp_local.events import last_boxed
@@ -156,12 +157,15 @@ class Grader:
         self._process: process.BaseProcess | None = None
         self._pipe: connection.Connection | None = None
 
-    def grade(self, answer_text: str, reference: str) -> Grade:
-        """Compare the result in an answer with the reference.
+    def grade(self, answer_text: str, reference: str, *, choices: Sequence[str] = ()) -> Grade:
+        """Compare the result in an answer with the reference; with `choices`, that is the letter of the right one.
 
         Without a box, and with a reference that is no number, math-verify looks for a formula in the answer. Where it
         crashes or takes too long the answer is wrong, and a note says so. Raises GlimpError where it does not start.
         """
+        if choices:
+            letter = chosen(answer_text, choices)
+            return Grade(letter == reference, letter or (last_boxed(answer_text) or "").strip() or None)
         given = extract(answer_text)
         if last_boxed(answer_text) is None and number(reference) is None:
             return self._judge(Case(answer_text, _formula(reference), is_text=True), None)

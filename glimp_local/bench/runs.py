@@ -141,7 +141,10 @@ class RunLog:
                 hint="choose another --output",
             )
         wanted = msgspec.json.decode(msgspec.json.encode(self.header.settings))
-        if differences := [name for name in wanted if found.settings.get(name) != wanted[name]]:
+        # An earlier glimp, which did not write these, knew no other way.
+        former = {"instruction for choices": wanted.get("instruction for choices")}
+        settings = former | found.settings
+        if differences := [name for name in wanted if settings.get(name) != wanted[name]]:
             name = differences[0]
             if all(other.endswith(" file") and is_of_before(found.settings.get(other)) for other in differences):
                 raise UsageError(

@@ -27,7 +27,8 @@ _EXTRA = ("scipy", "matplotlib", "math_verify", "pyarrow")
 _EPILOG = f"""\b
 PROBLEMS is a file of JSON lines, {{"problem": "...", "answer": "..."}} each (or GSM8K's own form, with "question"), or
   builtin   500 stories for the built-in pair, none of which it was trained on
-  gsm8k, math500, aime24, aime25    from the hub's cache; --download fetches them first
+  gsm8k, math500, aime24, aime25, gpqa-diamond    from the hub's cache; --download fetches them first
+With "choices": ["...", ...] a problem is of multiple choice: its answer is a letter, or what one of them says.
 
 \b
 Examples:

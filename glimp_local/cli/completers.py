@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from glimp_local.errors import GlimpError
 from glimp_local.text import one_line
 
-PROBLEMS = ("builtin", "gsm8k", "math500", "aime24", "aime25")
+PROBLEMS = ("builtin", "gsm8k", "math500", "aime24", "aime25", "gpqa-diamond")
 """Problems of a bench that have a name."""
 
 Offers = list[CompletionItem[str]]

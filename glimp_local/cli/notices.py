@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from glimp_local.bench.bench import objection
+from glimp_local.bench.asking import Instruction, objection
 from glimp_local.bench.problems import Problem
 from glimp_local.pair import Pair
 from glimp_local.text import harmless
 
 
-def say_notices(pair: Pair, problems: Sequence[Problem], instruction: str, console: Console) -> list[str]:
+def say_notices(pair: Pair, problems: Sequence[Problem], instruction: Instruction, console: Console) -> list[str]:
     """Print, and return, what there is to know of a pair, and whether the problems are for it."""
     notices = [notice for notice in (*pair.notices, objection(pair, problems, instruction)) if notice is not None]
     for notice in notices:

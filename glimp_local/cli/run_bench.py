@@ -14,7 +14,8 @@ from rich.table import Table
 
 from glimp_local import crash_notes
 from glimp_local.bench.arms import KINDS, Kind, make_arms
-from glimp_local.bench.bench import Bench, instruction_for, settings_of
+from glimp_local.bench.asking import instruction_for
+from glimp_local.bench.bench import Bench, settings_of
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.report import LEGEND, Report

@@ -13,7 +13,7 @@ from rich.progress import track
 
 from glimp_local import units
 from glimp_local.bench.agreement import watch
-from glimp_local.bench.bench import asked, check_lengths, instruction_for
+from glimp_local.bench.asking import asked, check_lengths, instruction_for
 from glimp_local.bench.calibration import FEW, SHARES, Cut, cuts
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Look, Looks

@@ -21,7 +21,7 @@ from pyarrow import parquet
 
 from glimp_local.bench import datasets
 from glimp_local.bench.datasets import rows
-from glimp_local.bench.problems import Problem
+from glimp_local.bench.problems import Problem, read_problems
 from glimp_local.errors import UsageError
 
 COMMIT = "a" * 40
@@ -38,6 +38,13 @@ GSM8K = [
     {"question": "How much?", "answer": "It is\n#### 1,080"},
 ]
 AIME = [{"id": 60, "problem": "Find it.", "solution": "Of course.", "answer": "204", "url": "x", "year": "2024"}]
+GPQA = """\
+Pre-Revision Question,Question,Correct Answer,Incorrect Answer 1,Incorrect Answer 2,Incorrect Answer 3,Record ID,Canary
+Old?,"How far does the made-up beetle walk,
+and where to?",3 km,"4 km ",5 km,"It ""stays"", at home.",rec1,none of the real ones is here
+Old?,How heavy is it?,1 g,2 g,3 g,4 g,rec2,
+"""
+"""In the form of GPQA's files; the questions are made up: its authors ask that none of theirs is published as text."""
 REPOS = {
     "openai/gsm8k": {
         "README.md": b"# GSM8K",
@@ -48,6 +55,8 @@ REPOS = {
         "test.jsonl": b'{"problem": "1/2?", "answer": "\\\\frac12", "unique_id": "test/algebra/1.json"}\n'
     },
     "HuggingFaceH4/aime_2024": {"data/train-00000-of-00001.parquet": as_parquet(AIME)},
+    "math-ai/aime25": {"test.jsonl": b'{"problem": "Find the other.", "answer": "70", "id": "0"}\n'},
+    "Idavidrein/gpqa": {"gpqa_diamond.csv": GPQA.encode(), "gpqa_main.csv": b"not asked for"},
 }
 
 
@@ -56,6 +65,8 @@ class Hub(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.repos = {name: dict(files) for name, files in REPOS.items()}
+        self.gated: dict[str, str] = {}
+        """The token that was granted access, by repository: only files are behind the gate, as on the hub."""
         self.refusal: tuple[int, dict[str, str]] | None = None
         self.body = b"{}"
         self.asked: list[str] = []
@@ -93,6 +104,9 @@ class Answerer(BaseHTTPRequestHandler):
                 ]
                 return self.send(200, json.dumps(tree).encode())
             begin = f"/datasets/{repo}/resolve/{COMMIT}/"
+            token = self.headers.get("Authorization", "").removeprefix("Bearer ")
+            if path.startswith(begin) and self.server.gated.get(repo, token) != token:
+                return self.send(403 if token else 401, b"{}", {"X-Error-Code": "GatedRepo"})
             if path.startswith(begin) and (content := files.get(path.removeprefix(begin))) is not None:
                 etag = f'"{hashlib.sha256(content).hexdigest()}"'
                 return self.send(200, content, {"ETag": etag, "X-Repo-Commit": COMMIT})
@@ -180,6 +194,85 @@ def test_a_set_of_json_lines_keeps_the_hub_s_ids(read: Reader) -> None:
 
 def test_other_columns_are_left_alone(read: Reader) -> None:
     assert read("aime24", "--download").problems == [Problem("60", "Find it.", "204")]
+    assert read("aime25", "--download").problems == [Problem("0", "Find the other.", "70")]
+
+
+GPQA_PROBLEMS = [
+    Problem(
+        "rec1",
+        "How far does the made-up beetle walk,\nand where to?\n\n"
+        '(A) 4 km\n(B) 3 km\n(C) It "stays", at home.\n(D) 5 km',
+        "B",
+        ("4 km", "3 km", 'It "stays", at home.', "5 km"),
+    ),
+    Problem("rec2", "How heavy is it?\n\n(A) 3 g\n(B) 2 g\n(C) 4 g\n(D) 1 g", "D", ("3 g", "2 g", "4 g", "1 g")),
+]
+
+
+def test_gpqa_is_read_with_its_choices_in_an_order_of_their_own(hub: Hub, read: Reader, tmp_path: Path) -> None:
+    assert read("gpqa-diamond", "--download").problems == GPQA_PROBLEMS
+    assert not [asked for asked in hub.asked if "main.csv" in asked]
+    assert read("gpqa-diamond").problems == GPQA_PROBLEMS
+    # A file from elsewhere, its rows in another order: the same problems.
+    head, *rows_ = GPQA.replace("walk,\n", "walk,@").splitlines()
+    path = tmp_path / "gpqa_diamond.csv"
+    path.write_bytes("\r\n".join(["\ufeff" + head, *reversed(rows_)]).replace("@", "\n").encode())
+    assert read(str(path)).problems == GPQA_PROBLEMS[::-1]
+
+
+def test_a_gated_set_is_given_to_a_token_that_was_granted_access(hub: Hub, read: Reader) -> None:
+    hub.gated["Idavidrein/gpqa"] = "hf_granted"
+    assert read("gpqa-diamond", "--download", HF_TOKEN="hf_granted").problems == GPQA_PROBLEMS
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "way"),
+    [
+        ("", 401, ", then: hf auth login (or set HF_TOKEN)"),
+        ("hf_other", 403, " with the account of your token"),
+    ],
+)
+def test_a_gated_set_names_the_page_with_the_terms_to_accept(
+    hub: Hub, read: Reader, token: str, status: int, way: str
+) -> None:
+    hub.gated["Idavidrein/gpqa"] = "hf_granted"
+    found = read("gpqa-diamond", "--download", HF_TOKEN=token)
+    assert found.code == 1
+    assert found.error == (
+        f"Idavidrein/gpqa is gated: the hub gives it only to accounts that have accepted its terms ({status})"
+    )
+    assert str(found.hint).replace(", with", " with") == f"accept them at {hub.address}/datasets/Idavidrein/gpqa{way}"
+    assert "hf_other" not in f"{found.error}{found.hint}"
+
+
+def test_a_gated_set_that_is_not_here_says_where_its_terms_are(hub: Hub, read: Reader) -> None:
+    found = read("gpqa-diamond")
+    assert found.code == 2
+    assert "gpqa-diamond (Idavidrein/gpqa, 198 problems, licence: CC BY 4.0) is not on this machine" in found.error
+    assert found.hint == (
+        f"--download fetches it, if the terms at {hub.address}/datasets/Idavidrein/gpqa are accepted with the account "
+        "of your token"
+    )
+    assert hub.asked == []
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"Question,Correct Answer\n\xff,1\n", "this is not UTF-8"),
+        (b'problem,answer\n"1+1?,2\n', "this is not a CSV file that can be read"),
+        (b"problem,answer\n1+1?,2\n,3\n", ":3: the problem is empty"),
+        (b"this,that\n1,2\n", ":2: there is neither `problem` nor `question`"),
+        (GPQA.replace("3 km", "5 km").encode(), "the answer '5 km' could be any of the choices"),
+        (GPQA.replace("2 g", "").encode(), ":3: a choice is empty"),
+    ],
+)
+def test_a_csv_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        read_problems(str(path))
+    assert said in str(caught.value).replace(f"{path}: ", "").replace(str(path), "")
 
 
 @pytest.mark.parametrize("name", ["gsm8k", "math500", "aime24", "aime25"])
@@ -200,15 +293,14 @@ def test_other_files_of_a_set_in_the_cache_are_not_the_problems(hub: Hub, read: 
     assert read("gsm8k").hint == "--download fetches it"
 
 
-def test_a_set_that_is_gone_is_said(read: Reader) -> None:
+def test_a_set_that_is_gone_is_said(hub: Hub, read: Reader) -> None:
+    del hub.repos["math-ai/aime25"]
     found = read("aime25", "--download")
     assert found.code == 1
     assert "the hub has no data set math-ai/aime25" in found.error
 
 
-@pytest.mark.parametrize(
-    ("status", "code"), [(401, "GatedRepo"), (403, "GatedRepo"), (401, "RepoNotFound"), (403, ""), (401, "")]
-)
+@pytest.mark.parametrize(("status", "code"), [(401, "RepoNotFound"), (403, ""), (401, "")])
 def test_a_set_behind_a_login_names_the_command_to_log_in(hub: Hub, read: Reader, status: int, code: str) -> None:
     hub.refusal = status, {"X-Error-Code": code} if code else {}
     found = read("gsm8k", "--download")

@@ -73,6 +73,20 @@ def test_keys_that_nobody_asks_for_may_hold_anything(tmp_path: Path) -> None:
     assert read_problems(source) == [Problem("1", "?", "1")]
 
 
+@pytest.mark.parametrize("answer", ["B", "two", " two "])
+def test_choices_are_shown_in_their_order_and_the_answer_is_a_letter(tmp_path: Path, answer: str) -> None:
+    source = write(tmp_path, {"problem": "Which?\n", "choices": ["one", " two ", "three"], "answer": answer})
+    expected = Problem("1", "Which?\n\n(A) one\n(B) two\n(C) three", "B", ("one", "two", "three"))
+    assert read_problems(source) == [expected]
+    (unanswered,) = read_problems(source, answers=False)
+    assert unanswered == msgspec.structs.replace(expected, answer="")
+
+
+def test_choices_may_be_numbers_and_are_kept_as_they_are_spelled(tmp_path: Path) -> None:
+    (problem,) = read_problems(write(tmp_path, '{"question": "1+1?", "choices": [1, 2.0, 3], "answer": 2.0}'))
+    assert (problem.text, problem.answer) == ("1+1?\n\n(A) 1\n(B) 2.0\n(C) 3", "B")
+
+
 GOOD = {"problem": "?", "answer": "1"}
 
 
@@ -96,6 +110,22 @@ GOOD = {"problem": "?", "answer": "1"}
         ('{"problem": "?", "answer": true}', "the answer is neither a text nor a number"),
         ('{"problem": "?", "answer": ["1"]}', "the answer is neither a text nor a number"),
         ('{"problem": "?", "answer": {"x": 1}}', "the answer is neither a text nor a number"),
+        ('{"problem": "?", "choices": "ab", "answer": "a"}', "expected `array | null`, got `str`, in `choices`"),
+        ('{"problem": "?", "choices": ["a", null], "answer": "a"}', "a choice is neither a text nor a number"),
+        ('{"problem": "?", "choices": ["a", " "], "answer": "a"}', "a choice is empty"),
+        ('{"problem": "?", "choices": ["a"], "answer": "a"}', "there are 1 choices"),
+        (f'{{"problem": "?", "choices": {list(range(27))}, "answer": "A"}}', "there are 27 choices"),
+        ('{"problem": "?", "choices": ["a", "b"]}', "there is no `answer`"),
+        (
+            '{"problem": "?", "choices": ["a", "b"], "answer": "C"}',
+            "the answer 'C' is neither a letter from A to B",
+        ),
+        (
+            '{"problem": "?", "choices": ["a", "b"], "answer": "c"}',
+            "the answer 'c' is neither a letter from A to B",
+        ),
+        ('{"problem": "?", "choices": ["a", "a"], "answer": "a"}', "the answer 'a' could be any of the choices A, B"),
+        ('{"problem": "?", "choices": ["B", "A"], "answer": "B"}', "the answer 'B' could be any of the choices A, B"),
         ('{"problem": "?", "answer": "1", "id": 1.5}', "expected `int | str | null`, got `float`, in `id`"),
     ],
 )

@@ -86,6 +86,13 @@ def test_runs_of_other_settings_are_refused_and_kept(tmp_path: Path) -> None:
     assert (tmp_path / "bench" / FILE).read_bytes() == before
 
 
+def test_runs_from_before_there_were_choices_are_continued(tmp_path: Path) -> None:
+    with log_of(tmp_path) as log:
+        log.add(made_up("a", "large", correct=True))
+    with log_of(tmp_path, Header({**HEADER.settings, "instruction for choices": "The letter!"}, (), 0.3)) as log:
+        assert len(list(log)) == 1
+
+
 def test_runs_of_an_earlier_glimp_are_not_said_to_be_of_another_file(tmp_path: Path) -> None:
     settings = {"pair": "one", "small file": "1" * 64, "large file": "2" * 64, "seed": 1}
     with log_of(tmp_path, Header(settings, (), 0.3)) as log:

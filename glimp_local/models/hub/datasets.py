@@ -44,11 +44,24 @@ def snapshot(repo: str, pattern: str, *, download: bool) -> Path | None:
     return Path(folder)
 
 
+def page(repo: str) -> str:
+    """Return the address of a data set's page on the hub, where its terms are."""
+    from huggingface_hub import constants  # noqa: PLC0415 - as above
+
+    return f"{constants.ENDPOINT}/datasets/{repo}"
+
+
 def _failed(repo: str, error: Exception) -> GlimpError:
-    from huggingface_hub import errors  # noqa: PLC0415 - as above
+    from huggingface_hub import errors, get_token  # noqa: PLC0415 - as above
 
     status = error.response.status_code if isinstance(error, errors.HfHubHTTPError) else None
-    if isinstance(error, errors.GatedRepoError) or status in _REFUSED:
+    if isinstance(error, errors.GatedRepoError):
+        way = "with the account of your token" if get_token() else "then: hf auth login (or set HF_TOKEN)"
+        return GlimpError(
+            f"{repo} is gated: the hub gives it only to accounts that have accepted its terms ({status})",
+            hint=f"accept them at {page(repo)}, {way}",
+        )
+    if status in _REFUSED:
         return GlimpError(
             f"the hub gives {repo} only to who is logged in and was granted access ({status})",
             hint="hf auth login",
