@@ -58,7 +58,9 @@ class Pair:
         self.offer = offer
         self.fallback = fallback
         self._closing = closing
-        self._at_work = threading.Lock()
+        self.parallel = min(backend.parallel for backend in self.backends.values())
+        """Runs it can have at the same time."""
+        self._at_work = threading.BoundedSemaphore(self.parallel)
         self.shelf: Shelf | None = None
         """Where what was read of other conversations is kept; None if it is not."""
         self.markers = self._choose_markers()
@@ -98,13 +100,14 @@ class Pair:
 
     @contextmanager
     def run(self, cancel: threading.Event, *, wait: bool) -> Iterator[bool]:
-        """Have both models to oneself, if the value is True; else `cancel` was set while they were waited for.
+        """Have the use of both models, if the value is True; else `cancel` was set while they were waited for.
 
-        Raises UsageError if they are in use and nobody wants to wait.
+        As many runs as `parallel` says have it at the same time. Raises UsageError if they are there already and nobody
+        wants to wait.
         """
         is_mine = self._at_work.acquire(blocking=False)
         if not (is_mine or wait):
-            raise UsageError("another run is using this pair", hint="read its events to the end, or close them")
+            raise self._in_use()
         while not (is_mine or cancel.is_set()):
             is_mine = self._at_work.acquire(timeout=_LOOK_SECONDS)
         try:
@@ -112,6 +115,10 @@ class Pair:
         finally:
             if is_mine:
                 self._at_work.release()
+
+    def _in_use(self) -> UsageError:
+        runs = "another run is" if self.parallel == 1 else f"other runs, up to {self.parallel} at once, are"
+        return UsageError(f"{runs} using this pair", hint="read its events to the end, or close them")
 
     def reads_along(self, settings: RunSettings) -> bool:
         """Return whether each model reads what the other one writes at once, and not when its turn comes."""
@@ -183,11 +190,19 @@ class Pair:
     def forget(self) -> None:
         """Let both models forget all they have read: what comes next owes nothing to what was before.
 
-        Raises UsageError while they are in use.
+        Raises UsageError while any run uses them.
         """
-        with self.run(threading.Event(), wait=False):
+        held = 0
+        try:
+            while held < self.parallel:
+                if not self._at_work.acquire(blocking=False):
+                    raise self._in_use()
+                held += 1
             for backend in self.backends.values():
                 backend.forget()
+        finally:
+            for _ in range(held):
+                self._at_work.release()
 
     def keep_conversations(self, limit_bytes: int) -> None:
         """Keep in memory what both models have read of other conversations, within a limit, for when these continue."""

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from glimp_local.bench.arms import Arm
-from glimp_local.bench.bench import Task
 from glimp_local.bench.figures import Difference, Figures, figures
 from glimp_local.bench.plots import draw, plots_of
 from glimp_local.bench.runs import Header, Looks, Run, RunLog
 from glimp_local.bench.statistics import Estimate
+from glimp_local.bench.tasks import Task
 from glimp_local.bench.verdict import p_value, points, verdict
 
 LEGEND = (

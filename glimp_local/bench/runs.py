@@ -52,7 +52,8 @@ class Run(msgspec.Struct, frozen=True, tag_field="type", tag="run"):
     note: str | None
     """What the grader has to say."""
     seconds: float
-    """Wall time from the question to the end, with empty caches; scoring steps (`specreason`) included."""
+    """Wall time from the question to the end; scoring steps (`specreason`) included. One run at a time began with empty
+    caches; those of a bench with several at once (`parallel` in the header) shared the servers, with warm caches."""
     solution: Solution
 
 
@@ -142,7 +143,7 @@ class RunLog:
             )
         wanted = msgspec.json.decode(msgspec.json.encode(self.header.settings))
         # An earlier glimp, which did not write these, knew no other way.
-        former = {"instruction for choices": wanted.get("instruction for choices")}
+        former = {"instruction for choices": wanted.get("instruction for choices"), "parallel": 1}
         settings = former | found.settings
         if differences := [name for name in wanted if settings.get(name) != wanted[name]]:
             name = differences[0]

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from glimp_local import units
-from glimp_local.bench.bench import Bench, Task
+from glimp_local.bench.bench import Bench
+from glimp_local.bench.tasks import Task
 
 _LINE_SECONDS = 30
 """Outside a terminal, a line no more often than this."""

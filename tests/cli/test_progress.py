@@ -8,8 +8,9 @@ import pytest
 from rich.console import Console
 
 from glimp_local.bench.arms import Arm
-from glimp_local.bench.bench import Bench, Task
+from glimp_local.bench.bench import Bench
 from glimp_local.bench.problems import Problem
+from glimp_local.bench.tasks import Task
 from glimp_local.cli import progress
 from glimp_local.cli.progress import RunProgress
 

@@ -2,7 +2,7 @@
 
 Its text is a function of the model's name and of the transcript, to the last byte, so that whatever gets into a
 transcript from elsewhere changes all that follows. Sampling draws from a stream of the lane's own. One cache is shared
-by all lanes of a backend, as in an engine; what is read again is counted.
+by all lanes of a backend, as in an engine, unless they can write at the same time; what is read again is counted.
 """
 
 from __future__ import annotations
@@ -38,14 +38,19 @@ class ScriptedBackend:
     where = "nowhere"
     cpu_threads = 0
 
-    def __init__(self, name: str, *, context: int = 400, markers: ThinkingMarkers | None = MARKERS) -> None:
+    def __init__(
+        self, name: str, *, context: int = 400, markers: ThinkingMarkers | None = MARKERS, parallel: int = 1
+    ) -> None:
         self.name = name
         self.identity = f"scripted-{name}"
         self.devices = frozenset({name})
         self.context = self.trained_context = context
         self.markers = markers
+        self.parallel = parallel
         self.held: list[bytes] = []
-        """The cache: what was read last, whoever asked for it."""
+        """The cache: what was read last, whoever asked for it. If lanes write at the same time, each has its own."""
+        self.before_word: Callable[[], None] | None = None
+        """Called before each word, in the thread of the run."""
         self.fails_at: int | None = None
         """The length of a transcript at which it cannot go on."""
         self.says: Callable[[str], str | None] | None = None
@@ -75,6 +80,7 @@ class ScriptedLane(Lane):
         self._random = None if settings.sampling.temperature == 0 else Random(seed)
         self._fed = Fed()
         self._prompt = self._written = 0
+        self._held: list[bytes] = []
 
     @property
     def context(self) -> int:
@@ -122,15 +128,25 @@ class ScriptedLane(Lane):
     def cut(self, mark: int) -> None:
         del self.pieces[mark:]
 
+    @property
+    def held(self) -> list[bytes]:
+        return self.backend.held if self.backend.parallel == 1 else self._held
+
+    def _hold(self) -> None:
+        if self.backend.parallel == 1:
+            self.backend.held = list(self.pieces)
+        else:
+            self._held = list(self.pieces)
+
     def _read(self) -> None:
-        held, pieces = self.backend.held, self.pieces
+        held, pieces = self.held, self.pieces
         same = len(list(takewhile(lambda both: both[0] == both[1], zip(held, pieces, strict=False))))
         if self._cancel.is_set():
             raise CancelledError("cancelled while reading")
         if len(pieces) > self.context:
             raise ContextFullError("the script's context is full")
         self._fed += Fed(max(0, len(pieces) - max(same, self._prompt)))
-        self.backend.held = list(pieces)
+        self._hold()
 
     def _digest(self) -> bytes:
         drawn = b"" if self._random is None else self._random.randbytes(1)
@@ -145,6 +161,8 @@ class ScriptedLane(Lane):
         self._read()
         count = 0
         while count < most:
+            if self.backend.before_word is not None:
+                self.backend.before_word()
             if self._cancel.is_set():
                 raise CancelledError("cancelled while writing")
             if self.backend.fails_at is not None and len(self.pieces) >= self.backend.fails_at:
@@ -155,7 +173,7 @@ class ScriptedLane(Lane):
             if word is None:
                 return "end"
             self.pieces.append(word.encode())
-            self.backend.held = list(self.pieces)
+            self._hold()
             self._written += 1
             count += 1
             yield Piece(word.encode(), 1)
@@ -189,9 +207,11 @@ class ScriptedLane(Lane):
         )
 
 
-def scripted_pair(markers: ThinkingMarkers | None = MARKERS, context: int = 400, **settings: Any) -> Pair:
+def scripted_pair(
+    markers: ThinkingMarkers | None = MARKERS, context: int = 400, parallel: int = 1, **settings: Any
+) -> Pair:
     """Return a pair of two scripted models."""
     models: dict[Model, ScriptedBackend] = {
-        model: ScriptedBackend(model, context=context, markers=markers) for model in reversed(MODELS)
+        model: ScriptedBackend(model, context=context, markers=markers, parallel=parallel) for model in reversed(MODELS)
     }
     return Pair("scripted", PairConfig(**settings), models)
