@@ -8,7 +8,7 @@ thread that calls `Bench.run` touches the disk and the grader; those that comput
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from functools import partial
@@ -122,7 +122,7 @@ class Bench:
         """Begin no further run; those under way are finished."""
         self._is_stopping = True
 
-    def run(self, grader: Grader) -> Iterator[Task]:
+    def run(self, grader: Grader) -> Generator[Task, None, None]:
         """Do what is pending; yields each task when it is over, and its record on the disk.
 
         Raises CancelledError after a cancel. If it is closed, runs that are under way are cancelled.

@@ -66,7 +66,8 @@ class Report:
         self.looks: list[Looks] = [looks for where in whole if (looks := log.looks(*where)) is not None]
         self.of_problems = len({task.problem.id for task in tasks})
         self.figures: Figures = figures(arms, self.runs, self.looks)
-        self.verdict = verdict(self.figures)
+        self.parallel: int = log.header.settings.get("parallel", 1)  # an earlier glimp did not write it
+        self.verdict = verdict(self.figures, parallel=self.parallel)
         self.notes = [
             *notices,
             *(
@@ -85,7 +86,11 @@ class Report:
         problems = f"{found.problems:,}{of} problem{'s' * (found.problems != 1 or bool(of))}"
         runs = len(self.runs[0])
         times = "once each" if runs == found.problems else f"{runs:,} runs of each policy"
-        how = "problem by problem under every policy, each run with empty caches"
+        how = "problem by problem under every policy, "
+        if self.parallel == 1:
+            how += "each run with empty caches"
+        else:
+            how += f"{self.parallel} runs at a time"
         limits = f"at most {settings['max_thought']:,} tokens of thought and {settings['max_answer']:,} of answer"
         said = [
             f"{problems}, {times}, {how}; seed {settings['seed']}.",
@@ -93,6 +98,11 @@ class Report:
             f"Temperature {settings['sampling']['temperature']:g}; {limits}, written by: {settings['answer_by']}.",
             f"{settings['machine']}.",
         ]
+        if self.parallel > 1:
+            said.append(
+                f"Seconds are each run's own, on servers that it shared with up to {self.parallel - 1} others; prefix "
+                "caches were warm. Answers and tokens are as comparable as ever."
+            )
         if any(arm.kind == "share" for arm in self.arms):
             said.append(f"The policy share began with {len(self.header.history_nats):,} stored entropies.")
         return said

@@ -42,10 +42,15 @@ _IN_WORDS: dict[tuple[Side, Side], str] = {
 """What right answers and time, beside those of the large model alone, come to."""
 
 
-def verdict(figures: Figures) -> list[str]:
-    """Say what the bench shows, a paragraph each."""
+def verdict(figures: Figures, *, parallel: int = 1) -> list[str]:
+    """Say what the bench shows, a paragraph each; `parallel` is the number of runs that shared the models at a time."""
     large, small = figures.arm("large"), figures.arm("small")
     said = []
+    if parallel > 1:
+        said.append(
+            f"What is said of time below is of servers that {parallel} runs shared, and does not carry over to one run "
+            "at a time: measure that without --parallel."
+        )
     if large is None:
         said.append("Without the policy `large` there is nothing to hold the others against.")
     elif large.correct.value == 0:

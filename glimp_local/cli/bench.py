@@ -73,6 +73,14 @@ Exit codes:
 @click.option(
     "--repeat", type=click.IntRange(1), default=1, show_default=True, metavar="N", help="Runs of each problem."
 )
+@click.option(
+    "--parallel",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Runs at a time, on a pair whose two models are on servers.",
+)
 @click.option("--time-limit", type=Number(0), metavar="MINUTES", help="Stop after this time, with the run at hand.")
 @click.option(
     "--looks/--no-looks", default=True, help="Run each problem once more, to compare both models' first tokens."
@@ -90,6 +98,7 @@ def bench(
     shares: tuple[float, ...],
     limit: int | None,
     repeat: int,
+    parallel: int,
     time_limit: float | None,
     looks: bool,
     instruction: str | None,
@@ -105,6 +114,9 @@ def bench(
     steps, and by SpecReason, one after the other on the same loaded models and with the same seed (1, unless --seed
     says another). Every run is kept as it is finished, in the folder --output: the same command again goes on where it
     stopped. The report goes to stdout and into the folder, as Markdown, JSON, CSV and plots.
+
+    With --parallel, servers compute N runs at a time. Answers and tokens are those of one at a time, as far as the
+    servers compute the same in batches; seconds are not, as the runs share the servers.
     """
     from glimp_local.bench.problems import read_problems  # noqa: PLC0415 - `glimp --help` does without
 
@@ -120,6 +132,7 @@ def bench(
         thresholds=thresholds,
         shares=shares,
         repeat=repeat,
+        parallel=parallel,
         time_limit=time_limit,
         looks=looks,
         instruction=instruction,

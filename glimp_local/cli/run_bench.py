@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from time import monotonic
 
@@ -15,7 +16,7 @@ from rich.table import Table
 from glimp_local import crash_notes
 from glimp_local.bench.arms import KINDS, Kind, make_arms
 from glimp_local.bench.asking import instruction_for
-from glimp_local.bench.bench import Bench, settings_of
+from glimp_local.bench.bench import Bench, check_parallel, settings_of
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.report import LEGEND, Report
@@ -29,6 +30,7 @@ from glimp_local.pair import Pair
 from glimp_local.text import harmless
 
 _SPENT = 4
+_LATE, _INTERRUPTED = "the time is up", "interrupted"
 _SEED = 1
 
 
@@ -41,6 +43,8 @@ class BenchFlags(msgspec.Struct, frozen=True):
     thresholds: Sequence[float]
     shares: Sequence[float]
     repeat: int
+    parallel: int
+    """Runs at a time."""
     time_limit: float | None
     """Minutes."""
     looks: bool
@@ -64,6 +68,7 @@ def run(request: LoadRequest, problems: Sequence[Problem], flags: BenchFlags) ->
 
 def _bench(pair: Pair, problems: Sequence[Problem], flags: BenchFlags, interrupts: Interrupts, began: float) -> int:
     says = Console(stderr=True, highlight=False, soft_wrap=True)
+    check_parallel(pair, flags.parallel)  # before there is a folder
     instruction = instruction_for(pair, flags.instruction)
     notices = say_notices(pair, problems, instruction, says)
     config = pair.config
@@ -72,7 +77,8 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: BenchFlags, interrupt
     folder = flags.output or _folder_of(flags.source, pair.name)
     history = pair.entropies()
     stored = tuple(history.read()) if history else ()
-    header = Header(settings_of(pair, seed=seed, instruction=instruction), stored, config.threshold)
+    settings = settings_of(pair, seed=seed, instruction=instruction, parallel=flags.parallel)
+    header = Header(settings, stored, config.threshold)
     deadline = None if flags.time_limit is None else began + 60 * flags.time_limit
     code = 0
     crash_notes.note("kept", f"what is finished is in {folder}: the same command continues from there")
@@ -86,24 +92,15 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: BenchFlags, interrupt
             repeat=flags.repeat,
             looks=flags.looks,
             instruction=instruction,
+            parallel=flags.parallel,
             cancel=interrupts.cancel,
         )
         if (done := len(bench.tasks) - len(bench.pending)) and not flags.quiet:
             said = f"glimp: {done:,} of {len(bench.tasks):,} runs are in {folder} already"
             says.print(harmless(said), markup=False)
-        stopped = None
-        try:
-            with Grader() as grader, RunProgress(bench, says, quiet=flags.quiet) as progress:
-                for task in bench.run(grader):
-                    progress.advance(task)
-                    if interrupts.exit_code is not None:
-                        stopped = "interrupted"
-                        break
-                    if deadline is not None and monotonic() > deadline and bench.pending:
-                        stopped, code = "the time is up", _SPENT
-                        break
-        except CancelledError:
-            stopped = "interrupted"
+        stopped = _solve(bench, interrupts, deadline, says, quiet=flags.quiet)
+        if stopped == _LATE:
+            code = _SPENT
         for failure in bench.failures:
             says.print(harmless(f"glimp: not kept: {failure}"), markup=False)
         if bench.failures:
@@ -123,6 +120,30 @@ def _bench(pair: Pair, problems: Sequence[Problem], flags: BenchFlags, interrupt
     _show(report)
     says.print(harmless(f"\nglimp: report and plots are in {folder}"), markup=False)
     return code
+
+
+def _solve(bench: Bench, interrupts: Interrupts, deadline: float | None, says: Console, *, quiet: bool) -> str | None:
+    """Run what is missing; return what stopped that, in words, or None if nothing did."""
+    is_late = False
+    try:
+        with (
+            Grader() as grader,
+            RunProgress(bench, says, quiet=quiet) as progress,
+            closing(bench.run(grader)) as finished,
+        ):
+            for task in finished:
+                progress.advance(task)
+                if interrupts.exit_code is not None:
+                    return _INTERRUPTED
+                if deadline is not None and monotonic() > deadline and not is_late:
+                    is_late = True
+                    bench.stop()
+                    if bench.under_way and not quiet:
+                        said = f"glimp: {_LATE}: the runs under way are finished first ({bench.under_way})"
+                        says.print(said, markup=False)
+    except CancelledError:
+        return _INTERRUPTED
+    return _LATE if is_late and bench.pending else None
 
 
 def _show(report: Report) -> None:

@@ -219,6 +219,14 @@ def test_both_models_are_needed(glimp: Glimp, problems: Path, small: Path) -> No
     )
 
 
+def test_several_runs_at_a_time_are_refused_for_models_on_this_machine(bench: Bench) -> None:
+    result = bench("--parallel", "2")
+    assert result.code == 2
+    assert "--parallel is for a pair whose two models are on servers: the " in result.err
+    assert "answers one question at a time" in result.err
+    assert not FOLDER.exists()
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

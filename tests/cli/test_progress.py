@@ -28,8 +28,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def progress_of(pending: list[Task], written: StringIO, *, quiet: bool = False) -> RunProgress:
-    bench = cast("Bench", SimpleNamespace(tasks=TASKS, pending=pending))
+def progress_of(pending: list[Task], written: StringIO, *, quiet: bool = False, parallel: int = 1) -> RunProgress:
+    bench = cast("Bench", SimpleNamespace(tasks=TASKS, pending=pending, parallel=parallel))
     return RunProgress(bench, Console(file=written, width=80), quiet=quiet)
 
 
@@ -44,6 +44,21 @@ def test_the_time_left_is_reckoned_from_the_runs_of_each_arm(clock: list[float])
         clock[0] = 13.0
         shown.advance(TASKS[2])
         assert shown.seconds_left == 1 * 2.0 + 2 * 9.0
+
+
+def test_with_several_runs_at_a_time_the_time_left_is_reckoned_from_all_of_them(clock: list[float]) -> None:
+    with progress_of(TASKS, StringIO(), parallel=2) as shown:
+        clock[0] = 10.0
+        shown.advance(TASKS[0])
+        assert shown.seconds_left == 10.0 * 4 / 2  # two runs take 10 s: of five, one is half done
+        shown.advance(TASKS[1])
+        clock[0] = 20.0
+        shown.advance(TASKS[2])
+        shown.advance(TASKS[3])
+        assert shown.seconds_left == 20.0 * 1 / 5
+        shown.advance(TASKS[4])
+        shown.advance(TASKS[5])
+        assert shown.seconds_left == 0
 
 
 def test_outside_a_terminal_a_line_comes_now_and_then(clock: list[float]) -> None:

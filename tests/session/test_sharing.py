@@ -113,6 +113,33 @@ def test_two_sessions_on_any_architecture_find_their_own_transcripts_in_the_cach
             assert_caches_equal_fresh_runs(session)
 
 
+def test_a_pair_on_servers_has_as_many_runs_at_a_time_as_both_models_answer() -> None:
+    pair = scripted_pair(parallel=3)
+    assert pair.parallel == 3
+    runs = [Session(pair, seed=seed).ask(QUESTION) for seed in range(3)]
+    began = [[next(events)] for events in runs]
+    with pytest.raises(UsageError, match="other runs, up to 3 at once, are using this pair"):
+        next(Session(pair, seed=4).ask(QUESTION))
+    # Nothing is forgotten while anyone reads: not with all of them under way, and not with one.
+    with pytest.raises(UsageError, match="using this pair"):
+        pair.forget()
+    for number in (1, 2):
+        began[number].extend(runs[number])
+    with pytest.raises(UsageError, match="using this pair"):
+        pair.forget()
+    began[0].extend(runs[0])
+    pair.forget()
+    # In turns or at once, each is as it is alone.
+    for seed, read in enumerate(began):
+        assert untimed(read) == untimed(list(Session(scripted_pair(), seed=seed).ask(QUESTION)))
+
+
+def test_one_model_that_answers_one_at_a_time_has_the_pair_do_so() -> None:
+    pair = scripted_pair(parallel=3)
+    pair.backends["small"].parallel = 1  # type: ignore[misc] # scripted
+    assert Pair("mixed", pair.config, pair.backends).parallel == 1
+
+
 def test_a_second_run_is_refused_while_one_is_read() -> None:
     pair = scripted_pair()
     one, two = Session(pair, seed=1), Session(pair, seed=2)
