@@ -6,19 +6,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from glimp_local.bench.arms import Arm, make_arms
+from glimp_local.bench.asking import Instruction
 from glimp_local.bench.bench import Bench, check_parallel, settings_of
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.report import Report
 from glimp_local.bench.runs import Header, Record, RunLog, key
+from glimp_local.cli import run_bench
 from glimp_local.cli.bench import bench as command
+from glimp_local.cli.interrupts import Interrupts
 from glimp_local.errors import CancelledError, GlimpError, UsageError
 from glimp_local.pair import Pair
 from tests.support.scripted import ScriptedBackend, scripted_pair
@@ -36,8 +42,6 @@ def grader() -> Iterator[Grader]:
 
 
 def header_of(pair: Pair, parallel: int) -> Header:
-    from glimp_local.bench.asking import Instruction  # noqa: PLC0415 - the tests' own default
-
     return Header(settings_of(pair, seed=1, instruction=Instruction(), parallel=parallel), (), 1.0)
 
 
@@ -273,6 +277,32 @@ def test_the_report_says_that_seconds_were_shared(tmp_path: Path, grader: Grader
     )
     assert [said in markdown for said in shared] == [parallel > 1] * 3
     assert ("each run with empty caches" in markdown) is (parallel == 1)
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "deadline", "stopped", "kept"),
+    [
+        (None, None, None, 12),
+        (None, 0.0, "the time is up", 3),
+        (130, None, "interrupted", None),
+    ],
+)
+def test_the_command_stops_all_runs_in_order(
+    tmp_path: Path, exit_code: int | None, deadline: float | None, stopped: str | None, kept: int | None
+) -> None:
+    pair, written = scripted_pair(parallel=3, policy="threshold"), StringIO()
+    before_each_word(pair, lambda: time.sleep(0.002))
+    interrupts = cast("Interrupts", SimpleNamespace(exit_code=exit_code))
+    with RunLog(tmp_path / "bench", header_of(pair, 3)) as log:
+        bench = Bench(pair, PROBLEMS, [Arm("large"), Arm("small")], log, seed=1, looks=False, parallel=3)
+        console = Console(file=written, width=200)
+        assert run_bench._solve(bench, interrupts, deadline, console, quiet=False) == stopped
+        assert bench.under_way == 0
+        assert kept is None or len(list(log)) == kept
+        assert log
+    told = "glimp: the time is up: the runs under way are finished first (2)" in written.getvalue()
+    assert told is (stopped == "the time is up")
+    pair.forget()
 
 
 def test_the_flag_is_one_unless_it_is_given() -> None:
