@@ -36,7 +36,6 @@ class LlamaBackend:
 
     can_glimpse = True
     parallel = 1
-    """Its lanes share one cache, so they take turns."""
 
     def __init__(self, engine: Engine, renderer: Renderer, *, template: str | None = None) -> None:
         self.engine = engine
