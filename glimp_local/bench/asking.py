@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from glimp_local.bench.problems import Problem
-from glimp_local.engines.protocol import Lane, Prompt
+from glimp_local.engines.protocol import Lane, Peeks, Prompt
 from glimp_local.errors import UsageError
 from glimp_local.messages import Message
 from glimp_local.pair import Pair
@@ -68,6 +68,24 @@ def check_lengths(pair: Pair, problems: Sequence[Problem], instruction: Instruct
                     f"model ({context:,})",
                     hint="give them more with --ctx, or leave the problem out",
                 )
+
+
+def check_peeks(pair: Pair, *, judges: bool, looks: bool) -> None:
+    """Raise UsageError where a model cannot be asked for the probabilities that SpecReason's judge, or looks, need."""
+    wanted = {
+        "large": ("specreason", "name the policies wanted with --policy") if judges else ("a look", "add --no-looks"),
+        "small": ("a look", "add --no-looks"),
+    }
+    for model, backend in pair.backends.items():
+        if not (looks or (judges and model == "large")):
+            continue
+        if not isinstance(backend.lane(pair.config.run, seed=0, cancel=threading.Event()), Peeks):
+            what, hint = wanted[model]
+            raise UsageError(
+                f"the {model} model ({backend.where}) does not tell how likely a continuation is, and {what} "
+                "needs that",
+                hint=hint,
+            )
 
 
 def objection(pair: Pair, problems: Sequence[Problem], instruction: Instruction) -> str | None:

@@ -20,7 +20,7 @@ import msgspec
 
 from glimp_local.bench.agreement import watch
 from glimp_local.bench.arms import Arm
-from glimp_local.bench.asking import Instruction, asked, check_lengths, prepared
+from glimp_local.bench.asking import Instruction, asked, check_lengths, check_peeks, prepared
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Look, Looks, Record, Run, RunLog
@@ -60,7 +60,7 @@ class Bench:
 
     With `parallel` more runs than one are under way at once. A run that could not be finished is not kept: `failures`
     has why, and the next call does it again. Raises UsageError, before anything is run, where a problem is too long for
-    the context, or where the pair cannot have as many runs at once.
+    the context, where the pair cannot have as many runs at once, or where a model does not tell what an arm needs.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class Bench:
         self._is_stopping = False
         self._under_way: dict[Future[_Done], _UnderWay] = {}
         is_judged = any(arm.kind == "specreason" for arm in arms)
+        check_peeks(pair, judges=is_judged, looks=looks)
         self._judge = Judge(pair.backends["large"].vocabulary) if is_judged else None
         self._check_problems()
         check_lengths(pair, problems, instruction)

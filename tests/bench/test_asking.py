@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from glimp_local.bench.arms import Arm
-from glimp_local.bench.asking import INSTRUCTION, Instruction, asked, instruction_for
+from glimp_local.bench.asking import INSTRUCTION, Instruction, asked, check_peeks, instruction_for
 from glimp_local.bench.bench import Bench, settings_of
 from glimp_local.bench.grading import Grader
 from glimp_local.bench.problems import Problem
 from glimp_local.bench.runs import Header, RunLog
+from glimp_local.errors import UsageError
 from tests.support.scripted import scripted_pair
 
 PLAIN = Problem("1", "1+1?", "2")
@@ -33,6 +36,24 @@ def test_an_instruction_that_is_given_is_put_behind_both() -> None:
 
 def test_a_pair_for_one_kind_of_problem_gets_the_problem_alone() -> None:
     assert instruction_for(scripted_pair(only="sums"), None) == Instruction()
+
+
+@pytest.mark.parametrize(
+    ("judges", "looks", "said", "hint"),
+    [
+        (True, True, "the large model (nowhere) does not tell", "name the policies wanted with --policy"),
+        (True, False, "the large model (nowhere) does not tell", "name the policies wanted with --policy"),
+        (False, True, "does not tell how likely a continuation is, and a look needs that", "add --no-looks"),
+    ],
+)
+def test_a_model_that_does_not_tell_what_is_needed_is_refused_before_anything_is_run(
+    judges: bool, looks: bool, said: str, hint: str
+) -> None:
+    check_peeks(scripted_pair(), judges=False, looks=False)
+    with pytest.raises(UsageError) as caught:
+        check_peeks(scripted_pair(), judges=judges, looks=looks)
+    assert said in str(caught.value)
+    assert caught.value.hint == hint
 
 
 def test_a_bench_keeps_both_instructions_and_grades_letters(tmp_path: Path) -> None:
