@@ -10,9 +10,9 @@ import os
 from contextlib import suppress
 from typing import Literal
 
-Subject = Literal["doing", "kept", "said", "screen"]
+Subject = Literal["doing", "kept", "said", "screen", "server"]
 """What it was doing ("loading x.gguf"), what is kept of the work, and where; what llama.cpp said when it gave up; is
-the terminal in the chat's hands? The last note of a subject counts."""
+the terminal in the chat's hands? Which RPC servers compute layers? The last note of a subject counts."""
 
 _BYTES = 500
 """A note is at most this long: up to 512 bytes, a pipe takes a write of any thread as a whole."""

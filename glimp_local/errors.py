@@ -6,7 +6,8 @@ GlimpError                     1
 │   └── PromptTooLongError     2   the conversation alone leaves no room for an answer
 ├── ModelError                 3   a model that cannot be used
 │   ├── ModelMissingError      3   its file is not on this machine
-│   └── ModelUnreadableError   3   its file is no GGUF or cut short, or its chat template is missing or fails
+│   ├── ModelUnreadableError   3   its file is no GGUF or cut short, or its chat template is missing or fails
+│   └── DeviceError            3   a device on another machine that its layers were to go to cannot be used
 ├── MemoryShortError           1   no memory for a model's weights, or for its context
 ├── DownloadError              5   the hub cannot be reached, or does not give the file; what came is kept
 ├── CrashError                 6   llama.cpp, or the system, ended the process that computes; what was written is kept
@@ -84,6 +85,10 @@ class ServerError(ModelError):
     def may_pass(self) -> bool:
         """Can the same request succeed a moment later?"""
         return self.why in {"unreachable", "lost", "loading"}
+
+
+class DeviceError(ModelError):
+    """A device on another machine that a model's layers were to go to, and that cannot be used."""
 
 
 class MemoryShortError(GlimpError):

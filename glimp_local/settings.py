@@ -6,6 +6,7 @@ packaged models.toml, the user's models.toml (`models/catalogue.py`), the enviro
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
@@ -15,6 +16,7 @@ from glimp_local.routing import Model, PolicyName
 MAX_THREADS = 512  # llama.cpp aborts the process beyond
 MAX_LAYERS = 10_000
 MAX_CONTEXT = 2**24
+MAX_SERVERS = 16  # llama.cpp takes no more devices for a model
 MAX_DRAFT = 16
 """Most drafted tokens in one batch."""
 MAX_ROLLBACK = 3
@@ -36,6 +38,9 @@ FlashAttention = Literal["auto", "on", "off"]
 LoadMode = Literal["auto", "read", "mmap", "mlock", "mmap+mlock", "direct-io"]
 ServerApi = Literal["auto", "llama-server", "vllm", "openai"]
 Threads = Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=MAX_THREADS)]
+
+_ENDPOINT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?:([0-9]{1,5})", re.ASCII)
+_MAX_PORT = 65535
 
 
 class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,11 +79,15 @@ class EngineOptions(Strict, frozen=True):
     gpu_layers: Literal["auto"] | Annotated[int, msgspec.Meta(ge=-1, le=MAX_LAYERS)] = "auto"
     """Layers on the GPU; -1 is all, 0 is none; "auto" is as many as fit beside the other model's."""
     main_gpu: Natural = 0
-    """The GPU that holds the whole model when `split` is "none"."""
+    """The GPU that holds the whole model when `split` is "none"; devices of `rpc` count first."""
     split: Literal["none", "layer", "row"] = "layer"
     """How a model is spread over several GPUs."""
     tensor_split: tuple[float, ...] = ()
-    """Proportion of the model on each GPU; empty lets llama.cpp choose."""
+    """Proportion of the model on each GPU, those of `rpc` first; empty lets the plan choose."""
+    rpc: Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_SERVERS)] = ()
+    """llama.cpp RPC servers ("192.168.1.5:50052") whose devices are further GPUs of this model. The protocol knows no
+    password and no encryption: whoever reaches the server's port can read and change all it computes, and may take its
+    machine over. For networks you trust only; else through an SSH tunnel or a VPN."""
     batch: Annotated[int, msgspec.Meta(ge=0, le=16384)] = 0
     """Most tokens of a prompt computed at once; a cancel waits for one batch. 0 takes 512 on a GPU and 128 on a CPU."""
     threads: Threads = "auto"
@@ -107,6 +116,17 @@ class EngineOptions(Strict, frozen=True):
                 f'cache_type "{self.cache_type}" needs flash attention: expected flash_attention "auto" or "on", or '
                 'cache_type "f16"'
             )
+        for server in self.rpc:
+            found = _ENDPOINT.fullmatch(server)
+            if found is None or not 1 <= int(found[1]) <= _MAX_PORT:
+                raise ValueError(f'rpc names {server!r}: expected "host:port", the host as a name or an IPv4 address')
+        if len(set(self.rpc)) < len(self.rpc):
+            raise ValueError("rpc names a server twice: expected each one once")
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """The RPC servers that layers may go to: none if none goes to any GPU."""
+        return self.rpc if self.gpu_layers != 0 else ()
 
 
 class ModelSource(Strict, frozen=True):

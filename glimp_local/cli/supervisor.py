@@ -44,6 +44,9 @@ _WAKING_SECONDS = 0.2
 _ORPHAN_SECONDS = 10
 """A child whose parent is gone ends in order within this time, or without."""
 
+_RPC = "ggml-rpc.cpp"
+"""Where llama.cpp gives up for the sake of an RPC server."""
+
 _SCREEN_LEFT = (
     b"\x1b\\"  # ends whatever sequence was cut short
     b"\x1b[?2026l"  # a frame that was not finished is shown
@@ -222,7 +225,11 @@ def _report(number: int, notes: dict[str, str], command: str) -> int:
         to_do = "glimp doctor examines this machine and its build of llama.cpp"
         if doing and doing.startswith("loading "):
             to_do = f"the file may be damaged: glimp models verify checks what was downloaded; {to_do}"
-    if said := notes.get("said"):
+    said = notes.get("said", "")
+    if (servers := notes.get("server")) and _RPC in said:  # llama.cpp gives up if one breaks off
+        what = f"the connection to the RPC server {servers} was lost {when}"
+        to_do = f"start the server again (ggml-rpc-server), then glimp {command}"
+    elif said:
         place, _, reason = said.partition(": ")
         what += f": {place.rpartition('/')[2]}: {reason}"
     error = CrashError(what, hint="; ".join(filter(None, (notes.get("kept"), to_do))))

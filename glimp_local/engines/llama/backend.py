@@ -69,14 +69,14 @@ class LlamaBackend:
 
     @property
     def devices(self) -> frozenset[str]:
-        """What computes its layers: the CPU, and GPUs by their numbers."""
+        """What computes its layers: the CPU, GPUs by their numbers, and RPC servers."""
         return self.engine.placement.devices
 
     @property
     def cpu_threads(self) -> int:
         """Threads it computes with, at most; 0 if a GPU helps."""
         placement = self.engine.placement
-        return 0 if placement.gpus else placement.threads
+        return 0 if placement.has_help else placement.threads
 
     @property
     def context(self) -> int:

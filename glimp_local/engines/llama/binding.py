@@ -132,25 +132,31 @@ _KINDS: dict[int, DeviceKind] = {
 
 def devices() -> list[Device]:
     """List what llama.cpp can compute on, in its order; the CPU is among them."""
-    library = _library()
+    library = ggml()
     found = []
     for i in range(library.ggml_backend_dev_count()):
         device = library.ggml_backend_dev_get(i)
         kind = _KINDS.get(library.ggml_backend_dev_type(device))
         if kind is None:
             continue
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        library.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        free, total = memory(device)
         found.append(
             Device(
                 name=library.ggml_backend_dev_name(device).decode("utf-8", "replace"),
                 description=library.ggml_backend_dev_description(device).decode("utf-8", "replace"),
                 kind=kind,
-                total_bytes=total.value,
-                free_bytes=free.value,
+                total_bytes=total,
+                free_bytes=free,
             )
         )
     return found
+
+
+def memory(device: int) -> tuple[int, int]:
+    """Return the free and the total bytes of a device, given by ggml's pointer to it."""
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    ggml().ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+    return free.value, total.value
 
 
 _left_alone = threading.Event()
@@ -177,6 +183,12 @@ def offload_devices() -> list[Device]:
     return [device for device in found if device.kind == "GPU"] or [device for device in found if device.is_gpu][:1]
 
 
+def device_by_name(name: str) -> int:
+    """Return ggml's pointer to a device."""
+    found: int = ggml().ggml_backend_dev_by_name(name.encode())
+    return found
+
+
 def gpus() -> list[str]:
     """Name the GPUs llama.cpp puts layers on."""
     return [device.description for device in offload_devices()]
@@ -184,7 +196,7 @@ def gpus() -> list[str]:
 
 def backends() -> list[str]:
     """Name the backends that are compiled in, like "CPU" and "CUDA"."""
-    library = _library()
+    library = ggml()
     names = (
         library.ggml_backend_reg_name(library.ggml_backend_reg_get(i)) for i in range(library.ggml_backend_reg_count())
     )
@@ -193,14 +205,19 @@ def backends() -> list[str]:
 
 def build() -> str:
     """Say which llama.cpp is inside: ggml's version and, where it is known, the commit."""
-    library = _library()
+    library = ggml()
     version, commit = (text.decode("utf-8", "replace") for text in (library.ggml_version(), library.ggml_commit()))
     return f"ggml {version} ({commit})"
 
 
 def offloads() -> bool:
-    """Is a backend compiled in that computes on a GPU?"""
-    return bool(llama_cpp.llama_supports_gpu_offload())
+    """Is there a device that layers can be put on? (llama.cpp's own function counts RPC as one.)"""
+    return any(device.is_gpu for device in devices())
+
+
+def supports_rpc() -> bool:
+    """Can layers be computed by RPC servers?"""
+    return bool(llama_cpp.llama_supports_rpc())
 
 
 def system_info() -> str:
@@ -210,13 +227,14 @@ def system_info() -> str:
 
 
 @cache
-def _library() -> SimpleNamespace:
-    """Return ggml's functions that are used here, with their types."""
+def ggml() -> SimpleNamespace:
+    """Return ggml's functions that are used, with their types."""
     handle, size, text = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p
     found = SimpleNamespace()
     for name, arguments, result in (
         ("ggml_backend_dev_count", [], size),
         ("ggml_backend_dev_get", [size], handle),
+        ("ggml_backend_dev_by_name", [text], handle),
         ("ggml_backend_dev_type", [handle], ctypes.c_int),
         ("ggml_backend_dev_name", [handle], text),
         ("ggml_backend_dev_description", [handle], text),
@@ -224,6 +242,10 @@ def _library() -> SimpleNamespace:
         ("ggml_backend_reg_count", [], size),
         ("ggml_backend_reg_get", [size], handle),
         ("ggml_backend_reg_name", [handle], text),
+        ("ggml_backend_reg_by_name", [text], handle),
+        ("ggml_backend_reg_dev_count", [handle], size),
+        ("ggml_backend_reg_dev_get", [handle, size], handle),
+        ("ggml_backend_reg_get_proc_address", [handle, text], handle),
         ("ggml_version", [], text),
         ("ggml_commit", [], text),
     ):

@@ -26,7 +26,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from glimp_local.engines.llama import binding, loading, pace, proof, states
+from glimp_local.engines.llama import binding, loading, pace, proof, servers, states
 from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.cache import Cache, Copy
 from glimp_local.engines.llama.costs import Costs
@@ -45,8 +45,8 @@ class Engine:
 
     `context` is the most tokens it can hold: 0 takes what the model was trained for, and more is never taken.
     `on_progress` hears the loaded fraction (0 to 1). Raises ModelMissingError or ModelUnreadableError where the file
-    cannot be loaded, CancelledError when `cancel` is set while it loads, and MemoryShortError where there is no memory
-    for it.
+    cannot be loaded, CancelledError when `cancel` is set while it loads, MemoryShortError where there is no memory for
+    it, and DeviceError where an RPC server cannot be used.
     """
 
     def __init__(
@@ -81,12 +81,13 @@ class Engine:
         proof.settle(self.cancel)  # it may have GPUs left alone
         pace.shared()  # what else the machine does is watched from here on
         gpus = tuple(binding.gpus()) if options.gpu_layers else ()
+        remote = tuple(servers.devices(options.servers))
         _open_engines.add(self)
         try:
             self._model = model = LoadedModel(path, options, self.cancel, on_progress)
             self.name, self.vocabulary, self.trained_context = model.name, model.vocabulary, model.trained_context
             self.template = model.template
-            self.placement = Placement(options, model.size_bytes, model.layers, gpus)
+            self.placement = Placement(options, model.size_bytes, model.layers, gpus, remote)
             self._make_context(model, context)
             self._make_batch(lib.llama_n_batch(self._context))
         except BaseException:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from glimp_local.engines.llama import binding, proof
+from glimp_local.engines.llama import binding, proof, servers
 from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.placement import layers_on_gpu
 from glimp_local.errors import CancelledError, GlimpError, MemoryShortError, ModelUnreadableError, UsageError
@@ -20,8 +20,6 @@ from glimp_local.settings import MAX_DRAFT, MAX_ROLLBACK, EngineOptions
 
 _LOAD_MODES = {"auto": -1, "read": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "direct-io": 4}
 _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
-_NO_DEVICES = (ctypes.c_void_p * 1)(None)
-"""A list of GPUs that ends at once."""
 _FLASH = {"auto": -1, "off": 0, "on": 1}
 _CACHE_TYPES = {
     "auto": lib.GGML_TYPE_F16,
@@ -37,8 +35,8 @@ def load_model(
     """Load a model; `on_progress` hears the loaded fraction.
 
     Raises CancelledError where `cancel` is set meanwhile, ModelUnreadableError where the file cannot be loaded,
-    MemoryShortError where there is no memory for it, UsageError for options that cannot be, and what `on_progress`
-    raises.
+    MemoryShortError where there is no memory for it, DeviceError where an RPC server cannot be used, UsageError for
+    options that cannot be, and what `on_progress` raises.
     """
     raised: list[BaseException] = []
 
@@ -51,7 +49,9 @@ def load_model(
             raised.append(error)
         return not (raised or cancel.is_set())
 
+    devices = _devices(options)
     params = _model_params(options, cancel)
+    params.devices = None if devices is None else ctypes.cast(devices, ctypes.c_void_p)
     params.progress_callback = lib.llama_progress_callback(progress)
     with binding.collected_errors() as errors:
         model = lib.llama_model_load_from_file(os.fsencode(path), params)
@@ -77,6 +77,25 @@ def load_model(
     )
 
 
+def _devices(options: EngineOptions) -> Any:
+    """Return the list of devices that layers may go to, which ends with a null; None leaves the choice to llama.cpp.
+
+    Servers stand first, as in llama.cpp's own programs: then a GPU of this machine has the last layers, and the logits
+    of each token, which are many numbers, do not cross the network.
+    """
+    remote = servers.pointers(options.servers)
+    if not (remote or binding.gpus_left_alone()):
+        return None
+    found = [*remote, *(binding.device_by_name(device.name) for device in binding.offload_devices())]
+    if len(found) > lib.llama_max_devices():
+        raise UsageError(
+            f"the model would be spread over {len(found)} devices, and llama.cpp takes {lib.llama_max_devices()} at "
+            "most",
+            hint="name fewer servers in `rpc`",
+        )
+    return (ctypes.c_void_p * (len(found) + 1))(*found, None)
+
+
 def _model_params(options: EngineOptions, cancel: threading.Event) -> Any:
     params = lib.llama_model_default_params()
     params.n_gpu_layers = layers_on_gpu(options)
@@ -85,8 +104,6 @@ def _model_params(options: EngineOptions, cancel: threading.Event) -> Any:
     params.load_mode = _LOAD_MODES[options.load_mode]
     extra = options.extra_buffers
     params.use_extra_bufts = proof.settle(cancel).extra_buffers if extra == "auto" else extra
-    if binding.gpus_left_alone():
-        params.devices = ctypes.cast(_NO_DEVICES, ctypes.c_void_p)
     if len(options.tensor_split) > lib.llama_max_devices():
         raise UsageError(f"tensor_split is for {lib.llama_max_devices()} GPUs at most")
     if options.tensor_split:

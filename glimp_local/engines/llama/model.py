@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from glimp_local.engines.llama import loading
+from glimp_local.engines.llama import loading, servers
 from glimp_local.engines.llama.binding import lib
 from glimp_local.engines.llama.vocabulary import Vocabulary
 from glimp_local.engines.renderer import Renderer
@@ -44,6 +44,8 @@ class LoadedModel:
         self._vocabulary: Vocabulary | None = None
         self.handle: Any = loading.load_model(path, options, cancel, on_progress)
         """llama.cpp's; None once it is closed."""
+        self._servers = options.servers
+        servers.begin_use(self._servers)
         try:
             self._look()
         except BaseException:
@@ -96,3 +98,4 @@ class LoadedModel:
         handle, self.handle = self.handle, None
         if handle:
             lib.llama_model_free(handle)
+            servers.end_use(self._servers)

@@ -1,0 +1,167 @@
+"""A llama.cpp RPC server, asked for its version and its devices before llama.cpp hears of it.
+
+llama.cpp ends the process if a server cannot be reached, speaks another version of the protocol, or breaks off. So it
+is given only servers that have answered here a moment before: over a connection of our own, which is closed again,
+because a server serves one connection at a time and lets the next one wait. Knows the protocol's first three messages,
+and nothing else of llama.cpp.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from typing import NamedTuple
+
+from glimp_local.engines.llama import release
+from glimp_local.errors import DeviceError
+from glimp_local.settings import MAX_SERVERS
+
+_SECONDS = 5.0
+"""To connect, and for each answer. A server that serves somebody else answers nothing until that connection ends."""
+_DEVICE_COUNT, _DEVICE_MEMORY, _HELLO = 15, 11, 14
+"""Commands, by their numbers; that of HELLO is the same in all versions."""
+_CAPABILITIES_BYTES = 24
+"""How each side says what transports it has beside TCP; zeros are none."""
+_LENGTH = struct.Struct("<Q")
+_BUILD = "build ggml-rpc-server from the source of llama-cpp-python"
+
+
+class Offer(NamedTuple):
+    """A device that a server has, in bytes of memory."""
+
+    free_bytes: int
+    """All of it, where the server computes on a CPU: it does not look what else its machine does."""
+    total_bytes: int
+
+
+class RemoteDevice(NamedTuple):
+    """A device of an RPC server."""
+
+    name: str
+    """The server's address, and the device's number where it has several."""
+    endpoint: str
+    free_bytes: int
+    total_bytes: int
+    is_this_cpu: bool = False
+    """Is it the very CPU, and the memory, of this machine?"""
+
+
+def ask(endpoint: str, *, seconds: float = _SECONDS) -> list[Offer]:
+    """Return the devices of a server, in its order.
+
+    Raises DeviceError where there is no server, or one of another version, or one that is busy.
+    """
+    host, port = split(endpoint)
+    try:
+        address = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)[0][4]
+    except (OSError, UnicodeError) as error:
+        raise DeviceError(
+            f"the RPC server {endpoint} is not found: no IPv4 address belongs to {host!r} ({_reason(error)})",
+            hint="correct `rpc` among the model's options, or leave it out",
+        ) from error
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+            connection.settimeout(seconds)
+            connection.connect(address)
+            return _converse(_Wire(connection, endpoint))
+    except TimeoutError as error:
+        raise DeviceError(
+            f"the RPC server {endpoint} does not answer within {seconds:g} s",
+            hint="see whether its machine is on and its port is not blocked; and whether another program uses the "
+            "server, which serves one at a time",
+        ) from error
+    except OSError as error:
+        raise DeviceError(
+            f"the RPC server {endpoint} cannot be reached: {_reason(error)}",
+            hint=f"start it there: ggml-rpc-server -H {host} -p {port}; or leave `rpc` out of the model's options",
+        ) from error
+
+
+def split(endpoint: str) -> tuple[str, int]:
+    """Return host and port."""
+    host, _, port = endpoint.rpartition(":")
+    return host, int(port)
+
+
+def is_here(endpoint: str) -> bool:
+    """Is the server on this machine?"""
+    found = _addresses(endpoint)
+    return bool(found) and all(address.is_loopback for address in found)
+
+
+def is_public(endpoint: str) -> bool:
+    """Is the server, as far as its address says, outside of this machine and of any private network?"""
+    found = _addresses(endpoint)
+    return not all(one.is_private or one.is_loopback or one.is_link_local for one in found)
+
+
+def _addresses(endpoint: str) -> list[ipaddress.IPv4Address]:
+    try:
+        found = socket.getaddrinfo(*split(endpoint), socket.AF_INET, socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return []  # whoever connects is told
+    return [ipaddress.IPv4Address(str(info[4][0])) for info in found]
+
+
+class _Wire:
+    """One connection, message by message; raises DeviceError for an answer that no such server gives."""
+
+    def __init__(self, connection: socket.socket, endpoint: str) -> None:
+        self._connection = connection
+        self._endpoint = endpoint
+
+    def call(self, command: int, request: bytes, size: int) -> bytes:
+        """Send a request; return the answer, which has this many bytes."""
+        try:
+            self._connection.sendall(bytes([command]) + _LENGTH.pack(len(request)) + request)
+        except ConnectionError as error:
+            raise self.stranger() from error
+        (length,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        if length != size:
+            raise self.stranger()
+        return self._read(size)
+
+    def _read(self, count: int) -> bytes:
+        read = b""
+        while len(read) < count:
+            try:
+                more = self._connection.recv(count - len(read))
+            except ConnectionError as error:
+                raise self.stranger() from error
+            if not more:
+                raise self.stranger()
+            read += more
+        return read
+
+    def stranger(self) -> DeviceError:
+        """Return the error for what does not answer as it should."""
+        return DeviceError(
+            f"{self._endpoint} does not answer as the RPC server of llama-cpp-python {release.RELEASE} does: it is of "
+            "another version, or another program",
+            hint=f"{_BUILD} {release.RELEASE} (docs/rpc.md)",
+        )
+
+    def mismatch(self, version: tuple[int, ...]) -> DeviceError:
+        """Return the error for a server of another version."""
+        theirs, ours = (".".join(map(str, numbers)) for numbers in (version, release.RPC_PROTOCOL))
+        return DeviceError(
+            f"the RPC server {self._endpoint} speaks version {theirs} of the protocol, and llama-cpp-python "
+            f"{release.RELEASE} speaks {ours}: both have to be built from the same llama.cpp",
+            hint=f"{_BUILD} {release.RELEASE} (docs/rpc.md)",
+        )
+
+
+def _converse(wire: _Wire) -> list[Offer]:
+    said = wire.call(_HELLO, bytes(_CAPABILITIES_BYTES), 4 + _CAPABILITIES_BYTES)
+    # llama.cpp would take an older minor version; but then the numbers of its operations may be others.
+    if (version := tuple(said[:3])) != release.RPC_PROTOCOL:
+        raise wire.mismatch(version)
+    (count,) = struct.unpack("<I", wire.call(_DEVICE_COUNT, b"", 4))
+    if not 1 <= count <= MAX_SERVERS:
+        raise wire.stranger()
+    return [Offer(*struct.unpack("<QQ", wire.call(_DEVICE_MEMORY, struct.pack("<I", i), 16))) for i in range(count)]
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
