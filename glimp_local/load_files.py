@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from glimp_local import crash_notes
-from glimp_local.engines.llama import binding, proof  # binding first: it says what keeps llama.cpp from loading
+from glimp_local.engines.llama import binding, proof, rpc  # binding first: it says what keeps llama.cpp from loading
 from glimp_local.engines.llama.backend import LlamaBackend
 from glimp_local.engines.llama.engine import Engine
 from glimp_local.engines.renderer import Renderer
@@ -18,7 +18,7 @@ from glimp_local.engines.template import read_template
 from glimp_local.errors import ConfigError, MemoryShortError, ModelUnreadableError, UsageError
 from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan, resolved, smaller_plan
-from glimp_local.machine.survey import Machine, survey
+from glimp_local.machine.survey import Machine, survey, with_servers
 from glimp_local.models import files
 from glimp_local.models.catalogue import override
 from glimp_local.models.footprint import Footprint, footprint
@@ -79,6 +79,7 @@ class FileLoader:
             crash_notes.note("doing", f"at work with {' and '.join(path.name for path in self._paths.values())}")
             backends = self._with_templates(renderer)
             self._check_offload()
+            self._warn_of_networks()
         except BaseException:
             self._free()
             raise
@@ -122,7 +123,7 @@ class FileLoader:
     def _planned(self, footprints: Mapping[Model, Footprint]) -> tuple[Machine, Plan]:
         """Plan for the memory that is free, and for more of it if others can make room."""
         while True:
-            machine, others = survey(), self._neighbours
+            machine, others = with_servers(survey(), self._config), self._neighbours
             if others is not None:
                 free = max(0, machine.free_bytes - others.mapped_bytes)
                 machine = msgspec.structs.replace(machine, free_bytes=free)
@@ -158,11 +159,22 @@ class FileLoader:
                 "update of its driver, glimp doctor tries again"
             )
             return
-        wanted = [self._source(model).options.gpu_layers for model in self._engines]
-        if any(isinstance(layers, int) and layers > 0 for layers in wanted) and not self.plan.gpus:
+        wanted = {model: self._source(model).options.gpu_layers for model in self._engines}
+        unplaced = [model for model, chosen in self.plan.models.items() if not chosen.gpu_layers]
+        if any(isinstance(layers := wanted[model], int) and layers > 0 for model in unplaced):
             self.notices.append(
                 "layers were to go to the GPU, but llama.cpp sees none: everything is on the CPU. If there is one, "
                 f"llama-cpp-python was built without it; for NVIDIA rebuild with: {binding.REBUILD_FOR_CUDA}"
+            )
+
+    def _warn_of_networks(self) -> None:
+        """Add a notice if layers are on a server outside of this machine and of any private network."""
+        used = dict.fromkeys(server for chosen in self.plan.models.values() for server in chosen.rpc)
+        if public := [server for server in used if rpc.is_public(server)]:
+            self.notices.append(
+                f"{' and '.join(public)} is reached over the open network: llama.cpp's RPC has no password and no "
+                "encryption, so whoever stands between reads and changes what is computed, and whoever finds the port "
+                "can take the server's machine over. Use an SSH tunnel or a VPN"
             )
 
     def _source(self, model: Model) -> ModelSource:

@@ -59,6 +59,8 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
         _show(name, config, plan, expected.speed)
         if forecaster.failure is not None:
             write(f"No speed is forecast, because this machine could not be measured: {forecaster.failure}.\n")
+        elif any(chosen.rpc for chosen in plan.models.values()):
+            write("No speed is forecast: an RPC server cannot be measured before a model is loaded there.\n")
         elif expected.speed is None:
             write("No speed is forecast: this computer has no such GPU, or cannot measure such weights.\n")
         if not plan.fits and (fitting := larger_offer(catalogue, machine)) is not None and fitting.name != name:
@@ -128,8 +130,9 @@ def _say(console: Console, text: str, style: str = "none") -> None:
 
 def _unplaced(config: PairConfig, plan: Plan) -> str | None:
     """Say it where layers were asked onto a GPU and there is none."""
-    asked = [layers for model in config.models if isinstance(layers := config.options(model).gpu_layers, int)]
-    return "There is no GPU for the layers that should be on one" if any(map(bool, asked)) and not plan.gpus else None
+    unplaced = [config.options(model).gpu_layers for model, chosen in plan.models.items() if not chosen.gpu_layers]
+    asked = any(isinstance(layers, int) and layers for layers in unplaced)
+    return "There is no GPU for the layers that should be on one" if asked else None
 
 
 def _missing(config: PairConfig) -> str | None:

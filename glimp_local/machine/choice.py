@@ -11,11 +11,11 @@ from typing import NamedTuple
 import msgspec
 
 from glimp_local import hardware, units
-from glimp_local.errors import BindingError, ModelError, ModelMissingError
+from glimp_local.errors import BindingError, DeviceError, ModelError, ModelMissingError
 from glimp_local.machine.pace import tokens_per_second
 from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan
-from glimp_local.machine.survey import Machine, survey
+from glimp_local.machine.survey import Machine, survey, with_servers
 from glimp_local.models import files
 from glimp_local.models.catalogue import Catalogue
 from glimp_local.models.footprint import Footprint, footprint
@@ -90,7 +90,11 @@ def _best_here(catalogue: Catalogue) -> str | None:
         machine = Machine(hardware.memory().free_bytes)
     found = []
     for name, footprints in present.items():
-        plan = make_plan(footprints, catalogue.pairs[name], machine)
+        config = catalogue.pairs[name]
+        try:
+            plan = make_plan(footprints, config, with_servers(machine, config))
+        except (BindingError, DeviceError):  # whoever loads it is told
+            continue
         found.append((sum(footprint.weights_bytes for footprint in footprints.values()), name, plan))
     fitting = max((choice for choice in found if choice[2].fits), default=None, key=_weight)
     running = min((choice for choice in found if choice[2].runs), default=None, key=_weight)
@@ -164,10 +168,10 @@ def _first(fitting: Sequence[_Fitting]) -> Offer | None:
 def plan_of(config: PairConfig, machine: Machine) -> Plan | None:
     """Plan a pair, from its files or from what is known of them; None where neither is there.
 
-    Raises ModelError where a file cannot be read, or a path leads nowhere.
+    Raises ModelError where a file cannot be read, a path leads nowhere, or an RPC server cannot be used.
     """
     footprints = footprints_of(config)
-    return None if footprints is None else make_plan(footprints, config, machine)
+    return None if footprints is None else make_plan(footprints, config, with_servers(machine, config))
 
 
 def footprints_of(config: PairConfig) -> dict[Model, Footprint] | None:

@@ -12,12 +12,12 @@ import msgspec
 
 from glimp_local import units
 from glimp_local.engines.llama.rates import Rates
-from glimp_local.errors import GlimpError
+from glimp_local.errors import DeviceError, GlimpError
 from glimp_local.machine.choice import footprints_of, model_sources
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.planning import make_plan
 from glimp_local.machine.speed import PairSpeed, pair_speed
-from glimp_local.machine.survey import Machine
+from glimp_local.machine.survey import Gpu, Machine, with_servers
 from glimp_local.models import files
 from glimp_local.models.compare import compare
 from glimp_local.models.footprint import Footprint
@@ -58,12 +58,14 @@ class Forecast(msgspec.Struct, frozen=True):
     cut: str | None = None
     """What is made smaller than usual so that it fits, as a sentence."""
     problem: str | None = None
-    """What is wrong with a file."""
+    """What is wrong with a file, or with an RPC server."""
+    is_unreachable: bool = False
+    """Is it an RPC server that cannot be used?"""
 
     def in_words(self) -> str:
         """Return whether it fits, and its likely speed, in a few words."""
         if self.problem is not None:
-            return "cannot be read"
+            return "RPC server cannot be used" if self.is_unreachable else "cannot be read"
         if self.plan is None:
             return "not known before it is here"
         if not self.plan.runs:
@@ -105,9 +107,9 @@ def pair_files(config: PairConfig) -> PairFiles:
 class Forecaster:
     """Says what to expect of pairs on a machine, from their files or from what is known of them.
 
-    How fast this computer is it measures when it first needs to, which takes some seconds: `on_measuring` hears it
-    before, and a set `cancel` ends it. Without `measures` nothing is said of speed, as of a machine that is not this
-    computer.
+    `loaded` is the plan of a pair in memory that will be closed before. How fast this computer is it measures when it
+    first needs to, which takes some seconds: `on_measuring` hears it before, and a set `cancel` ends it. Without
+    `measures` nothing is said of speed, as of a machine that is not this computer.
     """
 
     def __init__(
@@ -115,10 +117,12 @@ class Forecaster:
         machine: Machine,
         cancel: threading.Event | None = None,
         *,
+        loaded: Plan | None = None,
         measures: bool = True,
         on_measuring: Callable[[], None] = lambda: None,
     ) -> None:
         self._machine = machine
+        self._loaded = loaded
         self._rates = Rates(cancel, on_measuring=on_measuring) if measures else None
 
     @property
@@ -137,7 +141,11 @@ class Forecaster:
             return Forecast(problem=str(error))
         if footprints is None:
             return Forecast()
-        plan = make_plan(footprints, config, self._machine)
+        try:
+            machine = with_servers(self._machine, config)
+        except DeviceError as error:
+            return Forecast(problem=str(error), is_unreachable=True)
+        plan = make_plan(footprints, config, machine if self._loaded is None else without(self._loaded, machine))
         speed = None
         if self._rates is not None:
             one = _one_vocabulary(config, footprints)
@@ -168,8 +176,14 @@ def without(plan: Plan, machine: Machine) -> Machine:
     shared = sum(freed[gpu.name] for gpu in machine.gpus if gpu.shares_memory)
     gpus = tuple(
         msgspec.structs.replace(
-            gpu, free_bytes=gpu.free_bytes + (shared + freed[CPU] if gpu.shares_memory else freed[gpu.name])
+            gpu,
+            free_bytes=_at_most(gpu, gpu.free_bytes + (shared + freed[CPU] if gpu.shares_memory else freed[gpu.name])),
         )
         for gpu in machine.gpus
     )
     return msgspec.structs.replace(machine, free_bytes=machine.free_bytes + freed[CPU] + shared, gpus=gpus)
+
+
+def _at_most(gpu: Gpu, free_bytes: int) -> int:
+    """Return what can be free: a server that computes on a CPU calls all of its memory free already."""
+    return free_bytes if gpu.total_bytes is None else min(free_bytes, gpu.total_bytes)

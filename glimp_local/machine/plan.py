@@ -24,7 +24,7 @@ class Part(msgspec.Struct, frozen=True):
 
     model: Model
     device: str
-    """"CPU", or llama.cpp's name of a GPU."""
+    """"CPU", llama.cpp's name of a GPU, or the address of an RPC server."""
     layers: int
     """The output counts as one."""
     weights_bytes: int
@@ -47,16 +47,19 @@ class ModelPlan(msgspec.Struct, frozen=True):
     """What is chosen for one model."""
 
     gpu_layers: int
-    """Layers on GPUs; the output counts as one."""
+    """Layers on GPUs, here or on RPC servers; the output counts as one."""
     layers: int
     """All of it, the output counted."""
     context: int
     cache_type: CacheType
     tensor_split: tuple[int, ...] = ()
-    """Layers on each of several GPUs, in llama.cpp's order; empty where there is one, or where the user has set it."""
+    """Layers on each of several GPUs, in llama.cpp's order (devices of RPC servers first); empty where there is one, or
+    where the user has set it."""
     load_mode: LoadMode = "auto"
     """How its file gets into memory."""
     flash_attention: FlashAttention = "auto"
+    rpc: tuple[str, ...] = ()
+    """RPC servers that have layers."""
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -132,7 +135,17 @@ class Plan(msgspec.Struct, frozen=True):
     def remarks(self, config: PairConfig) -> list[str]:
         """Say what is not as it was asked for, or as it usually is."""
         said = (self.shortage(), self.cut(config), self.limited(config))
-        return [sentence for sentence in said if sentence is not None]
+        return [*(sentence for sentence in said if sentence is not None), *self.idle(config)]
+
+    def idle(self, config: PairConfig) -> list[str]:
+        """Say which RPC servers are named for a model, and get nothing of it."""
+        said = []
+        for model, plan in self.models.items():
+            options = config.options(model)
+            if idle := [server for server in options.rpc if server not in plan.rpc]:
+                why = " (gpu_layers is 0)" if options.gpu_layers == 0 else ""
+                said.append(f"No layer of the {model} model goes to {' and '.join(idle)}{why}")
+        return said
 
     def line(self) -> str:
         """Say it in one line: "large 28/36 layers on CUDA0, small all, context 16,384"."""

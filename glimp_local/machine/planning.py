@@ -3,7 +3,8 @@
 Pure arithmetic on what `models/footprint.py` counts and `hardware.py` finds; loads nothing. What the user has set is
 kept as it is, fit or not; what is "auto" is chosen here. In this order: everything on the GPUs, with the whole context,
 then with a rounded cache, then with less context; else as many layers as fit, those of the model first that most passes
-go through, and the rest on the CPU.
+go through, and the rest on the CPU. Devices of RPC servers are GPUs of the models that name them, and get what this
+machine's own have no room for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from glimp_local.machine.plan import CONTEXT, CPU, ModelPlan, Part, Plan, Room
-from glimp_local.machine.survey import Machine
+from glimp_local.machine.survey import Gpu, Machine
 from glimp_local.models.footprint import FLOAT, CacheType, Footprint, Layer, ubatch_of
 from glimp_local.routing import Model
 from glimp_local.settings import EngineOptions, PairConfig
@@ -78,6 +79,7 @@ def resolved(options: EngineOptions, plan: ModelPlan) -> EngineOptions:
         tensor_split=split,
         load_mode=plan.load_mode,
         flash_attention=plan.flash_attention,
+        rpc=plan.rpc,
     )
 
 
@@ -116,7 +118,7 @@ class _Planner:
         self._most = {model: len(footprint.layers) + 1 for model, footprint in footprints.items()}
         # Those go first that most passes go through.
         self._order = sorted(footprints, key=lambda model: (model == "large") == (wish.large_share <= _HALF))
-        owns_memory = any(not gpu.shares_memory for gpu in machine.gpus)
+        owns_memory = any(not (gpu.shares_memory or gpu.server) for gpu in machine.gpus)
         # Beside a GPU of its own memory, llama.cpp keeps the CPU's weights in the file's order: the GPU may read them.
         self._repacked = frozenset[str]() if owns_memory else machine.repacked
 
@@ -124,7 +126,8 @@ class _Planner:
         """Find the first choice that fits, else the one that takes least."""
         tries = list(_tries(self._wish))
         if self._machine.gpus:
-            wanted = {model: self._most[model] if n is None else n for model, n in self._wish.gpu_layers.items()}
+            most = {model: count if self._gpus(model) else 0 for model, count in self._most.items()}
+            wanted = {model: most[model] if n is None else n for model, n in self._wish.gpu_layers.items()}
             for context, caches in tries:
                 worth_it = context >= min(WORTH_A_CUT, self._wish.contexts[0])
                 if worth_it and (plan := self._at(context, caches, wanted)).fits:
@@ -160,7 +163,7 @@ class _Planner:
         """Put as many layers onto the GPUs as fit."""
         layers = {model: n or 0 for model, n in self._wish.gpu_layers.items()}
         for model in self._order:
-            if self._wish.gpu_layers[model] is None and self._machine.gpus:
+            if self._wish.gpu_layers[model] is None and self._gpus(model):
                 counts = range(self._most[model], 0, -1)
                 fitting = (n for n in counts if _gpus_fit(self._at(context, caches, {**layers, model: n})))
                 layers[model] = next(fitting, 0)
@@ -168,7 +171,7 @@ class _Planner:
 
     def _at(self, context: int, caches: Mapping[Model, CacheType], gpu_layers: Mapping[Model, int]) -> Plan:
         """Count one choice, on as few GPUs as have room for it: each one that is used takes memory of its own."""
-        gpus = sorted(self._machine.gpus, key=lambda gpu: gpu.free_bytes, reverse=True)
+        gpus = sorted(self._machine.gpus, key=lambda gpu: (gpu.server is not None, -gpu.free_bytes))
         plans = [
             self._counted(context, caches, gpu_layers, {gpu.name for gpu in gpus[:count]})
             for count in range(1, len(gpus) + 1)
@@ -200,13 +203,14 @@ class _Planner:
             footprint = self._footprints[model]
             trained = footprint.trained_context or context
             tokens = min(context or trained, trained)
-            layers = gpu_layers[model] if used else 0
+            gpus = self._gpus(model)
+            layers = gpu_layers[model] if any(gpu.name in used for gpu in gpus) else 0
             attention = self._options[model].flash_attention
             if attention == "auto" and not (layers or is_short) and caches[model] == "f16":
                 attention = "off"
             chosen = ModelPlan(layers, self._most[model], tokens, caches[model], flash_attention=attention)
             left = {room.device: _usable(room.free_bytes) - room.needed_bytes for room in self._rooms(parts)}
-            usable = {name: size for name, size in left.items() if name in used}
+            usable = {gpu.name: left[gpu.name] for gpu in gpus if gpu.name in used}
             found = list(self._parts(model, chosen, usable))
             own = self._options[model].load_mode
             if own == "auto" and not is_short and 2 * found[0].mapped_bytes < found[0].weights_bytes:
@@ -214,13 +218,25 @@ class _Planner:
                 own = "read"
             chosen = msgspec.structs.replace(chosen, load_mode=own)
             counts = {part.device: part.layers for part in found}
-            if len(self._machine.gpus) > 1 and self._is_free(model):
-                split = tuple(counts.get(gpu.name, 0) for gpu in self._machine.gpus)
-                chosen = msgspec.structs.replace(chosen, tensor_split=split if any(split) else ())
+            if self._is_free(model):
+                gpus = tuple(gpu for gpu in gpus if gpu.server is None or self._has_layers(gpu.server, counts))
+                split = tuple(counts.get(gpu.name, 0) for gpu in gpus)
+                chosen = msgspec.structs.replace(chosen, tensor_split=split if len(gpus) > 1 and any(split) else ())
+            rpc = tuple(dict.fromkeys(gpu.server for gpu in gpus if gpu.server)) if layers else ()
+            chosen = msgspec.structs.replace(chosen, rpc=rpc)
             models[model] = chosen
             parts += found
         most = max(footprint.trained_context or context for footprint in self._footprints.values())
         return Plan(models, tuple(parts), tuple(self._rooms(parts)), most)
+
+    def _gpus(self, model: Model) -> tuple[Gpu, ...]:
+        """Return the GPUs that layers of a model may be on, in llama.cpp's order: those of servers first."""
+        named = self._options[model].servers
+        remote = (gpu for server in named for gpu in self._machine.gpus if gpu.server == server)
+        return (*remote, *(gpu for gpu in self._machine.gpus if gpu.server is None))
+
+    def _has_layers(self, server: str, counts: Mapping[str, int]) -> bool:
+        return any(counts.get(gpu.name) for gpu in self._machine.gpus if gpu.server == server)
 
     def _is_free(self, model: Model) -> bool:
         """May the layers be spread over the GPUs as they fit?"""
@@ -230,7 +246,8 @@ class _Planner:
     def _parts(self, model: Model, chosen: ModelPlan, left: Mapping[str, int]) -> Iterator[Part]:
         """Count what a model takes of each device; `left` are the bytes of the GPUs to be used."""
         footprint, options = self._footprints[model], self._options[model]
-        on_gpu = bool(self._machine.gpus) and chosen.gpu_layers > 0
+        gpus = self._gpus(model)
+        on_gpu = bool(gpus) and chosen.gpu_layers > 0
         batch = min(options.batch or (_BATCH_GPU if on_gpu else _BATCH_CPU), chosen.context)
         ubatch = ubatch_of(batch)
         blocks = [*footprint.layers, footprint.output]
@@ -259,9 +276,10 @@ class _Planner:
         overhead = _GPU_OVERHEAD // len(self._footprints)
         if self._is_free(model):
             room = {name: size - compute - overhead for name, size in left.items()}
-            spread = _fill(blocks[start:], lambda layer: layer.weights_bytes + cache([layer]), room)
+            from_end = any(gpu.server for gpu in gpus)
+            spread = _fill(blocks[start:], lambda layer: layer.weights_bytes + cache([layer]), room, from_end=from_end)
         else:
-            spread = self._split(blocks[start:], options)
+            spread = self._split(blocks[start:], options, gpus)
         for gpu, layers in spread:
             yield Part(
                 model=model,
@@ -289,9 +307,10 @@ class _Planner:
         is_mapped = options.load_mode in {"auto", "mmap", "mmap+mlock"}
         return total, total - repacked if is_mapped else 0
 
-    def _split(self, layers: Sequence[Layer], options: EngineOptions) -> Iterator[tuple[str, Sequence[Layer]]]:
+    def _split(
+        self, layers: Sequence[Layer], options: EngineOptions, gpus: Sequence[Gpu]
+    ) -> Iterator[tuple[str, Sequence[Layer]]]:
         """Spread layers over the GPUs as they are asked to be."""
-        gpus = self._machine.gpus
         if not layers:
             return
         if options.split == "none":
@@ -326,9 +345,17 @@ def _tries(wish: Wish) -> Iterator[tuple[int, dict[Model, CacheType]]]:
 
 
 def _fill(
-    layers: Sequence[Layer], size: Callable[[Layer], int], room: Mapping[str, int]
+    layers: Sequence[Layer], size: Callable[[Layer], int], room: Mapping[str, int], *, from_end: bool = False
 ) -> Iterator[tuple[str, Sequence[Layer]]]:
-    """Fill one GPU after the other; the last one takes what is left, whether it fits or not."""
+    """Fill one GPU after the other; the last one takes what is left, whether it fits or not.
+
+    With `from_end`, it begins with the last layers and the last GPU: what this machine has no room for is left to the
+    servers, which stand first.
+    """
+    if from_end:
+        filled = list(_fill(layers[::-1], size, dict(reversed(list(room.items())))))
+        yield from ((name, held[::-1]) for name, held in reversed(filled))
+        return
     at = 0
     for i, (name, free_bytes) in enumerate(room.items()):
         end, taken = at, 0

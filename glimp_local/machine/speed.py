@@ -152,8 +152,10 @@ def pair_speed(
 def cost_of(footprint: Footprint, plan: ModelPlan, config: PairConfig, model: Model, rates: Rates) -> Cost | None:
     """Return what a model's batches would cost as it is planned; None where something about it cannot be measured.
 
-    A tiny model is measured itself, if it is here. Raises what `Rates.of` raises.
+    A tiny model is measured itself, if it is here; what an RPC server does cannot be. Raises what `Rates.of` raises.
     """
+    if plan.rpc:
+        return None
     placement = Placement(config.options(model), footprint.weights_bytes, len(footprint.layers), ())
     blocks = [*footprint.layers, footprint.output]
     start = len(blocks) - min(plan.gpu_layers, len(blocks))

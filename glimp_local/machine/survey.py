@@ -12,6 +12,7 @@ from glimp_local import __version__, hardware
 from glimp_local.engines.llama import proof
 from glimp_local.engines.llama.release import RELEASE
 from glimp_local.hardware import processor
+from glimp_local.settings import PairConfig
 
 # llama.cpp takes a moment to load, and what only reads files does without: it is imported where it is asked.
 
@@ -27,13 +28,17 @@ ggml-cpu/repack.cpp and amx/amx.cpp)."""
 
 
 class Gpu(msgspec.Struct, frozen=True):
-    """A GPU llama.cpp can offload to."""
+    """A GPU llama.cpp can offload to, or a device of an RPC server."""
 
     name: str
-    """llama.cpp's own name for it, like "CUDA0"."""
+    """llama.cpp's own name for it, like "CUDA0", or the server's address."""
     free_bytes: int
     shares_memory: bool = False
     """Is its memory the CPU's?"""
+    server: str | None = None
+    """The RPC server it belongs to: it is there only for models that name this one."""
+    total_bytes: int | None = None
+    """Of a server's device."""
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -60,6 +65,29 @@ def survey() -> Machine:
         repacked=repacked(),
         cores=hardware.cpus().threads,
     )
+
+
+def with_servers(machine: Machine, config: PairConfig) -> Machine:
+    """Return a machine with the devices of the RPC servers that a pair's models name, as they are now.
+
+    Raises DeviceError where a server cannot be used, and BindingError.
+    """
+    named = [server for model in config.models for server in config.options(model).servers]
+    if not named:
+        return machine
+    from glimp_local.engines.llama import servers  # noqa: PLC0415 - as said above
+
+    remote = tuple(
+        Gpu(
+            device.name,
+            min(device.free_bytes, machine.free_bytes) if device.is_this_cpu else device.free_bytes,
+            device.is_this_cpu,
+            device.endpoint,
+            device.total_bytes,
+        )
+        for device in servers.devices(list(dict.fromkeys(named)))
+    )
+    return msgspec.structs.replace(machine, gpus=(*machine.gpus, *remote))
 
 
 def repacked() -> frozenset[str]:

@@ -18,7 +18,7 @@ from textual.widgets.option_list import Option
 from glimp_local import hardware, units
 from glimp_local.errors import BindingError, CancelledError, GlimpError
 from glimp_local.load import LoadRequest, configured
-from glimp_local.machine.forecast import Forecast, Forecaster, PairFiles, pair_files, without
+from glimp_local.machine.forecast import Forecast, Forecaster, PairFiles, pair_files
 from glimp_local.machine.survey import Machine, survey
 from glimp_local.models.catalogue import Catalogue
 from glimp_local.pair import Pair
@@ -156,10 +156,9 @@ class PairScreen(Dialog[str | None]):
             machine = survey()
         except BindingError:  # whoever loads a pair is told; without llama.cpp there is no GPU
             machine = Machine(hardware.memory().free_bytes)
-        if self._loaded is not None and self._loaded.plan is not None:
-            machine = without(self._loaded.plan, machine)
+        loaded = None if self._loaded is None else self._loaded.plan
         for measures in (False, True):  # measuring takes some seconds the first time
-            forecaster = Forecaster(machine, self._left, measures=measures)
+            forecaster = Forecaster(machine, self._left, loaded=loaded, measures=measures)
             for name, row in self._rows.items():
                 with suppress(CancelledError, BindingError):
                     self.post_message(self.Expected(name, forecaster.forecast(row.config)))
