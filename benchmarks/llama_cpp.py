@@ -1,4 +1,7 @@
-"""llama.cpp's own `llama-bench`, built once from the source distribution of the llama-cpp-python that is installed."""
+"""llama.cpp's own programs, built once from the source distribution of the llama-cpp-python that is installed.
+
+`python -m benchmarks.llama_cpp` builds `ggml-rpc-server` and prints where it is; `llama-bench` is built on first use.
+"""
 
 from __future__ import annotations
 
@@ -91,12 +94,25 @@ def find(given: Path | None) -> Path:
         if not given.exists():
             raise MissingError(f"{given}: no such file", hint="--llama-bench wants the path of the program")
         return given
+    return _built("llama-bench", [])
+
+
+def rpc_server() -> Path:
+    """Give the path of ggml-rpc-server, which is built on the first call.
+
+    CMAKE_ARGS counts as it does for llama-cpp-python. Raises MissingError where it cannot be built.
+    """
+    return _built("ggml-rpc-server", ["-DGGML_RPC=ON"])
+
+
+def _built(target: str, needed: list[str]) -> Path:
+    """Give the path of a program, built in a folder for these flags where it is not yet."""
     folder = platformdirs.user_cache_path("glimp", appauthor=False) / f"llama-cpp-{RELEASE}"
-    flags = os.environ.get("CMAKE_ARGS", "")
-    build = folder / "-".join(["build", *shlex.split(flags)]).replace("/", "_")
-    program = build / "bin" / "llama-bench"
+    flags = [*shlex.split(os.environ.get("CMAKE_ARGS", "")), *needed]
+    build = folder / "-".join(["build", *flags]).replace("/", "_")
+    program = build / "bin" / target
     if not program.exists():
-        _build(_source(folder), build, shlex.split(flags))
+        _build(target, _source(folder), build, flags)
     return program
 
 
@@ -114,17 +130,21 @@ def _source(folder: Path) -> Path:
     return source
 
 
-def _build(source: Path, build: Path, flags: list[str]) -> None:
-    print(f"building llama-bench in {build}: about ten minutes on two cores", file=sys.stderr)
+def _build(target: str, source: Path, build: Path, flags: list[str]) -> None:
+    print(f"building {target} in {build}: about ten minutes on two cores", file=sys.stderr)
     settings = ["-DCMAKE_BUILD_TYPE=Release", *(f"-DLLAMA_BUILD_{part}=OFF" for part in _NOT_NEEDED), *flags]
     _run(["cmake", "-S", str(source), "-B", str(build), *settings])
-    _run(["cmake", "--build", str(build), "--target", "llama-bench", "--parallel", str(os.cpu_count() or 1)])
+    _run(["cmake", "--build", str(build), "--target", target, "--parallel", str(os.cpu_count() or 1)])
 
 
 def _run(command: list[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - pip and cmake
     except FileNotFoundError as error:
-        raise MissingError(f"{command[0]} is not installed, and llama-bench has to be built with it") from error
+        raise MissingError(f"{command[0]} is not installed, and llama.cpp has to be built with it") from error
     if done.returncode:
-        raise MissingError(f"llama-bench could not be built: {' '.join(command[:4])} said {done.stderr[-500:]}")
+        raise MissingError(f"llama.cpp could not be built: {' '.join(command[:4])} said {done.stderr[-500:]}")
+
+
+if __name__ == "__main__":
+    print(rpc_server())

@@ -74,7 +74,7 @@ def ask(endpoint: str, *, seconds: float = _SECONDS) -> list[Offer]:
     except OSError as error:
         raise DeviceError(
             f"the RPC server {endpoint} cannot be reached: {_reason(error)}",
-            hint=f"start it there: ggml-rpc-server -H {host} -p {port}; or leave `rpc` out of the model's options",
+            hint=f"start it there: ggml-rpc-server -H {address[0]} -p {port}; or leave `rpc` out of the options",
         ) from error
 
 

@@ -71,7 +71,7 @@ def _offers(endpoint: str) -> list[rpc.Offer]:
     if not binding.supports_rpc():
         raise DeviceError(
             f"the model is to use the RPC server {endpoint}, but llama-cpp-python was built without RPC",
-            hint=f"rebuild it: {release.rpc_command(binding.backends())}; or leave `rpc` out of the model's options",
+            hint=f"rebuild it: {release.rpc_command(binding.backends())}; or leave `rpc` out of the options",
         )
     with _lock:
         is_in_use = _in_use[endpoint] > 0
