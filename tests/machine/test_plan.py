@@ -386,7 +386,7 @@ def test_glimp_plan_takes_the_flags_of_loading(glimp: Glimp) -> None:
     found = msgspec.json.decode(result.out)
     assert (found["pair"], found["fits"], found["context"]) == (LAPTOP, True, 8192)
     large = {"gpu_layers": 10, "layers": 37, "context": 8192, "cache_type": "f16", "tensor_split": []}
-    large |= {"load_mode": "auto", "flash_attention": "auto"}
+    large |= {"load_mode": "auto", "flash_attention": "auto", "rpc": []}
     assert found["plan"]["models"]["large"] == large
 
 
