@@ -1,6 +1,6 @@
 """RPC servers: llama.cpp's own, of the library that the binding uses, and one that is made up.
 
-`python -m tests.support.rpc_server PORT` serves this machine's CPU with one thread until it is killed.
+`python -m tests.support.rpc_server HOST:PORT` serves this machine's CPU with one thread until it is killed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ HELLO, DEVICE_COUNT, DEVICE_MEMORY = 14, 15, 11
 
 
 @contextmanager
-def serving() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Run llama.cpp's server in a process of its own; give its address, and the process."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        endpoint = f"127.0.0.1:{free.getsockname()[1]}"
+def serving(endpoint: str | None = None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run llama.cpp's server in a process of its own, on a free port or at this address; give it, and the process."""
+    if endpoint is None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            endpoint = f"127.0.0.1:{free.getsockname()[1]}"
     command = [sys.executable, "-m", "tests.support.rpc_server", endpoint]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         try:
