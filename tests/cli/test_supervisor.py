@@ -186,6 +186,27 @@ def test_what_llama_cpp_says_when_it_gives_up_in_any_thread_is_told(glimp: Glimp
     assert "/where" not in done.stderr
 
 
+LOST_SERVER = ABORT.replace("/where/it/was/built/ggml.c", "/where/it/was/built/ggml-rpc.cpp").replace(
+    "def give_up(*_):", "def give_up(*_):\n    binding.crash_notes.note('server', '192.168.1.5:50052')"
+)
+
+
+def test_an_rpc_server_that_breaks_off_is_named_and_is_to_be_started_again(glimp: Glimp) -> None:
+    done = patched(LOST_SERVER, "solve", *glimp.patient(), "--text", QUESTION)
+    assert done.returncode == 6
+    lost = "glimp: the connection to the RPC server 192.168.1.5:50052 was lost while at work with patient.gguf"
+    assert lost in done.stderr
+    assert "start the server again (ggml-rpc-server), then run glimp solve again\n" in done.stderr
+    assert "glimp doctor" not in done.stderr
+
+
+def test_llama_cpp_giving_up_elsewhere_is_not_put_down_to_a_server(glimp: Glimp) -> None:
+    elsewhere = LOST_SERVER.replace("ggml-rpc.cpp", "ggml.c")
+    done = patched(elsewhere, "solve", *glimp.patient(), "--text", QUESTION)
+    assert "RPC server" not in done.stderr
+    assert ": ggml.c:12: GGML_ASSERT(" in done.stderr
+
+
 def test_a_program_without_a_parent_process_prints_it() -> None:
     abort = "binding.llama_cpp._ggml.libggml.ggml_abort(b'ggml.c', 12, b'why')"
     code = f"from glimp_local.engines.llama import binding; {abort}"

@@ -9,8 +9,11 @@ and nothing else of llama.cpp.
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
 import struct
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from glimp_local.engines.llama import release
@@ -23,6 +26,10 @@ _DEVICE_COUNT, _DEVICE_MEMORY, _HELLO = 15, 11, 14
 """Commands, by their numbers; that of HELLO is the same in all versions."""
 _CAPABILITIES_BYTES = 24
 """How each side says what transports it has beside TCP; zeros are none."""
+_WATCHING = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
+"""Seconds of silence, then between three questions to the other system, and milliseconds for it to take what is sent.
+The server's program need not answer: it may compute for as long as it likes."""
+_OPEN_FILES = Path("/dev/fd")
 _LENGTH = struct.Struct("<Q")
 _BUILD = "build ggml-rpc-server from the source of llama-cpp-python"
 
@@ -76,6 +83,41 @@ def ask(endpoint: str, *, seconds: float = _SECONDS) -> list[Offer]:
             f"the RPC server {endpoint} cannot be reached: {_reason(error)}",
             hint=f"start it there: ggml-rpc-server -H {address[0]} -p {port}; or leave `rpc` out of the options",
         ) from error
+
+
+def watch(endpoint: str) -> int:
+    """Have the system notice if the machine at the other end of this process's connections to a server is gone.
+
+    llama.cpp waits for an answer without end, and nothing can interrupt it; a connection that is watched fails within
+    about half a minute. Returns how many connections there are.
+    """
+    port = split(endpoint)[1]
+    wanted = {(str(address), port) for address in _addresses(endpoint)}
+    found = 0
+    for name in _open_files():
+        with suppress(OSError):  # no socket, or closed meanwhile
+            copy = os.dup(name)
+            try:
+                connection = socket.socket(fileno=copy)
+            except OSError:
+                os.close(copy)
+                raise
+            with connection:
+                if connection.family == socket.AF_INET and connection.getpeername() in wanted:
+                    _watch(connection)
+                    found += 1
+    return found
+
+
+def _open_files() -> list[int]:
+    return [int(path.name) for path in _OPEN_FILES.iterdir()] if _OPEN_FILES.is_dir() else []
+
+
+def _watch(connection: socket.socket) -> None:
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _WATCHING.items():
+        if hasattr(socket, option):  # not every system has all of them
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def split(endpoint: str) -> tuple[str, int]:

@@ -55,9 +55,11 @@ def pointers(endpoints: Sequence[str]) -> list[int]:
 
 
 def begin_use(endpoints: Sequence[str]) -> None:
-    """Note that a model with layers on these servers is in memory."""
+    """Note that a model with layers on these servers is in memory: from now on llama.cpp holds a connection to each."""
     with _lock:
         _in_use.update(endpoints)
+    for endpoint in endpoints:
+        rpc.watch(endpoint)
 
 
 def end_use(endpoints: Sequence[str]) -> None:

@@ -125,6 +125,20 @@ def test_what_is_neither_here_nor_in_a_private_network_is_public(host: str, here
     assert (rpc.is_here(f"{host}:50052"), rpc.is_public(f"{host}:50052")) == (here, public)
 
 
+def test_a_connection_that_is_open_is_watched_by_the_system(made_up: Callable[..., MadeUp]) -> None:
+    server, other = made_up(), made_up()
+    host, port = rpc.split(server.endpoint)
+    assert rpc.watch(server.endpoint) == 0
+    with (
+        socket.create_connection((host, port)) as connection,
+        socket.create_connection(rpc.split(other.endpoint)) as far,
+    ):
+        assert rpc.watch(server.endpoint) == 1
+        for watched, on in ((connection, 1), (far, 0)):
+            assert watched.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == on
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 15
+
+
 # The setting.
 
 
