@@ -228,7 +228,7 @@ def _report(number: int, notes: dict[str, str], command: str) -> int:
     said = notes.get("said", "")
     if (servers := notes.get("server")) and _RPC in said:  # llama.cpp gives up if one breaks off
         what = f"the connection to the RPC server {servers} was lost {when}"
-        to_do = f"start the server again (ggml-rpc-server), then run glimp {command} again"
+        to_do = f"see whether its machine is on and the server (ggml-rpc-server) runs, then run glimp {command} again"
     elif said:
         place, _, reason = said.partition(": ")
         what += f": {place.rpartition('/')[2]}: {reason}"

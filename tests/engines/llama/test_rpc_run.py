@@ -173,4 +173,4 @@ def test_a_server_that_dies_in_mid_run_ends_glimp_with_words_that_name_it(glimp:
     assert running.returncode == 6
     said = errors.decode()
     assert f"glimp: the connection to the RPC server {endpoint} was lost while at work with " in said
-    assert "start the server again (ggml-rpc-server), then run glimp solve again" in said
+    assert "the server (ggml-rpc-server) runs, then run glimp solve again" in said
