@@ -108,7 +108,8 @@ def rpc_server() -> Path:
 def _built(target: str, needed: list[str]) -> Path:
     """Give the path of a program, built in a folder for these flags where it is not yet."""
     folder = platformdirs.user_cache_path("glimp", appauthor=False) / f"llama-cpp-{RELEASE}"
-    flags = [*shlex.split(os.environ.get("CMAKE_ARGS", "")), *needed]
+    given = shlex.split(os.environ.get("CMAKE_ARGS", ""))
+    flags = [*given, *(flag for flag in needed if flag not in given)]
     build = folder / "-".join(["build", *flags]).replace("/", "_")
     program = build / "bin" / target
     if not program.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -24,7 +25,7 @@ from training.samples import STORIES, SUITE, held_out
 pytestmark = [
     pytest.mark.process,
     pytest.mark.skipif(
-        not binding.supports_rpc(),
+        not binding.supports_rpc() and "GGML_RPC" not in os.environ.get("CMAKE_ARGS", ""),
         reason="llama-cpp-python was built without RPC: CMAKE_ARGS=-DGGML_RPC=ON",
     ),
 ]
