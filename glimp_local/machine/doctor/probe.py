@@ -127,7 +127,8 @@ def _prove() -> Proof:
     from glimp_local.settings import EngineOptions  # noqa: PLC0415 - after the binding: it may be what fails
 
     layers = _Layers()
-    binding.log.addHandler(layers)
+    if binding.offloads():  # a build with RPC says of all layers that they are on a GPU, even if there is none
+        binding.log.addHandler(layers)
     binding.log.setLevel(logging.DEBUG)
     model = BUILTIN_FOLDER / "small.gguf"
     began = perf_counter()
