@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from glimp_local.engines.llama import release
 from glimp_local.errors import DeviceError
+from glimp_local.networks import is_near
 from glimp_local.settings import MAX_SERVERS
 
 _SECONDS = 5.0
@@ -134,8 +135,7 @@ def is_here(endpoint: str) -> bool:
 
 def is_public(endpoint: str) -> bool:
     """Is the server, as far as its address says, outside of this machine and of any private network?"""
-    found = _addresses(endpoint)
-    return not all(one.is_private or one.is_loopback or one.is_link_local for one in found)
+    return not is_near(split(endpoint)[0])
 
 
 def _addresses(endpoint: str) -> list[ipaddress.IPv4Address]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +10,7 @@ import msgspec
 
 from glimp_local.errors import ConfigError, UsageError
 from glimp_local.inputs import read_limited
+from glimp_local.networks import is_near
 from glimp_local.settings import ModelSource
 
 _MOST_KEY_BYTES = 10_000
@@ -85,27 +84,9 @@ def key_of(source: ModelSource) -> str | None:
 
 def warning(where: Address) -> str | None:
     """Return a warning if what is sent there can be read on the way; None if it cannot, or stays on a local network."""
-    if where.is_encrypted or _is_near(where.host):
+    if where.is_encrypted or is_near(where.host):
         return None
     return (
         f"{where.place} is reached over the open network without encryption: whoever stands between can read the "
         "conversation and the key; use https, or a tunnel"
     )
-
-
-def _is_near(host: str) -> bool:
-    """Is this a machine of a private network, or this one? Names are asked of the system."""
-    try:
-        found = {host} if _is_number(host) else {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
-    except OSError:
-        return True  # nobody is reached: the connection says so
-    addresses = [ipaddress.ip_address(one.partition("%")[0]) for one in found]
-    return all(one.is_private or one.is_loopback or one.is_link_local for one in addresses)
-
-
-def _is_number(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    return True
