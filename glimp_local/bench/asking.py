@@ -79,7 +79,8 @@ def check_peeks(pair: Pair, *, judges: bool, looks: bool) -> None:
     for model, backend in pair.backends.items():
         if not (looks or (judges and model == "large")):
             continue
-        if not isinstance(backend.lane(pair.config.run, seed=0, cancel=threading.Event()), Peeks):
+        lane = backend.lane(pair.config.run, seed=0, cancel=threading.Event())
+        if not (isinstance(lane, Peeks) and backend.can_glimpse):
             what, hint = wanted[model]
             raise UsageError(
                 f"the {model} model ({backend.where}) does not tell how likely a continuation is, and {what} "

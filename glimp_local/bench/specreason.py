@@ -97,5 +97,7 @@ def score(log_probabilities: Sequence[float]) -> int:
 
     `log_probabilities` (nats) are those of `DIGITS`, in its order; both spellings of a digit count together.
     """
+    if max(log_probabilities) == -np.inf:
+        return 0  # a server shows the likeliest tokens alone, and no digit is among them
     likely = np.exp(np.asarray(log_probabilities) - max(log_probabilities)).reshape(10, -1).sum(axis=1)
     return int(likely.argmax())

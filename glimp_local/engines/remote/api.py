@@ -21,6 +21,8 @@ Prompt = Sequence[int] | str
 
 
 Stop = Literal["end", "most", "full"]
+Top = tuple[tuple[int, float], ...]
+"""Tokens with their log-probabilities in nats, the likeliest first."""
 
 
 class Timings(NamedTuple):
@@ -41,8 +43,8 @@ class Chunk(NamedTuple):
     """The ids it shows: not always all that were written."""
     tokens: int = 0
     """Number of tokens that were written since the last chunk."""
-    top_nats: tuple[float, ...] = ()
-    """Log-probabilities of the likeliest tokens at the place of its first token, if they were asked for."""
+    top: Top = ()
+    """The likeliest tokens at the place of its first token, if they were asked for."""
     stop: Stop | None = None
     """Why it is the last: the model ended its text, the most tokens are there, the context is full."""
     timings: Timings | None = None

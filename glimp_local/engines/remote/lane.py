@@ -21,11 +21,11 @@ from glimp_local.engines import glimpse
 from glimp_local.engines.protocol import Fed, Lane, Piece, Prompt, Stop
 from glimp_local.engines.remote.account import Account
 from glimp_local.engines.remote.ahead import ReadAhead
-from glimp_local.engines.remote.api import TOP
+from glimp_local.engines.remote.api import TOP, Top
 from glimp_local.engines.remote.apis import ready
 from glimp_local.engines.remote.transcript import Transcript
 from glimp_local.engines.remote.writing import Writing
-from glimp_local.errors import ContextFullError, DecodeError, GlimpError, ServerError
+from glimp_local.errors import ContextFullError, DecodeError, GlimpError, ServerError, UsageError
 from glimp_local.events import ModelStats
 from glimp_local.messages import Message, Tool
 from glimp_local.routing import Glimpse
@@ -198,32 +198,46 @@ class RemoteLane(Lane):
 
         The request stays open: if this model writes the step, its first token is the one that was looked at.
         """
+        start, before = perf_counter(), self._account.missed.seconds
         self._settle()
         self._drop()
-        start, before = perf_counter(), self._account.missed.seconds
-        top = min(top_k or TOP, TOP)
-        most = min(self._settings.max_step + _SLACK, max(1, self.room))
-        tops: tuple[float, ...] | None = None
-        is_second = False
-        while tops is None:
-            try:
-                self._open = self._request(most, top=top)
-                tops = self._open.look() or self._look()
-            except ServerError as error:
-                self._drop()
-                self._recover(error, is_second=is_second)
-                is_second = True
         try:
-            return glimpse.glimpse(np.asarray(tops[:top], dtype=np.float32))
+            tops = self._look(min(self._settings.max_step + _SLACK, max(1, self.room)))
+            nats = [nats for _, nats in tops[: min(top_k or TOP, TOP)]]
+            return glimpse.glimpse(np.asarray(nats, dtype=np.float32))
         except ValueError as error:
             raise DecodeError(f"{self.backend.name}: the server shows no likeliest tokens ({error})") from error
         finally:
             reading = self._account.missed.seconds - before
             self._account.glimpse_seconds += max(0.0, perf_counter() - start - reading)
 
-    def _look(self) -> tuple[float, ...]:
-        """Return the likeliest tokens where the step begins in the middle of a character."""
-        prompt, token = self._transcript.prompt(), self.backend.ascii_token
+    def _look(self, most: int, aside: bytes = b"") -> Top:
+        """Return the likeliest next tokens behind the transcript, and `aside` behind it.
+
+        The request stays open if there is nothing aside. Raises DecodeError, ContextFullError, CancelledError.
+        """
+        is_second = False
+        while True:
+            try:
+                writing = self._request(most, top=TOP, aside=aside)
+                try:
+                    found = writing.look() or self._look_inside(aside)
+                except BaseException:
+                    self._close(writing)
+                    raise
+            except ServerError as error:
+                self._recover(error, is_second=is_second)
+                is_second = True
+                continue
+            if aside:
+                self._close(writing)
+            else:
+                self._open = writing
+            return found
+
+    def _look_inside(self, aside: bytes) -> Top:
+        """Return the likeliest tokens where the text continues in the middle of a character."""
+        prompt, token = self._behind(aside).prompt(), self.backend.ascii_token
         request = None if isinstance(prompt, str) or token is None else self.backend.api.look(prompt, token)
         if request is None:
             return ()
@@ -233,6 +247,41 @@ class RemoteLane(Lane):
             return writing.look()
         finally:
             writing.close()
+
+    def _behind(self, aside: bytes) -> Transcript:
+        if not aside:
+            return self._transcript
+        other = self._transcript.copy()
+        other.append(aside, own=False)
+        return other
+
+    def peek(self, continuations: Sequence[bytes], *, aside: bytes = b"") -> list[float]:
+        """Return the log-probability (nats) of each continuation; -inf, too, for what is not among the likeliest.
+
+        See `Peeks.peek`.
+        """
+        vocabulary = self._transcript.vocabulary
+        if vocabulary is None:
+            raise UsageError(f"{self.backend.name} does not tell how likely a continuation is")
+        found = dict(self._likeliest(aside))
+        tokens = [vocabulary.tokenize(text, continues=True) for text in continuations]
+        return [found.get(ids[0], -np.inf) if len(ids) == 1 else -np.inf for ids in tokens]
+
+    def likeliest(self) -> Piece:
+        """Return the likeliest next token."""
+        found, vocabulary = self._likeliest(), self.backend.vocabulary
+        if not found or vocabulary is None:
+            raise DecodeError(f"{self.backend.name}: the server shows no likeliest tokens")
+        token = found[0][0]
+        return Piece(vocabulary.piece(token), 1, (token,))
+
+    def _likeliest(self, aside: bytes = b"") -> Top:
+        if self._open is not None and not aside and not self._open.is_begun:
+            return self._open.look()
+        self._settle()
+        found = self._look(1, aside)
+        self._drop()
+        return found
 
     # Writing.
 
@@ -269,13 +318,17 @@ class RemoteLane(Lane):
             self._transcript.append(piece.raw, own=False)
         self._known = self._transcript.tokens
 
-    def _request(self, most: int, *, top: int = 0) -> Writing:
-        """Ask for text behind the transcript. Raises ServerError, ContextFullError, CancelledError."""
+    def _request(self, most: int, *, top: int = 0, aside: bytes = b"") -> Writing:
+        """Ask for text behind the transcript, and `aside` behind it.
+
+        Raises ServerError, ContextFullError, CancelledError.
+        """
         backend = self.backend
         if not self._is_checked:
             backend.check(self._cancel)
             self._is_checked = True
-        prompt, sent = self._transcript.prompt(), self._transcript.tokens
+        transcript = self._behind(aside)
+        prompt, sent = transcript.prompt(), transcript.tokens
         if sent >= backend.context:
             raise ContextFullError(f"no room in the context of {backend.name}")
         self._wait_for_slot(self._cancel)
@@ -285,7 +338,7 @@ class RemoteLane(Lane):
         request = backend.api.write(prompt, most, self._settings.sampling, seed=seed, top=top, era=backend.era)
         stream = backend.client.stream(*request, cancel=self._cancel)
         read = max(1, sent - self._known)
-        self._known = sent
+        self._known = sent if not aside else min(self._known, sent)
         return Writing(backend.api, stream, self._account, backend.tokens, sent=sent, read=read)
 
     def _recover(self, error: ServerError, *, is_second: bool) -> None:

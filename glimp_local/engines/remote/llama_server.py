@@ -158,7 +158,7 @@ class LlamaServer:
             seen = msgspec.convert(found, _Object)
             timings = None if not seen.timings else _timings(seen.timings)
             first = seen.completion_probabilities[0] if seen.completion_probabilities else {}
-            top = tuple(float(one["logprob"]) for one in first.get("top_logprobs", ()))
+            top = tuple((int(one["id"]), float(one["logprob"])) for one in first.get("top_logprobs", ()))
         except (msgspec.ValidationError, KeyError, TypeError, ValueError) as error:
             raise self._unknown("/completion") from error
         if seen.stop:
@@ -168,7 +168,7 @@ class LlamaServer:
             text=seen.content,
             ids=tuple(seen.tokens),
             tokens=tokens,
-            top_nats=top if tokens == 1 else (),
+            top=top if tokens == 1 else (),
             timings=timings,
         )
 

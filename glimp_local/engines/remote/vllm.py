@@ -16,6 +16,7 @@ from glimp_local.errors import ServerError
 from glimp_local.messages import Message, Tool
 from glimp_local.settings import SamplingSettings
 
+_ID = "token_id:"
 _STOPS: dict[str, Stop] = {"stop": "end", "length": "most"}
 
 
@@ -143,7 +144,8 @@ class Vllm:
                 return None
             choice = seen.choices[0]
             tops = (choice.logprobs or {}).get("top_logprobs") or ()
-            top = sorted((float(value) for value in tops[0].values()), reverse=True) if tops else ()
+            found = [(int(name.removeprefix(_ID)), float(nats)) for name, nats in (tops[0] if tops else {}).items()]
+            top = sorted(found, key=lambda each: each[1], reverse=True)
         except (msgspec.ValidationError, TypeError, ValueError, AttributeError) as error:
             raise self._unknown("/v1/completions") from error
         ids = tuple(choice.token_ids or ())

@@ -7,7 +7,7 @@ from time import perf_counter
 
 from glimp_local.engines.protocol import Piece
 from glimp_local.engines.remote.account import Account
-from glimp_local.engines.remote.api import Api, Chunk, Stop
+from glimp_local.engines.remote.api import Api, Chunk, Stop, Top
 from glimp_local.engines.remote.client import Stream
 from glimp_local.engines.remote.pieces import KnownTokens, PieceByPiece, Pieces
 from glimp_local.errors import ServerError
@@ -28,6 +28,7 @@ class Writing:
     ) -> None:
         self.written = 0
         """Tokens that have arrived."""
+        self.top: Top | None = None
         self.stop: Stop | None = None
         """Why it is over; None while it is not."""
         self._api = api
@@ -36,6 +37,7 @@ class Writing:
         self._pieces = Pieces(tokens)
         self._ready: deque[Piece] = deque()
         self._sent, self._read = sent, read
+        self._is_begun = False
         self._waited = self._own = self._network = 0.0
 
     @property
@@ -43,17 +45,25 @@ class Writing:
         """What the server takes for a token, on average."""
         return self._own / max(1, self.written - 1)
 
-    def look(self) -> tuple[float, ...]:
-        """Return the log-probabilities (nats) of the likeliest tokens at its beginning; () if they are not shown.
+    def look(self) -> Top:
+        """Return the likeliest tokens at its beginning; () if they are not shown.
 
         Raises ServerError, CancelledError.
         """
-        return self._take().top_nats
+        if self.top is None:
+            self.top = self._take().top
+        return self.top
+
+    @property
+    def is_begun(self) -> bool:
+        """Was a piece taken from it?"""
+        return self._is_begun
 
     def next(self) -> Piece | None:
         """Return the next piece; None at its end. Raises ServerError, CancelledError."""
         while not self._ready and self.stop is None:
             self._take()
+        self._is_begun = True
         return self._ready.popleft() if self._ready else None
 
     def _take(self) -> Chunk:

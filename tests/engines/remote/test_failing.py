@@ -55,7 +55,7 @@ def test_a_server_that_is_lost_twice_ends_the_run_and_what_was_written_stays(
     session = Session(pair, seed=1)
     events = session.ask(questions(1)[0])
     seen = [next(events) for _ in range(20)]
-    relay.cut_after(events=3, times=99)
+    relay.cut_after(events=1, times=99)
     solution = fold([*seen, *events])
     relay.cut_after(events=10**6)
     assert solution.finish_reason == "failed"
@@ -72,7 +72,7 @@ def _texts(events: Iterator[AnyEvent]) -> str:
 
 def test_the_small_model_continues_if_that_is_set(relay: Relay, open_pair: OpenRemote) -> None:
     pair = open_pair(large_url=relay.url, threshold=0, on_failure="small", catch_up="lazy")
-    relay.cut_after(events=3, times=99)
+    relay.cut_after(events=1, times=99)
     solution = solve(pair)
     assert solution.finish_reason in {"done", "answer_budget"}
     assert solution.notices[-1].endswith("; the small model continues")
@@ -85,7 +85,7 @@ def test_the_small_model_continues_if_that_is_set(relay: Relay, open_pair: OpenR
 def test_the_next_question_asks_the_large_model_again(relay: Relay, open_pair: OpenRemote) -> None:
     pair = open_pair(large_url=relay.url, threshold=0, on_failure="small", catch_up="lazy")
     session = Session(pair, seed=1)
-    relay.cut_after(events=3, times=99)
+    relay.cut_after(events=1, times=99)
     assert fold(session.ask(questions(1)[0])).notices[-1].endswith("the small model continues")
     relay.cut_after(events=10**6)
     again = fold(session.ask(questions(2)[1]))
@@ -375,7 +375,7 @@ def test_proxies_of_the_environment_are_not_used(
 
 def test_a_notice_ends_a_run_that_failed(relay: Relay, open_pair: OpenRemote) -> None:
     session = Session(open_pair(large_url=relay.url, policy="large"), seed=1)
-    relay.cut_after(events=3, times=99)
+    relay.cut_after(events=1, times=99)
     assert any(isinstance(event, Notice) for event in session.ask(questions(1)[0]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +13,9 @@ import pytest
 from glimp_local import Session
 from glimp_local.engines.remote.api import Chunk
 from glimp_local.engines.remote.lane import AHEAD_TOKENS
-from glimp_local.events import fold
+from glimp_local.events import StepStarted, fold
 from glimp_local.messages import Message
+from glimp_local.routing import MODELS
 from tests.engines.remote.asking import QUESTION, questions, remote, solve, texts, transcript
 from tests.engines.remote.conftest import OpenRemote
 from tests.support.llama_server import LlamaServer
@@ -155,7 +157,7 @@ def test_a_step_that_begins_inside_a_character_is_glimpsed_at(small_server: Llam
     request.body["logit_bias"].append([first, -1000.0])
     (chunk, *_) = [backend.api.chunk(found, 0) for found in backend.client.stream(*request, cancel=threading.Event())]
     assert chunk is not None
-    assert len(chunk.top_nats) == 20
+    assert len(chunk.top) == 20
 
 
 def test_a_server_with_openai_s_completions_gets_text(
@@ -207,3 +209,26 @@ def test_a_conversation_continues_and_a_step_is_written_again(large_server: Llam
         list(session.redo(1, "large"))
     assert transcript(there, "large") == transcript(here, "large")
     assert transcript(there, "small") == transcript(here, "small")
+
+
+def test_a_server_tells_how_likely_continuations_are(
+    small_server: LlamaServer, large_server: LlamaServer, open_pair: OpenRemote
+) -> None:
+    here = open_pair()
+    there = open_pair(small_url=small_server.url, large_url=large_server.url)
+    compared = 0
+    sessions = [Session(pair, seed=1, may_redo=True) for pair in (here, there)]
+    for events in zip(*(session.ask(QUESTION) for session in sessions), strict=False):
+        if not isinstance(events[0], StepStarted) or events[0].part == "answer":
+            continue
+        assert isinstance(events[1], StepStarted)
+        for model in MODELS:
+            one, other = (session.likeliest(model) for session in sessions)
+            assert other.ids == one.ids
+            continuations = [one.raw, b"Add", b"no single token at all"]
+            for aside in (b"", b"Count: marbles.\n\n"):
+                ours, theirs = (session.peek(model, continuations, aside=aside) for session in sessions)
+                assert theirs[2] == ours[2] == -math.inf
+                assert all(b == -math.inf or b == pytest.approx(a, abs=0.05) for a, b in zip(ours, theirs, strict=True))
+                compared += sum(math.isfinite(value) for value in theirs)
+    assert compared > 20
