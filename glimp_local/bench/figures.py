@@ -28,6 +28,8 @@ class Seconds(msgspec.Struct, frozen=True):
     """Reading what the other model wrote."""
     rest: float
     """Glimpses, scores (`specreason`), cutting text, Python."""
+    network: float
+    """The way to servers and back, beside what the servers tell of their own."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -148,12 +150,14 @@ def _seconds(small: Sequence[ModelStats], large: Sequence[ModelStats], spent: fl
     writing = [sum(map(_writing, models)) / runs for models in (small, large)]
     prompt = sum(model.prefill_seconds for model in (*small, *large)) / runs
     catch_up = sum(model.catch_up_seconds for model in (*small, *large)) / runs
+    network = sum(model.network_seconds for model in (*small, *large)) / runs
     return Seconds(
         prompt=prompt,
         small=writing[0],
         large=writing[1],
         catch_up=catch_up,
-        rest=max(spent / runs - sum(writing) - prompt - catch_up, 0.0),
+        rest=max(spent / runs - sum(writing) - prompt - catch_up - network, 0.0),
+        network=network,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from glimp_local.bench.arms import Arm
-from glimp_local.bench.figures import Difference, Figures, figures
+from glimp_local.bench.figures import Difference, Figures, Seconds, figures
 from glimp_local.bench.plots import draw, plots_of
 from glimp_local.bench.runs import Header, Looks, Run, RunLog
 from glimp_local.bench.statistics import Estimate
@@ -111,6 +111,7 @@ class Report:
     def tables(self) -> list[Table]:
         """All tables."""
         arms = self.figures.arms
+        network = any(arm.seconds.network for arm in arms)
         found = [
             Table(
                 "Answers and time",
@@ -137,6 +138,7 @@ class Report:
                     "large writes",
                     "catch-up",
                     "rest",
+                    *(["network"] if network else []),
                     "catch-up of all",
                     "small tokens",
                     "large tokens",
@@ -145,7 +147,7 @@ class Report:
                 [
                     [
                         arm.name,
-                        *(_seconds(value) for value in msgspec.structs.astuple(arm.seconds)),
+                        *map(_seconds, _columns(arm.seconds, network=network)),
                         f"{arm.catch_up_share:.1%}",
                         f"{arm.tokens_small:.0f}",
                         f"{arm.tokens_large:.0f}",
@@ -218,6 +220,12 @@ def _difference(found: Difference) -> list[str]:
         p_value(found.p).removeprefix("= "),
         f"{time.value:.2f} ({time.low:.2f} to {time.high:.2f})",
     ]
+
+
+def _columns(seconds: Seconds, *, network: bool) -> list[float]:
+    """Return the seconds in the order of their columns; the network has one if a model is on a server."""
+    found = [seconds.prompt, seconds.small, seconds.large, seconds.catch_up, seconds.rest]
+    return [*found, seconds.network] if network else found
 
 
 def _seconds(value: float) -> str:

@@ -117,6 +117,7 @@ def _account(arm: ArmFigures, large: ArmFigures) -> str:
         "the small model's writing": arm.seconds.small - large.seconds.small,
         "catching up": arm.seconds.catch_up - large.seconds.catch_up,
         "reading the prompt": arm.seconds.prompt - large.seconds.prompt,
+        "the network": arm.seconds.network - large.seconds.network,
         "all else": arm.seconds.rest - large.seconds.rest,
     }
     named = sorted(((abs(change), change, what) for what, change in changes.items()), reverse=True)

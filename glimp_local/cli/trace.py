@@ -42,7 +42,8 @@ Examples:
   problem, arm, repeat, correct    of a bench; else null
   damaged            is something of it lost? Then question, pair, policy and seed may be null
   figures            steps, steps_large, share_steps, tokens, tokens_large, share_tokens, seconds, catch_up_tokens,
-                     catch_up_seconds, share_catch_up, small_tokens_per_second, large_tokens_per_second
+                     catch_up_seconds, share_catch_up, small_tokens_per_second, large_tokens_per_second,
+                     network_seconds
   what_if            null, or threshold_nats; told, untold, fixed (steps it can be held against, steps without a
                      glimpse, steps no policy decided); moved (numbers of the steps that would have gone to the other
                      model), to_small, to_large; share_steps_was, share_steps_would_be

@@ -50,6 +50,8 @@ class Figures(msgspec.Struct, frozen=True):
     small_tokens_per_second: float | None
     """None where the file does not say, or the model wrote nothing."""
     large_tokens_per_second: float | None
+    network_seconds: float
+    """Of models on servers: the way there and back; 0 where the file does not say."""
 
 
 class WhatIf(msgspec.Struct, frozen=True):
@@ -94,7 +96,13 @@ def figures(run: Run) -> Figures:
         share_catch_up=_share(catch_up_seconds, seconds),
         small_tokens_per_second=_speed(run, "small"),
         large_tokens_per_second=_speed(run, "large"),
+        network_seconds=_network(run),
     )
+
+
+def _network(run: Run) -> float:
+    models = () if run.stats is None else (run.stats.small, run.stats.large)
+    return sum((model.network_seconds for model in models if model is not None), 0.0)
 
 
 def what_if(steps: Sequence[Step], threshold_nats: float) -> WhatIf:
@@ -190,6 +198,7 @@ def totals(run: Run) -> str:
             *(f"{model} {units.speed(speed)}" for model, speed in speeds if speed is not None),
             units.duration(found.seconds),
             f"catch-up {units.share(found.share_catch_up)} of it ({found.catch_up_tokens:,} tokens)",
+            *([f"network {units.duration(found.network_seconds)}"] if found.network_seconds else []),
         ]
     )
 

@@ -52,6 +52,7 @@ class Metrics:
             ("decode", did.decode_seconds),
             ("sample", did.sample_seconds),
             ("draft", did.draft_seconds),
+            ("network", did.network_seconds),
         ):
             self._seconds[model, phase] += seconds
 

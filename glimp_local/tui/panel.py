@@ -117,6 +117,8 @@ class SidePanel(Vertical):
                 for name, model in (("small", stats.small), ("large", stats.large))
                 if model is not None and model.is_drafted
             ]
+            network = sum(model.network_seconds for model in (stats.small, stats.large) if model is not None)
+            lines += [f"network {units.duration(network)}"] if network else []
             lines.append(f"all of it {units.duration(stats.seconds)}")
         lines += [f"context {model} {used:,}/{context:,}" for model, (used, context) in session.contexts().items()]
         lines.append(f"memory {units.memory_size(memory_bytes)}")
