@@ -102,7 +102,9 @@ def test_the_figures_of_an_arm_are_those_of_its_runs() -> None:
             seconds=2.0,
             steps_large=4,
             small=model_stats(tokens=60, prefill_seconds=0.1, decode_seconds=0.3, catch_up_seconds=0.2),
-            large=model_stats(tokens=50, prefill_seconds=0.2, decode_seconds=0.5, sample_seconds=0.1),
+            large=model_stats(
+                tokens=50, prefill_seconds=0.2, decode_seconds=0.5, sample_seconds=0.1, network_seconds=0.4
+            ),
         ),
         made_up("b", ROUTED.name, correct=False, seconds=4.0, steps_large=2),
     ]
@@ -113,7 +115,8 @@ def test_the_figures_of_an_arm_are_those_of_its_runs() -> None:
     assert arm.tokens_per_second == pytest.approx(200 / 6)
     assert arm.catch_up_share == pytest.approx(0.2 / 6)
     assert (arm.seconds.prompt, arm.seconds.small, arm.seconds.large) == pytest.approx((0.15, 0.15, 0.3))
-    assert arm.seconds.rest == pytest.approx(3 - 0.15 - 0.15 - 0.3 - 0.1)
+    assert arm.seconds.network == pytest.approx(0.2)
+    assert arm.seconds.rest == pytest.approx(3 - 0.15 - 0.15 - 0.3 - 0.1 - 0.2)
     assert arm.less_large is arm.less_random is None
 
 

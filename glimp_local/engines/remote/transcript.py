@@ -27,6 +27,11 @@ class _Segment:
     group: int = -1
     """The first of the segments that it was tokenised with; -1 if it came as tokens."""
 
+    @property
+    def tokens(self) -> int:
+        """Its length, or an estimate of it."""
+        return -(-len(self.raw) // _BYTES_PER_TOKEN) if self.ids is None else len(self.ids)
+
 
 class Transcript:
     """The text or the tokens. `vocabulary` is None where text is sent; `is_lazy` if it asks a server."""
@@ -35,26 +40,25 @@ class Transcript:
         self.vocabulary = vocabulary
         self._is_lazy = is_lazy
         self._segments: list[_Segment] = []
+        self.tokens = 0
+        """How many there are; of text that is not tokenised yet, an estimate."""
 
     def __len__(self) -> int:
         """Return a mark of its end."""
         return len(self._segments)
 
-    @property
-    def tokens(self) -> int:
-        """How many there are; of text that is not tokenised yet, an estimate."""
-        return sum(-(-len(one.raw) // _BYTES_PER_TOKEN) if one.ids is None else len(one.ids) for one in self._segments)
-
     def copy(self) -> Transcript:
         """Return another one that continues in its own way."""
         other = Transcript(self.vocabulary, is_lazy=self._is_lazy)
         other._segments = [_Segment(one.raw, one.own, one.ids, one.group) for one in self._segments]
+        other.tokens = self.tokens
         return other
 
     def append(self, raw: bytes, *, own: bool) -> None:
         """Put text behind it; control tokens are made of their spellings only in the program's own."""
         if raw:
             self._segments.append(_Segment(raw, own, None))
+            self.tokens += self._segments[-1].tokens
             if not self._is_lazy and self.vocabulary is not None:
                 self._tokenize()
 
@@ -62,6 +66,7 @@ class Transcript:
         """Put tokens behind it."""
         if ids:
             self._segments.append(_Segment(b"", own=False, ids=tuple(ids)))
+            self.tokens += len(ids)
 
     def cut(self, mark: int) -> None:
         """Go back to a mark."""
@@ -70,6 +75,7 @@ class Transcript:
         if removed and removed[0].group >= 0:  # tokens that reach over the cut are made again
             for one in kept[removed[0].group :]:
                 one.ids, one.group = None, -1
+        self.tokens = sum(one.tokens for one in kept)
 
     def prompt(self) -> Prompt:
         """Return what is sent: ids, which may have to be asked for, or text. Raises ServerError."""
@@ -89,8 +95,10 @@ class Transcript:
             while end < len(segments) and segments[end].ids is None and segments[end].own == segments[at].own:
                 end += 1
             raw = b"".join(one.raw for one in segments[at:end])
+            estimated = sum(one.tokens for one in segments[at:end])
             ids = self.vocabulary.tokenize(raw, control=segments[at].own, continues=bool(at))
             for one in segments[at:end]:
                 one.ids, one.group = (), at
             segments[at].ids = tuple(ids)
+            self.tokens += len(ids) - estimated
             at = end
