@@ -25,23 +25,23 @@ class Account:
         self._prompt_tokens = prompt_tokens
         self._round_trip_seconds = round_trip_seconds
 
-    def first(self, sent: int, read: int, seconds: float, timings: Timings | None) -> None:
+    def first(self, sent: int, read: int, seconds: float, timings: Timings | None) -> float:
         """Count the wait for the first token of a request that sent this many tokens, of which `read` were new.
 
-        The server's timings say better than we know how many were.
+        The server's timings say better than we know how many were. Return its own seconds of that wait.
         """
         if timings is not None:
             read, own = timings.read, min(seconds, timings.read_seconds)
         else:
             own = max(0.0, seconds - self._round_trip_seconds)
-        self.network_seconds += seconds - own
         read = max(0, read - 1)  # the last token is computed again for each request
         if not read:
             self.write_seconds += own
-            return
+            return own
         prompt = min(read, max(0, self._prompt_tokens - (sent - read)))
         self._prompt += Fed(prompt, own * prompt / read)
         self.missed += Fed(read - prompt, own * (read - prompt) / read)
+        return own
 
     @property
     def read_tokens(self) -> int:
@@ -49,7 +49,7 @@ class Account:
         return self._prompt.tokens + self.missed.tokens
 
     def later(self, own: float, network: float) -> None:
-        """Count the server's own seconds, and the network's, for further tokens of a request."""
+        """Count the server's own seconds for writing, and the network's, beside those counted before."""
         self.write_seconds += own
         self.network_seconds += network
 

@@ -161,12 +161,16 @@ class RemoteLane(Lane):
                 writing.look()
             finally:
                 writing.close()
-            self._known = tokens
+            self._known = max(self._known, tokens)
             self._account.along += Fed(account.read_tokens, perf_counter() - start)
 
     def _settle(self) -> None:
-        """Wait until the server has read what it is at: its cache has then what comes next."""
-        self._account.missed += Fed(0, self._ahead.wait(self._cancel))
+        """Wait until the server has read what it is at, if it could answer from a slot that has not.
+
+        Otherwise the next request waits there, behind the reading, and not here as well.
+        """
+        if self.backend.slots > 1:
+            self._account.missed += Fed(0, self._ahead.wait(self._cancel))
 
     def stand_by(self) -> None:
         """Close a request that is open: who writes next is not known, or it is another model."""

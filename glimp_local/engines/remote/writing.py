@@ -38,7 +38,7 @@ class Writing:
         self._ready: deque[Piece] = deque()
         self._sent, self._read = sent, read
         self._is_begun = False
-        self._waited = self._own = self._network = 0.0
+        self._first = self._reading = self._waited = self._own = self._network = 0.0
 
     @property
     def token_seconds(self) -> float:
@@ -80,15 +80,16 @@ class Writing:
         raise ServerError(f"{self._api.client.address.place}: the reply ended before its end", why="lost")
 
     def _count(self, chunk: Chunk, seconds: float) -> None:
+        timings = chunk.timings
+        self._waited += seconds
         if not self.written:
-            self._account.first(self._sent, self._read, seconds, chunk.timings)
-        else:
-            # Chunks may arrive late, and the next one early: only the sums say what the network took.
-            self._waited += seconds
-            own = self._waited if chunk.timings is None else chunk.timings.write_seconds
-            network = max(0.0, self._waited - own)
-            self._account.later(own - self._own, network - self._network)
-            self._own, self._network = own, network
+            self._first = seconds
+            self._reading = self._account.first(self._sent, self._read, seconds, timings)
+        # The server writes on while a chunk is under way: only the sums say what the network took.
+        own = self._waited - self._first if timings is None else timings.write_seconds
+        network = max(0.0, self._waited - self._reading - own)
+        self._account.later(own - self._own, network - self._network)
+        self._own, self._network = own, network
         self.written += chunk.tokens
 
     def close(self) -> None:
