@@ -10,21 +10,23 @@ have.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
+from glimp_local.models.gguf import pieces
 from glimp_local.models.gguf.header import Header
+from glimp_local.models.gguf.pieces import BPE, SPM, UGM, WPM
 
 KINDS = {1: "SentencePiece", 2: "BPE", 3: "WordPiece", 4: "Unigram", 5: "RWKV", 6: "PLaMo 2"}
 """Names of `enum llama_vocab_type`."""
 
-_SPM, _BPE, _WPM = 1, 2, 3
 _NONE = -1
 _MODELS = {
-    "llama": (_SPM, 1, 2),
-    "gpt2": (_BPE, 11, 11),
-    "gemma4": (_BPE, _NONE, _NONE),
-    "bert": (_WPM, 101, _NONE),
-    "t5": (4, _NONE, 1),
+    "llama": (SPM, 1, 2),
+    "gpt2": (BPE, 11, 11),
+    "gemma4": (BPE, _NONE, _NONE),
+    "bert": (WPM, 101, _NONE),
+    "t5": (UGM, _NONE, 1),
     "rwkv": (5, _NONE, _NONE),
     "plamo2": (6, 1, 2),
 }
@@ -35,11 +37,19 @@ _ADD_BOS = {
 }
 """Pre-tokenizers whose texts begin with BOS, unless the header says otherwise."""
 _ALWAYS_BOS = {"gemma4", "granite-embed-multi-311m"}
+_MARKED = {"gemma4", "granite-embed-multi-311m", "sarvam-moe"}
+"""Pre-tokenizers of BPE vocabularies that spell a space as SentencePiece does."""
 _NO_BOS = {"chatglm-bpe", "glm4", "glm5"}
 """Pre-tokenizers without a BOS token, unless the header names one."""
 
-_UNKNOWN, _UNUSED, _NORMAL, _CONTROL, _USER_DEFINED, _BYTE, _RSTRIP = 1, 2, 4, 8, 16, 32, 256
-_ATTRIBUTES = {1: _NORMAL, 2: _UNKNOWN, 3: _CONTROL, 4: _USER_DEFINED, 5: _UNUSED, 6: _BYTE}
+_ATTRIBUTES = {
+    1: pieces.NORMAL,
+    2: pieces.UNKNOWN,
+    3: pieces.CONTROL,
+    4: pieces.USER_DEFINED,
+    5: pieces.UNUSED,
+    6: pieces.BYTE,
+}
 """By `tokenizer.ggml.token_type`."""
 
 
@@ -83,12 +93,13 @@ class HeaderVocabulary:
         self._texts = [text or f"[EMPTY_{i}]".encode() for i, text in enumerate(tokens)]
         self.size = len(self._texts)
         pre = "gemma4" if header.text("tokenizer.ggml.model") == "gemma4" else header.text("tokenizer.ggml.pre")
-        self.bos = self._named("bos", default=_NONE if kind == _BPE and pre in _NO_BOS else bos)
+        self.bos = self._named("bos", default=_NONE if kind == BPE and pre in _NO_BOS else bos)
         self.eos = self._named("eos", default=eos)
         adds_bos = header.metadata.get("tokenizer.ggml.add_bos_token")
         if not isinstance(adds_bos, bool):
-            adds_bos = kind in {_SPM, _WPM} or (kind == _BPE and pre in _ADD_BOS)
-        self.adds_bos: bool = adds_bos or (kind == _BPE and pre in _ALWAYS_BOS)
+            adds_bos = kind in {SPM, WPM} or (kind == BPE and pre in _ADD_BOS)
+        self.adds_bos: bool = adds_bos or (kind == BPE and pre in _ALWAYS_BOS)
+        self._has_marks = pre in _MARKED
 
     @cached_property
     def ends(self) -> frozenset[int]:
@@ -107,6 +118,19 @@ class HeaderVocabulary:
         """Give a token as text; None where there is no such token."""
         return self._texts[token].decode("utf-8", "replace") if 0 <= token < self.size else None
 
+    @property
+    def is_shown(self) -> bool:
+        """Can `shown` tell its tokens' text?"""
+        return self.kind in {SPM, BPE, WPM, UGM}
+
+    def shown(self, ids: Sequence[int]) -> str:
+        """Return the text of tokens, that of control tokens included; bytes that are no character are replaced."""
+        found = (
+            pieces.piece(self._texts[token], self._marks[1][token], self.kind, has_marks=self._has_marks)
+            for token in ids
+        )
+        return b"".join(found).decode("utf-8", "replace")
+
     def _named(self, *names: str, default: int = _NONE) -> int:
         """Give the token a key names."""
         found = default if default < self.size else _NONE
@@ -120,7 +144,7 @@ class HeaderVocabulary:
     def _marks(self) -> tuple[frozenset[int], list[int]]:
         """The ends of a generation and every token's attributes: the text of some tokens says more than the header."""
         types = self._header.array("tokenizer.ggml.token_type")
-        marks = [_ATTRIBUTES.get(type_, 0) for type_ in types[: self.size]] if types else [_NORMAL] * self.size
+        marks = [_ATTRIBUTES.get(type_, 0) for type_ in types[: self.size]] if types else [pieces.NORMAL] * self.size
         marks += [0] * (self.size - len(marks))  # llama.cpp refuses such a file
         ids = {text: token for token, text in enumerate(self._texts)}
         ends = {self.eos, self._named("eot"), self._named("eom")}
@@ -129,17 +153,17 @@ class HeaderVocabulary:
             if token == _NONE:
                 token = min((ids[text] for text in texts if text in ids), default=_NONE)
                 if token != _NONE:
-                    marks[token] |= _CONTROL
+                    marks[token] |= pieces.CONTROL
             if names[0] in _FILL_IN_ENDS:
                 ends.add(token)
         for token, text in enumerate(self._texts):
-            if marks[token] & _CONTROL and b"unused" in text:
-                marks[token] |= _UNUSED
+            if marks[token] & pieces.CONTROL and b"unused" in text:
+                marks[token] |= pieces.UNUSED
         for text in _ENDS & ids.keys():
-            marks[ids[text]] |= _CONTROL
+            marks[ids[text]] |= pieces.CONTROL
             ends.add(ids[text])
         for text in _ALWAYS_SHOWN & ids.keys():
-            marks[ids[text]] = _USER_DEFINED
+            marks[ids[text]] = pieces.USER_DEFINED
         ends.discard(_NONE)
         self._withdraw(ends, marks)
         self._strip(marks)
@@ -152,10 +176,10 @@ class HeaderVocabulary:
         calls = bool({b"<|call|>", b"<|calls|>"} & texts.keys())
         if end is not None and calls and {b"<|return|>", b"<|flush|>"} & texts.keys():
             ends.discard(end)
-            marks[end] = _USER_DEFINED
+            marks[end] = pieces.USER_DEFINED
         if closed is not None and {b"<|tool_response>", b"<|plamo:eos|>"} & texts.keys():
             ends.discard(closed)
-            marks[closed] = _NORMAL
+            marks[closed] = pieces.NORMAL
 
     def _strip(self, marks: list[int]) -> None:
         """Mark the tokens of Phi-3, known by the model's name, behind which blanks are dropped."""
@@ -164,9 +188,9 @@ class HeaderVocabulary:
             return
         kept = {b"<unk>", b"<s>", b"<|endoftext|>"}
         for token, text in enumerate(self._texts):
-            special = marks[token] & (_CONTROL | _USER_DEFINED | _UNKNOWN)
+            special = marks[token] & (pieces.CONTROL | pieces.USER_DEFINED | pieces.UNKNOWN)
             if (special or text == b"</s>") and text not in kept:
-                marks[token] |= _RSTRIP
+                marks[token] |= pieces.RSTRIP
 
 
 def header_vocabulary(header: Header) -> HeaderVocabulary | None:

@@ -70,6 +70,10 @@ def assert_alike(path: Path) -> None:
     assert found is not None
     with vocabulary(path) as loaded:
         assert facts(found) == facts(loaded)
+        if found.is_shown:
+            every = range(found.size)
+            assert [found.shown([token]) for token in every] == [loaded.shown([token]) for token in every]
+            assert found.shown(every) == loaded.shown(every)
 
 
 @pytest.mark.parametrize("name", TINY)
