@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from glimp_local.errors import ModelMissingError, UsageError
 from glimp_local.inputs import exists, path_of
@@ -53,19 +54,23 @@ def to_remove(catalogue: Catalogue, name: str) -> dict[str, list[str] | None]:
         if is_cached or any(cache.partials(source.repo, part) for part in parts):
             found[source.repo] = [*(found.get(source.repo) or []), source.file]
     if not found:
-        where = (
-            "at a path, or built in: never removed"
-            if any(source.path for source in chosen)
-            else "see: glimp models list"
-        )
-        raise ModelMissingError(f"nothing of {name} is in {cache.root()}", hint=where)
+        raise ModelMissingError(f"nothing of {name} is in {cache.root()}", hint=_where(chosen))
     return found
 
 
+def _where(chosen: Sequence[ModelSource]) -> str:
+    """Say where models are that are not in the cache."""
+    if not chosen:
+        return "its models are on servers: never removed"
+    if any(source.path for source in chosen):
+        return "at a path, or built in: never removed"
+    return "see: glimp models list"
+
+
 def of_pair(catalogue: Catalogue, name: str) -> list[ModelSource]:
-    """Give the models of a pair."""
+    """Give the models of a pair that are files."""
     pair = catalogue.pairs[name]
-    return [source for source in (pair.small, pair.large) if source is not None]
+    return [source for source in (pair.small, pair.large) if source is not None and source.url is None]
 
 
 def place(catalogue: Catalogue, name: str) -> tuple[str, str | None, str | None]:

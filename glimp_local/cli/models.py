@@ -20,7 +20,8 @@ _QUIET = click.option("-q", "--quiet", is_flag=True, help="No progress, and noth
 _EPILOG = """\b
 Files lie in Hugging Face's own cache, as if `hf download` had put them there: HF_HOME and HF_HUB_CACHE say where that
 is. HF_TOKEN (or `hf auth login`), HF_ENDPOINT, HF_HUB_OFFLINE, HTTPS_PROXY and NO_PROXY count as they do there. Only
-pull and verify ever open a connection.
+pull and verify ever open a connection to the hub. Of a pair with a model on a server (`url`), info, compare and
+list --check connect to that server, and to no other.
 
 \b
 Examples:
@@ -79,12 +80,14 @@ def models() -> None:
     cls=Command,
     epilog="""\b
 The pair with a star is the one used when none is named. "vocabulary" says whether its two models share one: read from
-the files, so it is known of those that are here.
+the files, so it is known of those that are here. Of a model on a server the list shows the place alone, without
+connecting; --check asks all servers at the same time what they run, for some seconds at most.
 
 \b
 Examples:
   glimp models list
   glimp models list --paths
+  glimp models list --check
   glimp models list --json | jq -r '.pairs[] | select(.is_here) | .name'
 
 \b
@@ -92,16 +95,18 @@ Exit codes: 0 listed; 1 an error; 2 a models.toml that cannot be used.
 """,
 )
 @click.option("--paths", is_flag=True, help="Where each file is, too.")
+@click.option("--check", is_flag=True, help="Connect to the servers that models are on, and show what they run.")
 @MODELS_FILE
 @_JSON
 def list_(**flags: Any) -> None:
     """List the pairs, their files, and other GGUFs in the hub's cache.
 
-    Of each: whether it is built in, in the cache, at a path, there in part, or missing; its size and its licence.
+    Of each: whether it is built in, in the cache, at a path, there in part, missing, or on a server; its size and its
+    licence.
     """
     from glimp_local.cli.run_models import list_models  # noqa: PLC0415 - not needed for --help
 
-    list_models(flags["models_file"], paths=flags["paths"], as_json=flags["as_json"])
+    list_models(flags["models_file"], paths=flags["paths"], check=flags["check"], as_json=flags["as_json"])
 
 
 @models.command(

@@ -20,6 +20,7 @@ Examples:
   glimp plan qwen3-1.7b-8b                     before it is downloaded, too
   glimp plan qwen3-4b-32b --ram 16 --vram 8    on a machine with this much free memory
   glimp plan --small A.gguf --large B.gguf --ctx 32768 --cache-type q8_0
+  glimp plan --small A.gguf --large-url http://box:8000     what does that server run, and how far is it?
 
 {ENVIRONMENT}
 \b
@@ -27,7 +28,7 @@ Exit codes:
   0    it fits
   1    it does not fit, or an error
   2    a flag or a models.toml that cannot be used
-  3    a model is missing (and nothing is known of it), or unreadable
+  3    a model is missing (and nothing is known of it), or unreadable; a server cannot be used
 """
 
 
@@ -56,6 +57,9 @@ def plan(*, pair: str | None, ram: float | None, vram: tuple[float, ...], as_jso
     The table has the layers, the weights, the cache and the rest of each model on each device: what `glimp solve` and
     `glimp chat` would do with the same flags. What a flag or models.toml sets is kept; what is "auto" is chosen so that
     both models fit. Nothing is loaded, and of the pairs that come with glimp nothing needs to be downloaded for it.
+
+    A model on a server (--large-url, or `url` in models.toml) takes no memory here. The server is asked, for some
+    seconds at most, what it runs, how far away it is, and whether both models have one vocabulary.
     """
     if pair is not None:
         by_flag = click.get_current_context().get_parameter_source("name") is click.core.ParameterSource.COMMANDLINE

@@ -17,8 +17,9 @@ from glimp_local.cli.byte_bars import ByteBars
 from glimp_local.cli.model_names import named, of_pair, place, to_remove
 from glimp_local.cli.terminal import say_that_it_measures, write, write_json
 from glimp_local.errors import BindingError, CancelledError, ModelError
+from glimp_local.machine.addresses import all_places_of, in_words
 from glimp_local.machine.forecast import Forecaster
-from glimp_local.machine.inventory import FileEntry, Inventory, pinned, sources, take_stock
+from glimp_local.machine.inventory import FileEntry, Inventory, PairEntry, pinned, sources, take_stock, with_servers
 from glimp_local.machine.survey import survey
 from glimp_local.models import files as model_files
 from glimp_local.models.catalogue import Catalogue, load_catalogue
@@ -31,6 +32,7 @@ from glimp_local.settings import ModelSource
 from glimp_local.text import harmless
 
 if TYPE_CHECKING:
+    from glimp_local.machine.servers import ServerState
     from glimp_local.models.hub.partial import Wait
 
 
@@ -56,9 +58,11 @@ class Removal(msgspec.Struct, frozen=True):
     freed_bytes: int
 
 
-def list_models(models_file: Path | None, *, paths: bool, as_json: bool) -> None:
-    """Say what models there are, and what to expect of the pairs here."""
+def list_models(models_file: Path | None, *, paths: bool, check: bool, as_json: bool) -> None:
+    """Say what models there are, and what to expect of the pairs here; `check` connects to their servers."""
     stock = _with_forecasts(take_stock(models_file), models_file)
+    if check:
+        stock = with_servers(stock, load_catalogue(models_file))
     if as_json:
         write_json(msgspec.json.encode(stock))
         return
@@ -92,6 +96,8 @@ def pull_models(names: Sequence[str], models_file: Path | None, *, as_json: bool
     if as_json:
         write_json(msgspec.json.encode(Pull(pulled)))
     if not quiet:
+        for line in _on_servers(catalogue, names):
+            click.echo(harmless(line), err=True)
         click.echo(harmless(_next(catalogue, names, pulled)), err=True)
 
 
@@ -112,6 +118,8 @@ def verify_models(names: Sequence[str], models_file: Path | None, *, as_json: bo
     is_fine = not bad and not problems
     if as_json:
         write_json(msgspec.json.encode(Verification(found, is_fine)))
+    for line in _on_servers(catalogue, names):
+        click.echo(harmless(line), err=True)
     for error in problems:
         click.echo(harmless(f"glimp: {error}\nhint: {error.hint}"), err=True)
     for hint in dict.fromkeys(map(_mend, bad)):
@@ -178,6 +186,13 @@ def _wanted(catalogue: Catalogue, name: str, wait: Wait) -> list[ModelSource]:
     return [pinned(catalogue, repo, file)]
 
 
+def _on_servers(catalogue: Catalogue, names: Sequence[str]) -> Iterator[str]:
+    """Say which models of the pairs named are on servers, so that there is no file of theirs."""
+    for name in names:
+        if name in catalogue.pairs and (places := all_places_of(catalogue.pairs[name])):
+            yield f"{name}: no file of the model on a server: {in_words(places)}"
+
+
 def _next(catalogue: Catalogue, names: Sequence[str], pulled: Sequence[Pulled]) -> str:
     pair = next((name for name in names if name in catalogue.pairs), None)
     if pair is not None:
@@ -218,18 +233,7 @@ def _line(file: Verified) -> str:
 def _table(stock: Inventory, *, paths: bool) -> Iterator[str]:
     width = max(len(pair.name) for pair in stock.pairs)
     for pair in stock.pairs:
-        star = "*" if pair.is_default else " "
-        shares = {True: "one vocabulary", False: "two vocabularies", None: ""}[pair.shares_vocabulary]
-        origin = {"packaged": "", "changed": "changed by your models.toml", "yours": "of your models.toml"}[pair.origin]
-        facts = [_size(pair.size_bytes), "here" if pair.is_here else "not here", pair.licence, shares, origin]
-        yield f"{star} {pair.name:{width}}  {', '.join(filter(None, facts))}"
-        if pair.expected is not None:
-            yield f"    {pair.expected}"
-        for model, entry in (("small", pair.small), ("large", pair.large)):
-            if entry is not None:
-                yield f"    {model}  {_row(entry)}"
-                if paths and entry.path and entry.path != entry.name:
-                    yield f"           {entry.path}"
+        yield from _pair_rows(pair, width, paths=paths)
     if not all(pair.is_here for pair in stock.pairs):
         yield ""
         yield "glimp models pull NAME downloads a pair that is not here."
@@ -242,7 +246,43 @@ def _table(stock: Inventory, *, paths: bool) -> Iterator[str]:
                 yield f"    {entry.path}"
 
 
+def _pair_rows(pair: PairEntry, width: int, *, paths: bool) -> Iterator[str]:
+    star = "*" if pair.is_default else " "
+    shares = {True: "one vocabulary", False: "two vocabularies", None: ""}[pair.shares_vocabulary]
+    origin = {"packaged": "", "changed": "changed by your models.toml", "yours": "of your models.toml"}[pair.origin]
+    facts = [*_presence(pair), pair.licence, shares, origin]
+    yield f"{star} {pair.name:{width}}  {', '.join(filter(None, facts))}"
+    if pair.expected is not None:
+        yield f"    {pair.expected}"
+    for model, entry in (("small", pair.small), ("large", pair.large)):
+        if entry is not None:
+            yield f"    {model}  {_row(entry)}"
+            if paths and entry.path and entry.path != entry.name:
+                yield f"           {entry.path}"
+            if entry.server is not None:
+                yield from _answer(entry.server)
+
+
+def _presence(pair: PairEntry) -> Iterator[str]:
+    """Say how large a pair's files are, whether they are here, and which models are on servers."""
+    models = sum(entry is not None for entry in (pair.small, pair.large))
+    if len(pair.places) < models:
+        yield _size(pair.size_bytes)
+        yield "here" if pair.is_here else "not here"
+    if pair.places:
+        yield in_words(pair.places, alone=len(pair.places) == models)
+
+
+def _answer(server: ServerState) -> Iterator[str]:
+    """Show what a server answered."""
+    yield f"           {server.in_words()}{f' ({server.hint})' if server.hint else ''}"
+    if server.warning is not None:
+        yield f"           {server.warning}"
+
+
 def _row(entry: FileEntry) -> str:
+    if entry.place is not None:
+        return f"{'':>8}  {entry.state:13}  {entry.name}"
     state = f"{_size(entry.here_bytes)} here" if entry.state == "partial" else entry.state
     return f"{_size(entry.size_bytes):>8}  {state:13}  {entry.name}"
 

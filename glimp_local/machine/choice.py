@@ -1,6 +1,7 @@
 """Which pair is used where none is named, and which one to offer to somebody who has only the built-in one.
 
-Reads headers and counts memory; loads nothing and never touches the network.
+Reads headers and counts memory; loads nothing and never touches the network. A pair with a model on a server is never
+chosen: whether that would answer is not known, and a connection is the user's decision.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import msgspec
 
 from glimp_local import hardware, units
 from glimp_local.errors import BindingError, DeviceError, ModelError, ModelMissingError
+from glimp_local.machine import addresses
 from glimp_local.machine.pace import tokens_per_second
 from glimp_local.machine.plan import Plan
 from glimp_local.machine.planning import make_plan
@@ -41,6 +43,8 @@ class Offer(msgspec.Struct, frozen=True):
     """0 where it is on this machine."""
     memory_bytes: int
     """On all devices together, as it is planned for this machine."""
+    place: str = ""
+    """The server that a model of it is on; empty if all are on this machine, or to be downloaded."""
 
     @property
     def command(self) -> str:
@@ -49,6 +53,8 @@ class Offer(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         """Return what it takes, and what to type for it."""
+        if self.place:
+            return f"{self.name}, with a model on {self.place}: {self.command}"
         if not self.download_bytes:
             return f"{self.name}, which is on this machine: {self.command}"
         return (
@@ -75,8 +81,15 @@ def why_none(catalogue: Catalogue) -> str:
 
 
 def pairs_here(catalogue: Catalogue) -> list[str]:
-    """Name the pairs that are on this machine and can be asked something."""
-    return [name for name, config in catalogue.pairs.items() if _present(config)]
+    """Name the pairs that can be asked something: all they need is on this machine, or on servers of theirs."""
+    return [name for name, config in catalogue.pairs.items() if _present(config) or _is_on_servers(config)]
+
+
+def _is_on_servers(config: PairConfig) -> bool:
+    """Is a model on a server, and the other one there or here? Whether the servers answer is not asked."""
+    if not config.remote_models or addresses.problem_of(config) is not None:
+        return False
+    return not config.local_models or bool(_present_files(config))
 
 
 def _best_here(catalogue: Catalogue) -> str | None:
@@ -109,19 +122,29 @@ def _weight(choice: tuple[int, str, Plan]) -> int:
 def offer(catalogue: Catalogue) -> Offer | None:
     """Choose what to offer: a pair that is on this machine, else one to download.
 
-    On this machine: the default of models.toml, else the best. To download: that default if it fits, else the smallest
-    pair that fits well, else the smallest one that fits; None if none does of those whose dimensions are known. A pair
-    fits well if nothing is cut, most of the CPU's memory is left to others, and it is likely to write as fast as a
-    person reads.
+    On this machine: the default of models.toml, else the best; without one, the first that has a model on a server. To
+    download: that default if it fits, else the smallest pair that fits well, else the smallest one that fits; None if
+    none does of those whose dimensions are known. A pair fits well if nothing is cut, most of the CPU's memory is left
+    to others, and it is likely to write as fast as a person reads.
     """
     default = catalogue.pairs.get(catalogue.default or "")
-    if catalogue.default and default is not None and default.only is None and _present(default):
-        return Offer(catalogue.default, 0, 0)
+    if catalogue.default and default is not None and default.only is None:
+        if _present(default):
+            return Offer(catalogue.default, 0, 0)
+        if _is_on_servers(default):
+            return _on_server(catalogue.default, default)
     if here := _best_here(catalogue):
         return Offer(here, 0, 0)
+    for name, config in catalogue.pairs.items():
+        if config.only is None and _is_on_servers(config):
+            return _on_server(name, config)
     fitting = _fitting(catalogue, survey())
     wanted = next((found.offer for found in fitting if found.offer.name == catalogue.default), None)
     return wanted or _first([found for found in fitting if found.is_easy and found.is_quick] or fitting)
+
+
+def _on_server(name: str, config: PairConfig) -> Offer:
+    return Offer(name, 0, 0, " and ".join(dict.fromkeys(addresses.places_of(config).values())))
 
 
 def larger_offer(catalogue: Catalogue, machine: Machine) -> Offer | None:
@@ -149,7 +172,7 @@ def _fitting(catalogue: Catalogue, machine: Machine) -> list[_Fitting]:
         sources = model_sources(config)
         headers = {model: known_header(source.file or "") for model, source in sources.items()}
         sizes = [source.size_bytes or 0 for source in sources.values()]
-        if config.only is not None or not all(sizes):
+        if config.only is not None or config.remote_models or not all(sizes):
             continue
         footprints = {model: footprint(header) for model, header in headers.items() if header is not None}
         plan = make_plan(footprints, config, machine) if len(footprints) == len(sources) else None
@@ -166,16 +189,18 @@ def _first(fitting: Sequence[_Fitting]) -> Offer | None:
 
 
 def plan_of(config: PairConfig, machine: Machine) -> Plan | None:
-    """Plan a pair, from its files or from what is known of them; None where neither is there.
+    """Plan a pair, from its files or from what is known of them; None where neither is there, or all is on servers.
 
     Raises ModelError where a file cannot be read, a path leads nowhere, or an RPC server cannot be used.
     """
     footprints = footprints_of(config)
-    return None if footprints is None else make_plan(footprints, config, with_servers(machine, config))
+    return make_plan(footprints, config, with_servers(machine, config)) if footprints else None
 
 
 def footprints_of(config: PairConfig) -> dict[Model, Footprint] | None:
     """Return the memory each model of a pair takes, from its file or from what is known of it; None if one is unknown.
+
+    A model on a server takes none of this machine's, and is not among them.
 
     Raises ModelError where a file cannot be read, or a path leads nowhere.
     """
@@ -203,15 +228,17 @@ def header_of(source: ModelSource) -> Header | None:
 
 
 def model_sources(config: PairConfig) -> dict[Model, ModelSource]:
-    """Say where the models are that a configuration needs, as far as it says so."""
-    return {model: source for model in config.models if (source := config.source(model)) is not None}
+    """Say where the files are that a configuration needs, as far as it says so: models on servers have none here."""
+    return {model: source for model in config.local_models if (source := config.source(model)) is not None}
 
 
 def _present(config: PairConfig) -> dict[Model, Footprint]:
-    """Count the memory of a pair that is on this machine; nothing where one cannot ask it anything.
+    """Count the memory of a pair that is on this machine, all of it; nothing where one cannot ask it anything."""
+    return {} if config.remote_models else _present_files(config)
 
-    A file may be missing, damaged, or without a chat template.
-    """
+
+def _present_files(config: PairConfig) -> dict[Model, Footprint]:
+    """Count the memory of a pair's files; nothing if one is missing, damaged, or without a chat template."""
     try:
         headers = {model: read_header(files.find(source)) for model, source in model_sources(config).items()}
         if not config.chat_template and not all(_TEMPLATE in header.metadata for header in headers.values()):

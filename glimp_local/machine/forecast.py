@@ -13,6 +13,7 @@ import msgspec
 from glimp_local import units
 from glimp_local.engines.llama.rates import Rates
 from glimp_local.errors import DeviceError, GlimpError
+from glimp_local.machine import addresses
 from glimp_local.machine.choice import footprints_of, model_sources
 from glimp_local.machine.plan import CPU, Plan
 from glimp_local.machine.planning import make_plan
@@ -27,15 +28,15 @@ from glimp_local.settings import ModelSource, PairConfig
 
 
 class PairFiles(msgspec.Struct, frozen=True):
-    """How much of a pair is on this machine."""
+    """How much of a pair is on this machine. A model on a server has no files."""
 
     here_bytes: int
     size_bytes: int | None
-    """Of all its models; None if nobody says."""
+    """Of all its files; None if nobody says."""
     missing: tuple[ModelSource, ...] = ()
     """Models that are to be downloaded before the pair can be loaded."""
     problem: str | None = None
-    """Why a model can neither be loaded nor downloaded: its path leads nowhere."""
+    """Why a model can neither be loaded nor downloaded: its path leads nowhere, or its address is none."""
 
     @property
     def is_here(self) -> bool:
@@ -61,11 +62,15 @@ class Forecast(msgspec.Struct, frozen=True):
     """What is wrong with a file, or with an RPC server."""
     is_unreachable: bool = False
     """Is it an RPC server that cannot be used?"""
+    places: dict[Model, str] = {}
+    """The servers that models are on: host and port."""
 
     def in_words(self) -> str:
         """Return whether it fits, and its likely speed, in a few words."""
         if self.problem is not None:
             return "RPC server cannot be used" if self.is_unreachable else "cannot be read"
+        if self.plan is None and self.places:
+            return "nothing to load here"
         if self.plan is None:
             return "not known before it is here"
         if not self.plan.runs:
@@ -77,16 +82,19 @@ class Forecast(msgspec.Struct, frozen=True):
     def _pace(self) -> Iterator[str]:
         if self.speed is None:
             return
-        yield f"about {units.rough_speed(self.speed.tokens_per_second)}"
+        whose = f"the {min(self.speed.models)} model " if self.places else ""
+        yield f"{whose}about {units.rough_speed(self.speed.tokens_per_second)}"
         if self.speed.ratio is not None:
             yield f"{1 / self.speed.ratio:.1f} times the large model's" if self.speed.pays else "does not pay here"
 
 
 def pair_files(config: PairConfig) -> PairFiles:
     """Return which models of a pair are on this machine, of both of them, whatever its policy."""
-    sources = {model: source for model in MODELS if (source := config.source(model)) is not None}
+    sources = [source for model in MODELS if (source := config.source(model)) is not None and source.url is None]
     here, sizes, missing, problems = 0, [], [], []
-    for source in files.distinct(sources.values()):
+    if (unusable := addresses.problem_of(config)) is not None:
+        problems.append(unusable)
+    for source in files.distinct(sources):
         try:
             found = files.look(source)
             here += found.here_bytes
@@ -139,8 +147,9 @@ class Forecaster:
             footprints = footprints_of(config)
         except (GlimpError, OSError) as error:
             return Forecast(problem=str(error))
-        if footprints is None:
-            return Forecast()
+        found = addresses.places_of(config)
+        if not footprints:
+            return Forecast(places=found) if footprints is not None else Forecast()
         try:
             machine = with_servers(self._machine, config)
         except DeviceError as error:
@@ -150,7 +159,7 @@ class Forecaster:
         if self._rates is not None:
             one = _one_vocabulary(config, footprints)
             speed = pair_speed(footprints, plan, config, self._rates, one_vocabulary=one)
-        return Forecast(plan, speed, plan.cut(config))
+        return Forecast(plan, speed, plan.cut(config), places=found)
 
 
 def _one_vocabulary(config: PairConfig, footprints: Mapping[Model, Footprint]) -> bool:

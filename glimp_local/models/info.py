@@ -133,6 +133,7 @@ def inspect(header: Header) -> ModelInfo:
     experts = _number(header, "expert_count") or None
     experts_used = _number(header, "expert_used_count") if experts else None
     parameters = sum(tensor.values for tensor in header.tensors)
+    template = header.text("tokenizer.chat_template")
     heads = _number(header, "attention.head_count")
     return ModelInfo(
         path=str(header.path),
@@ -155,7 +156,7 @@ def inspect(header: Header) -> ModelInfo:
         experts=experts,
         experts_used=experts_used,
         vocabulary=_vocabulary(header, header_vocabulary(header)),
-        template=_template(header.text("tokenizer.chat_template")),
+        template=None if template is None else describe_template(template),
         memory=_memory(header) if header.tensors else (),
     )
 
@@ -225,9 +226,8 @@ def _vocabulary(header: Header, vocabulary: HeaderVocabulary | None) -> Vocabula
     )
 
 
-def _template(template: str | None) -> TemplateInfo | None:
-    if template is None:
-        return None
+def describe_template(template: str) -> TemplateInfo:
+    """Say what a chat template does, as its source tells."""
     markers = find_markers(template)
     return TemplateInfo(
         characters=len(template),

@@ -21,13 +21,19 @@ _LOOK_SECONDS = 0.5
 
 
 def find_api(
-    client: Client, wanted: ServerApi, model: str | None, cancel: threading.Event, *, context: int | None = None
+    client: Client,
+    wanted: ServerApi,
+    model: str | None,
+    cancel: threading.Event,
+    *,
+    context: int | None = None,
+    loading_seconds: float = LOADING_SECONDS,
 ) -> Api:
-    """Return what a server speaks; waits while it loads its model. `context` is the one wanted, if any.
+    """Return what a server speaks; waits this long while it loads its model. `context` is the one wanted, if any.
 
     Raises ServerError if it cannot be reached, refuses the key or speaks something else, and CancelledError.
     """
-    ready(client, cancel)
+    ready(client, cancel, seconds=loading_seconds)
     if wanted in {"auto", "llama-server"}:
         props = _asked(client, "/props", cancel)
         if isinstance(props, dict) and "default_generation_settings" in props:

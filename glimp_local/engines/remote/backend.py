@@ -10,7 +10,7 @@ from typing import Any
 from glimp_local.engines import protocol
 from glimp_local.engines.prompt import PromptBuilder, Template, opened
 from glimp_local.engines.remote.address import address, key_of
-from glimp_local.engines.remote.apis import find_api
+from glimp_local.engines.remote.apis import LOADING_SECONDS, find_api
 from glimp_local.engines.remote.client import Client
 from glimp_local.engines.remote.lane import RemoteLane
 from glimp_local.engines.remote.llama_server import LlamaServer
@@ -34,16 +34,26 @@ _ASCII = "a"
 class RemoteBackend:
     """The model that a server serves. Connects at once; `settle` has to be called before the first lane.
 
-    `context` is the most tokens of a conversation that are wanted; None takes what the server has. Raises ConfigError
-    for a setting that cannot be used, ServerError if the server cannot be used, and CancelledError.
+    `context` is the most tokens of a conversation that are wanted; None takes what the server has. Waits
+    `loading_seconds` for a server that is loading its model. Raises ConfigError for a setting that cannot be used,
+    ServerError if the server cannot be used, and CancelledError.
     """
 
-    def __init__(self, source: ModelSource, *, context: int | None, cancel: threading.Event) -> None:
+    def __init__(
+        self,
+        source: ModelSource,
+        *,
+        context: int | None,
+        cancel: threading.Event,
+        loading_seconds: float = LOADING_SECONDS,
+    ) -> None:
         assert source.url is not None
         self.address = address(source.url)
         self.client = Client(self.address, key_of(source), timeout=source.timeout)
         try:
-            self.api = find_api(self.client, source.api, source.model, cancel, context=context)
+            self.api = find_api(
+                self.client, source.api, source.model, cancel, context=context, loading_seconds=loading_seconds
+            )
             self.facts = self.api.facts(cancel)
             self.round_trip_seconds = self._round_trip(cancel)
         except BaseException:
