@@ -43,17 +43,18 @@ def doctor(*, tune: bool, as_json: bool, quiet: bool, **loading: Any) -> None:
 
     It looks at llama-cpp-python and its build, at the GPUs and whether work goes to them, at threads, memory, disk and
     folders, models.toml and the pairs that are here, packages and the terminal. Each finding is fine, to know, or needs
-    doing. As proof, llama.cpp multiplies small matrices, and the built-in small model writes one token. The network is
-    not touched, and nothing is written but which load options work here.
+    doing. As proof, llama.cpp multiplies small matrices, and the built-in small model writes one token. Servers that
+    models.toml names (`url`) are asked what they run, all at the same time; no other connection is opened. Nothing is
+    written but which load options work here.
 
     The report can be put into a bug report as it is: your home folder stands in it as ~, of other folders only the
     first is named (the system's own aside), your name and this machine's are taken out of paths, e-mail addresses and
-    tokens out of everything, and of variables only the names are there.
+    tokens out of everything, of servers only the port is there, and of variables only the names.
 
     --tune also measures, about half a minute for each model of a pair, with how many threads it computes one token at a
     time, and a prompt, fastest. The fewest that come within 3% of the best are written into your models.toml, for that
-    pair; for two files (--small, --large) the flags to use are printed. The costs of batches of 1 to 32 tokens are
-    measured and kept, too, also for models on a GPU. Best when nothing else is at work.
+    pair; for two files (--small, --large) the flags to use are printed. A model on a server is left alone. The costs of
+    batches of 1 to 32 tokens are measured and kept, too, also for models on a GPU. Best when nothing else is at work.
     """
     if not tune:
         _refuse_the_flags_of_tune()

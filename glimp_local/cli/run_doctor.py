@@ -17,6 +17,7 @@ from glimp_local.load import LoadRequest
 from glimp_local.machine.doctor.finding import Finding, Level
 from glimp_local.machine.doctor.privacy import without_names
 from glimp_local.machine.doctor.report import Examination, examine
+from glimp_local.machine.doctor.servers import hosts
 from glimp_local.text import harmless
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def run(request: LoadRequest, *, tune: bool, as_json: bool, quiet: bool) -> int:
     found = examine(request.models_file, request.name)
     if as_json:
         report = msgspec.to_builtins(found) | {"tuning": msgspec.to_builtins(tuning)}
-        write_json(msgspec.json.encode(without_names(report, _paths(found))))
+        write_json(msgspec.json.encode(without_names(report, _paths(found), hosts(found.servers))))
     else:
         _show(found, says)
     undone = any(finding.level == "needs doing" for finding in found.findings)
@@ -52,10 +53,10 @@ def _show(found: Examination, says: list[str]) -> None:
     machine = "; ".join(filter(None, (f"glimp {found.glimp}", found.python, found.system, found.machine)))
     undone = sum(finding.level == "needs doing" for finding in found.findings)
     summary = {0: "Nothing needs doing.", 1: "1 thing needs doing."}.get(undone, f"{undone} things need doing.")
-    paths = _paths(found)
+    paths, machines = _paths(found), hosts(found.servers)
 
     def shown(text: str) -> str:
-        return harmless(without_names(text, paths))
+        return harmless(without_names(text, paths, machines))
 
     findings = [_lines(finding, columns, shown) for finding in found.findings]
     lines = [shown(machine), "", *findings, "", summary, "", *map(shown, says)]

@@ -53,13 +53,13 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
     name, config = configured(request, catalogue)
     machine = _machine(ram_gib, vram_gib)
     forecaster = Forecaster(machine, measures=not any(vram_gib), on_measuring=say_that_it_measures)
-    servers = _servers(config)
     expected = forecaster.forecast(config)
     plan = expected.plan
-    if plan is None and (config.local_models or servers is None):
+    if plan is None and config.local_models:
         plan_of(config, machine)  # says what is wrong with a file
         files.find_all(model_sources(config), name)  # says what is missing, and how to get it
         raise AssertionError
+    servers = _servers(config)
     if as_json:
         report = PlanReport(
             pair=name,

@@ -11,11 +11,13 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from glimp_local import units
 from glimp_local.cli.interrupts import Interrupts
-from glimp_local.errors import CancelledError
-from glimp_local.load import LoadRequest, load
+from glimp_local.errors import CancelledError, UsageError
+from glimp_local.load import LoadRequest, configured, load
+from glimp_local.machine.addresses import in_words, places_of
 from glimp_local.machine.survey import cores
 from glimp_local.machine.tuning import Tuning, measurable, thread_counts, tune
 from glimp_local.models import models_toml
+from glimp_local.models.catalogue import load_catalogue
 from glimp_local.pair import Pair
 from glimp_local.paths import user_file
 from glimp_local.routing import MODELS, Model
@@ -45,6 +47,7 @@ class PairTuning(msgspec.Struct, frozen=True):
 
 def tune_pair(request: LoadRequest, *, quiet: bool) -> PairTuning:
     """Measure the threads of a pair, and write them into its models.toml."""
+    request = _of_this_machine(request)
     busy = psutil.getloadavg()[0]
     try:
         with Interrupts() as interrupts, load(request, cancel=interrupts.cancel) as pair:
@@ -82,6 +85,19 @@ def tune_pair(request: LoadRequest, *, quiet: bool) -> PairTuning:
         ),
         written=written,
     )
+
+
+def _of_this_machine(request: LoadRequest) -> LoadRequest:
+    """Return a request without the models on servers, which are not connected to; raises UsageError if none is left."""
+    name, config = configured(request, load_catalogue(request.models_file))
+    if not config.remote_models:
+        return request
+    if not config.local_models:
+        raise UsageError(
+            f"no model of {name} computes on this machine: {in_words(places_of(config))}",
+            hint="threads are set where the server is started",
+        )
+    return request.changed(policy=config.local_models[0])
 
 
 def _measure(pair: Pair, *, quiet: bool) -> dict[Model, Tuning]:

@@ -33,7 +33,7 @@ REACH_SECONDS = 5.0
 COMPARE_SECONDS = 15.0
 """Longest time, after that, for comparing all vocabularies."""
 _HINT = "is the machine on, and the server at work?"
-_MOST_SHOWN = 200
+_MOST_SHOWN, _MOST_PROBLEM = 200, 500
 """Characters of a server's own words."""
 
 
@@ -61,6 +61,7 @@ class ServerState(msgspec.Struct, frozen=True):
     """Conversations it serves at the same time; null if it batches whatever comes."""
     latency_seconds: float | None = None
     """Of the quickest of some small requests."""
+    vocabulary_tokens: int | None = None
     takes_token_ids: bool | None = None
     """Else it is sent text, and cannot be the small model of a routed pair."""
     template: TemplateInfo | None = None
@@ -201,11 +202,10 @@ class _Visit:
         except CancelledError:
             return  # given up
         except GlimpError as error:
-            self._tell(msgspec.structs.replace(self.state, problem=one_line(str(error)), hint=error.hint))
+            self._tell(str(error), error.hint)
             return
         except Exception as error:  # noqa: BLE001 - whatever a server answers, the others are looked at
-            says = f"{self.state.place} cannot be used: {type(error).__name__}: {one_line(str(error))[:_MOST_SHOWN]}"
-            self._tell(msgspec.structs.replace(self.state, problem=says))
+            self._tell(f"cannot be used: {type(error).__name__}: {error}", None)
             return
         facts = backend.facts
         state = ServerState(
@@ -218,6 +218,7 @@ class _Visit:
             trained_context_tokens=facts.trained_context,
             slots=facts.slots,
             latency_seconds=backend.round_trip_seconds,
+            vocabulary_tokens=facts.vocabulary_size,
             takes_token_ids=backend.takes_ids,
             template=None if facts.template is None else describe_template(facts.template),
         )
@@ -227,17 +228,20 @@ class _Visit:
                 return
         backend.close()
 
-    def _tell(self, state: ServerState) -> None:
+    def _tell(self, problem: str, hint: str | None) -> None:
+        """Say why the server cannot be used; where it is, is said beside that."""
+        place = self.state.place
+        says = one_line(problem.removeprefix(place).removeprefix(":"))
         with self._lock:
             if not self._closed:
-                self.state = state
+                self.state = ServerState(place, is_ready=False, problem=says[:_MOST_PROBLEM], hint=hint)
 
     def give_up(self) -> None:
         """Wait no longer for an answer."""
         with self._lock:
             if self.backend is None:
-                says = f"{self.state.place}: no answer within {REACH_SECONDS:g} seconds"
-                self.state = msgspec.structs.replace(self.state, problem=says, hint=_HINT)
+                says = f"no answer within {REACH_SECONDS:g} seconds"
+                self.state = ServerState(self.state.place, is_ready=False, problem=says, hint=_HINT)
         self.close()
 
     def close(self) -> None:

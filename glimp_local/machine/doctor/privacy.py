@@ -1,5 +1,6 @@
 """A text that can be shown to strangers: without the home folder, other folders, names, addresses and secrets in it.
 
+Of a server only the port is kept: `<server>:8000`.
 Of a path outside the home folder and the system's own folders only the beginning is kept, and a file's name:
 `/mnt/…/model.gguf` still says on which disk a file lies, and what it is.
 """
@@ -44,6 +45,8 @@ _WORDS = """
 """
 _COMMON = frozenset(_WORDS.split())
 """Names of accounts and machines that are words of paths, too, and tell nobody from anybody else."""
+_THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
+"""Hosts that say nothing of a user."""
 _SHORTEST_NAME = 3
 """One of fewer letters is a part of too much (n/a, q4)."""
 
@@ -65,12 +68,13 @@ _SECRETS = (
 )
 
 
-def without_names(value: Any, paths: Iterable[str] = ()) -> Any:
+def without_names(value: Any, paths: Iterable[str] = (), hosts: Iterable[str] = ()) -> Any:
     """Take folders, names, addresses and secrets out of every text in a value of lists, dictionaries and plain values.
 
-    `paths` are some that are known to stand in it: what a folder is called may look like the end of a path.
+    `paths` are some that are known to stand in it: what a folder is called may look like the end of a path. `hosts` are
+    the machines of servers that are known to.
     """
-    return _cleaned(value, _cleaner(_home_folders(), _names(), _with_parents(paths)))
+    return _cleaned(value, _cleaner(_home_folders(), _names(), _with_parents(paths), _host_patterns(hosts)))
 
 
 def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
@@ -81,7 +85,21 @@ def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
     return clean(value) if isinstance(value, str) else value
 
 
-def _cleaner(homes: list[str], names: list[str], paths: list[str]) -> Callable[[str], str]:
+def _host_patterns(hosts: Iterable[str]) -> list[re.Pattern[str]]:
+    """Return what finds servers' machines; one whose name is a plain word only where it stands for a machine."""
+    found = []
+    for host in sorted(hosts, key=len, reverse=True):
+        if host.lower() in _THIS_MACHINE:
+            continue
+        name = rf"\[?(?<![\w.-]){re.escape(host)}(?![\w-]|\.\w)\]?"
+        is_word = not re.search(r"[.:]", host)
+        found.append(re.compile(rf"(?<=//){name}|{name}(?=:\d|')" if is_word else name, re.IGNORECASE))
+    return found
+
+
+def _cleaner(
+    homes: list[str], names: list[str], paths: list[str], hosts: list[re.Pattern[str]]
+) -> Callable[[str], str]:
     # A word of a name alone: jane is in jane-private and Jane.old, and not in janet.
     inside = [re.compile(rf"(?<![^\W_]){re.escape(name)}(?![^\W\d_])", re.IGNORECASE) for name in names]
     # With the blanks that may be in it.
@@ -94,6 +112,8 @@ def _cleaner(homes: list[str], names: list[str], paths: list[str]) -> Callable[[
         return text
 
     def clean(text: str) -> str:
+        for host in hosts:
+            text = host.sub("<server>", text)
         for home in homes:
             text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
         for path in paths:

@@ -1,8 +1,9 @@
 """What `glimp doctor` finds: facts about this machine and glimp's place on it, and what they mean, in words.
 
 Each subject is examined by itself: whatever fails, a broken models.toml or a llama.cpp that does not load, is a finding
-and takes no other subject down. No model of the user's is loaded, nothing is written, and the network is not touched.
-The facts come from `hardware`, `probe` and `storage`; here, and in `offload`, it is said what they mean.
+and takes no other subject down. No model of the user's is loaded, nothing is written, and no connection is opened but
+to the servers that models.toml names. The facts come from `hardware`, `probe`, `storage` and `servers`; here, and in
+`offload`, it is said what they mean.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ from glimp_local.engines.llama import release
 from glimp_local.engines.llama.proof import Verdict, keep, lost_speed, prove
 from glimp_local.engines.llama.proof_models import TYPES
 from glimp_local.errors import GlimpError
-from glimp_local.machine.doctor import offload, storage
+from glimp_local.machine.doctor import offload, servers, storage
 from glimp_local.machine.doctor.finding import REPORT, Fact, Finding, Judged
 from glimp_local.machine.doctor.probe import Probe, probe
 from glimp_local.machine.doctor.storage import Folder, PairState
 from glimp_local.machine.locations import places
+from glimp_local.machine.servers import PairServers
 
 _PACKAGES = ("llama-cpp-python", "numpy", "huggingface-hub", "textual", "click", "msgspec", "rich")
 _PREFIXES = ("GLIMP_", "HF_", "HUGGINGFACE_", "GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "XDG_", "TEXTUAL_")
@@ -76,6 +78,8 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
     folders: list[Folder]
     default_pair: str | None = None
     pairs: list[PairState]
+    servers: dict[str, PairServers]
+    """What the servers answered that models are on, by pair."""
     terminal: Terminal | None = None
     variables: list[str]
     """Names of the environment's variables that matter; never what is in them."""
@@ -114,6 +118,8 @@ def examine(
     memory = look("memory", lambda: _of_memory(hardware.memory()))
     starts = tried is not None and tried.build is not None
     catalogue = look("pairs", lambda: storage.pairs(models_file, pair, folders or [], llama_cpp_starts=starts))
+    default = catalogue[0] if catalogue else None
+    answered = look("servers", lambda: servers.servers(models_file, default))
     devices = tried.build.devices if tried and tried.build else []
     return Examination(
         glimp=__version__,
@@ -134,8 +140,9 @@ def examine(
         models_file=str(where.models_file) if where else None,
         data_folder=str(where.data_folder) if where else None,
         folders=folders or [],
-        default_pair=catalogue[0] if catalogue else None,
+        default_pair=default,
         pairs=catalogue[1] if catalogue else [],
+        servers=answered or {},
         terminal=look("terminal", lambda: _terminal(environment)),
         variables=look("variables", lambda: _variables(environment)) or [],
         findings=findings,

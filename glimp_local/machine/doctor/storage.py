@@ -10,6 +10,7 @@ import msgspec
 
 from glimp_local import units
 from glimp_local.errors import ConfigError, GlimpError, ModelError, ModelMissingError, ModelUnreadableError
+from glimp_local.machine.addresses import in_words, places_of
 from glimp_local.machine.choice import BUILTIN, default_pair, model_sources
 from glimp_local.machine.doctor.finding import Finding, Judged
 from glimp_local.machine.locations import Places
@@ -39,7 +40,7 @@ class PairState(msgspec.Struct, frozen=True):
 
     pair: str
     ready: bool
-    """All its files are on this machine."""
+    """All its files are on this machine. A model on a server has none."""
     missing_bytes: int
     """Size of the files that are not, as far as the catalogue lists it."""
 
@@ -88,7 +89,8 @@ def pairs(
     findings = [Finding("models.toml", "fine", f"valid; {len(states)} pairs")]
     for _, unusable in examined.values():
         findings += unusable
-    findings.append(Finding("pairs", "fine", f"here: {', '.join(s.pair for s in states if s.ready) or 'none'}"))
+    here = ", ".join(_named(state, catalogue.pairs[state.pair]) for state in states if state.ready)
+    findings.append(Finding("pairs", "fine", f"here: {here or 'none'}"))
     missing = [_missing(state, catalogue.pairs[state.pair]) for state, unusable in examined.values() if not unusable]
     if any(missing):
         findings.append(Finding("pairs", "fine", f"not here, or in part: {', '.join(filter(None, missing))}"))
@@ -119,6 +121,12 @@ def _pair_state(name: str, config: PairConfig) -> Judged[PairState]:
             if not isinstance(error, ModelMissingError):
                 unusable.append(Finding("pairs", "needs doing", f"the pair {name!r}: {error}", error.hint))
     return PairState(name, not missing, sum(missing)), unusable
+
+
+def _named(state: PairState, config: PairConfig) -> str:
+    """Name a pair, with the servers that models of it are on."""
+    places = places_of(config)
+    return f"{state.pair} ({in_words(places)})" if places else state.pair
 
 
 def _missing(state: PairState, config: PairConfig) -> str:

@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from glimp_local import hardware, units
 from glimp_local.errors import BindingError, CancelledError, GlimpError
 from glimp_local.load import LoadRequest, configured
+from glimp_local.machine.addresses import in_words, places_of
 from glimp_local.machine.forecast import Forecast, Forecaster, PairFiles, pair_files
 from glimp_local.machine.survey import Machine, survey
 from glimp_local.models.catalogue import Catalogue
@@ -52,12 +53,21 @@ class PairRow(msgspec.Struct):
         if self.is_loaded:
             return "loaded"
         if files.is_here:
-            return "here"
+            return self._where()
         if files.problem is not None:
             return "cannot be used"
         if files.here_bytes:
             return f"{units.file_size(files.here_bytes)} of {size} here"
         return f"{size} to download" if files.size_bytes is not None else f"not here, {size}"
+
+    def _where(self) -> str:
+        """Return where a pair is whose files are all here. No server is asked: it is connected to when it is chosen."""
+        places = places_of(self.config)
+        if not places:
+            return "here"
+        if not self.config.local_models:
+            return in_words(places, alone=True)
+        return f"here, {in_words(places)}"
 
     def advice(self) -> str:
         """Return what to know before it is chosen, and what Enter does."""
@@ -68,10 +78,17 @@ class PairRow(msgspec.Struct):
             said = [expected.problem, expected.plan.shortage() if expected.plan else None, expected.cut]
             if expected.plan is not None and not any(said):
                 where = expected.plan.where()
+                if expected.places and where.startswith("on "):
+                    where = f"the {min(expected.plan.models)} model {where}"
                 said = [where[:1].upper() + where[1:]]
         return " ".join(f"{sentence}." for sentence in (*filter(None, said), self._enter()))
 
     def _enter(self) -> str:
+        places = " and ".join(dict.fromkeys(places_of(self.config).values()))
+        if self.files.is_here and places:
+            again = " again" if self.is_loaded else ""
+            loads = " and loads the rest" if self.config.local_models else ""
+            return f"Enter connects to {places}{again}{loads}"
         if self.files.is_here:
             return "Enter loads it again" if self.is_loaded else "Enter loads it"
         missing = self.files.missing_bytes
@@ -258,7 +275,7 @@ class PairScreen(Dialog[str | None]):
 
 def _row(name: str, request: LoadRequest, catalogue: Catalogue, loaded: Pair | None) -> PairRow:
     """Look at a pair the way it would be loaded."""
-    is_loaded = loaded is not None and loaded.name == name and not request.files
+    is_loaded = loaded is not None and loaded.name == name and not (request.files or request.urls)
     try:
         _, config = configured(request.named(name), catalogue)
     except GlimpError as error:  # a flag that this pair cannot be loaded with
