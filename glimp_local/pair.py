@@ -152,6 +152,15 @@ class Pair:
         return found._replace(words=f"this question {verdict}: {found.words}")
 
     @property
+    def placement(self) -> str:
+        """Where the models are that this machine computes, and the memory they take, in one line; empty without any."""
+        if self.plan is None:
+            return ""
+        line = self.plan.line()
+        is_part = len(self.plan.models) < len(self.backends)
+        return f"{min(self.plan.models)} {line}" if is_part and line.startswith("on ") else line
+
+    @property
     def can(self) -> str:
         """What a narrow pair can do, with an example; empty for any other pair."""
         if self.config.only is None:

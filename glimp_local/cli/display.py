@@ -106,7 +106,7 @@ class Display:
     def loaded(self, descriptions: dict[Model, str], plan: str) -> None:
         """Tell what was loaded, where it runs, and what memory it takes."""
         if self._thoughts and not self._quiet:
-            for line in (*(f"{model}: {description}" for model, description in descriptions.items()), plan):
+            for line in filter(None, (*(f"{model}: {found}" for model, found in descriptions.items()), plan)):
                 self._console.print(Line(one_line(line), style="dim"))
         self._what = "reading the problem"
 

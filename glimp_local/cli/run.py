@@ -74,7 +74,7 @@ def _solve(
         )
         _decline(pair, problem, flags)
         described = {model: f"{backend.name} ({backend.where})" for model, backend in pair.backends.items()}
-        display.loaded(described, "" if pair.plan is None else pair.plan.line())
+        display.loaded(described, pair.placement)
         if not flags.quiet and (said := _why_this_pair(pair)) is not None:
             display.say(said)
         system = pair.config.system if flags.system is None else flags.system

@@ -81,7 +81,7 @@ class Turns(VerticalScroll):
         if pair is not None and pair.config.example:
             lines.append(Content("↑ puts an example into the box, Enter asks it."))
         if pair is not None and pair.plan is not None:
-            lines += [Content(), Content(one_line(pair.plan.line())).stylize("dim")]
+            lines += [Content(), Content(one_line(pair.placement)).stylize("dim")]
         await self.mount(Static(Content("\n").join(lines), classes="welcome"))
 
     async def show_system(self, text: str | None) -> None:
