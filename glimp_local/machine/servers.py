@@ -132,7 +132,7 @@ def look_at(config: PairConfig) -> PairServers:
 def look_at_all(configs: Mapping[str, PairConfig]) -> dict[str, PairServers]:
     """Connect to the servers of several pairs, all at the same time; one that several pairs have is asked once."""
     wanted = {name: _sources(config) for name, config in configs.items()}
-    visits = {source: _Visit(source) for sources in wanted.values() for source in sources.values()}
+    visits = {source: _Visit(source) for source in {one for sources in wanted.values() for one in sources.values()}}
     try:
         _finish(list(visits.values()), REACH_SECONDS)
         found = {name: {model: visits[source] for model, source in sources.items()} for name, sources in wanted.items()}

@@ -15,6 +15,7 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -28,7 +29,9 @@ from glimp_local.machine.doctor.finding import REPORT, Fact, Finding, Judged
 from glimp_local.machine.doctor.probe import Probe, probe
 from glimp_local.machine.doctor.storage import Folder, PairState
 from glimp_local.machine.locations import places
-from glimp_local.machine.servers import PairServers
+
+if TYPE_CHECKING:
+    from glimp_local.machine.servers import PairServers
 
 _PACKAGES = ("llama-cpp-python", "numpy", "huggingface-hub", "textual", "click", "msgspec", "rich")
 _PREFIXES = ("GLIMP_", "HF_", "HUGGINGFACE_", "GGML_", "LLAMA_", "CUDA_", "HIP_", "ROCR_", "OMP_", "XDG_", "TEXTUAL_")

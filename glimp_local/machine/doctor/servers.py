@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from glimp_local.errors import ConfigError
 from glimp_local.machine.addresses import problem_of
 from glimp_local.machine.doctor.finding import Finding, Judged
-from glimp_local.machine.servers import PairServers, ServerState, look_at_all
 from glimp_local.models.catalogue import load_catalogue
+
+if TYPE_CHECKING:
+    from glimp_local.machine.servers import PairServers, ServerState
 
 
 def servers(models_file: Path | None, default: str | None) -> Judged[dict[str, PairServers]]:
@@ -17,7 +20,12 @@ def servers(models_file: Path | None, default: str | None) -> Judged[dict[str, P
         pairs = load_catalogue(models_file).pairs
     except ConfigError:  # said of models.toml
         return {}, []
-    found = look_at_all({name: config for name, config in pairs.items() if config.remote_models})
+    wanted = {name: config for name, config in pairs.items() if config.remote_models}
+    if not wanted:
+        return {}, []
+    from glimp_local.machine.servers import look_at_all  # noqa: PLC0415 - who has none does without
+
+    found = look_at_all(wanted)
     findings = []
     for name, answered in found.items():
         is_needed = name == default or problem_of(pairs[name]) is not None  # else the server may be off for a reason
