@@ -11,7 +11,16 @@ import pytest
 from glimp_local import load_pair
 from glimp_local.engines.llama import loading
 from glimp_local.errors import BindingError, UsageError
-from glimp_local.machine.choice import Offer, default_pair, header_of, larger_offer, offer, plan_of, why_none
+from glimp_local.machine.choice import (
+    Offer,
+    default_pair,
+    header_of,
+    larger_offer,
+    offer,
+    pairs_here,
+    plan_of,
+    why_none,
+)
 from glimp_local.machine.survey import Gpu, Machine
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import user_file
@@ -215,6 +224,34 @@ def test_a_pair_that_is_there_is_offered_as_such(
     room(monkeypatch, 7 * GIB)
     models_toml.write_text('default = "builtin"\n' + pair("mine", tiny / "small.gguf", tiny / "large.gguf"))
     assert str(offer(load_catalogue())) == "mine, which is on this machine: --pair mine"
+
+
+def test_a_pair_on_servers_is_offered_and_served_but_never_taken_unasked(
+    tiny: Path, models_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room(monkeypatch, 7 * GIB)
+    large = 'large = {url = "http://box:8000"}\n'
+    gone = f"[pairs.gone]\nsmall = {{path = '{tiny / 'nowhere.gguf'}'}}\n{large}"
+    wrong = f"[pairs.wrong]\nsmall = {{path = '{tiny / 'small.gguf'}'}}\nlarge = {{url = 'box'}}\n"
+    models_toml.write_text(gone + wrong + f"[pairs.mine]\nsmall = {{path = '{tiny / 'small.gguf'}'}}\n{large}")
+    catalogue = load_catalogue()
+    assert default_pair(catalogue) == "builtin"
+    assert pairs_here(catalogue) == ["builtin", "mine"]
+    assert str(offer(catalogue)) == "mine, with a model on box:8000: --pair mine"
+    models_toml.write_text(f"default = 'far'\n[pairs.far]\nsmall = {{url = 'https://a.example'}}\n{large}")
+    catalogue = load_catalogue()
+    assert default_pair(catalogue) == "far"
+    assert str(offer(catalogue)) == "far, with a model on a.example:443 and box:8000: --pair far"
+
+
+def test_a_packaged_pair_whose_model_a_server_has_is_no_download(
+    models_toml: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room(monkeypatch, 14 * GIB)
+    models_toml.write_text('[pairs."qwen3-0.6b-4b".large]\nurl = "http://box:8000"\n')
+    found = offer(load_catalogue())
+    assert found is not None
+    assert found.name != "qwen3-0.6b-4b"
 
 
 def test_nothing_is_offered_where_nothing_fits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,17 +8,20 @@ import pytest
 from textual.widgets import OptionList, Static
 
 from glimp_local.load import LoadRequest
-from glimp_local.machine.forecast import Forecast, Forecaster, PairFiles
+from glimp_local.machine.forecast import Forecast, Forecaster, PairFiles, pair_files
 from glimp_local.machine.survey import Machine
 from glimp_local.models.catalogue import load_catalogue
 from glimp_local.paths import packaged_file
 from glimp_local.settings import ModelSource, PairConfig
 from glimp_local.tui.download import Download
 from glimp_local.tui.screens.pairs import PairRow, PairScreen
+from tests.conftest import BUILTIN
 from tests.support.chatting import Chat, chatting, played
-from tests.support.commands import read_hub_settings
+from tests.support.commands import mine, read_hub_settings
 from tests.support.hub_server import Hub
+from tests.support.llama_server import LlamaServer
 from tests.support.pulling import partials
+from tests.support.relay import Relay
 
 GIB = 2**30
 CONFIG = load_catalogue(packaged_file()).pairs["qwen3-1.7b-8b"]
@@ -62,6 +65,54 @@ def test_one_whose_file_is_gone_offers_nothing_to_press() -> None:
     gone = row(PairFiles(0, None, problem="x.gguf: no such file (check the path)"))
     assert gone.facts().startswith("cannot be used · ")
     assert gone.advice() == "x.gguf: no such file (check the path)."
+
+
+# A pair with a model on a server.
+
+
+def test_of_a_model_on_a_server_the_place_is_shown_and_what_enter_does() -> None:
+    large = ModelSource(url="http://box:8000/v1")
+    part = PairConfig(small=CONFIG.small, large=large)
+    here = PairRow("mine", part, PairFiles(1, 1), expected=Forecaster(Machine(32 * GIB)).forecast(part))
+    assert here.facts().startswith("here, large on box:8000 · fits, the small model about ")
+    assert here.advice() == (
+        "The small model on the CPU, context 16,384. Enter connects to box:8000 and loads the rest."
+    )
+    whole = PairConfig(small=large, large=large)
+    far = PairRow("far", whole, pair_files(whole), expected=Forecaster(Machine(32 * GIB)).forecast(whole))
+    assert far.facts() == "on box:8000 · nothing to load here"
+    assert far.advice() == "Enter connects to box:8000."
+    assert not far.is_hopeless
+    away = PairRow("mine", part, pair_files(part))
+    assert away.facts().startswith("1.8 GB to download · ")
+
+
+def test_an_address_that_is_none_offers_nothing_to_press() -> None:
+    wrong = PairConfig(small=CONFIG.small, large=ModelSource(url="http://me:secret@box"))
+    row = PairRow("mine", wrong, pair_files(wrong))
+    assert row.facts().startswith("cannot be used · ")
+    assert row.advice().startswith("the large model: the address of a server holds no key or password")
+    assert "secret" not in row.facts() + row.advice()
+
+
+@played
+async def test_the_list_connects_to_no_server_until_its_pair_is_chosen() -> None:
+    with LlamaServer(BUILTIN / "large.gguf") as server, Relay(server.url) as relay:
+        small = f"small = {{path = '{BUILTIN / 'small.gguf'}'}}\n"
+        mine(f"[pairs.box]\n{small}large = {{url = '{relay.url}'}}\n")
+        relay.silence()
+        async with chatting(pair={"name": "builtin"}) as chat:
+            await open_list(chat, "box")
+            assert f"here, large on 127.0.0.1:{relay.port} · fits, the small model about " in chat.screen
+            assert advice(chat).endswith(f"Enter connects to 127.0.0.1:{relay.port} and loads the rest.")
+            assert relay.accepted == 0
+            relay.speak()
+            await chat.press("enter")
+            await chat.until(lambda: chat.status.startswith("box"))
+            assert relay.accepted > 0
+            await open_list(chat, "box")
+            assert "loaded · fits, the small model about " in chat.screen
+            assert advice(chat).endswith(f"Enter connects to 127.0.0.1:{relay.port} again and loads the rest.")
 
 
 # The download.

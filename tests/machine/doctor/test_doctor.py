@@ -12,12 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from glimp_local import hardware
 from glimp_local.engines.llama.release import RELEASE
 from glimp_local.machine.doctor.report import Examination
+from tests.conftest import BUILTIN
 from tests.support.commands import GLIMP, Glimp, mine
+from tests.support.llama_server import LlamaServer
+from tests.support.server_process import free_port
+
+SECRET = "open-sesame-1234"
 
 SUBJECTS = {
     *(
@@ -122,6 +128,45 @@ def test_no_connection_is_opened(glimp: Glimp, monkeypatch: pytest.MonkeyPatch, 
     result = glimp("doctor")
     assert "a socket" not in result.out + result.err
     assert "a token comes out" in result.out
+
+
+def test_a_server_that_cannot_be_reached_needs_doing_for_the_default_pair_alone(
+    examined: Callable[..., Examination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    large = f'large = {{url = "http://127.0.0.1:{port}"}}\n'
+    small = f"small = {{path = '{BUILTIN / 'small.gguf'}'}}\n"
+    wrong = f'[pairs.wrong]\n{small}large = {{url = "http://me:{SECRET}@box:8000"}}\n'
+    monkeypatch.setenv("BOX_KEY", SECRET)
+    keyed = large.replace("}", ', key_env = "BOX_KEY"}')
+    mine(f"[pairs.near]\n{small}{large}[pairs.keyed]\n{small}{keyed}{wrong}")
+    for default, level in (("near", "needs doing"), ("builtin", "to know")):
+        found = examined(default)
+        assert SECRET not in msgspec.json.encode(found).decode()
+        said = {finding.says: finding for finding in found.findings if finding.subject == "servers"}
+        assert said[f"near: large on 127.0.0.1:{port}: nothing listens there"].level == level
+        assert said[f"near: large on 127.0.0.1:{port}: nothing listens there"].do is not None
+        assert said[f"keyed: large on 127.0.0.1:{port}: nothing listens there"].level == "to know"
+        (unusable,) = (finding for says, finding in said.items() if says.startswith("wrong: "))
+        assert (unusable.level, unusable.do) == ("needs doing", "set key_env, or key_file")
+        assert set(found.servers) == {"near", "keyed", "wrong"}
+    (here,) = (finding.says for finding in found.findings if finding.says.startswith("here: "))
+    assert f"near (large on 127.0.0.1:{port})" in here
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("flags", [[], ["--json"]])
+def test_of_servers_it_is_said_what_they_run_and_not_where_they_are(glimp: Glimp, flags: list[str]) -> None:
+    small = f"small = {{path = '{BUILTIN / 'small.gguf'}'}}\n"
+    elsewhere = f"127.0.0.7:{free_port()}"  # not the usual name of this machine, so as private as any other
+    with LlamaServer(BUILTIN / "large.gguf") as server:
+        near, far = (f"large = {{url = '{url}'}}\n" for url in (server.url, f"http://{elsewhere}"))
+        mine(f"[pairs.near]\n{small}{near}[pairs.far]\n{small}{far}")
+        out = glimp("doctor", *flags).out
+    assert f"near: large on 127.0.0.1:{server.port}: llama-server" in out
+    assert "near: the two models have one vocabulary: token ids are handed over" in out
+    assert f"far: large on <server>:{elsewhere[-5:].lstrip(':')}: nothing listens there" in out
+    assert "127.0.0.7" not in out
 
 
 @pytest.mark.slow

@@ -119,3 +119,23 @@ def test_values_inside_values_are_cleaned_and_numbers_stay(home: Path) -> None:
 @pytest.mark.parametrize("text", ["a" * 10**6, "/a b" * 10**5, "a.b+" * 10**5, "http://" * 20_000, "/home/" * 10**5])
 def test_a_long_text_is_cleaned_like_a_short_one(text: str) -> None:
     assert without_names(text)  # a pattern that reads each word from each of its letters would take hours
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("large on box:8000: nothing listens there", "large on <server>:8000: nothing listens there"),
+        ("http://box/v1, a box of tools, boxes, mybox:8000", "http://<server>/v1, a box of tools, boxes, mybox:8000"),
+        ("not valid for 'gpu.corp.example'; gpu.corp.example.", "not valid for '<server>'; <server>."),
+        (
+            "GPU.Corp.Example:443 xgpu.corp.example gpu.corp.example.org",
+            "<server>:443 xgpu.corp.example gpu.corp.example.org",
+        ),
+        ("10.1.2.3:80 110.1.2.3 10.1.2.34", "<server>:80 110.1.2.3 10.1.2.34"),
+        ("[fd00::7]:8000 at fd00::7", "<server>:8000 at <server>"),
+        ("localhost:8000 and 127.0.0.1:8000", "localhost:8000 and 127.0.0.1:8000"),
+    ],
+)
+def test_of_a_server_the_port_is_shown(text: str, clean: str) -> None:
+    hosts = ["box", "gpu.corp.example", "10.1.2.3", "fd00::7", "localhost", "127.0.0.1"]
+    assert without_names(text, hosts=hosts) == clean
