@@ -48,6 +48,8 @@ from glimp_local.machine.doctor.report import Examination, Terminal
 from glimp_local.machine.doctor.storage import Folder, PairState
 from glimp_local.machine.inventory import FileEntry, Inventory, PairEntry
 from glimp_local.machine.locations import Places
+from glimp_local.machine.server_pairs import ServerComparison
+from glimp_local.machine.servers import PairServers, ServerState
 from glimp_local.machine.speed import ModelSpeed, PairSpeed
 from glimp_local.machine.tuning import Speed, Tuning
 from glimp_local.models.compare import Comparison
@@ -102,7 +104,8 @@ def test_every_field_of_the_public_json_is_documented() -> None:
     of_the_probe = (Probe, Build, Device, Proof, Objection)
     of_the_configuration = (Shown, Setting, Places)
     of_a_run = (Solution, Step, Stats, ModelStats, *events_)
-    of_models = (*of_headers, *of_files, *of_a_plan)
+    of_servers = (PairServers, ServerComparison, ServerState)
+    of_models = (*of_headers, *of_files, *of_a_plan, *of_servers)
     of_a_machine = (*of_the_doctor, *of_the_probe, *of_the_configuration)
     for struct in (*of_a_run, *of_a_bench, *others, *of_models, *of_a_machine):
         for field in struct.__struct_fields__:

@@ -36,7 +36,8 @@ Examples:
 
 _INFO_EPILOG = """\b
 FILE is a GGUF; of a model split into several files, the first one (NAME-00001-of-00003.gguf). PAIR is a name of
-models.toml: both its models are shown.
+models.toml: both its models are shown. A model on a server is asked what it is: that connects to it, for some seconds
+at most.
 
 \b
 Examples:
@@ -54,7 +55,8 @@ Exit codes:
 _COMPARE_EPILOG = """\b
 The vocabularies are compared token by token, by the rules a pair goes by when it is loaded. With one vocabulary the
 models hand over token ids, and the small one can draft for the large one; else they hand over text, which is read
-again. The one with fewer parameters is the small one.
+again. The one with fewer parameters is the small one. A pair with a model on a server is compared by its name: that
+connects to the server, for some seconds at most, and has it show its tokens.
 
 \b
 Examples:
@@ -234,7 +236,7 @@ def rm(**flags: Any) -> None:
 def info(**flags: Any) -> None:
     """Tell what a model is: architecture, parameters, quantisation, vocabulary, context, chat template, memory.
 
-    Only the header of the file is read, and no model loaded. Whether the installed llama.cpp knows the architecture
+    Only the header of a file is read, and no model loaded. Whether the installed llama.cpp knows the architecture
     shows when it is loaded; a model that would crash it is refused here, too.
     """
     from glimp_local.cli import run_info  # noqa: PLC0415 - only for arguments that are right

@@ -80,7 +80,7 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
         elif plan is not None and expected.speed is None:
             write("No speed is forecast: this computer has no such GPU, or cannot measure such weights.\n")
         if servers is not None:
-            _show_servers(config, servers)
+            _show_servers(config, plan, servers)
         if plan is not None and not plan.fits:
             fitting = larger_offer(catalogue, machine)
             if fitting is not None and fitting.name != name:
@@ -137,7 +137,7 @@ def _show(name: str, config: PairConfig, plan: Plan | None, speed: PairSpeed | N
         _show_speed(console, speed)
 
 
-def _show_servers(config: PairConfig, servers: PairServers) -> None:
+def _show_servers(config: PairConfig, plan: Plan | None, servers: PairServers) -> None:
     """Show what a pair's servers answered."""
     console = Console(highlight=False)
     console.print()
@@ -151,6 +151,8 @@ def _show_servers(config: PairConfig, servers: PairServers) -> None:
             _say(console, f"  {state.warning}.")
     if (said := servers.vocabulary_in_words()) is not None:
         _say(console, f"{said}.")
+    if len(contexts := set(_contexts(plan, servers))) > 1:
+        _say(console, f"The shorter context counts: {min(contexts):,} tokens.")
 
 
 def _show_speed(console: Console, speed: PairSpeed) -> None:

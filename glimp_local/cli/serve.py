@@ -60,7 +60,10 @@ interrupted (143 by SIGTERM).
     help="Origin whose pages may use the server (https://example.com), besides this machine's; * is any. Repeatable.",
 )
 @click.option(
-    "--all", "serves_all", is_flag=True, help="Serve all pairs on this machine; each is loaded when it is first asked."
+    "--all",
+    "serves_all",
+    is_flag=True,
+    help="Serve all pairs on this machine and on servers; each is loaded when it is first asked.",
 )
 @click.option("--log-content", is_flag=True, help="Log what is asked and answered to stderr, as JSON lines.")
 @click.option("--open", "opens", is_flag=True, help="Open the chat page in the browser when the pair is loaded.")

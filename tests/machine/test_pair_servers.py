@@ -15,7 +15,9 @@ import msgspec
 import pytest
 
 from glimp_local.engines.remote.vocabulary import ServerVocabulary
+from glimp_local.errors import UsageError
 from glimp_local.machine import servers
+from glimp_local.machine.server_pairs import compare_on_servers
 from glimp_local.machine.servers import look_at, look_at_all
 from glimp_local.settings import ModelSource, PairConfig
 from tests.conftest import BUILTIN
@@ -224,6 +226,26 @@ def test_a_server_with_text_alone_hands_over_text() -> None:
     assert (found.large.is_ready, found.large.takes_token_ids, found.large.model) == (True, False, "qwen3:32b")
     assert found.shares_vocabulary is None
     assert (found.vocabulary_difference or "").endswith("takes text alone")
+
+
+def test_a_server_with_text_alone_makes_a_pair_as_the_large_model_and_none_as_the_small_one() -> None:
+    with answering({"/v1/models": {"data": [{"id": "qwen3:32b"}]}}) as url:
+        text = ModelSource(url=url)
+        as_large = compare_on_servers("box", PairConfig(small=SMALL, large=text))
+        as_small = compare_on_servers("box", PairConfig(small=text, large=SMALL))
+        templated = compare_on_servers("box", PairConfig(small=SMALL, large=text, chat_template="x.jinja"))
+    assert (as_large.obstacles, as_large.hand_over, as_large.needs_template) == ((), "text", True)
+    assert as_large.verdict.startswith(
+        "These two make a pair with --chat-template FILE (the large model has none), but"
+    )
+    assert templated.needs_template is False
+    assert as_small.hand_over is None
+    assert "cannot be glimpsed at" in as_small.verdict
+
+
+def test_a_pair_of_one_model_is_not_compared() -> None:
+    with pytest.raises(UsageError, match="one model alone"):
+        compare_on_servers("box", PairConfig(large=ModelSource(url="http://127.0.0.1:9"), policy="large"))
 
 
 @pytest.mark.parametrize(
