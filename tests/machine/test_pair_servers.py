@@ -24,6 +24,7 @@ from tests.conftest import BUILTIN
 from tests.support.llama_server import LlamaServer
 from tests.support.relay import Relay
 from tests.support.server_process import free_port
+from tests.support.vllm_server import VllmServer
 
 pytestmark = pytest.mark.process
 KEY = "open-sesame-1234"
@@ -272,3 +273,12 @@ def test_a_model_that_the_policy_does_without_is_not_asked_for(server: LlamaServ
         found = look_at(msgspec.structs.replace(with_large(relay.url), policy="small"))
         assert relay.accepted == 0
     assert (found.states, found.vocabulary_in_words()) == ({}, None)
+
+
+def test_vllm_says_what_it_runs_and_whose_vocabulary_that_has(vllm_large: VllmServer) -> None:
+    found = look_at(with_large(vllm_large.url))
+    assert found.large is not None
+    assert (found.large.engine or "").startswith("vLLM 0.")
+    assert (found.large.context_tokens, found.large.takes_token_ids) == (2048, True)
+    assert (found.large.template, found.large.slots) == (None, None)
+    assert found.shares_vocabulary is True
