@@ -134,9 +134,14 @@ def _take_up_pair(flags: dict[str, Any], header: Header) -> None:
     if by_flag or flags["small"] or flags["large"]:
         return
     files: dict[str, Path] = {model: Path(path) for model in MODELS if (path := getattr(header, model))}
-    if not files:
+    urls = {model: url for model in MODELS if (url := getattr(header, f"{model}_url"))}
+    is_named = not files and header.pair != " + ".join(urls.values())
+    urls |= {model: url for model in MODELS if (url := flags[f"{model}_url"])}
+    flags.update({f"{model}_url": url for model, url in urls.items()})
+    if is_named:
         flags["name"] = header.pair or flags["name"]  # no line may be left that says it
         return
-    flags.update(files, name=None)
-    if len(files) == 1:
-        flags["policy"] = flags["policy"] or next(iter(files))
+    flags.update({model: path for model, path in files.items() if model not in urls}, name=None)
+    given: set[str] = {*files, *urls}
+    if len(given) == 1:
+        flags["policy"] = flags["policy"] or next(iter(given))

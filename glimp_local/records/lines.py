@@ -41,6 +41,9 @@ class Header(msgspec.Struct, frozen=True, tag_field="type", tag="session"):
     small: str | None = None
     """The file of the small model, where the pair was given by its files."""
     large: str | None = None
+    small_url: str | None = None
+    """The server of the small model, if it was given beside the pair or in place of a file."""
+    large_url: str | None = None
     title: str | None = None
     """The name that the user gave it here; empty if it was taken away again, None if it is the one it had."""
 

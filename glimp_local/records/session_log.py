@@ -66,14 +66,15 @@ class SessionLog:
                 self._lock.release()
                 raise
 
-    def begin(self, pair: str, files: Mapping[Model, Path]) -> None:
-        """Record which pair writes from now on: its name, and its files if it was given by these.
+    def begin(self, pair: str, files: Mapping[Model, Path], urls: Mapping[Model, str] | None = None) -> None:
+        """Record which pair writes from now on: its name, and the files and servers that it was given by, if it was.
 
         Nothing is written if it is the one that wrote before.
         """
-        paths = {model: str(path.resolve()) for model, path in files.items()}
-        header, before = Header(lines.VERSION, _now(), pair, **paths), self.header
-        if before is None or (before.pair, before.small, before.large) != (header.pair, header.small, header.large):
+        given = {str(model): str(path.resolve()) for model, path in files.items()}
+        given |= {f"{model}_url": url for model, url in (urls or {}).items()}
+        header, before = Header(lines.VERSION, _now(), pair, **given), self.header
+        if before is None or _models_of(before) != _models_of(header):
             self._head(header)
 
     def _head(self, header: Header, title: str | None = None) -> None:
@@ -170,6 +171,10 @@ def rename(found: SavedSession, title: str) -> None:
             os.utime(found.path, ns=(before.st_atime_ns, before.st_mtime_ns))
     finally:
         log.close()
+
+
+def _models_of(header: Header) -> tuple[str | None, ...]:
+    return header.pair, header.small, header.large, header.small_url, header.large_url
 
 
 def _now() -> str:

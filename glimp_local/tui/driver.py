@@ -60,6 +60,7 @@ class Driver:
         self._is_saved = True
         """As it was reported last: was everything written to the disk?"""
         self._files: Mapping[Model, Path] = {}
+        self._urls: Mapping[Model, str] = {}
         """Of the pair, if it was given by these."""
         self.session: Session | None = None
         """None until a pair is loaded."""
@@ -259,13 +260,13 @@ class Driver:
             cancel=self._cancel,
             on_progress=lambda model, path, fraction: self._tell(Loading(model, path, fraction)),
         )
-        self._files = request.files
+        self._files, self._urls = request.files, request.urls
         self._caches.take_up(self._pair, self._log)
         self._wanted = self._kept = None
         session = self._new_session(self._pair, seed=seed, history=self._first_messages)
         session.restore(self._fold.tree)
         self.session = session
-        self._log.begin(self._pair.name, self._files)
+        self._log.begin(self._pair.name, self._files, self._urls)
         self._tell(Loaded(self._pair))
 
     @property
@@ -297,7 +298,7 @@ class Driver:
         """Lead a new conversation from now on."""
         self._log.close()
         self._log, self._is_saved = SessionLog(), True
-        self._log.begin(pair.name, self._files)
+        self._log.begin(pair.name, self._files, self._urls)
         self._fold = Fold()
         self._begin_with(pair, self._new_session(pair, history=self._first_messages))
         self._tell(Loaded(pair, is_new=True))
@@ -341,7 +342,7 @@ class Driver:
         self._note_kept()
         self._tell(Opened(found))
         if self._pair is not None:
-            log.begin(self._pair.name, self._files)
+            log.begin(self._pair.name, self._files, self._urls)
             self._caches.take_up(self._pair, self._log)
             self._tell(Loaded(self._pair))
 
