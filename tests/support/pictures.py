@@ -61,9 +61,8 @@ class Replay(Driver):
             markers=("<think>", "</think>"),
             config=load_catalogue().pairs["builtin"],
             offer=Offer("qwen3-0.6b-4b", 3_136_726_944, 7_581_000_000),
-            plan=SimpleNamespace(
-                line=lambda: "both models on the CPU, context 2,048; 64 MiB of 14.3 GiB on the CPU", parts=()
-            ),
+            plan=SimpleNamespace(parts=()),
+            placement="both models on the CPU, context 2,048; 64 MiB of 14.3 GiB on the CPU",
         )
         self.session = SimpleNamespace(  # type: ignore[assignment]  # all that is read
             policy=Threshold(0.3),
