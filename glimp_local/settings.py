@@ -258,6 +258,11 @@ class PairConfig(RunSettings, frozen=True):
         """Those of its models that are on servers."""
         return tuple(model for model in self.models if (source := self.source(model)) and source.url is not None)
 
+    @property
+    def rpc_servers(self) -> tuple[str, ...]:
+        """The RPC servers that layers of its models go to."""
+        return tuple(server for model in self.local_models for server in self.options(model).servers)
+
     def options(self, model: Model) -> EngineOptions:
         """Say how a model is loaded."""
         source = self.source(model)

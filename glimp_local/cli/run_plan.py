@@ -52,7 +52,7 @@ def run(request: LoadRequest, *, ram_gib: float | None, vram_gib: tuple[float, .
     catalogue = load_catalogue(request.models_file)
     name, config = configured(request, catalogue)
     machine = _machine(ram_gib, vram_gib)
-    forecaster = Forecaster(machine, measures=not any(vram_gib), on_measuring=say_that_it_measures)
+    forecaster = Forecaster(machine, measures=not any(vram_gib), asks=True, on_measuring=say_that_it_measures)
     expected = forecaster.forecast(config)
     plan = expected.plan
     if plan is None and config.local_models:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from glimp_local import hardware, units
-from glimp_local.errors import BindingError, DeviceError, ModelError, ModelMissingError
+from glimp_local.errors import BindingError, ModelError, ModelMissingError
 from glimp_local.machine import addresses
 from glimp_local.machine.pace import tokens_per_second
 from glimp_local.machine.plan import Plan
@@ -93,7 +93,9 @@ def _is_on_servers(config: PairConfig) -> bool:
 
 
 def _best_here(catalogue: Catalogue) -> str | None:
-    present = {name: _present(config) for name, config in catalogue.pairs.items() if config.only is None}
+    # One with layers on RPC servers is used if it is named: to choose is no reason to connect.
+    pairs = {name: config for name, config in catalogue.pairs.items() if not (config.only or config.rpc_servers)}
+    present = {name: _present(config) for name, config in pairs.items()}
     present = {name: footprints for name, footprints in present.items() if footprints}
     if not present:
         return None
@@ -105,8 +107,8 @@ def _best_here(catalogue: Catalogue) -> str | None:
     for name, footprints in present.items():
         config = catalogue.pairs[name]
         try:
-            plan = make_plan(footprints, config, with_servers(machine, config))
-        except (BindingError, DeviceError):  # whoever loads it is told
+            plan = make_plan(footprints, config, machine)
+        except BindingError:  # whoever loads it is told
             continue
         found.append((sum(footprint.weights_bytes for footprint in footprints.values()), name, plan))
     fitting = max((choice for choice in found if choice[2].fits), default=None, key=_weight)

@@ -60,19 +60,19 @@ class Forecast(msgspec.Struct, frozen=True):
     """What is made smaller than usual so that it fits, as a sentence."""
     problem: str | None = None
     """What is wrong with a file, or with an RPC server."""
-    is_unreachable: bool = False
-    """Is it an RPC server that cannot be used?"""
+    is_unasked: bool = False
+    """Has the pair RPC servers, which were not asked?"""
     places: dict[Model, str] = {}
     """The servers that models are on: host and port."""
 
     def in_words(self) -> str:
         """Return whether it fits, and its likely speed, in a few words."""
         if self.problem is not None:
-            return "RPC server cannot be used" if self.is_unreachable else "cannot be read"
-        if self.plan is None and self.places:
-            return "nothing to load here"
+            return "cannot be read"
+        if self.plan is None and self.is_unasked:
+            return "with layers on RPC servers"
         if self.plan is None:
-            return "not known before it is here"
+            return "nothing to load here" if self.places else "not known before it is here"
         if not self.plan.runs:
             return "does not fit"
         if not self.plan.fits:
@@ -117,7 +117,8 @@ class Forecaster:
 
     `loaded` is the plan of a pair in memory that will be closed before. How fast this computer is it measures when it
     first needs to, which takes some seconds: `on_measuring` hears it before, and a set `cancel` ends it. Without
-    `measures` nothing is said of speed, as of a machine that is not this computer.
+    `measures` nothing is said of speed, as of a machine that is not this computer. RPC servers are asked for their
+    memory if it `asks`; without, nothing is said of pairs that have some.
     """
 
     def __init__(
@@ -127,10 +128,12 @@ class Forecaster:
         *,
         loaded: Plan | None = None,
         measures: bool = True,
+        asks: bool = False,
         on_measuring: Callable[[], None] = lambda: None,
     ) -> None:
         self._machine = machine
         self._loaded = loaded
+        self._asks = asks
         self._rates = Rates(cancel, on_measuring=on_measuring) if measures else None
 
     @property
@@ -150,10 +153,12 @@ class Forecaster:
         found = addresses.places_of(config)
         if not footprints:
             return Forecast(places=found) if footprints is not None else Forecast()
+        if config.rpc_servers and not self._asks:
+            return Forecast(places=found, is_unasked=True)
         try:
             machine = with_servers(self._machine, config)
         except DeviceError as error:
-            return Forecast(problem=str(error), is_unreachable=True)
+            return Forecast(problem=str(error))
         plan = make_plan(footprints, config, machine if self._loaded is None else without(self._loaded, machine))
         speed = None
         if self._rates is not None:
