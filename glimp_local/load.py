@@ -11,6 +11,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -124,21 +125,21 @@ def load(
         if servers is not None:
             servers.settle(backends, renderer, read_template(config), templates)
             notices += servers.notices
+        return Pair(
+            name,
+            config,
+            {model: backends[model] for model in config.models},
+            plan=plan,
+            notices=notices,
+            offer=offered,
+            fallback=fallback,
+            closing=[renderer.close],
+        )
     except BaseException:
         for backend in backends.values():
             backend.close()
         renderer.close()
         raise
-    return Pair(
-        name,
-        config,
-        {model: backends[model] for model in config.models},
-        plan=plan,
-        notices=notices,
-        offer=offered,
-        fallback=fallback,
-        closing=[renderer.close],
-    )
 
 
 def load_pair(
@@ -193,7 +194,7 @@ def configured(request: LoadRequest, catalogue: Catalogue) -> tuple[str, PairCon
         name = request.name or default_pair(catalogue)
         config = catalogue.pair(name)
         if urls:
-            config = override(config, {model: {"url": url} for model, url in urls.items()})
+            config = override(config, {model: _elsewhere(config.source(model), url) for model, url in urls.items()})
     else:
         sources = {model: ModelSource(path=str(path)) for model, path in files.items()}
         sources |= {model: ModelSource(url=url) for model, url in urls.items()}
@@ -209,6 +210,13 @@ def configured(request: LoadRequest, catalogue: Catalogue) -> tuple[str, PairCon
     if "small" in config.remote_models and config.top_k is None:
         config = override(config, {"top_k": SERVER_TOP_K})  # a server shows no more of a distribution
     return name, config
+
+
+def _elsewhere(source: ModelSource | None, url: str) -> dict[str, Any]:
+    """Return the settings of a model that another server has: the key of the one before is not for it."""
+    if source is None or source.url is None or urlsplit(source.url).netloc == urlsplit(url).netloc:
+        return {"url": url}
+    return {"url": url, "model": None, "api": "auto", "key_env": None, "key_file": None}
 
 
 def _path(path: str | Path | None) -> Path | None:

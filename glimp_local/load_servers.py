@@ -22,6 +22,7 @@ class ServerLoader:
 
     def __init__(self, config: PairConfig, cancel: threading.Event) -> None:
         self._config = config
+        self._cancel = cancel
         self.notices: list[str] = []
         self.backends: dict[Model, RemoteBackend] = {}
         context = config.context if isinstance(config.context, int) and config.context else None
@@ -48,7 +49,12 @@ class ServerLoader:
         for model, backend in self.backends.items():
             other = next((one.vocabulary for name, one in backends.items() if name != model), None)
             spare = next(iter(templates.values()), None)
-            self.notices += backend.settle(renderer, other, template=template, spare=spare)
+            self.notices += backend.settle(renderer, other, self._cancel, template=template, spare=spare)
+            if self._config.sampling.penalises and not backend.api.penalises_alike:
+                self.notices.append(
+                    f"{backend.place} counts penalties in its own way: over a step, or over all of the text, and "
+                    "penalty_tokens is not known there"
+                )
             if said := warning(backend.address):
                 self.notices.append(said)
 

@@ -141,7 +141,8 @@ def cli() -> None:
     """Let two local models reason together: each step is written by the model it needs.
 
     A small model looks at the first token of every step. Where it is sure, it writes the step; where it is not, the
-    large model does. Everything runs on this machine.
+    large model does. Everything runs on this machine, unless you
+    name a server that one of the models is on.
     """
 
 

@@ -87,7 +87,7 @@ Exit codes:
 )
 @click.option("--instruction", metavar="TEXT", help="What is put behind each problem; '' for nothing.")
 @click.option("--output", "-o", type=FILE, metavar="FOLDER", help="Runs and report; else bench-PROBLEMS-PAIR.")
-@click.option("--download", is_flag=True, help="Fetch a data set of the hub: the one use of the network here.")
+@click.option("--download", is_flag=True, help="Fetch a data set of the hub if it is not here.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @model_options
 def bench(

@@ -52,7 +52,7 @@ written then.
 @click.option("--agreement", is_flag=True, help="Ask the large model, too, how it would have begun each step.")
 @click.option("--write", is_flag=True, help="Put the threshold of --share into your models.toml, for all tasks.")
 @click.option("--instruction", metavar="TEXT", help="What is put behind each problem; '' for nothing.")
-@click.option("--download", is_flag=True, help="Fetch a data set of the hub: the one use of the network here.")
+@click.option("--download", is_flag=True, help="Fetch a data set of the hub if it is not here.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar.")
 @model_options

@@ -61,7 +61,7 @@ def run(request: LoadRequest, problems: Sequence[Problem], flags: BenchFlags) ->
     began = monotonic()
     with (
         Interrupts() as interrupts,
-        load(request.changed(policy="threshold"), cancel=interrupts.cancel) as pair,
+        load(request.changed(policy="threshold", on_failure="stop"), cancel=interrupts.cancel) as pair,
     ):
         return _bench(pair, problems, flags, interrupts, began)
 

@@ -70,7 +70,10 @@ class CalibrateFlags(msgspec.Struct, frozen=True):
 
 def run(request: LoadRequest, problems: Sequence[Problem], flags: CalibrateFlags) -> int:
     """Calibrate the way the flags say; return the exit code."""
-    with Interrupts() as interrupts, load(request.changed(policy="share"), cancel=interrupts.cancel) as pair:
+    with (
+        Interrupts() as interrupts,
+        load(request.changed(policy="share", on_failure="stop"), cancel=interrupts.cancel) as pair,
+    ):
         found = _calibrate(pair, problems, flags, request.models_file or user_file(), interrupts)
     if flags.as_json:
         write_json(msgspec.json.encode(found))
@@ -99,6 +102,8 @@ def _calibrate(
         question = asked(problem, instruction)
         solved.append(fold(watch(session, question, seen) if flags.agreement else session.ask(question)))
         looks.append(Looks(problem.id, 0, tuple(seen)))
+        if solved[-1].finish_reason == "failed":
+            raise GlimpError(f"{problem.id}: {solved[-1].notices[-1]}", hint="nothing was stored or written: try again")
         if interrupts.exit_code is not None:
             raise CancelledError("interrupted: nothing was stored or written")
     # Shares are of the steps before the answer, and so are thresholds.

@@ -187,7 +187,7 @@ class _Visit:
 
     def __init__(self, source: ModelSource) -> None:
         self._source = source
-        self._cancel = threading.Event()
+        self.cancel = threading.Event()
         self._lock = threading.Lock()
         self._closed = False
         self.backend: RemoteBackend | None = None
@@ -198,7 +198,7 @@ class _Visit:
     def _look(self) -> None:
         patient = msgspec.structs.replace(self._source, timeout=REACH_SECONDS + COMPARE_SECONDS)
         try:
-            backend = RemoteBackend(patient, context=None, cancel=self._cancel, loading_seconds=0.0)
+            backend = RemoteBackend(patient, context=None, cancel=self.cancel, loading_seconds=0.0)
         except CancelledError:
             return  # given up
         except GlimpError as error:
@@ -246,7 +246,7 @@ class _Visit:
 
     def close(self) -> None:
         """End all connections."""
-        self._cancel.set()
+        self.cancel.set()
         with self._lock:
             self._closed = True
             backend = self.backend
@@ -298,7 +298,7 @@ class _Comparison:
             return f"{place} does not answer as it should"
         if not backend.takes_ids:
             return f"{place} takes text alone"
-        return ServerVocabulary(backend.api, backend.facts.vocabulary_size, backend.facts.bos)
+        return ServerVocabulary(backend.api, backend.facts.vocabulary_size, backend.facts.bos, visit.cancel)
 
     def _file_tokens(self, model: Model) -> _Shown | str:
         """Return the tokens of a GGUF, or why they cannot be seen."""

@@ -117,6 +117,7 @@ class Session:
         self._followed: set[str] = set()
         """The ids of those that another question was asked behind."""
         self._busy = False  # are the events of a run being read, or does one wait for the pair?
+        self._is_preparing = False  # is a prompt being made?
         self._is_asked = False  # is there a run whose events have not come to an end?
         self._asked = self._cancelled = 0  # number of the run that was asked for last, and of the one cancelled last
         self._warned = False
@@ -236,11 +237,14 @@ class Session:
     ) -> tuple[Turn, Prompts]:
         if self.pair.config.only is not None:  # a narrow pair answers each question by itself
             history = [message for message in history if message.role == "system"]
+        self._is_preparing = True
         try:
             prompts = prepared(self.pair, loop, [*history, *asked], self._tools, is_raw=self._is_raw)
         except CancelledError:
             self._steering.cancel.clear()
             raise
+        finally:
+            self._is_preparing = False
         tokens = next(iter(prompts.values())).tokens
         return Turn(asked, loop.first_position(), opening=opening, prompt_tokens=tokens), prompts
 
@@ -376,7 +380,9 @@ class Session:
 
     def cancel(self) -> None:
         """Stop the run before its next token, keeping everything. Callable from any thread."""
-        if self._is_asked:
+        if self._is_preparing:
+            self._steering.cancel.set()
+        elif self._is_asked:
             self._cancelled = self._asked
             self._steering.cancel.set()
 

@@ -221,8 +221,7 @@ class Relay:
 
     def close(self) -> None:
         """End everything, the thread included."""
-        self._do(self._stop_listening())
-        self._do(self._end_all(reset=False))
+        self._do(self._finish())
         self._call(self._loop.stop)
         self._thread.join(_SECONDS)
         self._loop.close()
@@ -246,6 +245,12 @@ class Relay:
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    async def _finish(self) -> None:
+        await self._stop_listening()
+        await asyncio.sleep(0.02)  # for a connection that was just accepted: it belongs to nobody before it is served
+        await self._end_all(reset=False)
+        await asyncio.sleep(0)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1

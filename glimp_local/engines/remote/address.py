@@ -43,13 +43,15 @@ def address(url: str) -> Address:
     try:
         parts = urlsplit(url.strip())
         host, port = parts.hostname, parts.port
+        (host or "").encode("idna")
     except ValueError as error:
         raise UsageError(f"{url!r} is no address of a server: {error}", hint=form) from error
     if parts.username is not None or parts.password is not None:
         raise UsageError("the address of a server holds no key or password", hint="set key_env, or key_file")
-    if parts.scheme not in {"http", "https"} or not host or parts.query or parts.fragment:
+    is_blank = any(character.isspace() for character in parts.netloc)
+    if parts.scheme not in {"http", "https"} or not host or is_blank or parts.query or parts.fragment:
         raise UsageError(f"{url!r} is no address of a server", hint=form)
-    port = port or (443 if parts.scheme == "https" else 80)
+    port = (443 if parts.scheme == "https" else 80) if port is None else port
     if port not in _PORTS:
         raise UsageError(f"{url!r} is no address of a server: its port is no number from 1 to 65535", hint=form)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")

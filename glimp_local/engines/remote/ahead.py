@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from time import perf_counter
 
+from glimp_local.engines.remote.client import Stream
+
 _LOOK_SECONDS = 0.02
 
 
@@ -16,6 +18,16 @@ class ReadAhead:
         self.cancel = threading.Event()
         """Ends the request."""
         self._thread: threading.Thread | None = None
+        self._stream: Stream | None = None
+
+    @property
+    def is_sent(self) -> bool:
+        """Is the server at it, or was it?"""
+        return self._stream is not None
+
+    def sent(self, stream: Stream) -> None:
+        """Note what was asked for."""
+        self._stream = stream
 
     @property
     def is_reading(self) -> bool:
@@ -24,7 +36,8 @@ class ReadAhead:
 
     def start(self, read: Callable[[], None]) -> None:
         """Begin a request; `read` is called in the thread."""
-        self.cancel.clear()
+        self.cancel = threading.Event()  # the last one may end a thread still
+        self._stream = None
         self._thread = threading.Thread(target=read, name="glimp-read-ahead", daemon=True)
         self._thread.start()
 
@@ -39,6 +52,12 @@ class ReadAhead:
             self._thread.join(_LOOK_SECONDS)
         self._thread = None
         return perf_counter() - start
+
+    def abandon(self) -> None:
+        """End the request without waiting for that."""
+        self.cancel.set()
+        if self._stream is not None:
+            self._stream.close()
 
     def stop(self) -> None:
         """End the request."""

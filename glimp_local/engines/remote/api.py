@@ -71,6 +71,20 @@ class Facts(msgspec.Struct, frozen=True):
     eos: str = ""
 
 
+class Past(NamedTuple):
+    """What a server may have read before."""
+
+    era: int
+    """How often all of it was to be forgotten."""
+    is_known: bool
+    """Has it read something of this conversation in this era?"""
+
+
+def within(penalty: float) -> float:
+    """Return a presence or frequency penalty as OpenAI's interface takes it."""
+    return max(-2.0, min(2.0, penalty))
+
+
 class Request(NamedTuple):
     """Where a request goes, and its body."""
 
@@ -86,6 +100,9 @@ class Api(Protocol):
     """Can prompts be token ids, and does it show those of what it writes?"""
     parses_always: ClassVar[bool]
     """Does it make control tokens of their spellings even if it is asked for letters?"""
+
+    penalises_alike: ClassVar[bool]
+    """Do penalties work as here: over the latest tokens, whoever wrote them?"""
 
     @property
     def client(self) -> Client:
@@ -112,14 +129,16 @@ class Api(Protocol):
         """Return a prompt made by the server's own chat template, up to where the assistant begins."""
         ...
 
-    def write(self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, era: int) -> Request:
+    def write(
+        self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, past: Past
+    ) -> Request:
         """Ask for the text behind a prompt, streamed; `top` likeliest tokens are shown at each place (0: none).
 
-        What was read in another `era` is not used again.
+        What was read in another era of the past is not used again.
         """
         ...
 
-    def read(self, prompt: Prompt, *, era: int) -> Request:
+    def read(self, prompt: Prompt, *, past: Past) -> Request:
         """Ask that a prompt be read, so that it is in the server's cache; what it writes is of no use."""
         ...
 

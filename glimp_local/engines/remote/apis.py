@@ -37,7 +37,7 @@ def find_api(
     if wanted in {"auto", "llama-server"}:
         props = _asked(client, "/props", cancel)
         if isinstance(props, dict) and "default_generation_settings" in props:
-            return LlamaServer(client, props)
+            return LlamaServer(client, model)
     if wanted in {"auto", "vllm"}:
         version = _asked(client, "/version", cancel)
         if isinstance(version, dict) and isinstance(version.get("version"), str):

@@ -59,6 +59,7 @@ class RemoteBackend:
         except BaseException:
             self.client.close()
             raise
+        self._wanted_context = context
         self.context = min(context or self.facts.context, self.facts.context)
         self.takes_ids = self.api.takes_ids
         self.can_glimpse = self.api.takes_ids
@@ -85,16 +86,23 @@ class RemoteBackend:
         return min(found)
 
     def settle(
-        self, renderer: Renderer, other: object | None, *, template: str | None, spare: ChatTemplate | None
+        self,
+        renderer: Renderer,
+        other: object | None,
+        cancel: threading.Event,
+        *,
+        template: str | None,
+        spare: ChatTemplate | None,
     ) -> list[str]:
         """Find out whose vocabulary the model has, and how its prompts are written; return what a user should know.
 
         `other` is the vocabulary of the pair's other model, if it has one. `template` is a chat template in place of
-        the model's own, `spare` one to use if the server tells of none. Raises ServerError, ConfigError.
+        the model's own, `spare` one to use if the server tells of none. Raises ServerError, ConfigError,
+        and CancelledError if `cancel` is set meanwhile.
         """
         notices: list[str] = []
         if self.takes_ids:
-            self._settle_tokens(other)
+            self._settle_tokens(other, cancel)
         source = template or self.facts.template
         if source is not None:
             self._template = ChatTemplate(source, bos=self.facts.bos, eos=self.facts.eos, renderer=renderer)
@@ -114,6 +122,8 @@ class RemoteBackend:
                 f"{self.place} does not tell its model's chat template",
                 hint="give it with chat_template in models.toml, or --chat-template FILE",
             )
+        if self._wanted_context is not None and self._wanted_context > self.facts.context:
+            notices.append(f"{self.place} has room for {self.facts.context:,} tokens, not {self._wanted_context:,}")
         if not self.takes_ids:
             notices.append(
                 f"{self.place} takes text alone: what a user types that spells a control token becomes one there, "
@@ -121,10 +131,11 @@ class RemoteBackend:
             )
         return notices
 
-    def _settle_tokens(self, other: object | None) -> None:
-        self._server_tokens = tokens = ServerVocabulary(self.api, self.facts.vocabulary_size, self.facts.bos)
+    def _settle_tokens(self, other: object | None, cancel: threading.Event) -> None:
+        self._server_tokens = tokens = ServerVocabulary(self.api, self.facts.vocabulary_size, self.facts.bos, cancel)
         self.vocabulary = tokens
-        if isinstance(other, Vocabulary) and tokens.difference(other) is None:
+        is_same = other is not None and tokens.difference(other) is None
+        if is_same and isinstance(other, Vocabulary):
             self.known = KnownTokens(other)
             self.vocabulary = other
         letter = tokens.tokenize(_ASCII)
@@ -193,10 +204,9 @@ class RemoteBackend:
                 why="changed",
             )
 
-    @property
-    def tokens(self) -> KnownTokens | ServerVocabulary | None:
-        """What tells the text of the tokens it writes."""
-        return self.known or self._server_tokens
+    def tokens(self, cancel: threading.Event) -> KnownTokens | ServerVocabulary | None:
+        """Return what tells the text of the tokens it writes; a cancel ends its waiting for the server."""
+        return self.known or (self._server_tokens and self._server_tokens.until(cancel))
 
     def transcript(self, cancel: threading.Event) -> Transcript:
         """Return an empty one; a cancel ends its waiting for the server."""

@@ -33,6 +33,8 @@ _CLOSE_SECONDS = 5.0
 """For all connections to end."""
 _MOST_BYTES = 2**26
 """Of one reply, and of one line of a stream."""
+_MOST_WAITING = 100_000
+"""Objects of a stream that nobody has read."""
 _MOST_REASON = 300
 """Characters of a server's own words that are shown."""
 
@@ -41,6 +43,7 @@ _NEVER = threading.Event()
 _END = object()
 _UNKNOWN = {400, 404, 405, 501}
 """What servers answer that do not know a path."""
+_GATEWAYS = {502, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _FULL_WORDS = ("maximum context length", "context size", "context length", "input_tokens")
 
@@ -69,7 +72,7 @@ class Client:
     def stream(self, path: str, body: dict[str, Any], *, cancel: threading.Event) -> Stream:
         """Send JSON and return the objects of the reply, as they come."""
         items: SimpleQueue[Any] = SimpleQueue()
-        return Stream(items, self._submit(self._pump(path, body, items.put)), cancel)
+        return Stream(items, self._submit(self._pump(path, body, items.put, items.qsize)), cancel)
 
     def close(self) -> None:
         """End all connections."""
@@ -151,7 +154,9 @@ class Client:
         async with self._reply(method, path, body) as response:
             return await _whole(response)
 
-    async def _pump(self, path: str, body: dict[str, Any], put: Callable[[Any], None]) -> None:
+    async def _pump(
+        self, path: str, body: dict[str, Any], put: Callable[[Any], None], waiting: Callable[[], int]
+    ) -> None:
         """Put the objects of a streamed reply into a queue, and its end, or what ended it."""
         try:
             async with self._reply("POST", path, body) as response:
@@ -162,6 +167,9 @@ class Client:
                     found = msgspec.json.decode(data)
                     if isinstance(found, dict) and found.get("error"):
                         put(self._refusal(400, data))
+                        return
+                    if waiting() > _MOST_WAITING:
+                        put(self._error("it sends faster than is read", "refused"))
                         return
                     put(found)
             put(_END)
@@ -202,9 +210,13 @@ class Client:
     # Errors.
 
     def _error(self, words: str, why: ServerTrouble, hint: str | None = None) -> ServerError:
-        if self._key is not None:
-            words = words.replace(self._key, "***")
         return ServerError(f"{self.address.place}: {words}", hint=hint, why=why)
+
+    def _scrubbed(self, content: bytes) -> bytes:
+        """Return a reply without the key, however it is spelled there."""
+        if self._key is None:
+            return content
+        return content.replace(self._key.encode(), b"***").replace(msgspec.json.encode(self._key)[1:-1], b"***")
 
     def _trouble(self, error: httpx2.HTTPError) -> ServerError:
         cause: BaseException | None = error
@@ -246,7 +258,7 @@ class Client:
 
     def _refusal(self, status: int, content: bytes) -> ServerError:
         """Return the error that a reply is."""
-        words, kind = _words(content)
+        words, kind = _words(self._scrubbed(content))
         text = f"{words} {kind}".lower()
         if status in {401, 403}:
             hint = "set key_env, or key_file" if self._key is None else "check the key"
@@ -255,6 +267,8 @@ class Client:
             return self._error("it is still loading its model", "loading", "try again in a moment")
         if status == httpx2.codes.BAD_REQUEST and any(one in text for one in _FULL_WORDS):
             return self._error(words, "full")
+        if status in _GATEWAYS:
+            return self._error(f"the gateway before it cannot reach it (status {status})", "lost")
         if status in _REDIRECTS:
             return self._error("it sends elsewhere, and no redirect is followed", "refused", "set that address as url")
         why: ServerTrouble = "unknown" if status in _UNKNOWN else "refused"

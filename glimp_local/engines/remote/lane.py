@@ -21,7 +21,7 @@ from glimp_local.engines import glimpse
 from glimp_local.engines.protocol import Fed, Lane, Piece, Prompt, Stop
 from glimp_local.engines.remote.account import Account
 from glimp_local.engines.remote.ahead import ReadAhead
-from glimp_local.engines.remote.api import TOP, Top
+from glimp_local.engines.remote.api import TOP, Past, Top
 from glimp_local.engines.remote.apis import ready
 from glimp_local.engines.remote.transcript import Transcript
 from glimp_local.engines.remote.writing import Writing
@@ -58,6 +58,8 @@ class RemoteLane(Lane):
         """A request whose text is the next step, if this model writes it."""
         self._ahead = ReadAhead()
         self._free_at = 0.0
+        self._tokens = backend.tokens(cancel)
+        self._read_era = 0  # the era of the backend in which the server has read something of this conversation
         self._start(backend.transcript(cancel), 0)
 
     def _start(self, transcript: Transcript, prompt_tokens: int) -> None:
@@ -144,7 +146,7 @@ class RemoteLane(Lane):
         tokens = self._transcript.tokens + len(ids)
         if self._ahead.is_reading or not self._known + AHEAD_TOKENS <= tokens < self.context:
             return
-        transcript = self._transcript.copy()
+        transcript = self._transcript.copy(self.backend.transcript(self._ahead.cancel).vocabulary)
         transcript.append_ids(ids)
         self._ahead.start(lambda: self._read_ahead(transcript))
 
@@ -152,24 +154,31 @@ class RemoteLane(Lane):
         """Have a transcript read; if that fails, the next step finds out why."""
         start, backend = perf_counter(), self.backend
         with suppress(GlimpError):
-            prompt, tokens = transcript.prompt(), transcript.tokens
+            prompt, tokens, era = transcript.prompt(), transcript.tokens, backend.era
             self._wait_for_slot(self._ahead.cancel)
-            stream = backend.client.stream(*backend.api.read(prompt, era=backend.era), cancel=self._ahead.cancel)
+            request = backend.api.read(prompt, past=Past(era, era == self._read_era))
+            stream = backend.client.stream(*request, cancel=self._ahead.cancel)
+            self._ahead.sent(stream)
             account = Account(tokens, backend.round_trip_seconds)
             writing = Writing(backend.api, stream, account, None, sent=tokens, read=max(1, tokens - self._known))
             try:
                 writing.look()
             finally:
                 writing.close()
+            self._read_era = era
             self._known = max(self._known, tokens)
             self._account.along += Fed(account.read_tokens, perf_counter() - start)
 
     def _settle(self) -> None:
-        """Wait until the server has read what it is at, if it could answer from a slot that has not.
+        """Let the next request find what the server is reading ahead.
 
-        Otherwise the next request waits there, behind the reading, and not here as well.
+        A server with one slot answers in turn. Of several slots another one might be taken: so the reading is waited
+        for. Where requests are computed together it is broken off, and what is read so far stays read.
         """
-        if self.backend.slots > 1:
+        slots = self.backend.facts.slots
+        if slots is None or not self._ahead.is_sent:
+            self._ahead.abandon()
+        elif slots > 1:
             self._account.missed += Fed(0, self._ahead.wait(self._cancel))
 
     def stand_by(self) -> None:
@@ -223,21 +232,24 @@ class RemoteLane(Lane):
         is_second = False
         while True:
             try:
-                writing = self._request(most, top=TOP, aside=aside)
-                try:
-                    found = writing.look() or self._look_inside(aside)
-                except BaseException:
-                    self._close(writing)
-                    raise
+                found = self._look_once(most, aside)
             except ServerError as error:
+                self._drop()
                 self._recover(error, is_second=is_second)
                 is_second = True
                 continue
             if aside:
-                self._close(writing)
-            else:
-                self._open = writing
+                self._drop()
             return found
+
+    def _look_once(self, most: int, aside: bytes) -> Top:
+        self._open = self._request(most, top=TOP, aside=aside)
+        if found := self._open.look():
+            return found
+        self._drop()  # a server with one slot would write all of it first
+        found = self._look_inside(aside)
+        self._open = self._request(most, top=TOP, aside=aside)
+        return found
 
     def _look_inside(self, aside: bytes) -> Top:
         """Return the likeliest tokens where the text continues in the middle of a character."""
@@ -282,6 +294,7 @@ class RemoteLane(Lane):
     def _likeliest(self, aside: bytes = b"") -> Top:
         if self._open is not None and not aside and not self._open.is_begun:
             return self._open.look()
+        self._drop()  # what is being written continues with a request of its own
         self._settle()
         found = self._look(1, aside)
         self._drop()
@@ -295,31 +308,35 @@ class RemoteLane(Lane):
         count, is_second = 0, False
         while True:
             try:
-                self._open = writing = self._open or self._request(max(most - count, _CHARACTER_TOKENS))
-                while (piece := writing.next()) is not None:
-                    self._take(piece)
-                    count += piece.tokens
-                    yield piece
-                    if count >= most:
-                        return "most"
+                if self._open is None:
+                    self._open = self._request(max(most - count, _CHARACTER_TOKENS))
+                writing = self._open
+                piece = writing.next()
             except ServerError as error:
                 self._drop()
                 self._recover(error, is_second=is_second)
                 is_second = True
                 continue
-            self._open = None
-            writing.close()
+            if piece is not None:
+                self._take(piece)
+                count += piece.tokens
+                yield piece
+                if count >= most:
+                    return "most"
+                continue
+            self._drop()
             if writing.stop == "full":
                 raise ContextFullError(f"no room in the context of {self.backend.name}")
-            if writing.stop == "end" or not writing.written:
-                return "end"
+            if writing.stop == "end" or not writing.is_begun:
+                return "end"  # asked once more, a model that showed nothing would show nothing again
 
     def _take(self, piece: Piece) -> None:
+        self._read_era = self.backend.era
         self._account.tokens += piece.tokens
         if piece.ids:
             self._transcript.append_ids(piece.ids)
         else:
-            self._transcript.append(piece.raw, own=False)
+            self._transcript.append(piece.raw, own=False, tokens=piece.tokens)
         self._known = self._transcript.tokens
 
     def _request(self, most: int, *, top: int = 0, aside: bytes = b"") -> Writing:
@@ -339,11 +356,12 @@ class RemoteLane(Lane):
         # Each request has a seed of its own: one that is repeated would draw the same numbers in each step.
         seed = (self._seed + self._requests) % _SEEDS
         self._requests += 1
-        request = backend.api.write(prompt, most, self._settings.sampling, seed=seed, top=top, era=backend.era)
+        past = Past(backend.era, backend.era == self._read_era)
+        request = backend.api.write(prompt, most, self._settings.sampling, seed=seed, top=top, past=past)
         stream = backend.client.stream(*request, cancel=self._cancel)
         read = max(1, sent - self._known)
         self._known = sent if not aside else min(self._known, sent)
-        return Writing(backend.api, stream, self._account, backend.tokens, sent=sent, read=read)
+        return Writing(backend.api, stream, self._account, self._tokens, sent=sent, read=read)
 
     def _recover(self, error: ServerError, *, is_second: bool) -> None:
         """Wait for a server that may come back.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from glimp_local.engines.remote.api import TOP, Chunk, Facts, Prompt, Request, Timings
+from glimp_local.engines.remote.api import TOP, Chunk, Facts, Past, Prompt, Request, Timings
 from glimp_local.engines.remote.client import Client
+from glimp_local.engines.remote.names import choose
 from glimp_local.errors import ServerError
 from glimp_local.messages import Message, Tool
 from glimp_local.settings import SamplingSettings
@@ -36,24 +37,29 @@ class _Object(msgspec.Struct):
 
 
 class LlamaServer:
-    """A llama-server; see `Api`. `shown_tokens` are spellings of control tokens that are part of the text."""
+    """A llama-server; see `Api`.
+
+    `model` is the name of the one meant, if it has several; `shown_tokens` are spellings of control tokens that are
+    part of the text.
+    """
 
     name: ClassVar = "llama-server"
     takes_ids: ClassVar = True
     parses_always: ClassVar = False
+    penalises_alike: ClassVar = True
 
-    def __init__(self, client: Client, props: dict[str, Any]) -> None:
+    def __init__(self, client: Client, model: str | None) -> None:
         self.client = client
-        self._props = props
+        self._model = model
         self.shown_tokens: list[str] = []
-        self._era = 0
 
     def facts(self, cancel: threading.Event) -> Facts:
         """Ask for the model's name and figures."""
-        props = self._props = self.client.get("/props", cancel=cancel)
+        props = self.client.get("/props", cancel=cancel)
         models = self.client.get("/v1/models", cancel=cancel)
         try:
-            model = models["data"][0]
+            model = choose(models["data"], self._model, self.client)
+            self._model = str(model["id"])
             meta = model.get("meta") or {}
             context = int(props["default_generation_settings"]["n_ctx"])
             build = str(props.get("build_info", ""))
@@ -62,7 +68,7 @@ class LlamaServer:
                 engine=f"llama-server {build}" if build and not build.startswith("b0-") else "llama-server",
                 model=str(model["id"]),
                 context=context,
-                identity=_identity(models),
+                identity=_identity(model),
                 trained_context=int(meta["n_ctx_train"]) if meta.get("n_ctx_train") else None,
                 slots=int(props.get("total_slots", 1)),
                 vocabulary_size=int(meta["n_vocab"]) if meta.get("n_vocab") else None,
@@ -75,8 +81,9 @@ class LlamaServer:
 
     def identity(self, cancel: threading.Event) -> str:
         """Ask for the model's name and figures."""
+        models = self.client.get("/v1/models", cancel=cancel)
         try:
-            return _identity(self.client.get("/v1/models", cancel=cancel))
+            return _identity(choose(models["data"], self._model, self.client))
         except (KeyError, IndexError, TypeError) as error:
             raise self._unknown("/v1/models") from error
 
@@ -98,18 +105,28 @@ class LlamaServer:
             raise self._unknown("/detokenize") from error
 
     def render(self, messages: Sequence[Message], tools: Sequence[Tool], cancel: threading.Event) -> str:
-        """Return a prompt of the server's template; its source is told, so nobody needs this."""
-        raise NotImplementedError
+        """Return a prompt of the server's template."""
+        body: dict[str, Any] = {"messages": msgspec.to_builtins(messages)}
+        if tools:
+            body["tools"] = list(tools)
+        found = self.client.post("/apply-template", body, cancel=cancel)
+        try:
+            return msgspec.convert(found["prompt"], str)
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise self._unknown("/apply-template") from error
 
-    def write(self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, era: int) -> Request:
+    def write(
+        self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, past: Past
+    ) -> Request:
         """Ask for text."""
         body: dict[str, Any] = {
+            "model": self._model,
             "prompt": prompt if isinstance(prompt, str) else list(prompt),
             "n_predict": most,
             "stream": True,
             "return_tokens": True,
             "timings_per_token": True,
-            "cache_prompt": self._may_reuse(era),
+            "cache_prompt": past.is_known,
             "preserved_tokens": self.shown_tokens,
             "seed": seed,
             "samplers": _SAMPLERS,
@@ -126,19 +143,15 @@ class LlamaServer:
             body["n_probs"] = top
         return Request("/completion", body)
 
-    def _may_reuse(self, era: int) -> bool:
-        """May the server use again what it has read? Not for the first request of an era."""
-        is_same, self._era = era == self._era, era
-        return is_same
-
-    def read(self, prompt: Prompt, *, era: int) -> Request:
+    def read(self, prompt: Prompt, *, past: Past) -> Request:
         """Ask that a prompt be read. One token is written all the same."""
         body = {
+            "model": self._model,
             "prompt": prompt if isinstance(prompt, str) else list(prompt),
             "n_predict": 0,
             "stream": True,
             "timings_per_token": True,
-            "cache_prompt": self._may_reuse(era),
+            "cache_prompt": past.is_known,
             "samplers": ["top_k"],
             "top_k": 1,
         }
@@ -149,7 +162,9 @@ class LlamaServer:
 
         A stream has none for a token that is no whole character: so one that is a character is forced.
         """
-        path, body = self.write(prompt, 1, SamplingSettings(temperature=0), seed=0, top=TOP, era=self._era)
+        path, body = self.write(
+            prompt, 1, SamplingSettings(temperature=0), seed=0, top=TOP, past=Past(0, is_known=True)
+        )
         return Request(path, {**body, "logit_bias": [[ascii_token, _FORCED]], "samplers": []})
 
     def chunk(self, found: Any, written: int) -> Chunk | None:
@@ -179,8 +194,7 @@ class LlamaServer:
         )
 
 
-def _identity(models: Any) -> str:
-    model = models["data"][0]
+def _identity(model: Mapping[str, Any]) -> str:
     meta = model.get("meta") or {}
     return ":".join(["llama-server", str(model["id"]), *(str(meta.get(key, "")) for key in _FIGURES)])
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from glimp_local.engines.remote.api import Chunk, Facts, Prompt, Request, Timings
+from glimp_local.engines.remote.api import Chunk, Facts, Past, Prompt, Request, Timings
 from glimp_local.engines.remote.client import Client
 from glimp_local.engines.remote.openai import UNKNOWN_CONTEXT, OpenAi
 from glimp_local.settings import SamplingSettings
@@ -31,6 +31,7 @@ class Ollama(OpenAi):
     """An Ollama; see `Api`. `context` is the length it is asked for with each request; it would cut a longer prompt."""
 
     name: ClassVar = "ollama"
+    penalises_alike: ClassVar = True
 
     def __init__(self, client: Client, model: str | None, version: str, context: int | None) -> None:
         super().__init__(client, model)
@@ -44,9 +45,11 @@ class Ollama(OpenAi):
             found, engine=f"Ollama {self._version}", context=self._context, identity=f"ollama:{found.model}"
         )
 
-    def write(self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, era: int) -> Request:
+    def write(
+        self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, past: Past
+    ) -> Request:
         """Ask for text."""
-        del top, era
+        del top, past
         options = {
             "num_ctx": self._context,
             "num_predict": most,
@@ -63,9 +66,9 @@ class Ollama(OpenAi):
         body = {"model": self.model, "prompt": prompt, "raw": True, "stream": True, "options": options}
         return Request("/api/generate", body)
 
-    def read(self, prompt: Sequence[int] | str, *, era: int) -> Request:
+    def read(self, prompt: Sequence[int] | str, *, past: Past) -> Request:
         """Ask that a prompt be read."""
-        return self.write(prompt, 1, SamplingSettings(temperature=0), seed=0, top=0, era=era)
+        return self.write(prompt, 1, SamplingSettings(temperature=0), seed=0, top=0, past=past)
 
     def chunk(self, found: Any, written: int) -> Chunk | None:
         """Read an object: a token each, and the server's own account in the last one."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from glimp_local.engines.remote.api import Chunk, Facts, Prompt, Request
+from glimp_local.engines.remote.api import Chunk, Facts, Past, Prompt, Request, within
 from glimp_local.engines.remote.client import Client
 from glimp_local.engines.remote.names import choose
 from glimp_local.errors import ServerError
@@ -36,6 +36,7 @@ class OpenAi:
     name: ClassVar = "openai"
     takes_ids: ClassVar = False
     parses_always: ClassVar = True
+    penalises_alike: ClassVar = False
 
     def __init__(self, client: Client, model: str | None) -> None:
         self.client = client
@@ -73,9 +74,11 @@ class OpenAi:
         """Not known to these servers."""
         raise NotImplementedError
 
-    def write(self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, era: int) -> Request:
+    def write(
+        self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, past: Past
+    ) -> Request:
         """Ask for text. What OpenAI does not know of sampling is sent only if it is not off."""
-        del top, era
+        del top, past
         assert isinstance(prompt, str)
         body: dict[str, Any] = {
             "model": self.model,
@@ -84,19 +87,21 @@ class OpenAi:
             "stream": True,
             "seed": seed % 2**31,
             "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "presence_penalty": sampling.presence_penalty,
-            "frequency_penalty": sampling.frequency_penalty,
+            "top_p": sampling.top_p or 1e-6,  # 0 is refused by some; both keep one token
+            "presence_penalty": within(sampling.presence_penalty),
+            "frequency_penalty": within(sampling.frequency_penalty),
         }
         if sampling.top_k and sampling.temperature > 0:
             body["top_k"] = sampling.top_k
+        if sampling.repeat_penalty != 1.0:
+            body["repeat_penalty"] = sampling.repeat_penalty
         if sampling.min_p:
             body["min_p"] = sampling.min_p
         return Request("/v1/completions", body)
 
-    def read(self, prompt: Prompt, *, era: int) -> Request:
+    def read(self, prompt: Prompt, *, past: Past) -> Request:
         """Ask that a prompt be read."""
-        return self.write(prompt, 1, SamplingSettings(temperature=0), seed=0, top=0, era=era)
+        return self.write(prompt, 1, SamplingSettings(temperature=0), seed=0, top=0, past=past)
 
     def look(self, prompt: Sequence[int], ascii_token: int) -> Request | None:
         """Not known to these servers."""

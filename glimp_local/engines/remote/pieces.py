@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 from glimp_local.engines import prompt, protocol
@@ -45,15 +46,16 @@ class KnownTokens:
         return found
 
     def lost(self, raw: bytes, count: int) -> tuple[int, ...] | None:
-        """Return `count` tokens that spell `raw`; None if there are none."""
-        if count == 1:
-            token = self._by_bytes.get(raw)
-            return None if token is None else (token,)
-        for size in range(1, len(raw)):
-            token = self._by_bytes.get(raw[:size])
-            if token is not None and (rest := self.lost(raw[size:], count - 1)) is not None:
-                return token, *rest
-        return None
+        """Return the `count` tokens that spell `raw`; None if there are none, or several ways."""
+        found = list(islice(self._spellings(raw, count), 2))
+        return found[0] if len(found) == 1 else None
+
+    def _spellings(self, raw: bytes, count: int) -> Iterator[tuple[int, ...]]:
+        if count == 1 and (token := self._by_bytes.get(raw)) is not None:
+            yield (token,)
+        for size in range(1, len(raw) if count > 1 else 0):
+            if (token := self._by_bytes.get(raw[:size])) is not None:
+                yield from ((token, *rest) for rest in self._spellings(raw[size:], count - 1))
 
 
 class PieceByPiece(Protocol):
@@ -112,6 +114,9 @@ class Pieces:
 
     def _of_ids(self, chunk: Chunk, known: KnownTokens) -> Iterator[Piece]:
         ids, vocabulary = chunk.ids, known.vocabulary
+        if any(not 0 <= token < vocabulary.size for token in ids):  # one of the two vocabularies may have padding
+            yield from self._of_text(chunk._replace(ids=()), None)
+            return
         if missing := chunk.tokens - len(ids):
             tail = b"".join(vocabulary.piece(token) for token in ids)
             raw = chunk.text.encode("utf-8", "replace").removesuffix(tail)

@@ -7,13 +7,14 @@ one request, and not at all if it is cut away before.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glimp_local.engines.prompt import Vocabulary
 from glimp_local.engines.remote.api import Prompt
 
-_BYTES_PER_TOKEN = 3
-"""Of text that is not tokenised yet: fewer than it has in English, so that the room left is not taken for larger."""
+_BYTES_PER_TOKEN = 2
+"""Of text that is not tokenised yet: as in formulas, where most digits are tokens, so that there is not less room left
+than is thought. English has more."""
 
 
 @dataclass
@@ -27,10 +28,15 @@ class _Segment:
     group: int = -1
     """The first of the segments that it was tokenised with; -1 if it came as tokens."""
 
+    count: int | None = None
+    """Its tokens, if it is known how many they are, but not which."""
+
     @property
     def tokens(self) -> int:
         """Its length, or an estimate of it."""
-        return -(-len(self.raw) // _BYTES_PER_TOKEN) if self.ids is None else len(self.ids)
+        if self.ids is not None:
+            return len(self.ids)
+        return -(-len(self.raw) // _BYTES_PER_TOKEN) if self.count is None else self.count
 
 
 class Transcript:
@@ -47,17 +53,20 @@ class Transcript:
         """Return a mark of its end."""
         return len(self._segments)
 
-    def copy(self) -> Transcript:
-        """Return another one that continues in its own way."""
-        other = Transcript(self.vocabulary, is_lazy=self._is_lazy)
-        other._segments = [_Segment(one.raw, one.own, one.ids, one.group) for one in self._segments]
+    def copy(self, vocabulary: Vocabulary | None = None) -> Transcript:
+        """Return another one that continues in its own way, with another way of asking for tokens if one is given."""
+        other = Transcript(vocabulary or self.vocabulary, is_lazy=self._is_lazy)
+        other._segments = [replace(one) for one in self._segments]
         other.tokens = self.tokens
         return other
 
-    def append(self, raw: bytes, *, own: bool) -> None:
-        """Put text behind it; control tokens are made of their spellings only in the program's own."""
+    def append(self, raw: bytes, *, own: bool, tokens: int | None = None) -> None:
+        """Put text behind it, of so many tokens if that is known.
+
+        Control tokens are made of their spellings only in the program's own.
+        """
         if raw:
-            self._segments.append(_Segment(raw, own, None))
+            self._segments.append(_Segment(raw, own, None, count=tokens))
             self.tokens += self._segments[-1].tokens
             if not self._is_lazy and self.vocabulary is not None:
                 self._tokenize()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import msgspec
 
-from glimp_local.engines.remote.api import TOP, Chunk, Facts, Prompt, Request, Stop
+from glimp_local.engines.remote.api import TOP, Chunk, Facts, Past, Prompt, Request, Stop, within
 from glimp_local.engines.remote.client import Client
 from glimp_local.engines.remote.names import choose
 from glimp_local.errors import ServerError
@@ -39,11 +39,13 @@ class Vllm:
     name: ClassVar = "vllm"
     takes_ids: ClassVar = True
     parses_always: ClassVar = True
+    penalises_alike: ClassVar = False
 
     def __init__(self, client: Client, model: str | None, version: str) -> None:
         self.client = client
         self._model = model
         self._version = version
+        self._salt = secrets.token_hex(8)
 
     def facts(self, cancel: threading.Event) -> Facts:
         """Ask for the model's name and context."""
@@ -99,8 +101,10 @@ class Vllm:
             body["tools"] = list(tools)
         return self.shown(self._tokens(body, cancel), cancel)
 
-    def write(self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, era: int) -> Request:
-        """Ask for text."""
+    def write(
+        self, prompt: Prompt, most: int, sampling: SamplingSettings, *, seed: int, top: int, past: Past
+    ) -> Request:
+        """Ask for text. An era has a part of the prefix cache of its own."""
         body: dict[str, Any] = {
             "model": self._model,
             "prompt": prompt if isinstance(prompt, str) else list(prompt),
@@ -117,18 +121,18 @@ class Vllm:
             "top_p": sampling.top_p or 1e-6,  # 0 is refused; both keep one token
             "min_p": sampling.min_p,
             "repetition_penalty": sampling.repeat_penalty,
-            "presence_penalty": _within(sampling.presence_penalty),
-            "frequency_penalty": _within(sampling.frequency_penalty),
+            "presence_penalty": within(sampling.presence_penalty),
+            "frequency_penalty": within(sampling.frequency_penalty),
         }
-        if era:
-            body["cache_salt"] = f"glimp-{os.getpid()}-{era}"
+        if past.era:
+            body["cache_salt"] = f"{self._salt}-{past.era}"
         if top:
             body["logprobs"] = min(top, TOP)
         return Request("/v1/completions", body)
 
-    def read(self, prompt: Prompt, *, era: int) -> Request:
+    def read(self, prompt: Prompt, *, past: Past) -> Request:
         """Ask that a prompt be read: no fewer tokens than one can be asked for."""
-        return self.write(prompt, 1, SamplingSettings(temperature=0), seed=0, top=0, era=era)
+        return self.write(prompt, 1, SamplingSettings(temperature=0), seed=0, top=0, past=past)
 
     def look(self, prompt: Sequence[int], ascii_token: int) -> Request | None:
         """Return None: all tokens are shown with their log-probabilities."""
@@ -164,7 +168,3 @@ class Vllm:
 
 def _identity(model: Mapping[str, Any]) -> str:
     return f"vllm:{model['id']}:{model.get('root') or model['id']}"
-
-
-def _within(penalty: float) -> float:
-    return max(-2.0, min(2.0, penalty))

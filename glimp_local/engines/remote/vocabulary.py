@@ -23,7 +23,6 @@ _KEPT = 512
 """Texts whose tokens are remembered."""
 _BETWEEN = "\u241e"
 """A character that no token holds together with others: it parts the texts of tokens that are asked for at once."""
-_NEVER = threading.Event()
 _LOSSY = re.compile("\ufffd+")
 _PADDING = re.compile(r"\[PAD\d*\]|<\|?(?:unused|reserved|extra)[^>]*>|\[unused\d+\]|")
 """Tokens on top of a vocabulary that quantisers and trainers add; none is written or read."""
@@ -49,17 +48,20 @@ class Shown(Protocol):
 
 
 class ServerVocabulary:
-    """The tokens of a model on a server, which tokenises. Raises ServerError if it cannot be asked."""
+    """The tokens of a model on a server, which tokenises.
+
+    Raises ServerError if it cannot be asked, and CancelledError if `cancel` is set while it is.
+    """
 
     is_near = False
 
-    def __init__(self, api: Api, size: int | None, bos: str) -> None:
+    def __init__(self, api: Api, size: int | None, bos: str, cancel: threading.Event) -> None:
         self._api = api
         self.size = size or 0
         self._kept: dict[tuple[str, bool], list[int]] = {}
         self._pieces: dict[int, str] = {}
         self._differences: dict[int, str | None] = {}
-        self._cancel = _NEVER
+        self._cancel = cancel
         found = self._ask(bos, control=True) if bos else []
         self.bos = found[0] if len(found) == 1 else -1
         self.adds_bos = self.bos >= 0
@@ -94,11 +96,13 @@ class ServerVocabulary:
     def _ask(self, text: str, *, control: bool) -> list[int]:
         if not text:
             return []
-        if (text, control) not in self._kept:
+        found = self._kept.get((text, control))
+        if found is None:
+            found = self._api.tokenize(text, control=control, cancel=self._cancel)
             if len(self._kept) >= _KEPT:
-                self._kept.pop(next(iter(self._kept)))
-            self._kept[text, control] = self._api.tokenize(text, control=control, cancel=self._cancel)
-        return self._kept[text, control]
+                self._kept.clear()
+            self._kept[text, control] = found
+        return found
 
     def parts(self, text: bytes) -> list[bytes]:
         """Cut text where it looks like the spelling of a special token, so that each part is tokenised as letters."""
@@ -123,7 +127,7 @@ class ServerVocabulary:
 
     def shown(self, ids: Sequence[int]) -> str:
         """Return the text of tokens."""
-        return self._api.shown(ids, _NEVER)
+        return self._api.shown(ids, self._cancel)
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """Return the text of each token; what is no text by itself has a replacement character in it."""

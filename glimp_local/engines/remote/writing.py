@@ -63,7 +63,7 @@ class Writing:
         """Return the next piece; None at its end. Raises ServerError, CancelledError."""
         while not self._ready and self.stop is None:
             self._take()
-        self._is_begun = True
+        self._is_begun = self._is_begun or bool(self._ready)
         return self._ready.popleft() if self._ready else None
 
     def _take(self) -> Chunk:

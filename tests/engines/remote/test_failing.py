@@ -162,6 +162,18 @@ def test_another_model_behind_our_back_ends_the_run(open_pair: OpenRemote) -> No
         server.start()
         solution = fold(session.ask(questions(1)[0]))
     assert solution.finish_reason == "failed"
+    assert solution.notices[-1].endswith("serves no model 'one'; it serves: other")
+
+
+def test_another_model_of_the_same_name_ends_the_run(open_pair: OpenRemote) -> None:
+    with LlamaServer(BUILTIN / "large.gguf", alias="one") as server:
+        session = Session(open_pair(large_url=server.url, policy="large"), seed=1)
+        fold(session.ask(questions(1)[0]))
+        server.stop()
+        server.model = BUILTIN / "small.gguf"
+        server.start()
+        solution = fold(session.ask(questions(1)[0]))
+    assert solution.finish_reason == "failed"
     assert "serves another model now, no longer one" in solution.notices[-1]
 
 
@@ -172,7 +184,7 @@ def test_a_context_that_is_full_is_none_that_was_lost(open_pair: OpenRemote) -> 
         solution = solve(pair)
     assert solution.finish_reason in {"done", "answer_budget", "context_full"}
     assert solution.thought_end in {"context_full", "closed"}
-    assert solution.notices == ()
+    assert [notice.partition(" ")[2] for notice in solution.notices] == ["has room for 256 tokens, not 2,048"]
 
 
 def test_a_cancel_frees_the_slot_within_a_second(large_server: LlamaServer, open_pair: OpenRemote) -> None:

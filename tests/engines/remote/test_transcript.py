@@ -105,4 +105,6 @@ def test_where_text_is_sent_there_are_no_tokens() -> None:
     transcript.append("naïve".encode(), own=False)
     transcript.append(b"</think>", own=True)
     assert transcript.prompt() == "naïve</think>"
-    assert transcript.tokens == 2 + 3
+    assert transcript.tokens == 3 + 4
+    transcript.append(b"123", own=False, tokens=3)
+    assert transcript.tokens == 3 + 4 + 3
