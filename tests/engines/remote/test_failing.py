@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -12,16 +13,22 @@ import pytest
 
 from glimp_local import Session
 from glimp_local.engines.remote.address import Address, warning
+from glimp_local.engines.remote.api import Chunk
 from glimp_local.engines.remote.client import Client
-from glimp_local.errors import ConfigError, ServerError, UsageError
+from glimp_local.engines.remote.vocabulary import ServerVocabulary
+from glimp_local.errors import CancelledError, ConfigError, ServerError, UsageError
 from glimp_local.events import AnyEvent, Notice, Text, fold
+from glimp_local.load import LoadRequest, configured, load
+from glimp_local.models.catalogue import load_catalogue
 from tests.conftest import BUILTIN
 from tests.engines.remote.asking import QUESTION, questions, remote, solve, texts
 from tests.engines.remote.conftest import OpenRemote
 from tests.support.certificates import self_signed
+from tests.support.commands import Glimp, mine
 from tests.support.llama_server import LlamaServer
 from tests.support.relay import Relay
 from tests.support.server_process import free_port
+from tests.support.tiny_models import SMALL, write_story
 
 
 @pytest.fixture
@@ -395,3 +402,110 @@ def test_the_backend_names_its_model_and_its_place(large_server: LlamaServer, op
     backend = remote(open_pair(large_url=large_server.url, policy="large"))
     assert (backend.name, backend.where) == ("large", f"llama-server at 127.0.0.1:{large_server.port}")
     assert backend.devices == {f"127.0.0.1:{large_server.port}"}
+
+
+# What a silent server must not hold up.
+
+
+def other_tokens(folder: Path) -> Path:
+    """Write a model of another vocabulary: text is handed over then, and the server tokenises."""
+    return write_story(folder / "other.gguf", SMALL, context=512)
+
+
+def test_loading_can_be_cancelled_while_tokens_are_compared(relay: Relay, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel = threading.Event()
+
+    def silent(self: ServerVocabulary, ids: object) -> str:
+        relay.silence()
+        threading.Timer(0.2, cancel.set).start()
+        return shown(self, ids)  # type: ignore[arg-type]
+
+    shown = ServerVocabulary.shown
+    monkeypatch.setattr(ServerVocabulary, "shown", silent)
+    began, threads = time.monotonic(), threading.active_count()
+    request = LoadRequest(small=BUILTIN / "small.gguf", large_url=relay.url)
+    with pytest.raises(CancelledError):
+        load(request, cancel=cancel)
+    relay.speak()
+    assert time.monotonic() - began < 20
+    assert threading.active_count() <= threads + 1  # the timer may end still
+
+
+def test_a_run_ends_while_reading_ahead_waits_for_tokens(tmp_path: Path, relay: Relay, open_pair: OpenRemote) -> None:
+    pair = open_pair(small=other_tokens(tmp_path), large_url=relay.url, context=512, threshold=9)
+    session = Session(pair, seed=1)
+    events = session.ask("How many steps are there? " * 6)
+    relay.silence()
+    for number, _ in enumerate(events):
+        if number > 3:
+            break
+    began = time.monotonic()
+    events.close()
+    relay.speak()
+    assert time.monotonic() - began < 2
+
+
+def test_a_prompt_that_a_silent_server_renders_can_be_cancelled(relay: Relay, open_pair: OpenRemote) -> None:
+    session = Session(open_pair(large_url=relay.url, policy="large"), seed=1)
+    relay.silence()
+    threading.Timer(0.3, session.cancel).start()
+    began = time.monotonic()
+    with pytest.raises(CancelledError):
+        session.ask("a question that nobody has asked yet")
+    relay.speak()
+    assert time.monotonic() - began < 2
+    assert fold(session.ask(questions(1)[0])).finish_reason == "done"
+
+
+def test_the_key_of_one_server_is_not_for_another(tmp_path: Path) -> None:
+    file = tmp_path / "models.toml"
+    keys = 'url = "http://one:1", key_env = "ONE", model = "m", api = "vllm"'
+    file.write_text(f'[pairs.x]\nsmall = {{path = "s"}}\nlarge = {{{keys}}}\n')
+    catalogue = load_catalogue(file)
+    for url, kept in (("http://one:1/v1", "ONE"), ("http://two:1", None), ("http://one:2", None)):
+        _, config = configured(LoadRequest(name="x", large_url=url), catalogue)
+        assert config.large is not None
+        assert (config.large.url, config.large.key_env) == (url, kept)
+
+
+def test_a_key_is_taken_out_of_a_reply_however_it_is_spelled_there() -> None:
+    key = 'sk-"quoted"-123'
+    client = Client(Address("http://box:1", "box", 1), key, timeout=1)
+    long = b'{"error": {"message": "' + b"x" * 285 + json.dumps(key)[1:-1].encode() + b'"}}'
+    listed = json.dumps({"error": [key]}).encode()
+    for content in (long, listed, key.encode()):
+        assert "sk-" not in str(client._refusal(400, content))
+        assert "quoted" not in str(client._refusal(400, content))
+
+
+def test_a_model_that_a_llama_server_does_not_serve_is_said(
+    tmp_path: Path, large_server: LlamaServer, open_pair: OpenRemote
+) -> None:
+    file = models_file(tmp_path, large_server.url, 'model = "qwen-32b"')
+    with pytest.raises(ServerError, match="serves no model 'qwen-32b'") as raised:
+        open_pair(name="x", models_file=file, policy="large", large=None)
+    assert raised.value.hint == "it serves: large.gguf"
+
+
+def test_a_server_that_shows_nothing_of_what_it_writes_is_asked_once(
+    large_server: LlamaServer, open_pair: OpenRemote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = open_pair(large_url=large_server.url, policy="large")
+    api = remote(pair).api
+    hidden = [Chunk(ids=(), tokens=1), Chunk(stop="most")]
+    monkeypatch.setattr(api, "chunk", lambda _, written: hidden[min(written, 1)])
+    assert solve(pair).finish_reason == "done"
+
+
+def test_without_a_warning_nothing_is_kept_of_a_bench_whose_server_was_lost(
+    tmp_path: Path, relay: Relay, glimp: Glimp
+) -> None:
+    mine(
+        f'[pairs.box]\non_failure = "small"\nsmall = {{path = "{BUILTIN / "small.gguf"}"}}\n'
+        f'large = {{url = "{relay.url}"}}\n'
+    )
+    relay.cut_after(events=1, times=10**6)
+    flags = ("--limit", "1", "--no-looks", "--policy", "large", "--output", tmp_path / "out")
+    result = glimp("bench", "builtin", "--pair", "box", *flags)
+    assert result.code == 1
+    assert "runs failed; the same command does them again" in result.err

@@ -80,3 +80,8 @@ def test_without_ids_text_is_all_there_is() -> None:
         Piece(b"one two", 1),
         Piece(b"!", 2),
     ]
+
+
+def test_a_token_that_is_only_known_there_is_text(vocabulary: Vocabulary) -> None:
+    pieces = Pieces(KnownTokens(vocabulary))
+    assert taken(pieces, Chunk("odd", (vocabulary.size,), 1)) == [Piece(b"odd", 1)]
