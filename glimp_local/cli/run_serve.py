@@ -7,7 +7,7 @@ import json
 import shlex
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,7 +17,7 @@ from glimp_local.cli.browser import open_page
 from glimp_local.errors import CancelledError, GlimpError, UsageError
 from glimp_local.load import LoadRequest, configured
 from glimp_local.machine.choice import pairs_here
-from glimp_local.models.catalogue import load_catalogue
+from glimp_local.models.catalogue import Catalogue, load_catalogue
 
 if TYPE_CHECKING:
     from glimp_local.server.wire import Ready
@@ -39,6 +39,7 @@ class ServeFlags(NamedTuple):
     opens: bool
     serves_all: bool
     quiet: bool
+    parallel: int | None
     seed: int | None
 
 
@@ -60,17 +61,29 @@ def run(request: LoadRequest, flags: ServeFlags) -> int:
             f"{flags.host} can be reached from other machines, and no key protects the models",
             hint="give --api-key or set GLIMP_API_KEY; --no-auth lets everybody in",
         )
-    requests = _requests(request, serves_all=flags.serves_all)
-    with _listen(flags.host, flags.port) as listener:
-        return asyncio.run(_serve(requests, flags, listener))
-
-
-def _requests(request: LoadRequest, *, serves_all: bool) -> dict[str, LoadRequest]:
-    """Return what to load for each name, the first one at once; what is wrong is said before an address is taken."""
     catalogue = load_catalogue(request.models_file)
+    requests = _requests(request, catalogue, serves_all=flags.serves_all)
+    elsewhere = {name for name, one in requests.items() if _is_elsewhere(one, catalogue)}
+    with _listen(flags.host, flags.port) as listener:
+        return asyncio.run(_serve(requests, elsewhere, flags, listener))
+
+
+def _requests(request: LoadRequest, catalogue: Catalogue, *, serves_all: bool) -> dict[str, LoadRequest]:
+    """Return what to load for each name, the first one at once; what is wrong is said before an address is taken."""
     name, _ = configured(request, catalogue)
     others = [other for other in pairs_here(catalogue) if other != name] if serves_all else []
     return {name: request, **{other: request.named(other) for other in others}}
+
+
+def _is_elsewhere(request: LoadRequest, catalogue: Catalogue) -> bool:
+    """Are all models of a pair on servers?"""
+    if request.is_default and not catalogue.default:
+        return False  # one is chosen for which there is memory here
+    try:
+        _, config = configured(request, catalogue)
+    except GlimpError:  # whoever asks it hears why
+        return False
+    return not config.local_models
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -89,10 +102,12 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-async def _serve(requests: Mapping[str, LoadRequest], flags: ServeFlags, listener: socket.socket) -> int:
+async def _serve(
+    requests: Mapping[str, LoadRequest], elsewhere: Collection[str], flags: ServeFlags, listener: socket.socket
+) -> int:
     from glimp_local.server.app import Server  # noqa: PLC0415 - may not be installed
-    from glimp_local.server.hand import Line  # noqa: PLC0415 - may not be installed
     from glimp_local.server.http import serve  # noqa: PLC0415 - may not be installed
+    from glimp_local.server.line import Line  # noqa: PLC0415 - may not be installed
     from glimp_local.server.metrics import Metrics  # noqa: PLC0415 - may not be installed
     from glimp_local.server.options import ServerOptions  # noqa: PLC0415 - may not be installed
     from glimp_local.server.pairs import Pairs  # noqa: PLC0415 - may not be installed
@@ -112,7 +127,8 @@ async def _serve(requests: Mapping[str, LoadRequest], flags: ServeFlags, listene
         seed=flags.seed,
         logs_content=flags.log_content,
     )
-    pairs = Pairs(requests, Line(most_waiting=flags.queue, metrics=Metrics()))
+    line = Line(most_waiting=flags.queue, metrics=Metrics(), most_parallel=flags.parallel)
+    pairs = Pairs(requests, line, elsewhere=elsewhere)
     server = Server(pairs, options)
     stopped_by = await serve(server, listener, on_ready=welcome, shows_requests=not flags.quiet)
     return 128 + stopped_by if stopped_by else CancelledError.exit_code
@@ -133,8 +149,13 @@ def _welcome(flags: ServeFlags, address: str, ready: Ready) -> list[str]:
     lines = [f"glimp: {notice}" for notice in ready.notices]
     if flags.no_auth and not flags.key:
         lines.append("glimp: WARNING: --no-auth: everybody who reaches this address can use the models")
+    parallel = min(ready.parallel, flags.parallel or ready.parallel)
+    if (flags.parallel or 1) > parallel:
+        why = "it has a model on this machine" if ready.computes_here else "its servers do no more"
+        lines.append(f"glimp: --parallel {flags.parallel}: {ready.pair} answers {parallel} at a time, since {why}")
     return [
         *lines,
+        *([f"requests answered at the same time: {parallel}"] if parallel > 1 else []),
         f"serving {address}/v1",
         f"chat in the browser: {address}/",
         f"models: {', '.join(listed(ready))}",

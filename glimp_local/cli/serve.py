@@ -39,6 +39,13 @@ interrupted (143 by SIGTERM).
     help="Requests that may wait; the next one is told to try again later.",
 )
 @click.option(
+    "--parallel",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Most requests answered at the same time by a pair whose models are all on servers. Without it as many as "
+    "the servers do; any other pair answers one.",
+)
+@click.option(
     "--ping-seconds",
     type=click.FloatRange(0.01, 3600),
     default=10.0,
@@ -76,6 +83,7 @@ def serve(
     api_key: str | None,
     no_auth: bool,
     queue: int,
+    parallel: int | None,
     ping_seconds: float,
     cache_ram: float | None,
     origins: tuple[str, ...],
@@ -89,7 +97,8 @@ def serve(
     """Serve a pair to other programs, over HTTP as OpenAI's API, and to people, as a page to chat on.
 
     Clients choose by the model's id: PAIR is routed, PAIR:small and PAIR:large are its models alone. Requests are
-    answered one after another. Nothing of what is asked and answered is logged, unless --log-content asks for it.
+    answered one after another; a pair whose models are all on servers answers several at once. Nothing of what is asked
+    and answered is logged, unless --log-content asks for it.
     """
     request = load_request(loading)
     if cache_ram is not None:
@@ -108,6 +117,7 @@ def serve(
         opens=opens,
         serves_all=serves_all,
         quiet=quiet,
+        parallel=parallel,
         seed=seed,
     )
     sys.exit(run(request, flags))

@@ -155,6 +155,11 @@ class Backend(Protocol):
         """Lanes that can write at the same time."""
         return 1
 
+    @property
+    def is_outdated(self) -> bool:
+        """Is it of no use any more, because another model is in its place?"""
+        return False
+
     def about(self) -> Mapping[str, Any]:
         """Describe all that decides what it writes and how fast, for the records of a bench."""
         ...

@@ -22,8 +22,9 @@ from glimp_local.server import failures, names, wire
 from glimp_local.server.bodies import BodyError, ChatBody, Options, read
 from glimp_local.server.chat import ChatReply
 from glimp_local.server.completions import CompletionBody, CompletionReply, completion_wanted, prompt_of
-from glimp_local.server.hand import BusyError, EndingError, Hand, Run
+from glimp_local.server.hand import Hand, Run
 from glimp_local.server.inputs import ResponseBody, as_chat
+from glimp_local.server.line import BusyError, EndingError
 from glimp_local.server.options import ServerOptions
 from glimp_local.server.pairs import Pairs
 from glimp_local.server.reply import Reply
@@ -87,7 +88,7 @@ class Answers:
 
     async def _reply(self, request: Request, body: Options, reply: Reply, check: Check) -> Response:
         hand = self._pairs.of(body.model)
-        if body.glimp and body.glimp.wait is False and (hand.ready is None or self._line.is_running):
+        if body.glimp and body.glimp.wait is False and (hand.ready is None or hand.places.is_full):
             raise BusyError("the pair is in use, or being loaded", hint="leave glimp.wait out to wait for it")
 
         def make(ready: wire.Ready) -> wire.Ask:
@@ -97,11 +98,11 @@ class Answers:
 
         run = hand.run(make)
         if body.stream:
-            chunks = self._stream(reply, run)
+            chunks = self._stream(reply, run, hand)
             first = await until_gone(request, anext(chunks))  # what is refused gets a status of its own
             headers = _headers(reply, hand) | {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
             return Stream(after(first, chunks), media_type="text/event-stream", headers=headers)
-        await until_gone(request, self._answer(reply, run))
+        await until_gone(request, self._answer(reply, run, hand))
         return as_json(reply.whole(), _headers(reply, hand))
 
     def _log(self, reply: Reply) -> None:
@@ -124,14 +125,14 @@ class Answers:
             is_raw=asked.is_raw,
         )
 
-    async def _answer(self, reply: Reply, run: Run) -> None:
+    async def _answer(self, reply: Reply, run: Run, hand: Hand) -> None:
         with self._named(reply, run):
             async for event in run:
                 for _ in reply.objects(event):
                     pass
-                _check(event, reply, run)
+                _check(event, reply, run, hand)
 
-    async def _stream(self, reply: Reply, run: Run) -> AsyncGenerator[bytes, None]:
+    async def _stream(self, reply: Reply, run: Run, hand: Hand) -> AsyncGenerator[bytes, None]:
         """Yield a reply as server-sent events. What fails behind the first chunk is sent as one."""
         begun = False
         try:
@@ -144,7 +145,7 @@ class Answers:
                             continue
                         for value in reply.objects(event):
                             yield reply.encode(value)
-                        _check(event, reply, run)
+                        _check(event, reply, run, hand)
         except GlimpError as error:
             if not begun:
                 raise
@@ -184,13 +185,16 @@ class Answers:
         return as_json({"success": True})
 
 
-def _check(event: AnyEvent, reply: Reply, run: Run) -> None:
+def _check(event: AnyEvent, reply: Reply, run: Run, hand: Hand) -> None:
     """End a run whose answer came to a stop text; raises GlimpError if it did not come to an end of its own."""
     if isinstance(event, Text) and reply.has_stopped:
         run.cancel()
     elif isinstance(event, Finished) and event.finish_reason == "cancelled" and not reply.has_stopped:
         raise EndingError
     elif isinstance(event, Finished) and event.finish_reason == "failed":
+        served = {} if hand.known is None else hand.known.models
+        if (model := served.get(reply.failed_model)) is not None and model.is_remote:
+            raise failures.RemoteError(reply.notices[-1])
         raise GlimpError("llama.cpp could not continue the reply")
 
 

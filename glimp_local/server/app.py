@@ -143,7 +143,7 @@ class Server:
         return as_json(
             {
                 "default_generation_settings": {"n_ctx": _context(ready)},
-                "total_slots": 1,
+                "total_slots": self._pairs.first.parallel,
                 "model_alias": ready.pair,
                 "build_info": f"glimp-{__version__}",
                 "glimp": {
@@ -158,7 +158,7 @@ class Server:
         """Report counters in Prometheus's text format."""
         text = self.metrics.text(
             waiting=self._line.waiting,
-            running=int(self._line.is_running),
+            running=self._line.running,
             loaded=sum(hand.ready is not None for hand in self._pairs),
             crashes=sum(hand.crashes for hand in self._pairs),
             kept=(sum(hand.kept[0] for hand in self._pairs), sum(hand.kept[1] for hand in self._pairs)),

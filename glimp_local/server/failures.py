@@ -10,13 +10,24 @@ from starlette.responses import Response
 
 from glimp_local.errors import CrashError, GlimpError
 from glimp_local.server.bodies import BodyError
-from glimp_local.server.hand import BusyError, EndingError
+from glimp_local.server.line import BusyError, EndingError
 from glimp_local.server.names import UnknownModelError
 from glimp_local.server.process import LoadError, RequestError
 
 _INVALID = "invalid_request_error"
-_BAD_REQUESTS = {"PromptTooLongError", "UsageError", "ConfigError"}
-"""Errors in the worker that are the client's."""
+_REMOTE = 502, "server_error", "remote_failed"
+_REPORTED = {
+    "PromptTooLongError": (400, _INVALID, "context_length_exceeded"),
+    "DeclinedError": (400, _INVALID, "declined"),
+    "UsageError": (400, _INVALID, "invalid_request"),
+    "ConfigError": (400, _INVALID, "invalid_request"),
+    "ServerError": _REMOTE,
+}
+"""Errors in the worker, by their names, that are not its own."""
+
+
+class RemoteError(GlimpError):
+    """A reply that a model on another server could not continue."""
 
 
 def body(message: str, *, kind: str, param: str | None = None, code: str | None = None) -> dict[str, Any]:
@@ -47,16 +58,14 @@ def described(error: GlimpError) -> tuple[int, dict[str, Any], dict[str, str]]:
             status, kind, param, code = 404, _INVALID, "model", "model_not_found"
         case BodyError():
             status, kind, param, code = 400, _INVALID, error.param, "invalid_body"
-        case RequestError(kind="PromptTooLongError"):
-            status, kind, code = 400, _INVALID, "context_length_exceeded"
-        case RequestError(kind="DeclinedError"):
-            status, kind, code = 400, _INVALID, "declined"
-        case RequestError(kind=name) if name in _BAD_REQUESTS:
-            status, kind, code = 400, _INVALID, "invalid_request"
+        case RequestError(kind=name) if name in _REPORTED:
+            status, kind, code = _REPORTED[name]
         case BusyError():
             status, kind, code = 503, "unavailable_error", "busy"
         case EndingError():
             status, kind, code = 503, "unavailable_error", "stopping"
+        case RemoteError() | LoadError(kind="ServerError"):
+            status, kind, code = _REMOTE
         case LoadError():
             code = "load_failed"
         case CrashError():

@@ -1,45 +1,30 @@
-"""Requests and whose turn it is: starts a worker, gives it one at a time, and starts another one when it has crashed.
+"""Requests to one pair: starts a worker, gives it those whose turn it is, and starts another one when it has crashed.
 
-Requests wait in the order in which they came. A request that is left, because its client has gone, stops the worker
-before the next token; the one behind it begins then. Knows nothing of HTTP.
+A request that is left, because its client has gone, is stopped before its next token; one that waits begins then.
+Knows nothing of HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Literal, Protocol
 
-from glimp_local.errors import GlimpError
+from glimp_local.errors import ServerError
 from glimp_local.events import AnyEvent, Finished
 from glimp_local.load import LoadRequest
 from glimp_local.routing import Model
 from glimp_local.server import wire
-from glimp_local.server.metrics import Metrics
+from glimp_local.server.line import EndingError, Line, Places
 from glimp_local.server.process import LoadError, RequestError, Worker
 
 _log = logging.getLogger(__name__)
 
 _HANG_SECONDS = 60.0
 """A batch of a long prompt on a slow machine takes less."""
-_RETRY_SECONDS = 5
-"""What a client is told to wait."""
-
-
-class BusyError(GlimpError):
-    """More requests are waiting than are allowed to."""
-
-    retry_seconds = _RETRY_SECONDS
-
-
-class EndingError(GlimpError):
-    """A request that is not answered to its end because the server ends."""
-
-    def __init__(self) -> None:
-        super().__init__("the server is being stopped")
 
 
 class Run:
@@ -54,6 +39,7 @@ class Run:
         self._put_at = asyncio.get_running_loop().time()
         self._pings_seconds = 0.0
         self._worker: Worker | None = None
+        self._number = 0
         self.task: asyncio.Task[None]
         """Waits, and puts the events here."""
 
@@ -92,9 +78,9 @@ class Run:
         if not self.task.done():
             loop.call_later(self._pings_seconds, self._ping)
 
-    def begin(self, worker: Worker) -> None:
-        """Note whose turn it is."""
-        self._worker = worker
+    def begin(self, worker: Worker, number: int) -> None:
+        """Note that its turn has come, and what the worker knows it by."""
+        self._worker, self._number = worker, number
 
     def put(self, event: AnyEvent | Exception | None) -> None:
         """Have an event read; an error, or None, is the last."""
@@ -103,15 +89,15 @@ class Run:
 
     def cancel(self) -> None:
         """Have the run end before its next token."""
-        self._tell(wire.Cancel())
+        self._tell(wire.Cancel(self._number))
 
     def answer_now(self) -> None:
         """End the thought before its next token."""
-        self._tell(wire.AnswerNow())
+        self._tell(wire.AnswerNow(self._number))
 
     def force(self, model: Model) -> None:
         """Let a model write the next step."""
-        self._tell(wire.Force(model))
+        self._tell(wire.Force(self._number, model))
 
     def _tell(self, command: wire.Command) -> None:
         if self._worker is not None and not self.task.done():
@@ -139,44 +125,6 @@ class Run:
             worker.kill()
 
 
-class Line:
-    """Requests in the order in which they came, to whatever pair: one is answered, and `most_waiting` may wait."""
-
-    def __init__(self, *, most_waiting: int, metrics: Metrics) -> None:
-        self._most_waiting = most_waiting
-        self.metrics = metrics
-        self._turn = asyncio.Lock()  # first come, first served
-        self.waiting = 0
-        """Requests that wait for others."""
-        self.is_ending = False
-        """Is the server about to end? Then nothing new is begun."""
-
-    @property
-    def is_running(self) -> bool:
-        """Is a request being answered?"""
-        return self._turn.locked()
-
-    def check(self) -> None:
-        """Raise BusyError if too many are waiting."""
-        if self._turn.locked() and self.waiting >= self._most_waiting:
-            raise BusyError(f"{self.waiting:,} requests are waiting already", hint="try again later")
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for one's turn, and have it."""
-        began = monotonic()
-        self.waiting += 1
-        try:
-            await self._turn.acquire()
-        finally:
-            self.waiting -= 1
-            self.metrics.waited(monotonic() - began)
-        try:
-            yield
-        finally:
-            self._turn.release()
-
-
 class Neighbourhood(Protocol):
     """The other pairs of a server, as one of them sees them."""
 
@@ -191,16 +139,25 @@ class Neighbourhood(Protocol):
 
 
 class Hand:
-    """Holds the worker of one pair."""
+    """Holds the worker of one pair. `is_elsewhere` says that this machine computes none of its models."""
 
-    def __init__(self, request: LoadRequest, line: Line, neighbours: Neighbourhood | None = None) -> None:
+    def __init__(
+        self,
+        request: LoadRequest,
+        line: Line,
+        neighbours: Neighbourhood | None = None,
+        *,
+        is_elsewhere: bool = False,
+    ) -> None:
         self._request = request
         self._line = line
         self._neighbours = neighbours
         self._worker: Worker | None = None
         self._ready: wire.Ready | None = None
         self._loading: asyncio.Task[wire.Ready] | None = None
-        self._runs: set[asyncio.Task[None]] = set()
+        self._runs: set[Run] = set()
+        self._is_elsewhere = is_elsewhere
+        self._own = Places()
         self.crashes = 0
         """How often a worker ended by itself."""
         self.used = 0.0
@@ -214,7 +171,19 @@ class Hand:
     @property
     def ready(self) -> wire.Ready | None:
         """The pair, while it is loaded."""
-        return None if self._worker is None or self._worker.has_ended else self._ready
+        worker = self._worker
+        return self._ready if worker is not None and worker.was_ready and not worker.has_ended else None
+
+    @property
+    def places(self) -> Places:
+        """Where its requests wait."""
+        return self._own if self._is_elsewhere else self._line.here
+
+    @property
+    def parallel(self) -> int:
+        """Requests that it answers at the same time; 1 before it was loaded."""
+        most = 1 if self._ready is None else self._ready.parallel
+        return min(most, self._line.most_parallel or most)
 
     @property
     def kept(self) -> tuple[int, int]:
@@ -256,7 +225,10 @@ class Hand:
         if loading is None or (loading.done() and not loading.cancelled() and loading.exception() is None):
             self._loading = asyncio.create_task(self._load())
         elif loading.done() and not loading.cancelled():
-            return f"the pair could not be loaded: {loading.exception()}"
+            error = loading.exception()
+            if isinstance(error, LoadError) and error.kind == ServerError.__name__:  # it may be there again
+                self._loading = asyncio.create_task(self._load())
+            return f"the pair could not be loaded: {error}"
         return "the pair is being loaded"
 
     async def _load(self) -> wire.Ready:
@@ -265,7 +237,7 @@ class Hand:
         others = self._neighbours
         mapped = 0 if others is None else others.mapped_bytes
         self._worker = worker = await Worker.start(wire.Load(self._request, mapped))
-        while isinstance(report := await worker.report(), wire.Short):
+        while isinstance(report := await worker.loaded(), wire.Short):
             was_made = others is not None and await others.make_room()
             worker.send(wire.Room(was_made, 0 if others is None else others.mapped_bytes))
         if isinstance(report, wire.Failed):
@@ -273,6 +245,8 @@ class Hand:
         if not isinstance(report, wire.Ready):
             raise await worker.crash()
         self._ready, worker.was_ready = report, True
+        self._is_elsewhere = not report.computes_here
+        self._own.set_most(self.parallel)
         return report
 
     def run(self, make: Callable[[wire.Ready], wire.Ask]) -> Run:
@@ -280,17 +254,17 @@ class Hand:
 
         Raises BusyError at once if too many are waiting, and what `make` raises if the pair is known already.
         """
-        self._line.check()
+        self._line.check(self.places)
         ask = None if self._ready is None else make(self._ready)
         run = Run()
         run.task = asyncio.create_task(self._answer(run, make, ask))
-        self._runs.add(run.task)
-        run.task.add_done_callback(self._runs.discard)
+        self._runs.add(run)
+        run.task.add_done_callback(lambda _: self._runs.discard(run))
         return run
 
     async def _answer(self, run: Run, make: Callable[[wire.Ready], wire.Ask], ask: wire.Ask | None) -> None:
         try:
-            async with self._line.turn():
+            async with self._line.turn(self.places):
                 await self._compute(run, make, ask)
         except asyncio.CancelledError:
             self._line.metrics.left()
@@ -304,28 +278,41 @@ class Hand:
         if self._line.is_ending:
             raise EndingError
         ready = await self.start()
+        if self._line.is_ending:
+            raise EndingError
         self.used = monotonic()
         worker = self._worker
         assert worker is not None
-        worker.send(ask or make(ready))
-        run.begin(worker)
-        while isinstance(report := await worker.report(), wire.Happened):
-            if isinstance(report.event, Finished):
-                self._line.metrics.add(report.event.stats, report.event.finish_reason)
-            run.put(report.event)
-        if isinstance(report, wire.Failed):
+        done = await self._follow(run, worker, ask or make(ready))
+        if done is None:
+            raise await worker.crash()
+        worker.kept, worker.kept_bytes = done.kept, done.kept_bytes
+        if done.is_outdated and self._worker is worker:
+            self._worker = None  # the next request loads the pair again; those that this worker has come to their ends
+        if self._worker is not worker and not worker.is_at_work:
+            await worker.close()
+        if done.failed is not None:
             if self._line.is_ending:  # it was cancelled before it had begun
                 raise EndingError
-            raise RequestError(report)
-        if report is None:
-            raise await worker.crash()
-        if isinstance(report, wire.Done):
-            worker.kept, worker.kept_bytes = report.kept, report.kept_bytes
+            raise RequestError(done.failed)
+
+    async def _follow(self, run: Run, worker: Worker, ask: wire.Ask) -> wire.Done | None:
+        """Have a worker answer, and return how that ended; None if the worker did."""
+        number = worker.begin(ask)
+        run.begin(worker, number)
+        try:
+            while isinstance(report := await worker.report(number), wire.Happened):
+                if isinstance(report.event, Finished):
+                    self._line.metrics.add(report.event.stats, report.event.finish_reason)
+                run.put(report.event)
+        finally:
+            worker.end(number)
+        return report
 
     def cancel(self) -> None:
         """Have what is being answered end before its next token."""
-        if self._worker is not None:
-            self._worker.send(wire.Cancel())
+        for run in self._runs:
+            run.cancel()
 
     async def tokenize(self, text: str, model: Model | None) -> tuple[int, ...]:
         """Split a text into tokens of a model; raises what `start` raises, and CrashError if the worker ends."""
@@ -339,4 +326,4 @@ class Hand:
             if self.ready is None:
                 self._worker.kill()  # it hears nothing while it loads
             await self._worker.close()
-        await asyncio.gather(*self._runs, return_exceptions=True)
+        await asyncio.gather(*(run.task for run in self._runs), return_exceptions=True)

@@ -5,21 +5,25 @@ If memory is short for one, the one that was not used for the longest time makes
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from glimp_local.load import LoadRequest
 from glimp_local.server import names
-from glimp_local.server.hand import Hand, Line
+from glimp_local.server.hand import Hand
+from glimp_local.server.line import Line
 
 
 class Pairs:
-    """Hands for the pairs with these names; the first one is loaded at once, and answers what names no other."""
+    """Hands for the pairs with these names; the first one is loaded at once, and answers what names no other.
 
-    def __init__(self, requests: Mapping[str, LoadRequest], line: Line) -> None:
+    Those named in `elsewhere` have no model on this machine.
+    """
+
+    def __init__(self, requests: Mapping[str, LoadRequest], line: Line, *, elsewhere: Collection[str] = ()) -> None:
         self.line = line
         self._hands: dict[str, Hand] = {}
         for name, request in requests.items():
-            self._hands[name] = Hand(request, line, _Others(self, name))
+            self._hands[name] = Hand(request, line, _Others(self, name), is_elsewhere=name in elsewhere)
         self.first = next(iter(self._hands.values()))
 
     def __iter__(self) -> Iterator[Hand]:
@@ -60,8 +64,8 @@ class _Others:
         return sum(hand.ready.mapped_bytes for hand in self._loaded() if hand.ready is not None)
 
     async def make_room(self) -> bool:
-        """Unload the one that was not used for the longest time, and is not at work."""
-        idle = [hand for hand in self._loaded() if not hand.is_busy]
+        """Unload the one that was not used for the longest time, is not at work, and takes memory of this machine."""
+        idle = [hand for hand in self._loaded() if not hand.is_busy and hand.ready and hand.ready.computes_here]
         if not idle:
             return False
         await min(idle, key=lambda hand: hand.used).unload()

@@ -39,11 +39,12 @@ class RequestError(WorkerError):
 
 
 class Worker:
-    """One process that computes. Reports are in order; behind the last one every wait for another gives None."""
+    """One process that computes. The reports of a run are in order; behind the last of all, every wait gives None."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
-        self._reports: asyncio.Queue[wire.Report | None] = asyncio.Queue()
+        self._loading: asyncio.Queue[wire.Report | None] = asyncio.Queue()
+        self._runs: dict[int, asyncio.Queue[wire.Happened | wire.Done | None]] = {}
         self._asked: dict[int, asyncio.Future[tuple[int, ...]]] = {}
         self._number = 0
         self.has_ended = False
@@ -78,10 +79,14 @@ class Worker:
             async for line in self.process.stdout:
                 self.said += 1
                 report = wire.decode_report(line)
-                if isinstance(report, wire.Tokenized):
-                    self._tokenized(report)
-                else:
-                    self._reports.put_nowait(report)
+                match report:
+                    case wire.Tokenized():
+                        self._tokenized(report)
+                    case wire.Happened() | wire.Done():
+                        if (reports := self._runs.get(report.run)) is not None:
+                            reports.put_nowait(report)
+                    case _:
+                        self._loading.put_nowait(report)
         except (msgspec.DecodeError, ValueError):
             _log.exception("a worker said what cannot be read")
             self.kill()
@@ -91,7 +96,9 @@ class Worker:
                 if not asked.done():
                     asked.set_exception(CrashError("the process that computes ended"))
             self._asked.clear()
-            self._reports.put_nowait(None)
+            self._loading.put_nowait(None)
+            for reports in self._runs.values():
+                reports.put_nowait(None)
 
     def _tokenized(self, report: wire.Tokenized) -> None:
         asked = self._asked.pop(report.number, None)
@@ -102,12 +109,34 @@ class Worker:
         else:
             asked.set_exception(RequestError(report.failed))
 
-    async def report(self) -> wire.Report | None:
-        """Wait for what it says next; None if it has ended."""
-        report = await self._reports.get()
+    async def loaded(self) -> wire.Report | None:
+        """Wait for what it says next of the pair that it loads; None if it has ended."""
+        report = await self._loading.get()
         if report is None:
-            self._reports.put_nowait(None)
+            self._loading.put_nowait(None)
         return report
+
+    def begin(self, ask: wire.Ask) -> int:
+        """Have it begin a run, and return the run's number; whoever calls this calls `end` as well."""
+        self._number += 1
+        self._runs[self._number] = asyncio.Queue()
+        if self.has_ended:
+            self._runs[self._number].put_nowait(None)
+        self.send(wire.Begin(self._number, ask))
+        return self._number
+
+    async def report(self, run: int) -> wire.Happened | wire.Done | None:
+        """Wait for what it says next of a run; None if it has ended before the run."""
+        return await self._runs[run].get()
+
+    def end(self, run: int) -> None:
+        """Forget a run that is over."""
+        del self._runs[run]
+
+    @property
+    def is_at_work(self) -> bool:
+        """Is there a run that is not over?"""
+        return bool(self._runs)
 
     def send(self, command: wire.Command) -> None:
         """Send a command; nothing happens if it has ended."""
@@ -138,7 +167,6 @@ class Worker:
 
     async def close(self) -> None:
         """Cancel what is running and end the process; one that does not end in time is killed."""
-        self.send(wire.Cancel())
         if self.process.stdin is not None:
             self.process.stdin.close()
         with suppress(TimeoutError):

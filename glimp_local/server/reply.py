@@ -15,6 +15,7 @@ import msgspec
 
 from glimp_local.events import AnyEvent, Finished, Notice, Started, StepEnded, StepStarted, Text
 from glimp_local.messages import ToolCall
+from glimp_local.routing import Model
 from glimp_local.runs import FinishReason, ModelStats, Stats
 from glimp_local.server.calls import Calls
 from glimp_local.server.requests import Wanted
@@ -85,6 +86,8 @@ class Reply:
         self.calls: list[ToolCall] = []
         self.notices: list[str] = []
         self.finished: Finished | None = None
+        self.failed_model: Model = "small"
+        """The model that could not continue, if one could not: without a step of its own, the one that glimpses."""
         self._stops, self._calls = Stops(()), Calls(())
         self._prompt_tokens = self._thought_tokens = 0
 
@@ -126,8 +129,10 @@ class Reply:
                 self._prompt_tokens = event.prompt_tokens
             case Notice(message):
                 self.notices.append(message)
-            case StepEnded(step) if step.part == "thought":
-                self._thought_tokens += step.tokens
+            case StepEnded(step):
+                self._thought_tokens += step.tokens if step.part == "thought" else 0
+                if step.end == "failed":
+                    self.failed_model = step.model
             case Text(part="thought", text=text):
                 self.thought += text
                 yield Said("thought", text)

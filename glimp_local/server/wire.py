@@ -1,8 +1,8 @@
 """What the server and a worker say to each other: one JSON object a line.
 
 The worker is a process of its own, so that llama.cpp, if it crashes, ends no more than the request it computes. The
-first line it reads is a `Load`, and it may ask for room while it loads; then commands come, and reports go back. It
-does one run at a time.
+first line it reads is a `Load`, and it may ask for room while it loads; then commands come, and reports go back. Runs
+bear numbers that the server gives them, since there may be several at a time: each has its `Done` in the end.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Room(msgspec.Struct, frozen=True, tag=True):
     mapped_bytes: int = 0
 
 
-class Ask(msgspec.Struct, frozen=True, tag=True):
+class Ask(msgspec.Struct, frozen=True):
     """Answer a question, or what a tool has returned: the last of the messages."""
 
     messages: tuple[Message, ...]
@@ -52,17 +52,30 @@ class Ask(msgspec.Struct, frozen=True, tag=True):
     """Is the last message put before the models as it is, without a chat template?"""
 
 
+class Begin(msgspec.Struct, frozen=True, tag=True):
+    """Begin a run."""
+
+    run: int
+    """Its number: no other run has it."""
+    ask: Ask
+
+
 class Cancel(msgspec.Struct, frozen=True, tag=True):
-    """Stop the run before its next token."""
+    """Stop a run before its next token."""
+
+    run: int
 
 
 class AnswerNow(msgspec.Struct, frozen=True, tag=True):
-    """End the thought before its next token and write the answer."""
+    """End a run's thought before its next token and write the answer."""
+
+    run: int
 
 
 class Force(msgspec.Struct, frozen=True, tag=True):
-    """Let a model write the next step, whatever the policy says."""
+    """Let a model write a run's next step, whatever the policy says."""
 
+    run: int
     model: Model
 
 
@@ -75,7 +88,7 @@ class Tokenize(msgspec.Struct, frozen=True, tag=True):
     model: Model | None
 
 
-Command = Room | Ask | Cancel | AnswerNow | Force | Tokenize
+Command = Room | Begin | Cancel | AnswerNow | Force | Tokenize
 
 
 class ServedModel(msgspec.Struct, frozen=True):
@@ -90,6 +103,8 @@ class ServedModel(msgspec.Struct, frozen=True):
     """Of its file; None if it has none on this machine."""
     tool_style: ToolStyle | None
     """How it calls tools; None if it does not."""
+    is_remote: bool = False
+    """Is it on a server?"""
 
 
 class Ready(msgspec.Struct, frozen=True, tag=True):
@@ -107,6 +122,13 @@ class Ready(msgspec.Struct, frozen=True, tag=True):
     notices: tuple[str, ...]
     mapped_bytes: int = 0
     """Pages of its files that it needs."""
+    parallel: int = 1
+    """Runs it can have at the same time."""
+
+    @property
+    def computes_here(self) -> bool:
+        """Is one of its models on this machine?"""
+        return not all(model.is_remote for model in self.models.values())
 
 
 class Short(msgspec.Struct, frozen=True, tag=True):
@@ -114,27 +136,33 @@ class Short(msgspec.Struct, frozen=True, tag=True):
 
 
 class Happened(msgspec.Struct, frozen=True, tag=True):
-    """An event of the run."""
+    """An event of a run."""
 
+    run: int
     event: AnyEvent
 
 
-class Done(msgspec.Struct, frozen=True, tag=True):
-    """The run is over: the worker can do another one."""
-
-    kept: int = 0
-    """Conversations of either model that are kept in memory beside the last ones."""
-    kept_bytes: int = 0
-
-
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """The pair could not be loaded, or the run did not begin or came to no end."""
+    """An error: as a report, that the pair could not be loaded."""
 
     kind: str
     """Name of the error's class."""
     message: str
     hint: str | None = None
     exit_code: int = 1
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """A run is over: the worker can do another one."""
+
+    run: int
+    failed: Failed | None = None
+    """Why it did not begin, or came to no end."""
+    kept: int = 0
+    """Conversations of either model that are kept in memory beside the last ones."""
+    kept_bytes: int = 0
+    is_outdated: bool = False
+    """Has the pair to be loaded again, because a server has another model now?"""
 
 
 class Tokenized(msgspec.Struct, frozen=True, tag=True):
@@ -147,8 +175,16 @@ class Tokenized(msgspec.Struct, frozen=True, tag=True):
 
 Report = Short | Ready | Happened | Done | Failed | Tokenized
 
+
+class _Numbered(msgspec.Struct):
+    """What is read of a command that makes no sense."""
+
+    run: int
+
+
 _commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
+_numbered: msgspec.json.Decoder[_Numbered] = msgspec.json.Decoder(_Numbered)
 _encoder = msgspec.json.Encoder()
 
 
@@ -160,6 +196,11 @@ def encode(message: Command | Report) -> bytes:
 def decode_command(line: bytes) -> Command:
     """Read a command; raises msgspec.DecodeError for anything else."""
     return _commands.decode(line)
+
+
+def run_of(line: bytes) -> int:
+    """Return the number of the run that a command is for which could not be read; raises msgspec.DecodeError."""
+    return _numbered.decode(line).run
 
 
 def decode_report(line: bytes) -> Report:

@@ -1,7 +1,8 @@
-"""The process that holds a pair and answers one request after another: `python -m glimp_local.server.worker`.
+"""The process that holds a pair and answers requests: `python -m glimp_local.server.worker`.
 
 Commands come in on stdin, reports go out on stdout (see `wire.py`). It ends when stdin does, which is when its server
-ends, however that happens.
+ends, however that happens. Each run has a thread; there are as many as the pair can have runs at the same time, which
+is one if this machine computes any of its models.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
 from typing import BinaryIO
 
 import msgspec
@@ -31,6 +31,15 @@ _EXAMPLE = "How many primes are there below 30?"
 _log = logging.getLogger(__name__)
 
 
+class _Run:
+    """One run, from its command to its end."""
+
+    def __init__(self) -> None:
+        self.cancel = threading.Event()  # of its own: a session clears it
+        self.session: Session | None = None
+        """None before it has begun."""
+
+
 class Worker:
     """A loaded pair and what it is asked to do. `send` may be called from any thread."""
 
@@ -38,9 +47,8 @@ class Worker:
         self._pair = pair
         self._out = out
         self._sending = threading.Lock()
-        self._asked: SimpleQueue[wire.Ask | None] = SimpleQueue()
-        self._session: Session | None = None
-        self._cancel = threading.Event()
+        self._runs: dict[int, _Run] = {}
+        self._answering = ThreadPoolExecutor(pair.parallel, "run")
         self._tokenizing = ThreadPoolExecutor(1, "tokens")
 
     def send(self, report: wire.Report) -> None:
@@ -50,37 +58,41 @@ class Worker:
             self._out.write(line)
             self._out.flush()
 
-    def listen(self, lines: BinaryIO) -> None:
-        """Take commands until there are no more, in a thread of its own."""
+    def work(self, lines: BinaryIO) -> None:
+        """Take commands until there are no more, and have runs come to their ends then."""
         try:
             for line in lines:
                 try:
                     command = wire.decode_command(line)
                 except msgspec.DecodeError as error:  # whoever asked waits for a word
-                    self.send(_unexpected(error))
+                    self.send(wire.Done(wire.run_of(line), _unexpected(error)))
                 else:
                     self._obey(command)
         finally:  # the server has gone, or this end is broken: a new worker is better than one that hears nothing
-            self._cancel.set()
-            self._asked.put(None)
+            for begun in list(self._runs.values()):
+                begun.cancel.set()
+            self._answering.shutdown()
 
     def _obey(self, command: wire.Command) -> None:
-        session = self._session
         match command:
-            case wire.Ask():
-                self._cancel.clear()
-                self._asked.put(command)
-            case wire.Cancel():
-                self._cancel.set()
-            case wire.AnswerNow() if session is not None:
+            case wire.Begin(number, asked):
+                self._runs[number] = new = _Run()
+                self._answering.submit(self._answer, number, new, asked)
+            case wire.Cancel(number) if run := self._runs.get(number):
+                run.cancel.set()
+            case wire.AnswerNow(number) if session := self._session(number):
                 session.answer_now()
-            case wire.Force(model) if session is not None:
+            case wire.Force(number, model) if session := self._session(number):
                 try:
                     session.force(model)
                 except GlimpError:
                     _log.warning("the %s model is not loaded", model)
             case wire.Tokenize():  # a long text takes a while, and a cancel must not wait for it
                 self._tokenizing.submit(self._tokenize, command)
+
+    def _session(self, number: int) -> Session | None:
+        run = self._runs.get(number)
+        return None if run is None else run.session
 
     def _tokenize(self, command: wire.Tokenize) -> None:
         try:
@@ -97,39 +109,47 @@ class Worker:
             raise UsageError(f"{backend.name} does not reveal its tokens")
         return tuple(backend.vocabulary.tokenize(command.text.encode()))
 
-    def work(self) -> None:
-        """Answer what is asked until nothing more will be."""
-        while (asked := self._asked.get()) is not None:
+    def _answer(self, number: int, run: _Run, asked: wire.Ask) -> None:
+        """Answer a request, in a thread of the run's own."""
+        failed: wire.Failed | None = None
+        try:
             try:
-                self._answer(asked)
+                self._write(number, run, asked)
             except BrokenPipeError:  # the server has gone
-                return
+                raise
             except Exception as error:  # noqa: BLE001 - the next request is to be answered all the same
-                self.send(_unexpected(error))
+                failed = _unexpected(error)
+            finally:
+                del self._runs[number]
+            self.send(self._done(number, failed))
+        except BrokenPipeError:
+            return
 
-    def _answer(self, asked: wire.Ask) -> None:
+    def _write(self, number: int, run: _Run, asked: wire.Ask) -> None:
         pair, settings, (*before, question) = self._pair, asked.settings, asked.messages
         objection = None if asked.anyway else pair.objection(question.content)
         if objection is not None and objection.declines:
             hint = 'to ask it all the same: "glimp": {"anyway": true}'
             raise DeclinedError(f"{objection.words}. {pair.can}", hint=hint)
-        self._session = session = Session(
+        run.session = Session(
             pair,
             settings=settings,
             seed=asked.seed,
             history=before,
-            cancel=self._cancel,
+            cancel=run.cancel,
+            wait=True,
             tools=asked.tools,
             constraint=asked.constraint,
             is_raw=asked.is_raw,
         )
-        try:
-            for event in session.ask([question], opening=asked.opening):
-                self.send(wire.Happened(event))
-        finally:
-            self._session = None
-        shelf = pair.shelf
-        self.send(wire.Done() if shelf is None else wire.Done(len(shelf), shelf.size_bytes))
+        for event in run.session.ask([question], opening=asked.opening):
+            self.send(wire.Happened(number, event))
+
+    def _done(self, number: int, failed: wire.Failed | None) -> wire.Done:
+        shelf = self._pair.shelf
+        kept, kept_bytes = (0, 0) if shelf is None else (len(shelf), shelf.size_bytes)
+        is_outdated = any(backend.is_outdated for backend in self._pair.backends.values())
+        return wire.Done(number, failed, kept, kept_bytes, is_outdated)
 
 
 def failed(error: GlimpError) -> wire.Failed:
@@ -156,6 +176,7 @@ def _ready(pair: Pair, *remarks: str) -> wire.Ready:
             trained_context=backend.trained_context,
             size_bytes=None if path is None else path.stat().st_size,
             tool_style=None if pair.config.only else backend.tool_style,
+            is_remote=model in pair.config.remote_models,
         )
     config = pair.config
     return wire.Ready(
@@ -167,7 +188,21 @@ def _ready(pair: Pair, *remarks: str) -> wire.Ready:
         example=config.example.strip() or _EXAMPLE,
         notices=(*pair.notices, *remarks),
         mapped_bytes=0 if pair.plan is None else sum(part.mapped_bytes for part in pair.plan.parts),
+        parallel=pair.parallel,
     )
+
+
+def _keep_conversations(pair: Pair) -> str | None:
+    """Have a pair keep conversations; return a remark if it keeps less of them than was asked for."""
+    asked_gb = pair.config.cache_ram_gb
+    if not pair.config.local_models:
+        if asked_gb == "auto" or not asked_gb:
+            return None
+        return f"{asked_gb:g} GB were to keep what is read of conversations (--cache-ram): the pair's servers do that"
+    limit, remark = for_conversations(asked_gb, pair.plan)
+    if limit:
+        pair.keep_conversations(limit)
+    return remark
 
 
 class _Neighbours:
@@ -204,13 +239,10 @@ def main() -> None:
             out.write(wire.encode(failed(error)))
             return
         with pair:
-            limit, remark = for_conversations(pair.config.cache_ram_gb, pair.plan)
-            if limit:
-                pair.keep_conversations(limit)
+            remark = _keep_conversations(pair)
             worker = Worker(pair, out)
             worker.send(_ready(pair, *filter(None, [remark])))
-            threading.Thread(target=worker.listen, args=(lines,), name="commands", daemon=True).start()
-            worker.work()
+            worker.work(lines)
 
 
 if __name__ == "__main__":

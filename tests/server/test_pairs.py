@@ -15,7 +15,7 @@ from glimp_local.events import Finished
 from glimp_local.load import LoadRequest, load
 from glimp_local.messages import Message
 from glimp_local.server import hand, wire
-from glimp_local.server.hand import Line
+from glimp_local.server.line import Line
 from glimp_local.server.metrics import Metrics
 from glimp_local.server.names import UnknownModelError
 from glimp_local.server.pairs import Pairs

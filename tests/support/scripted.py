@@ -35,6 +35,7 @@ class ScriptedBackend:
     tool_style: ToolStyle | None = "json"
     can_glimpse = True
     parallel = 1
+    is_outdated = False
     where = "nowhere"
     cpu_threads = 0
 

@@ -36,6 +36,7 @@ class LlamaBackend:
 
     can_glimpse = True
     parallel = 1
+    is_outdated = False
 
     def __init__(self, engine: Engine, renderer: Renderer, *, template: str | None = None) -> None:
         self.engine = engine

@@ -72,6 +72,7 @@ class RemoteBackend:
         self.vocabulary: protocol.Vocabulary | None = None
         self.markers: ThinkingMarkers | None = None
         self.is_open = True
+        self.is_outdated = False
         self._server_tokens: ServerVocabulary | None = None
         self._template: Template | None = None
         self._tool_style: ToolStyle | None = None
@@ -198,6 +199,7 @@ class RemoteBackend:
     def check(self, cancel: threading.Event) -> None:
         """Raise ServerError if another model is served now."""
         if self.api.identity(cancel) != self.facts.identity:
+            self.is_outdated = True
             raise ServerError(
                 f"{self.place} serves another model now, no longer {self.name}",
                 hint="load the pair again",

@@ -48,7 +48,7 @@ class Shown(Protocol):
 
 
 class ServerVocabulary:
-    """The tokens of a model on a server, which tokenises.
+    """The tokens of a model on a server, which tokenises. Threads may share it.
 
     Raises ServerError if it cannot be asked, and CancelledError if `cancel` is set while it is.
     """
@@ -59,6 +59,7 @@ class ServerVocabulary:
         self._api = api
         self.size = size or 0
         self._kept: dict[tuple[str, bool], list[int]] = {}
+        self._keeping = threading.Lock()
         self._pieces: dict[int, str] = {}
         self._differences: dict[int, str | None] = {}
         self._cancel = cancel
@@ -96,11 +97,13 @@ class ServerVocabulary:
     def _ask(self, text: str, *, control: bool) -> list[int]:
         if not text:
             return []
-        found = self._kept.get((text, control))
-        if found is None:
-            found = self._api.tokenize(text, control=control, cancel=self._cancel)
+        kept = self._kept.get((text, control))
+        if kept is not None:
+            return kept
+        found = self._api.tokenize(text, control=control, cancel=self._cancel)
+        with self._keeping:
             if len(self._kept) >= _KEPT:
-                self._kept.clear()
+                self._kept.pop(next(iter(self._kept)))
             self._kept[text, control] = found
         return found
 
