@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -19,6 +20,14 @@ import httpx2
 import pytest
 
 from glimp_local.bench.problems import read_problems
+from glimp_local.events import Started
+from glimp_local.load import LoadRequest
+from glimp_local.messages import Message
+from glimp_local.server import wire
+from glimp_local.server.hand import Run
+from glimp_local.server.line import Line
+from glimp_local.server.metrics import Metrics
+from glimp_local.server.pairs import Pairs
 from tests.conftest import BUILTIN
 from tests.server.conftest import Served
 from tests.server.test_conduct import ASKED, ENDLESS, is_idle, metric, until
@@ -34,6 +43,9 @@ SECONDS = 60.0
 ROUTED = ("--threshold", "0.3", "--max-thought", "1024", "--max-answer", "64", "--temperature", "0")
 """The built-in pair's own."""
 LONG = ("--temperature", "1", "--max-thought", "15000", "--max-answer", "15000", "--threshold", "0.5")
+
+UNENDING = {"sampling": {"temperature": 1}, "max_thought": 15_000, "max_answer": 15_000}
+"""The same, as settings."""
 
 
 class Servers(NamedTuple):
@@ -306,10 +318,10 @@ def test_nothing_is_kept_here_of_what_servers_have_read(builtin: Servers, serve:
 
 
 def test_a_server_that_goes_away_is_an_error_of_each_reply_and_is_used_when_it_is_back(
-    endless: Servers, serve: Callable[..., Served]
+    endless: Servers, serve: Callable[..., Served], tiny: Path
 ) -> None:
-    with Relay(endless.large.url) as relay:
-        served = serve("--small-url", endless.small.url, "--large-url", relay.url, *LONG, "--threshold", "0")
+    with LlamaServer(tiny / "rambling.gguf", context=4 * 16384, parallel=4) as large:
+        served = serve(*Servers(endless.small, large).urls, *LONG, "--threshold", "0")
         streams = Streaming(served)
         streams.add(0)
         streams.add(1)
@@ -317,8 +329,7 @@ def test_a_server_that_goes_away_is_an_error_of_each_reply_and_is_used_when_it_i
             whole = pool.submit(served.post, PATH, ENDLESS)
             streams.all_read(10, 0, 1)
             until(lambda: metric(served, "requests_running") == 3)
-            relay.refuse()
-            relay.cut()
+            large.kill()
             failed = whole.result(SECONDS)
         error = failed.json()["error"]
         assert (failed.status_code, error["code"], error["type"]) == (502, "remote_failed", "server_error")
@@ -330,7 +341,7 @@ def test_a_server_that_goes_away_is_an_error_of_each_reply_and_is_used_when_it_i
         refused = served.post(PATH, ENDLESS)
         assert (refused.status_code, refused.json()["error"]["code"]) == (502, "remote_failed")
         assert metric(served, "worker_crashes_total") == 0
-        relay.listen()
+        large.start()
         assert served.post(PATH, {"messages": ASKED, "max_tokens": 5}).status_code == 200
 
 
@@ -374,3 +385,75 @@ def test_a_look_at_the_health_connects_again_to_a_server_that_was_down(
         assert (refused.status_code, refused.json()["error"]["code"]) == (502, "remote_failed")
         relay.listen()
         until(lambda: served.get("/health").status_code == 200)
+
+
+def asking(pairs: Pairs, name: str) -> Run:
+    """Ask the pair of this name something."""
+    asked = Message("user", "How many?")
+    return pairs.of(name).run(lambda ready: wire.Ask((asked,), ready.settings, 1))
+
+
+def test_a_pair_on_servers_waits_for_no_other_and_two_pairs_here_take_turns(endless: Servers, tiny: Path) -> None:
+    async def run() -> None:
+        settings = {**UNENDING, "draft": "off", "context": 16_384}
+        here = LoadRequest(small=tiny / "rambling.gguf", large=tiny / "rambling.gguf", settings=settings)
+        servers = LoadRequest(small_url=endless.small.url, large_url=endless.large.url, settings=settings)
+        line = Line(most_waiting=8, metrics=Metrics())
+        requests = {"here": here, "also": here, "servers": servers, "others": servers}
+        pairs = Pairs(requests, line, elsewhere={"servers", "others"})
+        try:
+            first, second = asking(pairs, "here"), asking(pairs, "also")
+            await anext(first)
+            # Those on servers have not been loaded, and do not wait for what computes here.
+            far = [asking(pairs, name) for name in ("servers", "servers", "others")]
+            for each in far:
+                await asyncio.wait_for(anext(each), SECONDS)
+            assert (line.running, line.waiting) == (4, 1)
+            assert not second.is_under_way
+            assert pairs.of("servers").parallel == 4
+            assert pairs.of("here").parallel == 1
+            # A pair that takes no memory here is not unloaded for one that needs some.
+            for each in far:
+                each.close()
+                await each.task
+            others = pairs.of("here")._neighbours
+            assert others is not None
+            assert not await others.make_room()
+            assert pairs.of("servers").ready is not None
+            first.close()
+            assert isinstance(await asyncio.wait_for(anext(second), SECONDS), Started)
+            second.close()
+        finally:
+            await pairs.close()
+
+    asyncio.run(run())
+
+
+def test_a_worker_that_is_replaced_ends_behind_its_last_run(endless: Servers) -> None:
+    async def run() -> None:
+        servers = LoadRequest(small_url=endless.small.url, large_url=endless.large.url, settings=UNENDING)
+        pairs = Pairs({"servers": servers}, Line(most_waiting=8, metrics=Metrics()))
+        hand = pairs.first
+        try:
+            await hand.start()
+            runs = [asking(pairs, "") for _ in range(2)]
+            for each in runs:
+                await anext(each)
+            worker, hand._worker = hand._worker, None  # as if a run had found that a server has another model
+            assert worker is not None
+            new = asking(pairs, "")
+            await asyncio.wait_for(anext(new), SECONDS)
+            assert hand._worker is not worker
+            for each in runs:
+                assert worker.process.returncode is None
+                each.cancel()
+                await each.task
+            assert worker.process.returncode == 0
+            assert new.is_under_way
+            assert hand.crashes == 0
+            new.cancel()
+            await new.task
+        finally:
+            await pairs.close()
+
+    asyncio.run(run())
