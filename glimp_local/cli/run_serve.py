@@ -61,15 +61,16 @@ def run(request: LoadRequest, flags: ServeFlags) -> int:
             f"{flags.host} can be reached from other machines, and no key protects the models",
             hint="give --api-key or set GLIMP_API_KEY; --no-auth lets everybody in",
         )
+    requests = _requests(request, serves_all=flags.serves_all)
     catalogue = load_catalogue(request.models_file)
-    requests = _requests(request, catalogue, serves_all=flags.serves_all)
     elsewhere = {name for name, one in requests.items() if _is_elsewhere(one, catalogue)}
     with _listen(flags.host, flags.port) as listener:
         return asyncio.run(_serve(requests, elsewhere, flags, listener))
 
 
-def _requests(request: LoadRequest, catalogue: Catalogue, *, serves_all: bool) -> dict[str, LoadRequest]:
+def _requests(request: LoadRequest, *, serves_all: bool) -> dict[str, LoadRequest]:
     """Return what to load for each name, the first one at once; what is wrong is said before an address is taken."""
+    catalogue = load_catalogue(request.models_file)
     name, _ = configured(request, catalogue)
     others = [other for other in pairs_here(catalogue) if other != name] if serves_all else []
     return {name: request, **{other: request.named(other) for other in others}}
