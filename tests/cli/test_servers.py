@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from glimp_local.cli.model_names import of_pair
-from glimp_local.cli.run_serve import _requests
+from glimp_local.cli.run_serve import _is_elsewhere, _requests
 from glimp_local.load import LoadRequest
 from glimp_local.machine.inventory import pinned
 from glimp_local.models.catalogue import load_catalogue
@@ -221,4 +221,14 @@ def test_threads_are_measured_of_the_local_model_without_a_connection_for_it(gli
 
 def test_a_server_of_all_pairs_has_those_on_servers_and_connects_when_they_are_asked(relay: Relay) -> None:
     assert {"builtin", "box", "far"} <= set(_requests(LoadRequest(), serves_all=True))
+    assert relay.accepted == 0
+
+
+def test_a_server_of_all_pairs_knows_which_ones_this_machine_computes(relay: Relay) -> None:
+    requests, catalogue = _requests(LoadRequest(), serves_all=True), load_catalogue()
+    elsewhere = {name for name, request in requests.items() if _is_elsewhere(request, catalogue)}
+    assert "far" in elsewhere
+    assert elsewhere.isdisjoint({"builtin", "box"})
+    alone = LoadRequest(settings={"policy": "large"})
+    assert _is_elsewhere(alone.named("box"), catalogue), "its small model is not loaded"
     assert relay.accepted == 0
