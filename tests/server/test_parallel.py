@@ -32,7 +32,6 @@ from tests.conftest import BUILTIN
 from tests.server.conftest import Served
 from tests.server.test_conduct import ASKED, ENDLESS, is_idle, metric, until
 from tests.support.llama_server import LlamaServer
-from tests.support.relay import Relay
 from tests.support.server_process import free_port
 
 pytestmark = pytest.mark.process
@@ -375,15 +374,14 @@ def test_a_server_with_another_model_is_connected_to_again(serve: Callable[..., 
 def test_a_look_at_the_health_connects_again_to_a_server_that_was_down(
     builtin: Servers, serve: Callable[..., Served]
 ) -> None:
-    with Relay(builtin.large.url) as relay:
-        served = serve("--small-url", builtin.small.url, "--large-url", relay.url, *ROUTED)
-        relay.refuse()
-        relay.cut()
+    with LlamaServer(BUILTIN / "large.gguf", parallel=2) as large:
+        served = serve(*Servers(builtin.small, large).urls, *ROUTED)
+        large.kill()
         served.worker.kill()
         until(lambda: "nothing listens there" in served.get("/health").text)
         refused = served.post(PATH, {"messages": ASKED})
         assert (refused.status_code, refused.json()["error"]["code"]) == (502, "remote_failed")
-        relay.listen()
+        large.start()
         until(lambda: served.get("/health").status_code == 200)
 
 
