@@ -198,7 +198,13 @@ class RemoteBackend:
 
     def check(self, cancel: threading.Event) -> None:
         """Raise ServerError if another model is served now."""
-        if self.api.identity(cancel) != self.facts.identity:
+        try:
+            identity = self.api.identity(cancel)
+        except ServerError as error:
+            if error.why != "changed":  # none of this name any more
+                raise
+            identity = ""
+        if identity != self.facts.identity:
             self.is_outdated = True
             raise ServerError(
                 f"{self.place} serves another model now, no longer {self.name}",
