@@ -22,7 +22,9 @@ FACADES = {"__init__"}
 CYCLES: dict[frozenset[str], str] = {
     frozenset({"tui/app", "tui/commands", "tui/palette"}): "for types alone: the palette calls what the app can do",
     frozenset({"engines/llama/backend", "engines/llama/lane"}): "for types alone: a backend makes its lanes",
-    frozenset({"engines/remote/backend", "engines/remote/lane"}): "for types alone: a backend makes its lanes",
+    frozenset(
+        {"engines/remote/backend", "engines/remote/lane", "engines/remote/requests"}
+    ): "for types alone: a backend makes its lanes, and these their requests",
 }
 """Modules of one room that import one another, and why."""
 

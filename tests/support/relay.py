@@ -248,7 +248,8 @@ class Relay:
 
     async def _finish(self) -> None:
         await self._stop_listening()
-        await asyncio.sleep(0.02)  # for a connection that was just accepted: it belongs to nobody before it is served
+        # A connection that was just accepted, or whose client refuses the certificate, belongs to nobody yet.
+        await asyncio.sleep(0.02 if self._tls is None else 0.5)
         await self._end_all(reset=False)
         await asyncio.sleep(0)
 
@@ -263,9 +264,13 @@ class Relay:
             with suppress(asyncio.CancelledError, asyncio.IncompleteReadError):
                 await connection.run()
         finally:
+            writer.close()
+            if self._tls is not None:  # else it waits until the client says goodbye, too
+                with suppress(OSError, TimeoutError):
+                    await asyncio.wait_for(writer.wait_closed(), 0.2)
+                writer.transport.abort()
             self._connections.discard(connection)
             self._tasks.discard(task)
-            writer.close()
 
     async def _end_all(self, *, reset: bool) -> int:
         ended = list(self._connections)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from time import perf_counter
 
-from glimp_local.engines.remote.client import Stream
+from glimp_local.engines.remote.writing import Writing
 
 _LOOK_SECONDS = 0.02
 
@@ -18,16 +18,16 @@ class ReadAhead:
         self.cancel = threading.Event()
         """Ends the request."""
         self._thread: threading.Thread | None = None
-        self._stream: Stream | None = None
+        self._writing: Writing | None = None
 
     @property
     def is_sent(self) -> bool:
         """Is the server at it, or was it?"""
-        return self._stream is not None
+        return self._writing is not None
 
-    def sent(self, stream: Stream) -> None:
+    def sent(self, writing: Writing) -> None:
         """Note what was asked for."""
-        self._stream = stream
+        self._writing = writing
 
     @property
     def is_reading(self) -> bool:
@@ -37,7 +37,7 @@ class ReadAhead:
     def start(self, read: Callable[[], None]) -> None:
         """Begin a request; `read` is called in the thread."""
         self.cancel = threading.Event()  # the last one may end a thread still
-        self._stream = None
+        self._writing = None
         self._thread = threading.Thread(target=read, name="glimp-read-ahead", daemon=True)
         self._thread.start()
 
@@ -56,8 +56,8 @@ class ReadAhead:
     def abandon(self) -> None:
         """End the request without waiting for that."""
         self.cancel.set()
-        if self._stream is not None:
-            self._stream.close()
+        if self._writing is not None:
+            self._writing.close()
 
     def stop(self) -> None:
         """End the request."""

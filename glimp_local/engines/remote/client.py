@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -22,8 +21,8 @@ import httpx2
 import msgspec
 
 from glimp_local.engines.remote.address import Address
-from glimp_local.errors import CancelledError, ServerError, ServerTrouble
-from glimp_local.text import one_line
+from glimp_local.engines.remote.troubles import Troubles
+from glimp_local.errors import CancelledError, ServerError
 
 CONNECT_SECONDS = 10.0
 """Longest time for a connection to be made."""
@@ -35,17 +34,10 @@ _MOST_BYTES = 2**26
 """Of one reply, and of one line of a stream."""
 _MOST_WAITING = 100_000
 """Objects of a stream that nobody has read."""
-_MOST_REASON = 300
-"""Characters of a server's own words that are shown."""
 
 _T = TypeVar("_T")
 _NEVER = threading.Event()
 _END = object()
-_UNKNOWN = {400, 404, 405, 501}
-"""What servers answer that do not know a path."""
-_GATEWAYS = {502, 504}
-_REDIRECTS = {301, 302, 303, 307, 308}
-_FULL_WORDS = ("maximum context length", "context size", "context length", "input_tokens")
 
 
 class Client:
@@ -55,6 +47,7 @@ class Client:
         self.address = address
         self._key = key
         self._timeout = timeout
+        self._troubles = Troubles(address.place, key, timeout=timeout)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._http: httpx2.AsyncClient | None = None
@@ -148,7 +141,7 @@ class Client:
         try:
             return msgspec.json.decode(content)
         except msgspec.DecodeError as error:
-            raise self._error(f"its reply to {path} is no JSON", "unknown") from error
+            raise self._troubles.error(f"its reply to {path} is no JSON", "unknown") from error
 
     async def _content(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
         async with self._reply(method, path, body) as response:
@@ -166,19 +159,19 @@ class Client:
                         break
                     found = msgspec.json.decode(data)
                     if isinstance(found, dict) and found.get("error"):
-                        put(self._refusal(400, data))
+                        put(self._troubles.of_reply(400, data))
                         return
                     if waiting() > _MOST_WAITING:
-                        put(self._error("it sends faster than is read", "refused"))
+                        put(self._troubles.error("it sends faster than is read", "refused"))
                         return
                     put(found)
             put(_END)
         except ServerError as error:
             put(error)
         except msgspec.DecodeError:
-            put(self._error("a line of its reply is no JSON", "refused"))
+            put(self._troubles.error("a line of its reply is no JSON", "refused"))
         except Exception as error:  # noqa: BLE001 - whoever reads the stream has to hear of it
-            put(self._error(f"something unforeseen happened ({type(error).__name__}: {error})", "refused"))
+            put(self._troubles.error(f"something unforeseen happened ({type(error).__name__}: {error})", "refused"))
 
     @contextlib.asynccontextmanager
     async def _reply(self, method: str, path: str, body: dict[str, Any] | None) -> AsyncIterator[httpx2.Response]:
@@ -194,85 +187,18 @@ class Client:
                 break
             except (httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError) as error:
                 if is_last_try:
-                    raise self._trouble(error) from error
+                    raise self._troubles.of_connection(error) from error
                 is_last_try = True
             except httpx2.HTTPError as error:
-                raise self._trouble(error) from error
+                raise self._troubles.of_connection(error) from error
         try:
             if response.status_code != httpx2.codes.OK:
-                raise self._refusal(response.status_code, await _whole(response))
+                raise self._troubles.of_reply(response.status_code, await _whole(response))
             yield response
         except httpx2.HTTPError as error:
-            raise self._trouble(error) from error
+            raise self._troubles.of_connection(error) from error
         finally:
             await response.aclose()
-
-    # Errors.
-
-    def _error(self, words: str, why: ServerTrouble, hint: str | None = None) -> ServerError:
-        return ServerError(f"{self.address.place}: {words}", hint=hint, why=why)
-
-    def _scrubbed(self, content: bytes) -> bytes:
-        """Return a reply without the key, however it is spelled there."""
-        if self._key is None:
-            return content
-        return content.replace(self._key.encode(), b"***").replace(msgspec.json.encode(self._key)[1:-1], b"***")
-
-    def _trouble(self, error: httpx2.HTTPError) -> ServerError:
-        cause: BaseException | None = error
-        while cause is not None:
-            if (found := self._cause(cause)) is not None:
-                return found
-            cause = cause.__cause__ or cause.__context__
-        if isinstance(error, httpx2.ConnectTimeout):
-            return self._error("does not answer", "unreachable", "is the machine on, and the port open?")
-        if isinstance(error, httpx2.ConnectError):
-            return self._error(f"cannot be reached: {_reason(error)}", "unreachable", "check the address")
-        if isinstance(error, httpx2.TimeoutException):
-            return self._error(
-                f"no sign of life for {self._timeout:g} seconds", "silent", "give it more with `timeout`"
-            )
-        return self._error(f"the connection was lost ({_reason(error)})", "lost")
-
-    def _cause(self, cause: BaseException) -> ServerError | None:
-        """Return the error that the system, or TLS, gives for a connection that could not be made."""
-        match cause:
-            case ssl.SSLError():
-                return self._tls(cause)
-            case socket.gaierror():
-                return self._error("there is no machine of this name", "unreachable", "check the address")
-            case ConnectionRefusedError():
-                return self._error("nothing listens there", "unreachable", "is the server running, on this port?")
-        return None
-
-    def _tls(self, error: ssl.SSLError) -> ServerError:
-        if isinstance(error, ssl.SSLCertVerificationError):
-            return self._error(
-                f"its certificate cannot be trusted: {error.verify_message}",
-                "refused",
-                "name the authority's certificate in the environment variable SSL_CERT_FILE",
-            )
-        return self._error(
-            f"no encrypted connection ({error.reason or error})", "refused", "does it speak https? else use http://"
-        )
-
-    def _refusal(self, status: int, content: bytes) -> ServerError:
-        """Return the error that a reply is."""
-        words, kind = _words(self._scrubbed(content))
-        text = f"{words} {kind}".lower()
-        if status in {401, 403}:
-            hint = "set key_env, or key_file" if self._key is None else "check the key"
-            return self._error("it asks for a key" if self._key is None else "it refuses the key", "key", hint)
-        if status == httpx2.codes.SERVICE_UNAVAILABLE:
-            return self._error("it is still loading its model", "loading", "try again in a moment")
-        if status == httpx2.codes.BAD_REQUEST and any(one in text for one in _FULL_WORDS):
-            return self._error(words, "full")
-        if status in _GATEWAYS:
-            return self._error(f"the gateway before it cannot reach it (status {status})", "lost")
-        if status in _REDIRECTS:
-            return self._error("it sends elsewhere, and no redirect is followed", "refused", "set that address as url")
-        why: ServerTrouble = "unknown" if status in _UNKNOWN else "refused"
-        return self._error(f"{words or 'no reason given'} (status {status})", why)
 
 
 class Stream:
@@ -339,21 +265,3 @@ async def _lines(response: httpx2.Response) -> AsyncIterator[bytes]:
         for line in lines:
             if line.startswith((b"data:", b"error:", b"{")):
                 yield bytes(line)
-
-
-def _words(content: bytes) -> tuple[str, str]:
-    """Return a server's reason, and what kind of error it calls it."""
-    try:
-        found = msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        return one_line(content[:_MOST_REASON].decode("utf-8", "replace")), ""
-    kind = ""
-    for key in ("error", "detail", "message"):
-        if isinstance(found, dict) and key in found:
-            kind = f"{kind} {found.get('type', '')} {found.get('param', '')}"
-            found = found[key]
-    return one_line(str(found))[:_MOST_REASON], kind
-
-
-def _reason(error: Exception) -> str:
-    return one_line(str(error)) or type(error).__name__

@@ -21,8 +21,8 @@ from glimp_local.engines import glimpse
 from glimp_local.engines.protocol import Fed, Lane, Piece, Prompt, Stop
 from glimp_local.engines.remote.account import Account
 from glimp_local.engines.remote.ahead import ReadAhead
-from glimp_local.engines.remote.api import TOP, Past, Top
-from glimp_local.engines.remote.apis import ready
+from glimp_local.engines.remote.api import TOP, Top
+from glimp_local.engines.remote.requests import Requests
 from glimp_local.engines.remote.transcript import Transcript
 from glimp_local.engines.remote.writing import Writing
 from glimp_local.errors import ContextFullError, DecodeError, GlimpError, ServerError, UsageError
@@ -36,13 +36,10 @@ if TYPE_CHECKING:
 
 AHEAD_TOKENS = 32
 """A server reads along once this many tokens are new to it: fewer are not worth a request."""
-RETRY_SECONDS = 5.0
-"""Longest time to wait for a server that has gone away."""
 _CHARACTER_TOKENS = 8
 """Tokens asked for at least: a character may take several, and none is shown before it is whole."""
 _SLACK = 32
 """Tokens asked for beyond a step's most, where its end is not known yet."""
-_SEEDS = 2**31
 
 
 class RemoteLane(Lane):
@@ -51,22 +48,20 @@ class RemoteLane(Lane):
     def __init__(self, backend: RemoteBackend, settings: RunSettings, *, seed: int, cancel: threading.Event) -> None:
         self.backend = backend
         self._settings = settings
-        self._seed = seed
         self._cancel = cancel
-        self._requests = 0
+        self._requests = Requests(backend, settings.sampling, seed=seed, cancel=cancel)
         self._open: Writing | None = None
         """A request whose text is the next step, if this model writes it."""
         self._ahead = ReadAhead()
-        self._free_at = 0.0
-        self._tokens = backend.tokens(cancel)
-        self._read_era = 0  # the era of the backend in which the server has read something of this conversation
         self._start(backend.transcript(cancel), 0)
 
     def _start(self, transcript: Transcript, prompt_tokens: int) -> None:
         self._transcript = transcript
-        self._known = 0  # tokens at the beginning of the transcript that the server has read
-        self._is_checked = False
-        self._account = Account(prompt_tokens, self.backend.round_trip_seconds)
+        self._requests.begin(prompt_tokens)
+
+    @property
+    def _account(self) -> Account:
+        return self._requests.account
 
     # The transcript.
 
@@ -136,7 +131,7 @@ class RemoteLane(Lane):
         """Go back to a mark."""
         self._drop()
         self._transcript.cut(mark)
-        self._known = min(self._known, self._transcript.tokens)
+        self._requests.known = min(self._requests.known, self._transcript.tokens)
 
     # Reading along.
 
@@ -144,7 +139,7 @@ class RemoteLane(Lane):
         """Have the server read the transcript, and what another model has written of its step; see `Lane.follow`."""
         ids = ids if self.backend.takes_ids else ()
         tokens = self._transcript.tokens + len(ids)
-        if self._ahead.is_reading or not self._known + AHEAD_TOKENS <= tokens < self.context:
+        if self._ahead.is_reading or not self._requests.known + AHEAD_TOKENS <= tokens < self.context:
             return
         transcript = self._transcript.copy(self.backend.transcript(self._ahead.cancel).vocabulary)
         transcript.append_ids(ids)
@@ -152,22 +147,16 @@ class RemoteLane(Lane):
 
     def _read_ahead(self, transcript: Transcript) -> None:
         """Have a transcript read; if that fails, the next step finds out why."""
-        start, backend = perf_counter(), self.backend
+        start, requests = perf_counter(), self._requests
         with suppress(GlimpError):
-            prompt, tokens, era = transcript.prompt(), transcript.tokens, backend.era
-            self._wait_for_slot(self._ahead.cancel)
-            request = backend.api.read(prompt, past=Past(era, era == self._read_era))
-            stream = backend.client.stream(*request, cancel=self._ahead.cancel)
-            self._ahead.sent(stream)
-            account = Account(tokens, backend.round_trip_seconds)
-            writing = Writing(backend.api, stream, account, None, sent=tokens, read=max(1, tokens - self._known))
+            writing = requests.read(transcript, self._ahead.cancel)
+            self._ahead.sent(writing)
             try:
                 writing.look()
             finally:
                 writing.close()
-            self._read_era = era
-            self._known = max(self._known, tokens)
-            self._account.along += Fed(account.read_tokens, perf_counter() - start)
+            requests.has_read(max(requests.known, transcript.tokens))
+            requests.account.along += Fed(writing.account.read_tokens, perf_counter() - start)
 
     def _settle(self) -> None:
         """Let the next request find what the server is reading ahead.
@@ -193,16 +182,7 @@ class RemoteLane(Lane):
     def _drop(self) -> None:
         if self._open is not None:
             writing, self._open = self._open, None
-            self._close(writing)
-
-    def _close(self, writing: Writing) -> None:
-        writing.close()
-        self._free_at = perf_counter() + 1.5 * writing.token_seconds + self.backend.round_trip_seconds
-
-    def _wait_for_slot(self, cancel: threading.Event) -> None:
-        """Wait until the server has ended the last request: another slot of it has not read the conversation."""
-        if self.backend.slots > 1 and (left := self._free_at - perf_counter()) > 0:
-            cancel.wait(left)
+            self._requests.close(writing)
 
     # Looking.
 
@@ -235,7 +215,7 @@ class RemoteLane(Lane):
                 found = self._look_once(most, aside)
             except ServerError as error:
                 self._drop()
-                self._recover(error, is_second=is_second)
+                self._requests.recover(error, is_second=is_second)
                 is_second = True
                 continue
             if aside:
@@ -243,26 +223,14 @@ class RemoteLane(Lane):
             return found
 
     def _look_once(self, most: int, aside: bytes) -> Top:
-        self._open = self._request(most, top=TOP, aside=aside)
+        transcript, is_aside = self._behind(aside), bool(aside)
+        self._open = self._requests.write(transcript, most, top=TOP, is_aside=is_aside)
         if found := self._open.look():
             return found
         self._drop()  # a server with one slot would write all of it first
-        found = self._look_inside(aside)
-        self._open = self._request(most, top=TOP, aside=aside)
+        found = self._requests.look_inside(transcript)
+        self._open = self._requests.write(transcript, most, top=TOP, is_aside=is_aside)
         return found
-
-    def _look_inside(self, aside: bytes) -> Top:
-        """Return the likeliest tokens where the text continues in the middle of a character."""
-        prompt, token = self._behind(aside).prompt(), self.backend.ascii_token
-        request = None if isinstance(prompt, str) or token is None else self.backend.api.look(prompt, token)
-        if request is None:
-            return ()
-        stream = self.backend.client.stream(*request, cancel=self._cancel)
-        writing = Writing(self.backend.api, stream, self._account, None, sent=self._transcript.tokens, read=1)
-        try:
-            return writing.look()
-        finally:
-            writing.close()
 
     def _behind(self, aside: bytes) -> Transcript:
         if not aside:
@@ -309,12 +277,12 @@ class RemoteLane(Lane):
         while True:
             try:
                 if self._open is None:
-                    self._open = self._request(max(most - count, _CHARACTER_TOKENS))
+                    self._open = self._requests.write(self._transcript, max(most - count, _CHARACTER_TOKENS))
                 writing = self._open
                 piece = writing.next()
             except ServerError as error:
                 self._drop()
-                self._recover(error, is_second=is_second)
+                self._requests.recover(error, is_second=is_second)
                 is_second = True
                 continue
             if piece is not None:
@@ -331,58 +299,13 @@ class RemoteLane(Lane):
                 return "end"  # asked once more, a model that showed nothing would show nothing again
 
     def _take(self, piece: Piece) -> None:
-        self._read_era = self.backend.era
         self._account.tokens += piece.tokens
         if piece.ids:
             self._transcript.append_ids(piece.ids)
         else:
             self._transcript.append(piece.raw, own=False, tokens=piece.tokens)
-        self._known = self._transcript.tokens
-
-    def _request(self, most: int, *, top: int = 0, aside: bytes = b"") -> Writing:
-        """Ask for text behind the transcript, and `aside` behind it.
-
-        Raises ServerError, ContextFullError, CancelledError.
-        """
-        backend = self.backend
-        if not self._is_checked:
-            backend.check(self._cancel)
-            self._is_checked = True
-        transcript = self._behind(aside)
-        prompt, sent = transcript.prompt(), transcript.tokens
-        if sent >= backend.context:
-            raise ContextFullError(f"no room in the context of {backend.name}")
-        self._wait_for_slot(self._cancel)
-        # Each request has a seed of its own: one that is repeated would draw the same numbers in each step.
-        seed = (self._seed + self._requests) % _SEEDS
-        self._requests += 1
-        past = Past(backend.era, backend.era == self._read_era)
-        request = backend.api.write(prompt, most, self._settings.sampling, seed=seed, top=top, past=past)
-        stream = backend.client.stream(*request, cancel=self._cancel)
-        read = max(1, sent - self._known)
-        self._known = sent if not aside else min(self._known, sent)
-        return Writing(backend.api, stream, self._account, self._tokens, sent=sent, read=read)
-
-    def _recover(self, error: ServerError, *, is_second: bool) -> None:
-        """Wait for a server that may come back.
-
-        Raises ContextFullError or DecodeError if it is of no use any more, CancelledError.
-        """
-        if error.why == "full":
-            raise ContextFullError(f"no room in the context of {self.backend.name}: {error}") from error
-        if is_second or not error.may_pass:
-            raise _failed(error) from error
-        try:
-            ready(self.backend.client, self._cancel, refused=RETRY_SECONDS)
-        except ServerError as again:
-            raise _failed(again) from again
-        self._is_checked = False
-        self._known = 0
+        self._requests.has_read(self._transcript.tokens)
 
     def stats(self) -> ModelStats:
         """Return the account of this turn."""
         return self._account.stats(self.backend.name)
-
-
-def _failed(error: ServerError) -> DecodeError:
-    return DecodeError(f"{error}; {error.hint}" if error.hint else str(error))

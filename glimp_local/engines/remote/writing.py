@@ -33,7 +33,8 @@ class Writing:
         """Why it is over; None while it is not."""
         self._api = api
         self._stream = stream
-        self._account = account
+        self.account = account
+        """What it costs is counted there."""
         self._pieces = Pieces(tokens)
         self._ready: deque[Piece] = deque()
         self._sent, self._read = sent, read
@@ -84,11 +85,11 @@ class Writing:
         self._waited += seconds
         if not self.written:
             self._first = seconds
-            self._reading = self._account.first(self._sent, self._read, seconds, timings)
+            self._reading = self.account.first(self._sent, self._read, seconds, timings)
         # The server writes on while a chunk is under way: only the sums say what the network took.
         own = self._waited - self._first if timings is None else timings.write_seconds
         network = max(0.0, self._waited - self._reading - own)
-        self._account.later(own - self._own, network - self._network)
+        self.account.later(own - self._own, network - self._network)
         self._own, self._network = own, network
         self.written += chunk.tokens
 

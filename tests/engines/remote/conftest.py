@@ -12,6 +12,7 @@ from glimp_local import load_pair
 from glimp_local.pair import Pair
 from tests.conftest import BUILTIN
 from tests.support.llama_server import LlamaServer
+from tests.support.relay import Relay
 
 SETTINGS: dict[str, Any] = {
     "threshold": 0.3,
@@ -36,6 +37,12 @@ def large_server() -> Iterator[LlamaServer]:
 def small_server() -> Iterator[LlamaServer]:
     with LlamaServer(BUILTIN / "small.gguf") as started:
         yield started
+
+
+@pytest.fixture
+def relay(large_server: LlamaServer) -> Iterator[Relay]:
+    with Relay(large_server.url) as between:
+        yield between
 
 
 @pytest.fixture
