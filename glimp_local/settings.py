@@ -155,8 +155,8 @@ class ModelSource(Strict, frozen=True):
     api: ServerApi = "auto"
     """What the server speaks; "auto" finds out. "openai" is any server with OpenAI's text completions (Ollama, LM
     Studio, SGLang): it gets text instead of token ids."""
-    key_env: str | None = None
-    """Environment variable that holds the server's key."""
+    key_env: Annotated[str, msgspec.Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """Name of the environment variable that holds the server's key."""
     key_file: str | None = None
     """File that holds the server's key, in place of `key_env`; relative to the models.toml it stands in."""
     timeout: Annotated[float, msgspec.Meta(gt=0, le=86400)] = 300

@@ -119,7 +119,7 @@ _NAMES = (
     _models(
         "--small-url",
         metavar="URL",
-        help="A server (llama-server, vLLM) with the small model; both models are servers then.",
+        help="A server with the small model (llama-server, vLLM); --large-url goes with it.",
     ),
     _models(
         "--large-url",

@@ -157,6 +157,11 @@ def _welcome(flags: ServeFlags, address: str, ready: Ready) -> list[str]:
     return [
         *lines,
         *([f"requests answered at the same time: {parallel}"] if parallel > 1 else []),
+        *(
+            f"the {model} model is on {one.where}: conversations are sent there"
+            for model, one in ready.models.items()
+            if one.is_remote
+        ),
         f"serving {address}/v1",
         f"chat in the browser: {address}/",
         f"models: {', '.join(listed(ready))}",

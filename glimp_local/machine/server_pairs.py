@@ -109,6 +109,8 @@ def _markers(template: TemplateInfo | None) -> tuple[str | None, str | None] | N
 
 
 def _verdict(obstacles: list[str], templateless: list[Model], servers: PairServers) -> str:
+    if not servers.is_ready:
+        return f"Whether these two make a pair is not known: {'; '.join(obstacles)}."
     if obstacles:
         return f"These two make no pair: {'; '.join(obstacles)}."
     pair = "make a pair"

@@ -295,7 +295,7 @@ class _Comparison:
         visit = self._visited[model]
         backend, place = visit.backend, visit.state.place
         if backend is None:
-            return f"{place} does not answer as it should"
+            return f"{place} cannot be used now"
         if not backend.takes_ids:
             return f"{place} takes text alone"
         return ServerVocabulary(backend.api, backend.facts.vocabulary_size, backend.facts.bos, visit.cancel)

@@ -242,7 +242,7 @@ class Loop:
             return Notice(turn.failure)
         turn.lost = "large"
         turn.position.machine.cap()
-        return Notice(f"{turn.failure}; the small model continues")
+        return Notice(f"the large model is lost: {turn.failure}. The small model continues")
 
     def _answerer(self, position: Position) -> Model | None:
         """Return who writes the answer; None in another part, or if the answer is routed."""

@@ -112,7 +112,7 @@ def test_a_pair_of_servers_needs_no_plan(glimp: Glimp, relay: Relay) -> None:
 def test_a_plan_by_flags_asks_the_server_that_they_name(glimp: Glimp, relay: Relay) -> None:
     result = glimp("plan", "--small", BUILTIN / "small.gguf", "--large-url", relay.url)
     assert result.code == 3
-    assert f"large on {place(relay)}: it asks for a key.\n  hint: set key_env, or key_file" in result.out
+    assert f"large on {place(relay)}: it asks for a key.\n  hint: set key_env, or key_file, of this model" in result.out
     assert "Whether the two models have one vocabulary is not known" in result.out
 
 

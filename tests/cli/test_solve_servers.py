@@ -63,7 +63,7 @@ def test_a_server_that_is_not_there_ends_with_3_and_says_so(glimp: Glimp) -> Non
 def test_a_key_that_is_missing_ends_with_3_and_says_so(glimp: Glimp, server: LlamaServer) -> None:
     result = glimp("solve", "--large-url", server.url, "--policy", "large", "--text", PROBLEM)
     assert result.code == 3
-    assert "it asks for a key\nhint: set key_env, or key_file\n" in result.err
+    assert "it asks for a key\nhint: set key_env, or key_file, of this model in your models.toml\n" in result.err
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from glimp_local.inputs import read_limited
 from glimp_local.networks import is_near
 from glimp_local.settings import ModelSource
 
+SET_KEY = "set key_env, or key_file, of this model in your models.toml"
 _MOST_KEY_BYTES = 10_000
 _PORTS = range(1, 2**16)
 
@@ -47,7 +48,10 @@ def address(url: str) -> Address:
     except ValueError as error:
         raise UsageError(f"{url!r} is no address of a server: {error}", hint=form) from error
     if parts.username is not None or parts.password is not None:
-        raise UsageError("the address of a server holds no key or password", hint="set key_env, or key_file")
+        raise UsageError(
+            "the address of a server holds no key or password",
+            hint=SET_KEY,
+        )
     is_blank = any(character.isspace() for character in parts.netloc)
     if parts.scheme not in {"http", "https"} or not host or is_blank or parts.query or parts.fragment:
         raise UsageError(f"{url!r} is no address of a server", hint=form)
@@ -64,7 +68,7 @@ def key_of(source: ModelSource) -> str | None:
         raise ConfigError("a server has one key: set key_env or key_file, not both")
     if source.key_env is not None:
         key = os.environ.get(source.key_env, "")
-        what = f"the environment variable {source.key_env}, which key_env names,"
+        what = "the environment variable that key_env names"  # unnamed: it may be a key that stands in the wrong place
     elif source.key_file is not None:
         path = Path(source.key_file).expanduser()
         try:

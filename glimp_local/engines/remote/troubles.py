@@ -80,7 +80,9 @@ class Troubles:
         words, kind = _words(self._scrubbed(content))
         text = f"{words} {kind}".lower()
         if status in {401, 403}:
-            hint = "set key_env, or key_file" if self._key is None else "check the key"
+            hint = (
+                "set key_env, or key_file, of this model in your models.toml" if self._key is None else "check the key"
+            )
             return self.error("it asks for a key" if self._key is None else "it refuses the key", "key", hint)
         if status == httpx2.codes.SERVICE_UNAVAILABLE:
             return self.error("it is still loading its model", "loading", "try again in a moment")

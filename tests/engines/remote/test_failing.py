@@ -67,7 +67,7 @@ def test_the_small_model_continues_if_that_is_set(relay: Relay, open_pair: OpenR
     relay.cut_after(events=1, times=99)
     solution = solve(pair)
     assert solution.finish_reason in {"done", "answer_budget"}
-    assert solution.notices[-1].endswith("; the small model continues")
+    assert solution.notices[-1].endswith("The small model continues")
     failed = next(step for step in solution.steps if step.end == "failed")
     behind = solution.steps[failed.index + 1 :]
     assert behind
@@ -78,7 +78,7 @@ def test_the_next_question_asks_the_large_model_again(relay: Relay, open_pair: O
     pair = open_pair(large_url=relay.url, threshold=0, on_failure="small", catch_up="lazy")
     session = Session(pair, seed=1)
     relay.cut_after(events=1, times=99)
-    assert fold(session.ask(questions(1)[0])).notices[-1].endswith("the small model continues")
+    assert fold(session.ask(questions(1)[0])).notices[-1].endswith("The small model continues")
     relay.cut_after(events=10**6)
     again = fold(session.ask(questions(2)[1]))
     assert again.notices == ()

@@ -57,7 +57,7 @@ def test_a_wrong_key_is_said_and_shown_nowhere(
     assert "a wrong key 123" not in f"{raised.value!r}{raised.value.__cause__!r}{vars(raised.value)}"
     with pytest.raises(ServerError, match="it asks for a key") as raised:
         open_pair(large_url=guarded.url, policy="large")
-    assert raised.value.hint == "set key_env, or key_file"
+    assert raised.value.hint == "set key_env, or key_file, of this model in your models.toml"
 
 
 def test_a_server_s_own_words_never_repeat_the_key() -> None:
@@ -70,7 +70,7 @@ def test_a_server_s_own_words_never_repeat_the_key() -> None:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ('key_env = "NOT_SET"', "the environment variable NOT_SET, which key_env names, holds no key"),
+        ('key_env = "NOT_SET"', "the environment variable that key_env names holds no key"),
         ('key_file = "none"', "none, which key_file names, cannot be read"),
         ('key_env = "A", key_file = "b"', "set key_env or key_file, not both"),
     ],

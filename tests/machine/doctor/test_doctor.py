@@ -148,7 +148,10 @@ def test_a_server_that_cannot_be_reached_needs_doing_for_the_default_pair_alone(
         assert said[f"near: large on 127.0.0.1:{port}: nothing listens there"].do is not None
         assert said[f"keyed: large on 127.0.0.1:{port}: nothing listens there"].level == "to know"
         (unusable,) = (finding for says, finding in said.items() if says.startswith("wrong: "))
-        assert (unusable.level, unusable.do) == ("needs doing", "set key_env, or key_file")
+        assert (unusable.level, unusable.do) == (
+            "needs doing",
+            "set key_env, or key_file, of this model in your models.toml",
+        )
         assert set(found.servers) == {"near", "keyed", "wrong"}
     (here,) = (finding.says for finding in found.findings if finding.says.startswith("here: "))
     assert f"near (large on 127.0.0.1:{port})" in here
