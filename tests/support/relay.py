@@ -31,6 +31,14 @@ class _Ended(Exception):  # noqa: N818 - no error: what a connection is told
     """The connection is to be closed."""
 
 
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection, in order if the other side lets it: it may neither read what is left nor say goodbye."""
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        await asyncio.wait_for(writer.wait_closed(), 0.2)
+    writer.transport.abort()
+
+
 class _Connection:
     """Both directions between one client and the server."""
 
@@ -57,7 +65,7 @@ class _Connection:
                     task.cancel()
                 await asyncio.gather(*done, *waiting, return_exceptions=True)
             finally:
-                writer.close()
+                await _close(writer)
 
     async def _say_loading(self) -> None:
         head = await self._reader.readuntil(b"\r\n\r\n")
@@ -264,11 +272,7 @@ class Relay:
             with suppress(asyncio.CancelledError, asyncio.IncompleteReadError):
                 await connection.run()
         finally:
-            writer.close()
-            if self._tls is not None:  # else it waits until the client says goodbye, too
-                with suppress(OSError, TimeoutError):
-                    await asyncio.wait_for(writer.wait_closed(), 0.2)
-                writer.transport.abort()
+            await _close(writer)
             self._connections.discard(connection)
             self._tasks.discard(task)
 
