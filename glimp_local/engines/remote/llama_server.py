@@ -130,14 +130,7 @@ class LlamaServer:
             "preserved_tokens": self.shown_tokens,
             "seed": seed,
             "samplers": _SAMPLERS,
-            "temperature": sampling.temperature,
-            "top_k": sampling.top_k,
-            "top_p": sampling.top_p,
-            "min_p": sampling.min_p,
-            "repeat_penalty": sampling.repeat_penalty,
-            "presence_penalty": sampling.presence_penalty,
-            "frequency_penalty": sampling.frequency_penalty,
-            "repeat_last_n": sampling.penalty_tokens,
+            **drawn_by_llama_cpp(sampling),
         }
         if top:
             body["n_probs"] = top
@@ -197,6 +190,20 @@ class LlamaServer:
 def _identity(model: Mapping[str, Any]) -> str:
     meta = model.get("meta") or {}
     return ":".join(["llama-server", str(model["id"]), *(str(meta.get(key, "")) for key in _FIGURES)])
+
+
+def drawn_by_llama_cpp(sampling: SamplingSettings) -> dict[str, float]:
+    """Return how a token is drawn, in the names that llama.cpp's server has, and Ollama with it."""
+    return {
+        "temperature": sampling.temperature,
+        "top_k": sampling.top_k,
+        "top_p": sampling.top_p,
+        "min_p": sampling.min_p,
+        "repeat_penalty": sampling.repeat_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "repeat_last_n": sampling.penalty_tokens,
+    }
 
 
 def _timings(found: dict[str, Any]) -> Timings:

@@ -10,6 +10,7 @@ import msgspec
 
 from glimp_local.engines.remote.api import Chunk, Facts, Past, Prompt, Request, Timings
 from glimp_local.engines.remote.client import Client
+from glimp_local.engines.remote.llama_server import drawn_by_llama_cpp
 from glimp_local.engines.remote.openai import UNKNOWN_CONTEXT, OpenAi
 from glimp_local.settings import SamplingSettings
 
@@ -54,14 +55,7 @@ class Ollama(OpenAi):
             "num_ctx": self._context,
             "num_predict": most,
             "seed": seed,
-            "temperature": sampling.temperature,
-            "top_k": sampling.top_k,
-            "top_p": sampling.top_p,
-            "min_p": sampling.min_p,
-            "repeat_penalty": sampling.repeat_penalty,
-            "presence_penalty": sampling.presence_penalty,
-            "frequency_penalty": sampling.frequency_penalty,
-            "repeat_last_n": sampling.penalty_tokens,
+            **drawn_by_llama_cpp(sampling),
         }
         body = {"model": self.model, "prompt": prompt, "raw": True, "stream": True, "options": options}
         return Request("/api/generate", body)

@@ -95,7 +95,7 @@ class Requests:
             writing.close()
 
     def has_read(self, tokens: int) -> None:
-        """Note that the server has read so many tokens of the conversation."""
+        """Note that the server has read the first `tokens` of the conversation."""
         self._era = self._backend.era
         self.known = tokens
 

@@ -61,7 +61,7 @@ class Transcript:
         return other
 
     def append(self, raw: bytes, *, own: bool, tokens: int | None = None) -> None:
-        """Put text behind it, of so many tokens if that is known.
+        """Put text behind it; `tokens` is how many it takes, if that is known.
 
         Control tokens are made of their spellings only in the program's own.
         """
